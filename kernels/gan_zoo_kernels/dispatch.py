@@ -1,0 +1,89 @@
+"""Which implementation a call takes, and why."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+
+Implementation = Literal["auto", "reference", "triton"]
+ENVIRONMENT_VARIABLE = "GAN_ZOO_KERNELS"
+MIN_CAPABILITY = (8, 0)  # the oldest NVIDIA architecture the kernels are compiled for in the tests
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The path a call takes ("reference" or "triton") and the reason, as a clause for a report."""
+
+    path: Literal["reference", "triton"]
+    reason: str
+
+
+def implementation_for(
+    device: torch.device | str, implementation: Implementation | None = None, dtype: torch.dtype | None = None
+) -> Choice:
+    """The path that a call with tensors on `device` would take, and why.
+
+    `implementation` is the argument of the call; None means the environment variable GAN_ZOO_KERNELS, and
+    "auto" where that is unset. `dtype` is the widest floating-point dtype among the inputs, if known.
+
+    Raises ValueError for an unknown name, RuntimeError where "triton" is asked for and cannot run.
+    """
+    device = torch.device(device)
+    wanted, asked_by = requested(implementation)
+    if wanted == "reference":
+        return Choice("reference", f"asked for by {asked_by}")
+    obstacle = _obstacle(device, dtype)
+    if wanted == "triton":
+        if obstacle:
+            raise RuntimeError(f"{asked_by} asks for the Triton kernels, but {obstacle}")
+        return Choice("triton", f"asked for by {asked_by}")
+    if obstacle:
+        return Choice("reference", obstacle)
+    if device.type == "cpu":
+        return Choice("reference", "a CPU is served by plain torch; the interpreter is for tests")
+    if torch.version.hip is None and torch.cuda.get_device_capability(device) < MIN_CAPABILITY:
+        have = ".".join(map(str, torch.cuda.get_device_capability(device)))
+        need = ".".join(map(str, MIN_CAPABILITY))
+        return Choice("reference", f"compute capability {have} is older than {need}")
+    return Choice("triton", f"triton is installed and the tensors are on {device}")
+
+
+def requested(implementation: str | None) -> tuple[str, str]:
+    """What is asked for, and by what: ("triton", "GAN_ZOO_KERNELS=triton")."""
+    asked_by = f"implementation={implementation!r}"
+    if implementation is None:
+        implementation = os.environ.get(ENVIRONMENT_VARIABLE) or "auto"
+        asked_by = f"{ENVIRONMENT_VARIABLE}={implementation}"
+    if implementation not in get_args(Implementation):
+        accepted = ", ".join(get_args(Implementation))
+        raise ValueError(f"{asked_by}: unknown implementation, it is one of {accepted}")
+    return implementation, asked_by
+
+
+@functools.cache
+def triton_is_installed() -> bool:
+    """Whether the triton package can be found; it is not imported for that."""
+    return importlib.util.find_spec("triton") is not None
+
+
+def interpreting() -> bool:
+    """Whether Triton's interpreter is switched on, with which the kernels run on a CPU."""
+    return os.environ.get("TRITON_INTERPRET", "0").lower() in ("1", "true", "on", "yes", "y")
+
+
+def _obstacle(device: torch.device, dtype: torch.dtype | None) -> str:
+    """Why the kernels cannot run at all; empty if they can."""
+    if not triton_is_installed():
+        return "triton is not installed"
+    if dtype == torch.float64:
+        return "the kernels compute in float32 and an input is float64"
+    if device.type == "cuda" or (device.type == "cpu" and interpreting()):
+        return ""
+    if device.type == "cpu":
+        return "the tensors are on a CPU (TRITON_INTERPRET=1 interprets the kernels there)"
+    return f"there is no kernel for a {device.type} device"

@@ -1,0 +1,182 @@
+"""The definition of every function, in plain torch: the oracle of the tests and the path on a CPU.
+
+Arguments are trusted here; `functional` checks them. Arithmetic is in float32, or in float64 where a
+floating-point argument is. Everything is differentiable twice by ordinary autograd.
+
+Shapes: B batch, P parameters of Q(c | x), C codes, K classes, W columns of the generator's input.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from .layout import Kind, Layout, PriorLayout
+
+HALF_LOG_2_PI = 0.5 * math.log(2.0 * math.pi)
+CODE_COUNTERS = 2**31  # second counter word of the codes' draws; below it are those of the noise
+
+_PHILOX_MULTIPLIERS = ((0xD2511F53,), (0xCD9E8D57,))
+_PHILOX_KEY_STEPS = (0x9E3779B9, 0xBB67AE85)
+_PHILOX_ROUNDS = 10
+_WORD = 0xFFFFFFFF
+
+
+def compute_dtype(*tensors: Tensor) -> torch.dtype:
+    """float64 if one of the tensors is, else float32."""
+    return torch.float64 if any(t.dtype == torch.float64 for t in tensors) else torch.float32
+
+
+def gaussian_nll(
+    mean: Tensor, log_var: Tensor | None, target: Tensor, reduction: str, low: float, high: float
+) -> Tensor:
+    """½(log 2π + log_var + (target - mean)² e^(-log_var)), log_var clamped to [low, high]; None is 0."""
+    if log_var is None:
+        dtype = compute_dtype(mean, target)
+        nll = 0.5 * (target.to(dtype) - mean.to(dtype)).square() + HALF_LOG_2_PI
+    else:
+        dtype = compute_dtype(mean, log_var, target)
+        bounded = log_var.to(dtype).clamp(low, high)
+        square = (target.to(dtype) - mean.to(dtype)).square()
+        nll = 0.5 * (bounded + square * torch.exp(-bounded)) + HALF_LOG_2_PI
+    return _reduce(nll, reduction)
+
+
+def cross_entropy(logits: Tensor, target: Tensor, reduction: str, ignore_index: int | None) -> Tensor:
+    """log Σ_k e^(logit_k) - logit_target over the last axis; the mean is over the rows not ignored."""
+    log_p = logits.to(compute_dtype(logits)).log_softmax(dim=-1)
+    label = target.long()
+    if ignore_index is None:
+        return _reduce(-log_p.gather(-1, label.unsqueeze(-1)).squeeze(-1), reduction)
+    counted = label != ignore_index
+    label = torch.where(counted, label, 0)
+    nll = torch.where(counted, -log_p.gather(-1, label.unsqueeze(-1)).squeeze(-1), 0.0)
+    if reduction == "mean":
+        return nll.sum() / counted.sum()
+    return _reduce(nll, reduction)
+
+
+def q_head_nll(parameters: Tensor, targets: Tensor, layout: Layout) -> Tensor:
+    """[C] batch means of -log Q(c_i | x); minus λ times these is what InfoGAN adds (eq. 5 of arXiv:1606.03657)."""
+    dtype = compute_dtype(parameters)
+    batch = parameters.shape[0]
+    means = []
+    for run in layout.runs:
+        last_column = run.first_column + run.count * run.size
+        q = parameters[:, run.first_column : last_column].to(dtype)
+        c = targets[:, run.first_code : run.first_code + run.count]
+        if run.kind is Kind.CATEGORICAL:
+            log_p = q.reshape(batch, run.count, run.size).log_softmax(dim=-1)
+            means.append(-log_p.gather(-1, c.long().unsqueeze(-1)).squeeze(-1).mean(dim=0))
+        elif run.kind is Kind.GAUSSIAN:
+            mean, log_var = q.reshape(batch, run.count, 2).unbind(-1)
+            log_var = log_var.clamp(layout.log_var_min, layout.log_var_max)
+            nll = log_var + (c.to(dtype) - mean).square() * torch.exp(-log_var)
+            means.append(0.5 * nll.mean(dim=0) + HALF_LOG_2_PI)
+        elif run.kind is Kind.GAUSSIAN_FIXED:
+            means.append(0.5 * (c.to(dtype) - q).square().mean(dim=0) + HALF_LOG_2_PI)
+        else:
+            means.append((torch.nn.functional.softplus(q) - c.to(dtype) * q).mean(dim=0))
+    return means[0] if len(means) == 1 else torch.cat(means)
+
+
+def _reduce(nll: Tensor, reduction: str) -> Tensor:
+    if reduction == "mean":
+        return nll.mean()
+    return nll.sum() if reduction == "sum" else nll
+
+
+def philox_4x32(counters: Tensor, seed: int) -> Tensor:
+    """Philox-4x32-10 (Salmon et al. 2011): int64 [4, n] counter words below 2**32 to [4, n] random words.
+
+    int64 products wrap, so their low 64 bits are those of the unsigned product. c1 and c3 keep a product's
+    high half as well until the end: it never reaches a multiplication.
+    """
+    device = counters.device
+    multipliers = torch.tensor(_PHILOX_MULTIPLIERS, dtype=torch.int64, device=device)
+    keys = [
+        [[((seed >> (32 * word)) + round_ * step) & _WORD] for word, step in enumerate(_PHILOX_KEY_STEPS)]
+        for round_ in range(_PHILOX_ROUNDS)
+    ]
+    even, odd = counters[0::2], counters[1::2]  # (c0, c2) and (c1, c3)
+    for key in torch.tensor(keys, dtype=torch.int64, device=device).unbind(0):
+        product = (even * multipliers).flip(0)
+        even = (product >> 32).bitwise_xor_(odd).bitwise_xor_(key).bitwise_and_(_WORD)
+        odd = product
+    return torch.stack((even[0], odd[0], even[1], odd[1])) & _WORD
+
+
+def sample_latents(
+    layout: PriorLayout,
+    batch: int,
+    seed: int,
+    step: int | Tensor,
+    stream: int,
+    first_row: int,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> tuple[Tensor, Tensor]:
+    """Latents of rows first_row … first_row + batch - 1: the input [B, W] and the targets [B, C].
+
+    Counter words are (row, block, step, stream). Block j of the noise gives columns 4j … 4j + 3; block
+    2**31 + j gives codes 2j and 2j + 1, two words each. So no two values share a bit, and a code's value does
+    not depend on how much noise there is.
+    """
+    noise_blocks = -(-layout.noise // 4)
+    code_blocks = -(-len(layout.codes) // 2)
+    blocks = noise_blocks + code_blocks
+    counters = torch.empty((4, batch, blocks), dtype=torch.int64, device=device)
+    counters[0] = torch.arange(first_row, first_row + batch, device=device).unsqueeze(1)
+    counters[1, :, :noise_blocks] = torch.arange(noise_blocks, device=device)
+    counters[1, :, noise_blocks:] = torch.arange(CODE_COUNTERS, CODE_COUNTERS + code_blocks, device=device)
+    counters[2] = step
+    counters[3] = stream
+    words = philox_4x32(counters.view(4, -1), seed).view(4, batch, blocks).permute(1, 2, 0)
+
+    latents = torch.empty((batch, layout.width), dtype=dtype, device=device)
+    targets = torch.empty((batch, len(layout.codes)), dtype=torch.float32, device=device)
+    if layout.noise:
+        noise_words = words[:, :noise_blocks]
+        normal = layout.distribution == "normal"
+        noise = _normal_pairs(noise_words) if normal else _uniform(noise_words, -1.0, 1.0)
+        latents[:, : layout.noise] = noise.reshape(batch, -1)[:, : layout.noise]
+    if not layout.codes:
+        return latents, targets
+
+    code_words = words[:, noise_blocks:].reshape(batch, -1, 2)
+    for run in layout.runs:
+        code, last_code = run.code, run.first_code + run.count
+        word = code_words[:, run.first_code : last_code]
+        column = latents[:, run.first_column : run.first_column + run.count * code.width]
+        if code.kind == "categorical":
+            index = (word[..., 0] * code.size) >> 32
+            one_hot = column.zero_().view(batch, run.count, code.size)
+            one_hot.scatter_(2, index.unsqueeze(-1), 1.0)
+            targets[:, run.first_code : last_code] = index
+            continue
+        if code.kind == "uniform":
+            value = _uniform(word[..., 0], code.low, code.high)
+        elif code.kind == "gaussian":
+            value = _normal_pairs(word)[..., 0]
+        else:
+            value = ((word[..., 0] >> 8) < round(code.probability * 2**24)).to(torch.float32)
+        column.copy_(value)
+        targets[:, run.first_code : last_code] = value
+    return latents, targets
+
+
+def _uniform(word: Tensor, low: float, high: float) -> Tensor:
+    """low + u (high - low) with u = the upper 24 bits / 2**24, which float32 holds exactly."""
+    u = (word >> 8).to(torch.float32) * 2.0**-24
+    return u * (high - low) + low
+
+
+def _normal_pairs(words: Tensor) -> Tensor:
+    """Box-Muller on the last axis: words (a, b) to r cos θ, r sin θ; in float64, rounded to float32 at the end."""
+    u = (words.to(torch.float64) + 0.5) * 2.0**-32
+    radius = (u[..., 0::2].log() * -2.0).sqrt_()
+    angle = u[..., 1::2] * (2.0 * math.pi)
+    pairs = torch.stack((radius * angle.cos(), radius * angle.sin()), dim=-1)
+    return pairs.flatten(-2).to(torch.float32)
