@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
-from tyro.conf import arg
+from tyro.conf import Suppress, arg
 
 from gan_zoo.registry import losses, models, trunks
 
@@ -24,7 +24,7 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 class Settings(BaseModel):
     """A table of the tree: frozen, with no key but its own."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, defer_build=True)
 
 
 class Data(Settings):
@@ -145,9 +145,9 @@ class Logging(Settings):
 class Config(Settings):
     """The whole tree. A model's own settings stand in a table of the model's name, e.g. `[infogan]`."""
 
-    model: Annotated[str, AfterValidator(models.check)]
+    model: Annotated[str, AfterValidator(models.check), Suppress]
     """A model's name (see `gan-zoo models`)."""
-    seed: Annotated[int, Field(ge=0, lt=2**63), arg(aliases=["--seed"])] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     """With the step and the rank, it decides every random number of a run."""
     data: Data = Data()
     latent: Latent = Latent()

@@ -10,10 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gan_zoo.errors import InputError, unknown
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,8 @@ class Registry:
         Raises:
             InputError: If two distributions register one name.
         """
+        from importlib.metadata import entry_points
+
         found = {n: Entry(n, summary, "gan-zoo", target) for n, (target, summary) in self._builtin.items()}
         for point in entry_points(group=self.group):
             entry = Entry(point.name, "", _origin(point), point.value)

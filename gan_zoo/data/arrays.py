@@ -72,9 +72,9 @@ def array(settings: Data) -> Dataset:
 
     A .npy file is the images. In .npz and .safetensors files they are called `images`, `x` or `arr_0`, the
     labels `labels` or `y`, and a test split, if there is one, `test_images` and `test_labels` or `x_test` and
-    `y_test`. Images are [n, h, w], [n, h, w, c] or [n, c, h, w] with c 1 or 3: uint8, boolean, or floats, which
-    are read as [-1, 1] if one of the training images' values is negative and as [0, 1] otherwise. A .npy file
-    larger than `settings.memory` is read from the disk while training.
+    `y_test`. Images are [n, h, w], [n, h, w, c] or [n, c, h, w] with c 1 or 3: uint8, boolean, or floats,
+    which are read as [-1, 1] if one of the training images' values is negative, else as [0, 1]. A .npy
+    file larger than `settings.memory` is read from the disk while training.
 
     Raises:
         InputError: If the file, a shape, a type or a value is not as said.
@@ -142,7 +142,7 @@ def _read(path: Path) -> dict[str, Array]:
 
 def _reason(error: Exception) -> str:
     text = str(error).split("\n")[0]
-    if "pickle" in text.lower():
+    if "pickle" in text.lower() or "Python objects" in text:
         return "it holds Python objects, which are never unpickled; save plain numeric arrays"
     return text or type(error).__name__
 

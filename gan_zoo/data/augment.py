@@ -1,8 +1,8 @@
 """Differentiable augmentation of what the discriminator sees.
 
-After DiffAugment (Zhao et al., 2020, arXiv:2006.10738). A policy is written as ``"flip, shift:0.125, rotate"``
-and drawn anew for every image. Whatever the order in the text, colour comes first, then geometry (all of it in
-one resampling), then the cutout.
+After DiffAugment (Zhao et al., 2020, arXiv:2006.10738). A policy is a text like ``"flip, shift:0.125,
+rotate"``, drawn anew for every image. Whatever the order in the text, colour comes first, then geometry (all
+of it in one resampling), then the cutout.
 
 Letters in shapes: n images, c channels, h by w pixels.
 """

@@ -130,13 +130,10 @@ def decode(image: Image.Image, shape: ImageShape) -> Tensor:
     image = _eight_bits(ImageOps.exif_transpose(image)).convert("L" if shape.channels == 1 else "RGB")
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
-    if image.size != (shape.resolution, shape.resolution):
-        image = image.resize(
-            (shape.resolution, shape.resolution),
-            Image.Resampling.BICUBIC,
-            box=(left, top, left + side, top + side),
-            reducing_gap=3.0,
-        )
+    image = image.crop((left, top, left + side, top + side))  # first, or the filter reaches beyond the square
+    if side != shape.resolution:
+        square = (shape.resolution, shape.resolution)
+        image = image.resize(square, Image.Resampling.BICUBIC, reducing_gap=3.0)
     array = np.array(image, dtype=np.uint8).reshape(shape.resolution, shape.resolution, shape.channels)
     return torch.from_numpy(array).permute(2, 0, 1).contiguous()
 

@@ -154,7 +154,7 @@ def environment(device: torch.device) -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "packages": {name: found for name in PACKAGES if (found := _version(name))},
+        "packages": {name: found for name in PACKAGES if (found := version_of(name))},
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
         "cuda": torch.version.cuda,
         "threads": torch.get_num_threads(),
@@ -175,7 +175,8 @@ def _next_free(parent: Path, stem: str) -> Path:
             return folder
 
 
-def _version(package: str) -> str | None:
+def version_of(package: str) -> str | None:
+    """The installed version of a package, if it is installed."""
     try:
         return version(package)
     except PackageNotFoundError:

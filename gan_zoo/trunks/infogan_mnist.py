@@ -1,6 +1,6 @@
 """The network that the InfoGAN paper trains on MNIST: Chen et al., 2016, appendix C.1, table 1.
 
-Sizes in the comments are those of the paper's width, 64. Biases that a norm would cancel are left out.
+Sizes in the comments are those of the paper's width, 64. A layer that a norm follows has no bias.
 """
 
 from __future__ import annotations

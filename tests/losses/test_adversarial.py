@@ -182,7 +182,7 @@ def test_only_differences_count_where_reals_and_fakes_are_compared() -> None:
 
 
 def test_relativistic_pairs_in_order() -> None:
-    """The i-th real meets the i-th fake: exchanging two fakes changes the value, as it could not otherwise."""
+    """The i-th real meets the i-th fake: exchanging two fakes changes the value."""
     real, fake = torch.tensor([0.0, 4.0]), torch.tensor([0.0, 4.0])
     loss = get("relativistic").discriminator
     assert loss(real, fake).item() == pytest.approx(log(2))

@@ -1,4 +1,4 @@
-"""Gradient penalties against critics whose gradient is known, and their double backward against differences."""
+"""Gradient penalties against critics whose gradient is known, and double backward against differences."""
 
 from __future__ import annotations
 
@@ -111,13 +111,21 @@ def test_double_backward_of_the_zero_centred_penalty() -> None:
 
 def test_gradient_penalty_runs_in_float32_under_autocast() -> None:
     torch.manual_seed(0)
-    critic = nn.Sequential(nn.Flatten(), nn.Linear(18, 32), nn.Tanh(), nn.Linear(32, 1))
+    network = nn.Sequential(nn.Flatten(), nn.Linear(18, 32), nn.Tanh(), nn.Linear(32, 1))
+    seen = []
+
+    def critic(x: Tensor) -> Tensor:
+        logits: Tensor = network(x)
+        seen.append(logits.dtype)
+        return logits
+
     mix = torch.rand(4, 1, 1, 1)
     outside = gradient_penalty(critic, batch(1), batch(2).bfloat16(), mix)
     with torch.autocast("cpu", torch.bfloat16):
         inside = gradient_penalty(critic, batch(1), batch(2).bfloat16(), mix)
     assert inside.dtype == torch.float32
     assert torch.equal(inside, outside)
+    assert seen == [torch.float32, torch.float32]
 
 
 def test_zero_centred_penalty_of_half_precision_logits() -> None:

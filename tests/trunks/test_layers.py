@@ -72,7 +72,7 @@ def test_spectral_off_leaves_the_module_alone() -> None:
 
 def test_spectral_twice_is_spectral_once() -> None:
     head = spectral(spectral(nn.Linear(4, 3), True), True)
-    assert len(head.parametrizations.weight) == 1  # type: ignore[union-attr,arg-type]
+    assert len(head.parametrizations.weight) == 1
 
 
 def test_two_passes_before_one_backward() -> None:

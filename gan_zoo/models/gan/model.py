@@ -124,7 +124,7 @@ class GAN(nn.Module):
         Raises:
             InputError: For a code that the model does not have, or a value that it does not take.
         """
-        latents = self.prior.sample(n, seed=seed, device=self.device)
+        latents = self.prior.sample(n, seed=seed)
         values = latents.codes.clone()
         names = [code.name for code in self.codes]
         for name, value in (codes or {}).items():
@@ -142,7 +142,7 @@ class GAN(nn.Module):
     def generate(self, latents: Latents) -> Tensor:
         """The generator's images [n, C, H, W] of given latents, with the statistics that it learned."""
         with evaluating(self.generator):
-            images: Tensor = self.generator(latents.input)
+            images: Tensor = self.generator(latents.input.to(self.device))
         return images.float()
 
     @property
