@@ -5,6 +5,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +41,7 @@ class Layout:
 
     def pixels(self, array: Array) -> Tensor:
         """Images [n, …] in this layout to uint8 [n, c, h, w]."""
-        values = torch.from_numpy(np.array(array))
+        values = torch.from_numpy(array.astype(np.float32 if array.dtype.kind == "f" else array.dtype))
         if self.order == "n h w":
             values = values[:, None]
         elif self.order == "n h w c":
@@ -63,8 +64,15 @@ class Mapped:
         return self.length
 
     def __getitem__(self, index: int) -> Tensor:
-        mapped = np.load(self.path, mmap_mode="r", allow_pickle=False)
-        return fit(self.layout.pixels(mapped[index : index + 1]), self.shape)[0]
+        return fit(self.layout.pixels(self._mapped[index : index + 1]), self.shape)[0]
+
+    def __reduce__(self) -> tuple[type[Mapped], tuple[Path, Layout, ImageShape, int]]:
+        return Mapped, (self.path, self.layout, self.shape, self.length)
+
+    @cached_property
+    def _mapped(self) -> Array:
+        mapped: Array = np.load(self.path, mmap_mode="r", allow_pickle=False)
+        return mapped
 
 
 def array(settings: Data) -> Dataset:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -39,7 +40,7 @@ def _permutation(seed: int, epoch: int, length: int) -> Tensor:
 
 
 def batch_indices(
-    seed: int, step: int, length: int, batch_size: int, rank: int = 0, world: int = 1
+    seed: int, step: int, length: int, batch_size: int, *, rank: int = 0, world: int = 1
 ) -> Tensor:
     """Which images step `step` of rank `rank` sees.
 
@@ -80,7 +81,10 @@ def batches(
     """
     if not len(split):
         raise InputError("a split without images has no batches")
-    order = (batch_indices(seed, step, len(split), batch_size, rank, world) for step in count(start_step))
+    order = (
+        batch_indices(seed, step, len(split), batch_size, rank=rank, world=world)
+        for step in count(start_step)
+    )
     yield from _follow(order, split, torch.device(device), workers)
 
 
@@ -128,9 +132,10 @@ class _Fetch(TorchDataset[Tensor]):
             return indices, error
 
 
-def _leave_interrupts(_worker: int) -> None:
-    """Ctrl-C reaches the whole process group; the training process alone answers it."""
+def _quiet(_worker: int) -> None:
+    """Leave Ctrl-C, which reaches every process, to the training one; and keep Pillow's remarks back."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    warnings.filterwarnings("ignore", module="PIL")
 
 
 def _same(value: Any) -> Any:
@@ -146,7 +151,7 @@ def _stream(
         collate_fn=_same,
         num_workers=workers,
         prefetch_factor=4 if workers else None,
-        worker_init_fn=_leave_interrupts,
+        worker_init_fn=_quiet,
         pin_memory=device.type == "cuda",
         generator=torch.Generator(),  # else the loader draws from the global generator
     )

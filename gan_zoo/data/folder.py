@@ -28,9 +28,12 @@ class Files:
         return len(self.names)
 
     def name(self, index: int) -> str:
-        return self.names[index]
+        """Its path below the root."""
+        name = self.names[index]
+        return name if name.isprintable() else repr(name)
 
     def open(self, index: int) -> Image.Image:
+        """Open it without decoding."""
         return open_image(self.root / self.names[index])
 
 
@@ -64,7 +67,7 @@ def folder(settings: Data) -> Dataset:
 
 def _walk(root: Path) -> Iterator[str]:
     """Images below `root`, relative to it, in the same order on every machine."""
-    for where, folders, files in os.walk(root):
+    for where, folders, files in os.walk(root, onerror=_unlisted):
         folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
         for name in sorted(files):
             path = Path(where, name)
@@ -73,6 +76,10 @@ def _walk(root: Path) -> Iterator[str]:
             if path.is_symlink() and not path.resolve().is_relative_to(root):
                 continue
             yield path.relative_to(root).as_posix()
+
+
+def _unlisted(error: OSError) -> None:
+    raise InputError(f"folder {error.filename!r} cannot be listed: {error.strerror}") from error
 
 
 def _contents(root: Path) -> str:

@@ -40,9 +40,11 @@ class Rows:
         return len(self.table)
 
     def name(self, index: int) -> str:
+        """The number of its row."""
         return f"row {index} of {self.where}"
 
     def open(self, index: int) -> Image.Image:
+        """Open its bytes, or its file where the cell holds only a path, without decoding."""
         cell = self.table[index][self.column]
         if cell is None:
             raise ValueError("there is no image")

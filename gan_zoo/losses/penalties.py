@@ -39,8 +39,7 @@ def gradient_penalty(
 def zero_centred_penalty(logits: Tensor, images: Tensor) -> Tensor:
     """½ E[‖∇D(x)‖₂²]: Mescheder et al., 2018, without its γ; R1 (eq. 9) on reals, R2 (eq. 10) on fakes.
 
-    Make the pass outside autocast: differentiated twice, half precision rounds much away and float16
-    overflows.
+    Make that pass in float32 where it can be: differentiated twice, bfloat16 rounds, and float16 overflows.
 
     Args:
         logits: D(images), [n] or [n, 1], of a pass that was made with ``images.requires_grad``.

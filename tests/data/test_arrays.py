@@ -73,6 +73,12 @@ def test_splits_and_labels_are_found_by_their_keys(
     assert torch.equal(found.test.images, torch.from_numpy(BYTES[:2]))
 
 
+@pytest.mark.parametrize("kind", [">f4", ">f8", "f2", "g"])
+def test_floats_of_any_width_and_byte_order_are_read(tmp_path: Path, kind: str) -> None:
+    np.save(tmp_path / "a.npy", np.tile([0.0, 1.0], (2, 8, 4)).astype(kind))
+    assert opened(tmp_path / "a.npy").train.pixels(torch.tensor([1])).flatten()[:2].tolist() == [0, 255]
+
+
 def test_an_unnamed_array_is_the_images(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", BYTES)
     assert len(opened(tmp_path / "a.npz").train) == 6

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from itertools import islice
 from pathlib import Path
 
@@ -27,7 +28,11 @@ from gan_zoo.errors import InputError
 def test_ranks_together_go_through_whole_epochs(length: int, batch_size: int, world: int, seed: int) -> None:
     steps = -(-3 * length // (batch_size * world))
     row = torch.cat(
-        [batch_indices(seed, s, length, batch_size, r, world) for s in range(steps) for r in range(world)]
+        [
+            batch_indices(seed, s, length, batch_size, rank=r, world=world)
+            for s in range(steps)
+            for r in range(world)
+        ]
     )
     assert len(row) == steps * world * batch_size
     for epoch in range(3):
@@ -92,6 +97,18 @@ def test_streaming_gives_the_same_batches_as_memory(tmp_path: Path, workers: int
         assert one.labels is None
     assert torch.equal(state, torch.get_rng_state()), "the global generator is left alone"
     streamed.close()
+
+
+def test_sources_survive_pickling(tmp_path: Path) -> None:
+    """Where processes are not forked, workers receive them so; a mapped file must not be sent along."""
+    np.save(tmp_path / "x.npy", np.zeros((1000, 16, 16), np.uint8))
+    Image.new("L", (8, 8), 7).save(tmp_path / "a.png")
+    for name in (tmp_path / "x.npy", tmp_path):
+        split = open_dataset(Data(name=str(name), memory=0)).train
+        first = split.pixels(torch.tensor([0]))
+        packed = pickle.dumps(split.images)
+        assert len(packed) < 2000
+        assert torch.equal(pickle.loads(packed)[0], first[0])
 
 
 def test_streamed_labels_follow_the_images() -> None:

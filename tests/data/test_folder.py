@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -139,6 +140,24 @@ def test_unreadable_files_are_named_and_counted(tmp_path: Path, memory: float) -
     assert "5 of 6 images cannot be read: a.png (no image that can be read), b.png" in message
     assert "and 2 more" in message
     assert "d.png" not in message
+
+
+def test_a_name_over_two_lines_stays_in_one(tmp_path: Path) -> None:
+    (tmp_path / "two\nlines.png").write_text("no image at all")
+    assert r"'two\nlines.png' (no image" in refused(tmp_path)
+
+
+def test_pillow_remarks_neither_reach_the_user_nor_change_the_filters(tmp_path: Path) -> None:
+    for number in range(8):
+        image = Image.new("P", (8, 8), 0)
+        image.putpalette([9, 9, 9, 200, 0, 0])
+        image.save(tmp_path / f"{number}.png", transparency=b"\x10\x20")
+    before = list(warnings.filters)
+    with warnings.catch_warnings(record=True) as remarks:
+        warnings.simplefilter("always")
+        opened(tmp_path, workers=4)
+    assert remarks == []
+    assert warnings.filters == before
 
 
 def test_a_truncated_file_is_named(tmp_path: Path) -> None:
