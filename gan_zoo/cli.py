@@ -64,7 +64,9 @@ def _end(code: int, error: object) -> None:
 
 def _train(args: list[str]) -> None:
     """`gan-zoo train`, with the keys of the named model's tree as flags."""
-    from gan_zoo.resolve import resolve
+    from pydantic import ValidationError
+
+    from gan_zoo.resolve import refused, resolve
     from gan_zoo.training.run import held_run
 
     peek = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
@@ -81,7 +83,10 @@ def _train(args: list[str]) -> None:
         raise InputError(f"gan-zoo train MODEL: one of {', '.join(registry.models.entries)}")
     held = held_run(known.out) if known.resume and not helping else None
     tree = resolve(model, held.ground(model) if held else known.config)
-    tyro.cli(train_command(tree), prog=f"gan-zoo train {tree.model}", args=args[1:] if model else args)
+    try:
+        tyro.cli(train_command(tree), prog=f"gan-zoo train {tree.model}", args=args[1:] if model else args)
+    except ValidationError as error:
+        raise refused(error) from None
 
 
 def train_command(tree: Config | None) -> Callable[..., None]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from gan_zoo_kernels import implementation_for
 from rich.console import Console
 
 from gan_zoo.analysis.traverse import write_picture, write_traversals
@@ -18,14 +19,15 @@ from gan_zoo.errors import InputError
 from gan_zoo.images import grid
 from gan_zoo.resolve import to_toml
 from gan_zoo.training import loop
+from gan_zoo.training.precision import pick_device
 from gan_zoo.training.run import PACKAGES, build, load, version_of
-from gan_zoo_kernels import implementation_for
 
 console = Console(highlight=False, soft_wrap=True, markup=False)
 
 
 def train(config: Config, out: Path | None, *, resume: bool, dry_run: bool) -> None:
     """`gan-zoo train`."""
+    _kernel_path(pick_device(config.training.device))
     if dry_run:
         config = loop.with_facts(config, open_dataset(config.data))
         model = build(config)
@@ -48,6 +50,7 @@ def sample(source: Path, *, n: int, codes: str, out: Path | None, seed: int) -> 
     """`gan-zoo sample`."""
     if n < 1:
         raise InputError(f"--n is 1 or more, not {n}")
+    _check_seed(seed)
     model = load(source)
     images = model.sample(n, parse_values(codes), seed=seed)
     columns = min(n, max(1, round(n**0.5)))
@@ -58,6 +61,7 @@ def traverse(source: Path, *, code: str | None, out: Path | None, rows: int, val
     """`gan-zoo traverse`."""
     if rows < 1 or values < 2:
         raise InputError(f"--rows is 1 or more and --values 2 or more, not {rows} and {values}")
+    _check_seed(seed)
     target = out or _beside(source, "traversal.png")
     console.print(str(write_traversals(load(source), target, code, rows=rows, count=values, seed=seed)))
 
@@ -117,8 +121,21 @@ def _precisions(device: torch.device) -> list[str]:
 
 
 def _kernel_path(device: torch.device) -> str:
-    choice = implementation_for(device)
+    """Which kernels calls on a device take, and why.
+
+    Raises:
+        InputError: If the environment asks for kernels that are not known or cannot run there.
+    """
+    try:
+        choice = implementation_for(device)
+    except (ValueError, RuntimeError) as error:
+        raise InputError(str(error)) from None
     return f"{choice.path}: {choice.reason}"
+
+
+def _check_seed(seed: int) -> None:
+    if not 0 <= seed < 2**63:
+        raise InputError(f"--seed lies in 0 to 2^63 - 1, not at {seed}")
 
 
 def _beside(source: Path, name: str) -> Path:

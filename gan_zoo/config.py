@@ -22,9 +22,9 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Settings(BaseModel):
-    """A table of the tree: frozen, with no key but its own."""
+    """A table of the tree: frozen, with no key but its own, and values of the stated type alone."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, defer_build=True)
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", validate_default=True, defer_build=True)
 
 
 class Data(Settings):

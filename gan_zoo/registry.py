@@ -96,8 +96,14 @@ models = Registry(
         "wgan-gp": ("gan_zoo.models.wgan_gp.model:WGANGP", "Wasserstein losses, gradient penalty"),
         "sngan": ("gan_zoo.models.sngan.model:SNGAN", "residual trunks, spectral norm, hinge losses"),
         "r3gan": ("gan_zoo.models.r3gan.model:R3GAN", "relativistic pairing with R1 and R2"),
-        "acgan": ("gan_zoo.models.acgan.model:ACGAN", "class-conditional, with a class head trained on labels"),
-        "infogan": ("gan_zoo.models.infogan.model:InfoGAN", "latent codes that the image tells, without labels"),
+        "acgan": (
+            "gan_zoo.models.acgan.model:ACGAN",
+            "class-conditional, with a class head trained on labels",
+        ),
+        "infogan": (
+            "gan_zoo.models.infogan.model:InfoGAN",
+            "latent codes that the image tells, without labels",
+        ),
     },
 )
 
@@ -107,20 +113,35 @@ trunks = Registry(
         "mlp": ("gan_zoo.trunks.mlp:MLP", "multilayer perceptrons, any resolution"),
         "dcgan": ("gan_zoo.trunks.dcgan:DCGAN", "strided convolutions, 28, 32, 64 or 128 pixels"),
         "resnet": ("gan_zoo.trunks.resnet:RESNET", "SNGAN's residual blocks, 28, 32, 64 or 128 pixels"),
-        "infogan-mnist": ("gan_zoo.trunks.infogan_mnist:INFOGAN_MNIST", "the InfoGAN paper's network, 28 pixels"),
+        "infogan-mnist": (
+            "gan_zoo.trunks.infogan_mnist:INFOGAN_MNIST",
+            "the InfoGAN paper's network, 28 pixels",
+        ),
     },
 )
 
 datasets = Registry(
     "dataset",
     {
-        "mnist-5k": ("gan_zoo.data.bundled:mnist_5k", "5,000 handwritten digits, bundled; 28×28 grey, 10 classes"),
-        "mnist": ("gan_zoo.data.idx:mnist", "MNIST's IDX files in the folder data.path; 28×28 grey, 10 classes"),
+        "mnist-5k": (
+            "gan_zoo.data.bundled:mnist_5k",
+            "5,000 handwritten digits, bundled; 28×28 grey, 10 classes",
+        ),
+        "mnist": (
+            "gan_zoo.data.idx:mnist",
+            "MNIST's IDX files in the folder data.path; 28×28 grey, 10 classes",
+        ),
         "fashion-mnist": ("gan_zoo.data.idx:fashion_mnist", "clothes, IDX files; 28×28 grey, 10 classes"),
-        "folder": ("gan_zoo.data.folder:folder", "the images below the folder data.path; subfolders are classes"),
+        "folder": (
+            "gan_zoo.data.folder:folder",
+            "the images below the folder data.path; subfolders are classes",
+        ),
         "array": ("gan_zoo.data.arrays:array", "the .npz, .npy or .safetensors file data.path"),
         "hub": ("gan_zoo.data.hub:hub", "a set of the Hugging Face hub, named by data.path"),
-        "svhn": ("gan_zoo.data.hub:svhn", "street-view house numbers, from the hub; 32×32 colour, 10 classes"),
+        "svhn": (
+            "gan_zoo.data.hub:svhn",
+            "street-view house numbers, from the hub; 32×32 colour, 10 classes",
+        ),
         "cifar10": ("gan_zoo.data.hub:cifar10", "CIFAR-10, from the hub; 32×32 colour, 10 classes"),
     },
 )

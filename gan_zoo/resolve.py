@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any, cast
@@ -28,9 +29,12 @@ def table_name(model: str) -> str:
 def config_type(model: str) -> type[Config]:
     """The type of the whole tree for `model`: the shared tables, and the model's own if it has settings."""
     settings = models.get(model).settings
-    if settings is None:
-        return Config
-    own = {table_name(model): (settings, settings())}
+    return Config if settings is None else _with_table(table_name(model), settings)
+
+
+@cache  # one type, so that equal trees are equal
+def _with_table(name: str, settings: type[BaseModel]) -> type[Config]:
+    own = {name: (settings, settings())}
     return cast(type[Config], create_model("Config", __base__=Config, __doc__=Config.__doc__, **own))  # type: ignore[call-overload]
 
 
@@ -61,16 +65,29 @@ def resolve(
     _check_keys(tree, kind, source)
     flags = _expand(overrides or {}, kind)
     _check_keys(flags, kind, "")
-    return build(kind, _merge(_merge(tree, flags), {"model": name}), source)
-
-
-def build(kind: type[Config], tree: Tree, source: str) -> Config:
-    """`tree` as a checked configuration, errors told in one line."""
     try:
-        return kind.model_validate(tree)
+        return kind.model_validate(_merge(_merge(tree, flags), {"model": name}))
     except ValidationError as error:
-        told = "; ".join(_one_line(e) for e in error.errors())
-        raise InputError(f"{source}: {told}") from None
+        raise refused(error, source, flags) from None
+
+
+def refused(error: ValidationError, source: str = "", flags: Mapping[str, Any] | None = None) -> InputError:
+    """What a tree's check found, in one line; what stands in `flags` does not come from `source`."""
+    told = [
+        ("" if not source or _has(flags or {}, found["loc"]) else f"{source}: ") + _one_line(found)
+        for found in error.errors()
+    ]
+    return InputError("; ".join(told))
+
+
+def _has(tree: Mapping[str, Any], keys: Sequence[int | str]) -> bool:
+    """Whether a tree holds the value, or a part of the table, that `keys` lead to."""
+    value: Any = tree
+    for key in keys:
+        if not isinstance(value, Mapping) or key not in value:
+            return False
+        value = value[key]
+    return True
 
 
 def presets() -> dict[str, Path]:

@@ -92,8 +92,7 @@ def array(settings: Data) -> Dataset:
     images = _pick(found, IMAGES)
     if images is None:
         raise InputError(
-            f"{path} has no images: its keys are {', '.join(found) or 'none'}; expected one of "
-            f"{', '.join(IMAGES)}"
+            f"{path} has no images: its keys are {', '.join(found) or 'none'}; expected one of {', '.join(IMAGES)}"
         )
     labels = _labels(found, LABELS, len(images), path)
     test_images = _pick(found, TEST_IMAGES)
@@ -129,9 +128,7 @@ def _read(path: Path) -> dict[str, Array]:
             return {"images": np.load(path, mmap_mode="r", allow_pickle=False)}
         if suffix == ".npz":
             with np.load(path, allow_pickle=False) as archive:
-                names = [
-                    name for name in archive.files if name in IMAGES + LABELS + TEST_IMAGES + TEST_LABELS
-                ]
+                names = [name for name in archive.files if name in IMAGES + LABELS + TEST_IMAGES + TEST_LABELS]
                 return {name: archive[name] for name in names or archive.files}
         if suffix == ".safetensors":
             return _read_safetensors(path)
@@ -188,8 +185,7 @@ def _layout(images: Array, path: Path, values: tuple[float, float] | None = None
         return Layout(order, channels, 0, 1)
     if images.dtype.kind != "f":
         raise InputError(
-            f"{path}: images have the type {images.dtype}; accepted: uint8, bool, or floats in [0, 1] or "
-            "[-1, 1]"
+            f"{path}: images have the type {images.dtype}; accepted: uint8, bool, or floats in [0, 1] or [-1, 1]"
         )
     low, high = _extent(images)
     floor, ceiling = values or ((-1.0, 1.0) if low < 0 else (0.0, 1.0))

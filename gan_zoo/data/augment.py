@@ -139,9 +139,7 @@ class Augment:
         return images * ~(down[:, None, :, None] & across[:, None, None, :])
 
 
-def _uniform(
-    shape: int | tuple[int, ...], amount: float, images: Tensor, generator: torch.Generator
-) -> Tensor:
+def _uniform(shape: int | tuple[int, ...], amount: float, images: Tensor, generator: torch.Generator) -> Tensor:
     """float32, uniform in [-amount, amount], on the images' device."""
     sizes = (shape,) if isinstance(shape, int) else shape
     return torch.rand(sizes, device=images.device, generator=generator).mul_(2 * amount).sub_(amount)

@@ -73,14 +73,10 @@ def from_encoded(
     parts = [train] if test is None else [train, test]
     if not len(train.images):
         raise InputError(f"{where} holds no images")
-    labels = settle_labels(
-        settings, train.labels, test.labels if test else None, classes=classes, where=where
-    )
+    labels = settle_labels(settings, train.labels, test.labels if test else None, classes=classes, where=where)
     total = sum(len(part.images) for part in parts)
     with warnings.catch_warnings():  # here, once: it is not made for threads
-        warnings.filterwarnings(
-            "ignore", module="PIL"
-        )  # on metadata and size; the size is checked on opening
+        warnings.filterwarnings("ignore", module="PIL")  # on metadata and size; the size is checked on opening
         shape, images = _shape_and_images(settings, [part.images for part in parts], total, where)
     return Dataset(
         name=settings.name,
@@ -155,9 +151,7 @@ def _hold(parts: list[Decoded], workers: int, where: str) -> list[Tensor]:
         return None
 
     held = [
-        torch.empty(
-            len(part), part.shape.channels, part.shape.resolution, part.shape.resolution, dtype=torch.uint8
-        )
+        torch.empty(len(part), part.shape.channels, part.shape.resolution, part.shape.resolution, dtype=torch.uint8)
         for part in parts
     ]
     jobs = ((part, target, i) for part, target in zip(parts, held, strict=True) for i in range(len(part)))

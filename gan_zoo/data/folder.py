@@ -55,8 +55,7 @@ def folder(settings: Data) -> Dataset:
     names = list(_walk(root))
     if not names:
         raise InputError(
-            f"{where} holds no images ({_contents(root)}); accepted: files ending in "
-            f"{', '.join(sorted(SUFFIXES))}"
+            f"{where} holds no images ({_contents(root)}); accepted: files ending in {', '.join(sorted(SUFFIXES))}"
         )
     train_names, test_names = _splits(names)
     classes = _classes(train_names)
@@ -120,8 +119,7 @@ def _labels(names: list[str], classes: dict[tuple[int, str], int]) -> torch.Tens
         label = classes.get((depth, _class(name, depth) or ""))
         if label is None:
             raise InputError(
-                f"{name} lies in none of the classes that the training images have: "
-                f"{', '.join(c for _, c in classes)}"
+                f"{name} lies in none of the classes that the training images have: {', '.join(c for _, c in classes)}"
             )
         found.append(label)
     return torch.tensor(found, dtype=torch.int64)

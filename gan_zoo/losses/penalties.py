@@ -14,9 +14,7 @@ import torch
 from torch import Tensor
 
 
-def gradient_penalty(
-    discriminate: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, mix: Tensor
-) -> Tensor:
+def gradient_penalty(discriminate: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, mix: Tensor) -> Tensor:
     """E[(‖∇D(x̂)‖₂ − 1)²] at x̂ = ε x + (1 − ε) G(z): Gulrajani et al., 2017, eq. 3, without its λ (10).
 
     D runs in float32 here, whatever autocast surrounds the call. Where ∇D = 0, the penalty is 1, its

@@ -1,10 +1,10 @@
 """Checkpoints: folders of safetensors and JSON that appear whole or not at all, and say when they are damaged.
 
-    step-00000500/
-        model.safetensors      every weight and buffer
-        ema.safetensors        the generator's moving average, if there is one
-        optimizer.safetensors  Adam's moments, as player/parameter/moment
-        state.json             schema, step, gradient scaler, and the SHA-256 of each file above
+step-00000500/
+    model.safetensors      every weight and buffer
+    ema.safetensors        the generator's moving average, if there is one
+    optimizer.safetensors  Adam's moments, as player/parameter/moment
+    state.json             schema, step, gradient scaler, and the SHA-256 of each file above
 """
 
 from __future__ import annotations

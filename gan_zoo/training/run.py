@@ -1,10 +1,10 @@
 """A run folder: where it is made, what lies in it, and how it is opened again.
 
-    config.toml                  the resolved tree; `gan-zoo train --config` takes it back
-    environment.json             versions, device, git revision
-    metrics.jsonl                a line a logging step
-    checkpoints/step-NNNNNNNN/   see `gan_zoo.training.checkpoint`
-    samples/                     pictures
+config.toml                  the resolved tree; `gan-zoo train --config` takes it back
+environment.json             versions, device, git revision
+metrics.jsonl                a line a logging step
+checkpoints/step-NNNNNNNN/   see `gan_zoo.training.checkpoint`
+samples/                     pictures
 """
 
 from __future__ import annotations
@@ -199,7 +199,10 @@ def _revision() -> str | None:
         return None
     try:
         told = subprocess.run(
-            ["git", "-C", str(here), "describe", "--always", "--dirty"], capture_output=True, text=True, timeout=5
+            ["git", "-C", str(here), "describe", "--always", "--dirty"],
+            capture_output=True,
+            text=True,
+            timeout=5,
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
