@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from gan_zoo.config import Config
 
 DESCRIPTION = "Generative adversarial networks with shared trunks, losses and one training loop; InfoGAN on top."
+RunFolder = Annotated[Path, arg(metavar="RUN")]
+
 EXAMPLES = """\
 examples:
   gan-zoo train infogan                              digits, bundled; minutes on a laptop
@@ -64,11 +66,6 @@ def _end(code: int, error: object) -> None:
 
 def _train(args: list[str]) -> None:
     """`gan-zoo train`, with the keys of the named model's tree as flags."""
-    from pydantic import ValidationError
-
-    from gan_zoo.resolve import refused, resolve
-    from gan_zoo.training.run import held_run
-
     peek = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     peek.add_argument("--config")
     peek.add_argument("--out", type=Path)
@@ -78,9 +75,17 @@ def _train(args: list[str]) -> None:
     except argparse.ArgumentError as error:
         raise InputError(str(error)) from None
     model = args[0] if args and not args[0].startswith("-") else None
+    if model:
+        registry.models.check(model)
     helping = not {"-h", "--help"}.isdisjoint(args)
     if not (model or known.config or known.resume or helping):
         raise InputError(f"gan-zoo train MODEL: one of {', '.join(registry.models.entries)}")
+
+    from pydantic import ValidationError
+
+    from gan_zoo.resolve import refused, resolve
+    from gan_zoo.training.run import held_run
+
     held = held_run(known.out) if known.resume and not helping else None
     tree = resolve(model, held.ground(model) if held else known.config)
     try:
@@ -128,7 +133,7 @@ def _example_tree() -> Config:
 
 
 def sample(
-    run: Positional[Path],
+    run: Positional[RunFolder],
     /,
     n: Annotated[int, arg(aliases=["-n"])] = 64,
     codes: str = "",
@@ -141,7 +146,7 @@ def sample(
         run: A run folder, or one of its checkpoints.
         n: How many images.
         codes: Codes to hold, e.g. "c1=3,c2=-1.5"; the others are drawn.
-        out: The picture; by default samples.png in the run folder.
+        out: The picture; by default samples.png among the run's samples.
         seed: Decides what is drawn.
     """
     from gan_zoo import commands
@@ -150,7 +155,7 @@ def sample(
 
 
 def traverse(
-    run: Positional[Path],
+    run: Positional[RunFolder],
     /,
     code: str | None = None,
     out: Path | None = None,
@@ -163,7 +168,7 @@ def traverse(
     Args:
         run: A run folder, or one of its checkpoints.
         code: The code to vary, e.g. c1; by default a panel for each.
-        out: The picture (.png) or animation (.webp, .gif); by default traversal.png in the run folder.
+        out: The picture (.png) or animation (.webp, .gif); by default traversal.png among the run's samples.
         rows: Samples.
         values: Steps of a continuous code from -2 to 2.
         seed: Decides noise and the other codes.

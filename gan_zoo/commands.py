@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from gan_zoo_kernels import implementation_for
 from rich.console import Console
 
 from gan_zoo.analysis.traverse import write_picture, write_traversals
@@ -139,5 +138,5 @@ def _check_seed(seed: int) -> None:
 
 
 def _beside(source: Path, name: str) -> Path:
-    """A file in the run folder that `source` is, or is a checkpoint of."""
-    return (source.parent.parent if source.parent.name == "checkpoints" else source) / name
+    """A picture in the run folder that `source` is, or is a checkpoint of."""
+    return (source.parent.parent if source.parent.name == "checkpoints" else source) / "samples" / name

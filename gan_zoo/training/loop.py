@@ -26,7 +26,7 @@ from gan_zoo.training.loggers import JSONLines, Logger, TensorBoard
 from gan_zoo.training.meter import Meter
 from gan_zoo.training.penalties import Penalties
 from gan_zoo.training.player import players
-from gan_zoo.training.precision import Precision, pick_device
+from gan_zoo.training.precision import Precision, kernel_path, pick_device
 from gan_zoo.training.progress import Reporter
 from gan_zoo.training.run import Run, build, create_run, environment, open_run
 from gan_zoo.training.step import train_step
@@ -55,6 +55,7 @@ def train(config: Config, *, out: Path | None = None, resume: bool = False, quie
         Interrupted: After SIGINT or SIGTERM, with a checkpoint saved.
     """
     device = pick_device(config.training.device)
+    kernel_path(device)
     dataset = open_dataset(config.data)
     config = with_facts(config, dataset)
     state = new_state(config, device)

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from gan_zoo.config import Data
-from gan_zoo.data import Dataset, open_dataset
+from gan_zoo.data.dataset import Dataset, open_dataset
 from gan_zoo.errors import InputError
 from gan_zoo.shapes import ImageShape
 

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from gan_zoo.config import Data
-from gan_zoo.data import Dataset, open_dataset
+from gan_zoo.data.dataset import Dataset, open_dataset
 from gan_zoo.data.pixels import fit
 from gan_zoo.errors import InputError
 from gan_zoo.shapes import ImageShape

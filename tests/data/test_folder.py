@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from gan_zoo.config import Data
-from gan_zoo.data import Dataset, open_dataset
+from gan_zoo.data.dataset import Dataset, open_dataset
 from gan_zoo.data import pixels as pixels_module
 from gan_zoo.errors import InputError
 from gan_zoo.shapes import ImageShape

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from gan_zoo.config import Data
-from gan_zoo.data import open_dataset
+from gan_zoo.data.dataset import open_dataset
 from gan_zoo.data.idx import DEBIAN_FASHION, read_idx
 from gan_zoo.errors import InputError
 
