@@ -18,7 +18,7 @@ from gan_zoo.errors import InputError
 from gan_zoo.images import grid
 from gan_zoo.resolve import to_toml
 from gan_zoo.training import loop
-from gan_zoo.training.precision import pick_device
+from gan_zoo.training.precision import kernel_path, pick_device
 from gan_zoo.training.run import PACKAGES, build, load, version_of
 
 console = Console(highlight=False, soft_wrap=True, markup=False)
@@ -120,15 +120,7 @@ def _precisions(device: torch.device) -> list[str]:
 
 
 def _kernel_path(device: torch.device) -> str:
-    """Which kernels calls on a device take, and why.
-
-    Raises:
-        InputError: If the environment asks for kernels that are not known or cannot run there.
-    """
-    try:
-        choice = implementation_for(device)
-    except (ValueError, RuntimeError) as error:
-        raise InputError(str(error)) from None
+    choice = kernel_path(device)
     return f"{choice.path}: {choice.reason}"
 
 

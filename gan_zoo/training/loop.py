@@ -168,7 +168,7 @@ def _loop(run: Run, state: State, dataset: Dataset, *, quiet: bool) -> None:
                 _picture(run, state, loggers)
             if last or done % logging.checkpoint_every == 0:
                 state.save(run.checkpoints, keep=logging.keep)
-            if interruption.asked and done < steps:
+            if last and done < steps:
                 raise Interrupted(run, done)
 
 

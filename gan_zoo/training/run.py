@@ -134,7 +134,7 @@ def load(source: Path | str, *, device: torch.device | str = "cpu") -> GAN:
     """
     path = Path(source)
     if (path / "state.json").is_file() or path.parent.name == "checkpoints":
-        run, checkpoint = open_run(path.parent.parent), path
+        run, checkpoint = open_run(path.absolute().parent.parent), path
         read_state(checkpoint)
     else:
         run = open_run(path)

@@ -73,5 +73,5 @@ class ACGAN(GAN):
     def encode(self, images: Tensor) -> dict[str, Tensor]:
         """P(label | x) [n, classes] of images [n, C, H, W] in [-1, 1]."""
         with evaluating(self):
-            logits = self.class_head(self.discriminator.trunk(images.to(self.device)))
+            logits = self.class_head(self.discriminator.trunk(self.own_images(images)))
         return {"label": logits.float().softmax(1)}

@@ -146,6 +146,17 @@ class GAN(nn.Module):
             images: Tensor = self.generator(latents.input.to(self.device))
         return images.float()
 
+    def own_images(self, images: Tensor) -> Tensor:
+        """Images [n, C, H, W] where the model lies.
+
+        Raises:
+            InputError: If they are not of the model's shape.
+        """
+        channels, side = self.image.channels, self.image.resolution
+        if images.ndim != 4 or images.shape[1:] != (channels, side, side):
+            raise InputError(f"the images are [n, {channels}, {side}, {side}], not {list(images.shape)}")
+        return images.to(self.device)
+
     @property
     def device(self) -> torch.device:
         """Where the model lies."""

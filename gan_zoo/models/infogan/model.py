@@ -77,7 +77,7 @@ class InfoGAN(GAN):
             its mean and log-variance [n].
         """
         with evaluating(self):
-            parameters = self.q(self.discriminator.trunk(images.to(self.device)))
+            parameters = self.q(self.discriminator.trunk(self.own_images(images)))
         return posteriors(parameters, self.layout, self.codes)
 
 
