@@ -213,9 +213,8 @@ def configs(name: Positional[str | None] = None, /, *, json: bool = False) -> No
         json: Print JSON.
     """
     from gan_zoo.errors import unknown
-    from gan_zoo.resolve import presets
 
-    known = presets()
+    known = registry.presets()
     if name is not None:
         if name not in known:
             raise unknown("preset", name, known)

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from importlib import import_module
+from importlib import import_module, resources
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gan_zoo.errors import InputError, unknown
@@ -77,10 +78,17 @@ class Registry:
         module, _, attribute = entry.target.partition(":")
         try:
             return getattr(import_module(module), attribute)
-        except (ImportError, AttributeError) as error:
+        except Exception as error:  # another distribution's module may fail in any way
             if entry.origin == "gan-zoo":
                 raise
-            raise InputError(f"{self.kind} {name!r} from {entry.origin} cannot be loaded: {error}") from error
+            reason = f"{type(error).__name__}: {error}"
+            raise InputError(f"{self.kind} {name!r} from {entry.origin} cannot be loaded: {reason}") from error
+
+
+def presets() -> dict[str, Path]:
+    """The presets in this package: `{name: file}`."""
+    folder = Path(str(resources.files("gan_zoo") / "configs"))
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
 
 
 def _origin(point: EntryPoint) -> str:

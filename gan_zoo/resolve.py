@@ -5,7 +5,6 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,7 +13,7 @@ from pydantic import BaseModel, ValidationError, create_model
 
 from gan_zoo.config import Config
 from gan_zoo.errors import InputError, unknown
-from gan_zoo.registry import models
+from gan_zoo.registry import models, presets
 
 DEFAULT_MODEL_PRESET = "mnist-5k"
 
@@ -88,12 +87,6 @@ def _has(tree: Mapping[str, Any], keys: Sequence[int | str]) -> bool:
             return False
         value = value[key]
     return True
-
-
-def presets() -> dict[str, Path]:
-    """The presets in this package: `{name: file}`."""
-    folder = Path(str(resources.files("gan_zoo") / "configs"))
-    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
 
 
 def to_toml(config: Config) -> str:

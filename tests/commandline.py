@@ -37,9 +37,7 @@ def zoo(*args: object) -> Ended:
     return Ended(code, out.getvalue(), err.getvalue())
 
 
-def zoo_process(
-    *args: object, python: tuple[str, ...] = (), cwd: Path | None = None, **variables: str
-) -> Ended:
+def zoo_process(*args: object, python: tuple[str, ...] = (), cwd: Path | None = None, **variables: str) -> Ended:
     """`gan-zoo` with these arguments, in a process of its own, with further environment variables."""
     ended = subprocess.run(
         [sys.executable, *python, "-m", "gan_zoo", *map(str, args)],
@@ -54,9 +52,7 @@ def zoo_process(
     return Ended(ended.returncode, ended.stdout, ended.stderr)
 
 
-def write_set(
-    path: Path, *, resolution: int = 28, channels: int = 1, classes: int = 10, images: int = 24
-) -> Path:
+def write_set(path: Path, *, resolution: int = 28, channels: int = 1, classes: int = 10, images: int = 24) -> Path:
     """An .npz file of random images [n, C, H, W] with labels."""
     random = np.random.default_rng(0)
     pixels = random.integers(0, 256, (images, channels, resolution, resolution), dtype=np.uint8)

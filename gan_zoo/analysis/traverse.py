@@ -103,6 +103,7 @@ def write_traversals(
         InputError: For a code that is not there, or an ending that is no picture's.
     """
     codes = pick_codes(model, name)
+    _check_ending(path)
     if path.suffix.lower() in ANIMATED:
         return animate_traversal(model, codes[0], path, count=max(count, 2), seed=seed)
     return write_picture(draw_traversals(model, codes, rows=rows, count=count, seed=seed), path)
@@ -114,7 +115,11 @@ def write_picture(picture: Image.Image, path: Path) -> Path:
     Raises:
         InputError: If the ending is none that can be written.
     """
+    _check_ending(path)
+    return save_image(picture, path)
+
+
+def _check_ending(path: Path) -> None:
     known = {ending for ending, name in Image.registered_extensions().items() if name in Image.SAVE}
     if path.suffix.lower() not in known:
         raise InputError(f"{path}: pictures are written as .png, .jpg, .webp or .gif")
-    return save_image(picture, path)

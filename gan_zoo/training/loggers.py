@@ -30,7 +30,7 @@ class JSONLines:
     """metrics.jsonl, a JSON object a line. Lines after `start` are of steps that are trained anew: dropped."""
 
     def __init__(self, path: Path, start: int) -> None:
-        kept = [line for line in _whole_lines(path) if json.loads(line)["step"] <= start]
+        kept = [json.dumps(record) + "\n" for record in read_records(path) if record["step"] <= start]
         beside = path.with_name(f".{path.name}.partial")
         beside.write_text("".join(kept))
         beside.replace(path)
@@ -77,7 +77,15 @@ class TensorBoard:
         self._writer.close()
 
 
-def _whole_lines(path: Path) -> list[str]:
-    """The lines of a log; a last one that a crash cut off is left out."""
-    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-    return [line for line in lines if line.endswith("\n")]
+def read_records(path: Path) -> list[dict[str, Any]]:
+    """The lines of a metrics.jsonl; one that a crash cut off or garbled is left out."""
+    lines = path.read_text(errors="replace").splitlines() if path.exists() else []
+    records = []
+    for line in lines:
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(record, dict) and isinstance(record.get("step"), int):
+            records.append(record)
+    return records

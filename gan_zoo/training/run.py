@@ -26,6 +26,7 @@ from gan_zoo.models.gan.model import GAN
 from gan_zoo.registry import models
 from gan_zoo.resolve import resolve, to_toml
 from gan_zoo.training.checkpoint import load_weights, newest_whole, read_state
+from gan_zoo.training.loggers import read_records
 
 PACKAGES = ("gan-zoo", "torch", "triton", "numpy", "einops", "safetensors", "pydantic", "tyro", "rich")
 
@@ -64,9 +65,7 @@ class Run:
 
     def metrics(self) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl."""
-        if not self.metrics_file.exists():
-            return []
-        return [json.loads(line) for line in self.metrics_file.read_text().splitlines()]
+        return read_records(self.metrics_file)
 
     def load(self, device: torch.device | str = "cpu") -> GAN:
         """The model of its newest whole checkpoint; see `load`."""
