@@ -19,8 +19,8 @@ import torch
 from scipy.optimize import linear_sum_assignment
 
 import gan_zoo
-from gan_zoo.data.dataset import Split, open_dataset
 from gan_zoo.data.batches import in_order
+from gan_zoo.data.dataset import Split, open_dataset
 from gan_zoo.models.infogan.model import InfoGAN
 from gan_zoo.training.run import Run, environment, open_run
 

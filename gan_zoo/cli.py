@@ -108,7 +108,8 @@ def train_command(tree: Config | None) -> Callable[..., None]:
 
         Args:
             tree: Keys of the configuration.
-            config: A preset (see `gan-zoo configs`) or a TOML file. Flags win over it, it wins over the model's own.
+            config: A preset (see `gan-zoo configs`) or a TOML file. Flags win over it, it wins over the model's
+                defaults. A run that is resumed keeps its own.
             out: The run folder; by default the next free one in runs/.
             resume: Go on with the run in --out, from its newest whole checkpoint.
             dry_run: Show the resolved tree and the networks' sizes, and make nothing.
@@ -159,18 +160,18 @@ def traverse(
     /,
     code: str | None = None,
     out: Path | None = None,
-    rows: int = 10,
-    values: int = 10,
+    rows: int | None = None,
+    values: int | None = None,
     seed: int = 0,
 ) -> None:
     """Vary a code and hold everything else: a grid with a sample a row, or an animation.
 
     Args:
         run: A run folder, or one of its checkpoints.
-        code: The code to vary, e.g. c1; by default a panel for each.
+        code: The code to vary, e.g. c1; by default a panel for each, in an animation the first.
         out: The picture (.png) or animation (.webp, .gif); by default traversal.png among the run's samples.
-        rows: Samples.
-        values: Steps of a continuous code from -2 to 2.
+        rows: Samples, 10 in a picture; an animation shows a square of this side, 8.
+        values: Steps of a continuous code from -2 to 2; 10 in a picture, 24 in an animation.
         seed: Decides noise and the other codes.
     """
     from gan_zoo import commands

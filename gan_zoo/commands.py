@@ -13,25 +13,22 @@ from rich.console import Console
 
 from gan_zoo.analysis.traverse import write_picture, write_traversals
 from gan_zoo.config import Config
-from gan_zoo.data.dataset import open_dataset
 from gan_zoo.errors import InputError
 from gan_zoo.images import grid
 from gan_zoo.resolve import to_toml
 from gan_zoo.training import loop
-from gan_zoo.training.precision import kernel_path, pick_device
-from gan_zoo.training.run import PACKAGES, build, load, version_of
+from gan_zoo.training.precision import kernel_path
+from gan_zoo.training.run import PACKAGES, load, version_of
 
 console = Console(highlight=False, soft_wrap=True, markup=False)
 
 
 def train(config: Config, out: Path | None, *, resume: bool, dry_run: bool) -> None:
     """`gan-zoo train`."""
-    _kernel_path(pick_device(config.training.device))
     if dry_run:
-        config = loop.with_facts(config, open_dataset(config.data))
-        model = build(config)
+        config, _, state = loop.prepare(config)
         console.print(to_toml(config), end="")
-        for part, module in model.named_children():
+        for part, module in state.model.named_children():
             console.print(f"# {part}: {sum(p.numel() for p in module.parameters()):,} parameters")
         return
     resume = resume and out is not None and (out / "config.toml").exists()
@@ -56,10 +53,14 @@ def sample(source: Path, *, n: int, codes: str, out: Path | None, seed: int) -> 
     console.print(str(write_picture(grid(images, columns), out or _beside(source, "samples.png"))))
 
 
-def traverse(source: Path, *, code: str | None, out: Path | None, rows: int, values: int, seed: int) -> None:
+def traverse(
+    source: Path, *, code: str | None, out: Path | None, rows: int | None, values: int | None, seed: int
+) -> None:
     """`gan-zoo traverse`."""
-    if rows < 1 or values < 2:
-        raise InputError(f"--rows is 1 or more and --values 2 or more, not {rows} and {values}")
+    if rows is not None and rows < 1:
+        raise InputError(f"--rows is 1 or more, not {rows}")
+    if values is not None and values < 2:
+        raise InputError(f"--values is 2 or more, not {values}")
     _check_seed(seed)
     target = out or _beside(source, "traversal.png")
     console.print(str(write_traversals(load(source), target, code, rows=rows, count=values, seed=seed)))

@@ -25,9 +25,23 @@ def table_name(model: str) -> str:
     return model.replace("-", "_")
 
 
+def model_class(name: str) -> Any:
+    """The class of the model called `name`.
+
+    Raises:
+        InputError: If what a plug-in registers is no model, or its table would have the name of a shared one.
+    """
+    found, origin = models.get(name), models.entries[name].origin
+    if not (hasattr(found, "defaults") and hasattr(found, "settings")):
+        raise InputError(f"model {name!r} from {origin} is {found!r}, and no class derived from gan_zoo's GAN")
+    if table_name(name) in Config.model_fields:
+        raise InputError(f"model {name!r} from {origin} is named like a key of every tree; it needs another name")
+    return found
+
+
 def config_type(model: str) -> type[Config]:
     """The type of the whole tree for `model`: the shared tables, and the model's own if it has settings."""
-    settings = models.get(model).settings
+    settings = model_class(model).settings
     return Config if settings is None else _with_table(table_name(model), settings)
 
 
@@ -58,9 +72,8 @@ def resolve(
     name = model or layers.get("model")
     if not isinstance(name, str):
         raise InputError(f"{source} names no model; give one of: {', '.join(models.entries)}")
-    models.check(name)
-    kind = config_type(name)
-    tree = _merge(cast(Tree, models.get(name).defaults), _own_tables(layers, name, source))
+    kind = config_type(models.check(name))
+    tree = _merge(cast(Tree, model_class(name).defaults), _own_tables(layers, name, source))
     _check_keys(tree, kind, source)
     flags = _expand(overrides or {}, kind)
     _check_keys(flags, kind, "")
@@ -121,7 +134,7 @@ def _toml(path: Path) -> Tree:
 
 def _own_tables(tree: Tree, model: str, source: str) -> Tree:
     """`tree` without the tables of other models, which a preset may carry beside its own."""
-    others = {table_name(name): name for name in models.entries if name != model}
+    others = {table_name(n): n for n in models.entries if n != model and table_name(n) not in Config.model_fields}
     own: Tree = {}
     for key, value in tree.items():
         table = table_name(key)

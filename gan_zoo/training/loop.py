@@ -52,21 +52,33 @@ def train(config: Config, *, out: Path | None = None, resume: bool = False, quie
 
     Raises:
         InputError: If the configuration cannot be carried out; no folder is made then.
-        TrainingError: If a loss is NaN or infinite.
+        TrainingError: If a loss is NaN or infinite, or the disk refuses.
         Interrupted: After SIGINT or SIGTERM, with a checkpoint saved.
+    """
+    config, dataset, state = prepare(config)
+    if resume and out is not None:
+        run = Run(open_run(out).folder, config)
+        notes = _resume(run, state)
+    else:
+        run, notes = create_run(config, out, environment(state.model.device)), []
+    try:
+        _loop(run, state, dataset, notes, quiet=quiet)
+    except OSError as error:
+        raise TrainingError(f"{run.folder}: {error}; what was saved before is whole, go on with --resume") from error
+    return run
+
+
+def prepare(config: Config) -> tuple[Config, Dataset, State]:
+    """Everything that a run needs before its folder is made: the tree with the data's facts, the data, step 0.
+
+    Raises:
+        InputError: If the configuration cannot be carried out.
     """
     device = pick_device(config.training.device)
     kernel_path(device)
     dataset = open_dataset(config.data)
     config = with_facts(config, dataset)
-    state = new_state(config, device)
-    if resume and out is not None:
-        run = Run(open_run(out).folder, config)
-        notes = _resume(run, state)
-    else:
-        run, notes = create_run(config, out, environment(device)), []
-    _loop(run, state, dataset, notes, quiet=quiet)
-    return run
+    return config, dataset, new_state(config, device)
 
 
 def with_facts(config: Config, dataset: Dataset) -> Config:

@@ -83,9 +83,7 @@ def cross_entropy(
     if target.dtype not in _INTEGERS:
         raise TypeError(f"target holds integers, not {target.dtype}")
     if logits.ndim < 1 or logits.shape[-1] < 1 or logits.shape[:-1] != target.shape:
-        raise ValueError(
-            f"logits [..., K] and target [...] do not fit: {list(logits.shape)} and {list(target.shape)}"
-        )
+        raise ValueError(f"logits [..., K] and target [...] do not fit: {list(logits.shape)} and {list(target.shape)}")
     _check_devices(logits=logits, target=target)
     requested(implementation)
     return reference.cross_entropy(logits, target, reduction, ignore_index)

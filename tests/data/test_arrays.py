@@ -55,9 +55,7 @@ def test_layouts_and_ranges_come_out_alike(tmp_path: Path, layout: str, values: 
     ],
 )
 @pytest.mark.parametrize("ending", ["npz", "safetensors"])
-def test_splits_and_labels_are_found_by_their_keys(
-    tmp_path: Path, keys: tuple[str, ...], ending: str
-) -> None:
+def test_splits_and_labels_are_found_by_their_keys(tmp_path: Path, keys: tuple[str, ...], ending: str) -> None:
     arrays = (BYTES, np.array([0, 1, 2, 0, 1, 2]), BYTES[:2], np.array([[2], [1]], np.uint8))
     path = tmp_path / f"a.{ending}"
     if ending == "npz":
@@ -142,9 +140,7 @@ def test_nothing_is_unpickled(tmp_path: Path, ending: str) -> None:
         (np.full((4, 8, 8), np.inf), "from inf to inf"),
     ],
 )
-def test_images_of_wrong_shape_type_or_range_are_refused(
-    tmp_path: Path, images: np.ndarray, says: str
-) -> None:
+def test_images_of_wrong_shape_type_or_range_are_refused(tmp_path: Path, images: np.ndarray, says: str) -> None:
     np.savez(tmp_path / "a.npz", images=images)
     np.save(tmp_path / "a.npy", images)
     assert says in refused(tmp_path / "a.npz")

@@ -12,9 +12,7 @@ from hypothesis import strategies as st
 from gan_zoo.data.augment import DEFAULT, LARGEST, Augment, parse_augment, warp
 from gan_zoo.errors import InputError
 
-EVERYTHING = (
-    "flip, shift:0.125, rotate:0.2, scale:0.1, shear:0.4, brightness:0.5, saturation, contrast, cutout:0.5"
-)
+EVERYTHING = "flip, shift:0.125, rotate:0.2, scale:0.1, shear:0.4, brightness:0.5, saturation, contrast, cutout:0.5"
 
 
 def generator(seed: int = 0) -> torch.Generator:

@@ -28,11 +28,7 @@ from gan_zoo.errors import InputError
 def test_ranks_together_go_through_whole_epochs(length: int, batch_size: int, world: int, seed: int) -> None:
     steps = -(-3 * length // (batch_size * world))
     row = torch.cat(
-        [
-            batch_indices(seed, s, length, batch_size, rank=r, world=world)
-            for s in range(steps)
-            for r in range(world)
-        ]
+        [batch_indices(seed, s, length, batch_size, rank=r, world=world) for s in range(steps) for r in range(world)]
     )
     assert len(row) == steps * world * batch_size
     for epoch in range(3):
@@ -75,9 +71,7 @@ def test_normalise_reaches_both_ends() -> None:
 def test_a_resumed_run_goes_on_with_the_same_batches() -> None:
     split = numbered(20)
     whole = [b.labels.tolist() for b in islice(batches(split, seed=0, batch_size=6, device="cpu"), 10)]
-    rest = [
-        b.labels.tolist() for b in islice(batches(split, seed=0, batch_size=6, device="cpu", start_step=4), 6)
-    ]
+    rest = [b.labels.tolist() for b in islice(batches(split, seed=0, batch_size=6, device="cpu", start_step=4), 6)]
     assert rest == whole[4:]
 
 
@@ -88,9 +82,7 @@ def test_streaming_gives_the_same_batches_as_memory(tmp_path: Path, workers: int
     held, mapped = open_dataset(Data(name=path)).train, open_dataset(Data(name=path, memory=0)).train
     assert not isinstance(mapped.images, torch.Tensor)
     state = torch.get_rng_state()
-    streamed = batches(
-        mapped, seed=1, batch_size=9, device="cpu", start_step=2, rank=1, world=2, workers=workers
-    )
+    streamed = batches(mapped, seed=1, batch_size=9, device="cpu", start_step=2, rank=1, world=2, workers=workers)
     selected = batches(held, seed=1, batch_size=9, device="cpu", start_step=2, rank=1, world=2)
     for one, other in islice(zip(streamed, selected, strict=False), 6):
         assert torch.equal(one.images, other.images)

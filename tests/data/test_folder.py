@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 
 from gan_zoo.config import Data
-from gan_zoo.data.dataset import Dataset, open_dataset
 from gan_zoo.data import pixels as pixels_module
+from gan_zoo.data.dataset import Dataset, open_dataset
 from gan_zoo.errors import InputError
 from gan_zoo.shapes import ImageShape
 
@@ -102,9 +102,7 @@ def test_images_of_several_sizes_need_a_resolution(tmp_path: Path) -> None:
 
 
 def test_subfolders_are_classes(tmp_path: Path) -> None:
-    for number, name in enumerate(
-        ["cat/1.png", "cat/deep/2.png", "ant/1.png", ".hidden/1.png", "dog/note.txt"]
-    ):
+    for number, name in enumerate(["cat/1.png", "cat/deep/2.png", "ant/1.png", ".hidden/1.png", "dog/note.txt"]):
         (tmp_path / "set" / name).parent.mkdir(parents=True, exist_ok=True)
         Image.new("L", (8, 8), number).save(tmp_path / "set" / name, format="PNG")
     for folder in (tmp_path / "set", tmp_path):
@@ -161,9 +159,7 @@ def test_pillow_remarks_neither_reach_the_user_nor_change_the_filters(tmp_path: 
 
 
 def test_a_truncated_file_is_named(tmp_path: Path) -> None:
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(
-        tmp_path / "a.jpg"
-    )
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(tmp_path / "a.jpg")
     whole = (tmp_path / "a.jpg").read_bytes()
     (tmp_path / "a.jpg").write_bytes(whole[: len(whole) // 2])
     assert "a.jpg (image file is truncated" in refused(tmp_path)
