@@ -114,7 +114,7 @@ class Training(Settings):
     batch_size: Annotated[Positive, arg(aliases=["--batch-size"])] = 128
     """Images a step."""
     accumulate: Positive = 1
-    """Parts that a batch is split into, to save memory; their gradients are summed."""
+    """Parts that a batch is split into, to save the discriminator's memory; their gradients are averaged."""
     discriminator_steps: Positive = 1
     """Discriminator updates for one of the generator."""
     precision: Annotated[Literal["fp32", "bf16", "fp16"], arg(aliases=["--precision"])] = "fp32"
