@@ -49,7 +49,7 @@ def gaussian_nll(
     _check_floating(**tensors)
     _check_devices(**tensors)
     try:
-        torch.broadcast_shapes(*(t.shape for t in tensors.values()))  # type: ignore[no-untyped-call]
+        torch.broadcast_shapes(*(t.shape for t in tensors.values()))
     except RuntimeError:
         shapes = ", ".join(f"{name} {list(t.shape)}" for name, t in tensors.items())
         raise ValueError(f"the shapes do not broadcast together: {shapes}") from None
