@@ -22,7 +22,8 @@ import gan_zoo
 from gan_zoo.data.batches import in_order
 from gan_zoo.data.dataset import Split, open_dataset
 from gan_zoo.models.infogan.model import InfoGAN
-from gan_zoo.training.run import Run, environment, open_run
+from gan_zoo.training.environment import environment
+from gan_zoo.training.run import Run, open_run
 
 
 def agreement(model: InfoGAN, split: Split, classes: int) -> torch.Tensor:

@@ -12,6 +12,7 @@ from gan_zoo.data.dataset import open_dataset
 from gan_zoo.models.gan.model import GAN
 from gan_zoo.resolve import resolve
 from gan_zoo.training import loop
+from gan_zoo.training.precision import pick_device
 from gan_zoo.training.run import Run, build, held_run
 from gan_zoo.training.run import load as load_run
 
@@ -37,10 +38,10 @@ def create(
     Raises:
         InputError: For an unknown name or key, or a wrong value.
     """
-    resolved = resolve(model, config, settings)
+    resolved, place = resolve(model, config, settings), pick_device(str(device))
     if None in (resolved.data.resolution, resolved.data.channels, resolved.data.classes):
-        resolved = loop.with_facts(resolved, open_dataset(resolved.data))
-    return build(resolved, device)
+        resolved = loop.with_facts(resolved, open_dataset(resolved.data), place)
+    return build(resolved, place)
 
 
 def train(
@@ -82,4 +83,4 @@ def load(source: Path | str, *, device: torch.device | str = "cpu") -> GAN:
     Raises:
         InputError: If there is none, or it is damaged.
     """
-    return load_run(source, device=device)
+    return load_run(source, device=pick_device(str(device)))

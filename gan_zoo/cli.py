@@ -15,7 +15,7 @@ os.environ.setdefault("PYDANTIC_ERRORS_INCLUDE_URL", "0")
 import tyro
 from tyro.conf import Positional, arg
 
-from gan_zoo import registry
+from gan_zoo import __version__, registry
 from gan_zoo.errors import InputError, TrainingError
 
 if TYPE_CHECKING:
@@ -36,7 +36,9 @@ def main(args: Sequence[str] | None = None) -> None:
     """Run a command line and exit: 0 done, 1 a run that failed, 2 bad input, 130 interrupted and saved."""
     given = list(sys.argv[1:] if args is None else args)
     try:
-        if given[:1] == ["train"]:
+        if given == ["--version"]:
+            print(f"gan-zoo {__version__}")
+        elif given[:1] == ["train"]:
             _train(given[1:])
         elif given[:1] and given[0] in COMMANDS:
             tyro.cli(COMMANDS[given[0]], prog=f"gan-zoo {given[0]}", args=given[1:])
@@ -87,6 +89,10 @@ def _train(args: list[str]) -> None:
     from gan_zoo.training.run import held_run
 
     held = held_run(known.out) if known.resume and not helping else None
+    if known.resume and not helping and not (held or model or known.config):
+        raise InputError(f"{known.out} holds no run to resume; name a model to begin one there")
+    if held and known.config:
+        print(f"gan-zoo: {known.out} keeps its own configuration; --config is not read", file=sys.stderr)
     tree = resolve(model, held.ground(model) if held else known.config)
     try:
         tyro.cli(train_command(tree), prog=f"gan-zoo train {tree.model}", args=args[1:] if model else args)
@@ -140,6 +146,7 @@ def sample(
     codes: str = "",
     out: Path | None = None,
     seed: int = 0,
+    device: str = "cpu",
 ) -> None:
     """Draw a grid of samples.
 
@@ -149,10 +156,11 @@ def sample(
         codes: Codes to hold, e.g. "c1=3,c2=-1.5"; the others are drawn.
         out: The picture; by default samples.png among the run's samples.
         seed: Decides what is drawn.
+        device: Where to compute: auto, cpu, cuda, cuda:N.
     """
     from gan_zoo import commands
 
-    commands.sample(run, n=n, codes=codes, out=out, seed=seed)
+    commands.sample(run, n=n, codes=codes, out=out, seed=seed, device=device)
 
 
 def traverse(
@@ -163,6 +171,7 @@ def traverse(
     rows: int | None = None,
     values: int | None = None,
     seed: int = 0,
+    device: str = "cpu",
 ) -> None:
     """Vary a code and hold everything else: a grid with a sample a row, or an animation.
 
@@ -173,10 +182,11 @@ def traverse(
         rows: Samples, 10 in a picture; an animation shows a square of this side, 8.
         values: Steps of a continuous code from -2 to 2; 10 in a picture, 24 in an animation.
         seed: Decides noise and the other codes.
+        device: Where to compute: auto, cpu, cuda, cuda:N.
     """
     from gan_zoo import commands
 
-    commands.traverse(run, code=code, out=out, rows=rows, values=values, seed=seed)
+    commands.traverse(run, code=code, out=out, rows=rows, values=values, seed=seed, device=device)
 
 
 def models(*, json: bool = False) -> None:

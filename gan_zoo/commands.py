@@ -17,8 +17,9 @@ from gan_zoo.errors import InputError
 from gan_zoo.images import grid
 from gan_zoo.resolve import to_toml
 from gan_zoo.training import loop
-from gan_zoo.training.precision import kernel_path
-from gan_zoo.training.run import PACKAGES, load, version_of
+from gan_zoo.training.environment import PACKAGES, version_of
+from gan_zoo.training.precision import kernel_path, pick_device
+from gan_zoo.training.run import is_checkpoint, load
 
 console = Console(highlight=False, soft_wrap=True, markup=False)
 
@@ -42,19 +43,19 @@ def train(config: Config, out: Path | None, *, resume: bool, dry_run: bool) -> N
         console.print(f"{'traversal' if picture.stem == 'traversal' else 'samples'}: {picture}")
 
 
-def sample(source: Path, *, n: int, codes: str, out: Path | None, seed: int) -> None:
+def sample(source: Path, *, n: int, codes: str, out: Path | None, seed: int, device: str) -> None:
     """`gan-zoo sample`."""
     if n < 1:
         raise InputError(f"--n is 1 or more, not {n}")
     _check_seed(seed)
-    model = load(source)
+    model = load(source, device=pick_device(device))
     images = model.sample(n, parse_values(codes), seed=seed)
     columns = min(n, max(1, round(n**0.5)))
     console.print(str(write_picture(grid(images, columns), out or _beside(source, "samples.png"))))
 
 
 def traverse(
-    source: Path, *, code: str | None, out: Path | None, rows: int | None, values: int | None, seed: int
+    source: Path, *, code: str | None, out: Path | None, rows: int | None, values: int | None, seed: int, device: str
 ) -> None:
     """`gan-zoo traverse`."""
     if rows is not None and rows < 1:
@@ -63,7 +64,8 @@ def traverse(
         raise InputError(f"--values is 2 or more, not {values}")
     _check_seed(seed)
     target = out or _beside(source, "traversal.png")
-    console.print(str(write_traversals(load(source), target, code, rows=rows, count=values, seed=seed)))
+    model = load(source, device=pick_device(device))
+    console.print(str(write_traversals(model, target, code, rows=rows, count=values, seed=seed)))
 
 
 def parse_values(text: str) -> dict[str, float]:
@@ -75,6 +77,8 @@ def parse_values(text: str) -> dict[str, float]:
     values = {}
     for part in filter(None, (p.strip() for p in text.split(","))):
         name, equals, number = part.partition("=")
+        if name.strip() in values:
+            raise InputError(f"--codes holds {name.strip()} twice")
         try:
             values[name.strip()] = float(number)
         except ValueError:
@@ -132,4 +136,4 @@ def _check_seed(seed: int) -> None:
 
 def _beside(source: Path, name: str) -> Path:
     """A picture in the run folder that `source` is, or is a checkpoint of."""
-    return (source.parent.parent if source.parent.name == "checkpoints" else source) / "samples" / name
+    return (source.absolute().parent.parent if is_checkpoint(source) else source) / "samples" / name

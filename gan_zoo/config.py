@@ -1,8 +1,4 @@
-"""The typed tree of settings: what its keys are, what they accept, and how it is filled.
-
-A tree is filled in layers, later ones winning: defaults < the model's own < preset < file < flags.
-Nothing here imports torch.
-"""
+"""The typed tree of settings: what its keys are and what they accept. Nothing here imports torch."""
 
 from __future__ import annotations
 
@@ -117,8 +113,8 @@ class Training(Settings):
     """Parts that a batch is split into, to save the discriminator's memory; their gradients are averaged."""
     discriminator_steps: Positive = 1
     """Discriminator updates for one of the generator."""
-    precision: Annotated[Literal["fp32", "bf16", "fp16"], arg(aliases=["--precision"])] = "fp32"
-    """What autocast computes in; weights, losses and reductions stay fp32."""
+    precision: Annotated[Literal["auto", "fp32", "bf16", "fp16"], arg(aliases=["--precision"])] = "fp32"
+    """What autocast computes in; weights, losses and reductions stay fp32. auto: bf16 where it is native."""
     device: Annotated[str, arg(aliases=["--device"])] = "auto"
     """auto, cpu, cuda, cuda:N, mps."""
     compile: Annotated[bool, arg(aliases=["--compile"])] = False

@@ -45,6 +45,8 @@ def save_image(image: Image.Image, path: Path, *, append: Sequence[Image.Image] 
         frames: dict[str, Any] = {"append_images": append, "duration": milliseconds, "loop": 0}
         image.save(beside, save_all=bool(append), **(frames if append else {}))
         beside.replace(path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from None
     finally:
         beside.unlink(missing_ok=True)
     return path

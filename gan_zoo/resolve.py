@@ -15,7 +15,7 @@ from gan_zoo.config import Config
 from gan_zoo.errors import InputError, unknown
 from gan_zoo.registry import models, presets
 
-DEFAULT_MODEL_PRESET = "mnist-5k"
+DEFAULT_PRESET = "mnist-5k"
 
 Tree = dict[str, Any]
 
@@ -68,19 +68,41 @@ def resolve(
     Raises:
         InputError: For an unknown key, a wrong value, a missing file, in one line that names it.
     """
-    source, layers = _read(config if config is not None else DEFAULT_MODEL_PRESET)
-    name = model or layers.get("model")
-    if not isinstance(name, str):
-        raise InputError(f"{source} names no model; give one of: {', '.join(models.entries)}")
+    source, layers = _read(config if config is not None else DEFAULT_PRESET)
+    written_for = layers.get("model", model)
+    if not isinstance(written_for, str):
+        what = "names no model" if written_for is None else f"has model = {written_for!r}"
+        raise InputError(f"{source} {what}; accepted: {', '.join(models.entries)}")
+    models.check(written_for, where=f"{source}: ")
+    name = model or written_for
     kind = config_type(models.check(name))
-    tree = _merge(cast(Tree, model_class(name).defaults), _own_tables(layers, name, source))
-    _check_keys(tree, kind, source)
+    own_layers = _own_tables(layers, name, source)
+    _check_keys(own_layers, kind, source)
+    tree = _below(name, written_for, own_layers, implicit=config is None)
     flags = _expand(overrides or {}, kind)
     _check_keys(flags, kind, "")
     try:
         return kind.model_validate(_merge(_merge(tree, flags), {"model": name}))
     except ValidationError as error:
         raise refused(error, source, flags) from None
+
+
+def _below(name: str, written_for: str, layers: Tree, *, implicit: bool) -> Tree:
+    """The tree before flags, from a configuration's layers and the models' defaults.
+
+    A model that adds to the objective (it has a table of its own, as InfoGAN) takes over the networks, loss and
+    optimizer of the configuration that it is swapped into, also where these are defaults of the model that the
+    configuration was written for. A model that is a choice of networks, loss and optimizer brings its own. The preset
+    that is used where none is named gives data and budget only.
+    """
+    own = cast(Tree, model_class(name).defaults)
+    if name == written_for:
+        return _merge(own, layers)
+    if implicit:
+        return _merge(layers, own)
+    if model_class(name).settings is None:
+        return _merge(own, layers)
+    return _merge(_merge(own, cast(Tree, model_class(written_for).defaults)), layers)
 
 
 def refused(error: ValidationError, source: str = "", flags: Mapping[str, Any] | None = None) -> InputError:
@@ -100,6 +122,19 @@ def _has(tree: Mapping[str, Any], keys: Sequence[int | str]) -> bool:
             return False
         value = value[key]
     return True
+
+
+def changes(before: Config, after: Config) -> list[str]:
+    """What differs between two trees, as `key: old → new`."""
+
+    def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for key, value in tree.items():
+            found |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
+        return found
+
+    old, new = flat(before.model_dump()), flat(after.model_dump())
+    return [f"{key}: {old.get(key)} → {new.get(key)}" for key in new if old.get(key) != new[key]]
 
 
 def to_toml(config: Config) -> str:
@@ -144,6 +179,8 @@ def _own_tables(tree: Tree, model: str, source: str) -> Tree:
             own[table] = value
         elif table not in others:
             own[key] = value
+        elif models.entries[others[table]].origin == "gan-zoo":  # another's plug-in is not imported for this
+            _check_keys({table: value}, config_type(others[table]), source)
     return own
 
 

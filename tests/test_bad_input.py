@@ -117,7 +117,7 @@ TABLE = [
     ((*TRAIN, "--infogan.log-variance-min", "nan"), ["log_variance_min", "nan"]),
     ((*TRAIN, "--infogan.log-variance-min", "6"), ["log_variance_min", "6", "below log_variance_max"]),
     ((*TRAIN, "--out", "full"), ["full", "not empty", "--resume"]),
-    ((*TRAIN, "--out", "no-image.png"), ["no-image.png", "not empty"]),
+    ((*TRAIN, "--out", "no-image.png"), ["no-image.png", "is a file"]),
     ((*TRAIN, "--out", "no-image.png/run"), ["no-image.png"]),
     ((*TRAIN, "--resume"), ["--resume", "--out"]),
     ((*TRAIN, "--resume", "--out", "full"), ["full", "no run folder"]),

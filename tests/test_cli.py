@@ -154,7 +154,9 @@ def test_completion_of_bash_is_bash_and_completes() -> None:
     assert own.split() == ["--infogan.codes"]
 
 
-@pytest.mark.parametrize(("shell", "word"), [("bash", "complete -F"), ("zsh", "#compdef"), ("fish", "__fish_complete_path")])
+@pytest.mark.parametrize(
+    ("shell", "word"), [("bash", "complete -F"), ("zsh", "#compdef"), ("fish", "__fish_complete_path")]
+)
 def test_completion_is_written_for_every_shell(shell: str, word: str) -> None:
     ended = zoo("completion", shell)
     assert (ended.code, ended.err) == (0, "")
@@ -265,7 +267,7 @@ def test_a_run_goes_on_from_its_own_tree(data: Path, tmp_path: Path) -> None:
     assert zoo("train", "gan", "--data", data, *TINY, "--seed", "3", "--out", out).code == 0
     ended = zoo("train", "--resume", "--out", out, "--steps", "4")
     assert ended.code == 0, ended.err
-    assert ended.out.startswith("resuming gan in ")
+    assert ended.out.startswith("changed: training.steps: 2 → 4\nresuming gan in ")
     tree = tomllib.loads((out / "config.toml").read_text())
     assert (tree["seed"], tree["training"]["steps"], tree["training"]["batch_size"]) == (3, 4, 4)
     lines = [json.loads(line)["step"] for line in (out / "metrics.jsonl").read_text().splitlines()]
@@ -276,6 +278,17 @@ def test_resume_of_a_folder_that_is_not_there_yet_begins(data: Path, tmp_path: P
     ended = zoo("train", "gan", "--data", data, *TINY, "--resume", "--out", tmp_path / "run")
     assert ended.code == 0, ended.err
     assert ended.out.startswith("training gan in ")
+
+
+def test_resume_of_a_folder_that_is_not_there_needs_a_model(tmp_path: Path) -> None:
+    ended = zoo("train", "--resume", "--out", tmp_path / "typo")
+    assert ended.code == 2
+    assert "holds no run to resume" in ended.err
+    assert not (tmp_path / "typo").exists()
+
+
+def test_the_version_is_told() -> None:
+    assert zoo("--version").out == "gan-zoo 0.1.0\n"
 
 
 @pytest.mark.parametrize(

@@ -28,16 +28,47 @@ def refusal(*args: object, **keywords: object) -> str:
 
 def test_each_layer_wins_over_the_one_before(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
-    file.write_text('preset = "chairs-64"\n[trunk]\nname = "resnet"\n')
-    flags = {"trunk.name": "mlp"}
+    file.write_text('preset = "mnist-5k"\n[trunk]\nname = "dcgan"\n')
+    flags = {"trunk.name": "resnet"}
 
-    default = Config(model="infogan").trunk.name
-    model = resolve("infogan", {}).trunk.name
-    preset = resolve("infogan", "chairs-64").trunk.name
-    from_file = resolve("infogan", file).trunk.name
-    flag = resolve("infogan", file, flags).trunk.name
+    default = Config(model="gan").trunk.name
+    model = resolve("gan", {}).trunk.name
+    preset = resolve("gan", "mnist-5k").trunk.name
+    from_file = resolve("gan", file).trunk.name
+    flag = resolve("gan", file, flags).trunk.name
 
-    assert [default, model, preset, from_file, flag] == ["dcgan", "infogan-mnist", "dcgan", "resnet", "mlp"]
+    assert [default, model, preset, from_file, flag] == ["dcgan", "mlp", "infogan-mnist", "dcgan", "resnet"]
+
+
+@pytest.mark.parametrize("model", ["wgan-gp", "sngan", "r3gan", "lsgan"])
+def test_infogan_keeps_the_networks_loss_and_optimizer_of_the_model_it_replaces(model: str) -> None:
+    tree = {"model": model, "training": {"steps": 7}}
+    before, after = resolve(config=tree), resolve("infogan", tree)
+    assert after.model == "infogan"
+    for table in ("trunk", "loss", "optimizer", "training"):
+        assert getattr(after, table) == getattr(before, table)
+
+
+def test_a_choice_of_networks_brings_its_own_where_the_configuration_is_silent() -> None:
+    swapped = resolve("lsgan", {"model": "wgan-gp", "trunk": {"width": 8}})
+    assert (swapped.loss.adversarial, swapped.loss.gradient_penalty) == ("least-squares", 0.0)
+    assert swapped.trunk.width == 8
+
+
+def test_the_preset_that_is_used_where_none_is_named_gives_data_and_budget_only() -> None:
+    tree = resolve("sngan")
+    assert (tree.data.name, tree.trunk.name, tree.trunk.spectral_norm) == ("mnist-5k", "resnet", True)
+    assert tree.training.steps == resolve("infogan").training.steps
+    assert resolve("infogan").trunk.name == "infogan-mnist"
+
+
+def test_a_misspelt_key_in_another_model_s_table_is_refused() -> None:
+    assert "infogan.coeds" in refusal("dcgan", {"infogan": {"coeds": "uniform:1"}})
+
+
+@pytest.mark.parametrize("wrong", [3, "infogn"])
+def test_a_wrong_model_in_a_configuration_is_refused_though_another_is_named(wrong: object) -> None:
+    assert repr(wrong) in refusal("infogan", {"model": wrong})
 
 
 def test_a_model_s_own_default_wins_over_the_default_and_loses_to_a_preset() -> None:
@@ -260,7 +291,7 @@ def test_several_wrong_values_are_told_together() -> None:
 
 
 def test_a_table_of_another_registered_model_is_dropped() -> None:
-    tree = {"infogan": {"codes": "uniform:1"}, "acgan": {"class_weight": 2.0}, "wgan-gp": {}}
+    tree = {"infogan": {"codes": "uniform:1"}, "acgan": {"class_weight": 2.0}}
     assert resolve("dcgan", tree) == resolve("dcgan", {})
     assert resolve("infogan", tree) == resolve("infogan", {"infogan": {"codes": "uniform:1"}})
 

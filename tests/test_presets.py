@@ -6,11 +6,13 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import torch
 from commandline import write_set, zoo
 
 import gan_zoo
 from gan_zoo.registry import models, presets
 from gan_zoo.resolve import resolve
+from gan_zoo.training.precision import pick_precision
 from gan_zoo.training.run import Run
 
 SMALL = {"trunk.width": 2, "training.batch_size": 4, "training.device": "cpu"}
@@ -77,7 +79,8 @@ def test_a_preset_trains_as_it_is(preset: str, sets: dict[str, Path], tmp_path: 
     run = train(None, preset, sets[preset], tmp_path / "run")
     own = tomllib.loads(presets()[preset].read_text(encoding="utf-8"))
     assert run.config.model == own["model"]
-    assert run.config.training.precision == own["training"].get("precision", "fp32")
+    native = pick_precision("auto", torch.device("cpu"))
+    assert run.config.training.precision == {"auto": native}.get(own["training"].get("precision"), "fp32")
     (metrics,) = run.metrics()
     assert metrics["step"] == steps_of(None, preset)
     assert {"discriminator/adversarial", "generator/adversarial"} <= metrics.keys()

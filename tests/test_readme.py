@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from commandline import zoo
@@ -12,6 +13,7 @@ from commandline import zoo
 from gan_zoo.cli import COMMANDS
 from gan_zoo.errors import InputError
 from gan_zoo.resolve import resolve
+from gan_zoo.training.run import build
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -54,7 +56,8 @@ def test_a_command_of_the_documents_is_one(line: str, monkeypatch: pytest.Monkey
     for name in ("train", "sample", "traverse", "doctor"):
         monkeypatch.setattr(f"gan_zoo.commands.{name}", lambda *_, **__: called.append(True))
     if "--resume" in args:
-        monkeypatch.setattr("gan_zoo.training.run.held_run", lambda _: None)
+        held = SimpleNamespace(ground=lambda _: "mnist-5k")
+        monkeypatch.setattr("gan_zoo.training.run.held_run", lambda _: held)
     ended = zoo(*args)
     assert ended.code == 0, ended.err
     assert called or ended.out
@@ -88,6 +91,6 @@ def test_a_toml_block_with_a_model_or_a_preset_is_accepted(content: str, tmp_pat
     file = tmp_path / "block.toml"
     file.write_text(content, encoding="utf-8")
     try:
-        resolve(None if "model = " in content else "infogan", file)
+        build(resolve(None if "model = " in content else "infogan", file, {"trunk.width": 4}))
     except InputError as error:
         pytest.fail(str(error))

@@ -148,7 +148,7 @@ def _read(path: Path) -> dict[str, Array]:
 def _reason(error: Exception) -> str:
     text = str(error).split("\n")[0]
     if "pickle" in text.lower() or "Python objects" in text:
-        return "it holds Python objects, which are never unpickled; save plain numeric arrays"
+        return "it is no plain numeric array; what holds Python objects is never unpickled"
     return text or type(error).__name__
 
 

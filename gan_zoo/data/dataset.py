@@ -86,8 +86,9 @@ def open_dataset(settings: Data) -> Dataset:
         if not isinstance(opened, Dataset):
             raise InputError(
                 f"dataset {settings.name!r} gave a {type(opened).__name__}; a dataset's callable takes the "
-                f"table [data] and returns a gan_zoo.data.Dataset"
+                f"table [data] and returns a gan_zoo.data.dataset.Dataset"
             )
+        _check(opened, settings)
         return opened
     path = Path(settings.name).expanduser()
     if path.is_dir():
@@ -107,6 +108,26 @@ def open_dataset(settings: Data) -> Dataset:
         raise InputError(f"data {settings.name!r} is a path itself, so data.path = {settings.path!r} has no meaning")
     dataset: Dataset = datasets.get(kind)(settings.model_copy(update={"path": settings.name}))
     return dataset
+
+
+def _check(opened: Dataset, settings: Data) -> None:
+    """Refuse a set that is not what it says, or not what the settings ask for: it may be a plug-in's."""
+    shape = (opened.image.channels, opened.image.resolution, opened.image.resolution)
+    asked = (settings.channels, settings.resolution, settings.resolution)
+    if any(want not in (None, have) for want, have in zip(asked, shape, strict=True)):
+        raise InputError(
+            f"data {settings.name!r} gave {opened.image} images, not what data.resolution and channels ask"
+        )
+    for split in filter(None, (opened.train, opened.test)):
+        images, labels = split.images, split.labels
+        if isinstance(images, Tensor) and (images.dtype != torch.uint8 or tuple(images.shape[1:]) != shape):
+            raise InputError(
+                f"data {settings.name!r} gave images of {images.dtype} {list(images.shape)}, not uint8 [n, *{shape}]"
+            )
+        if labels is not None and (labels.dtype != torch.int64 or tuple(labels.shape) != (len(split),)):
+            raise InputError(
+                f"data {settings.name!r} gave labels of {labels.dtype} {list(labels.shape)}, not int64 [n]"
+            )
 
 
 def needed_path(settings: Data, what: str) -> Path:

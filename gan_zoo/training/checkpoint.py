@@ -73,7 +73,7 @@ class State:
             shutil.rmtree(target)
         beside.rename(target)
         _sync(folder)
-        past = [path for path in checkpoints(folder) if step_of(path) <= self.step]
+        past = [path for path in checkpoints(folder) if (step_of(path) or 0) <= self.step]
         for old in past[:-keep]:
             shutil.rmtree(old)
         return target
@@ -89,11 +89,9 @@ class State:
             raise InputError(f"{checkpoint} is of model {state['model']}, not {self.model.config.model}")
         load_weights(self.model, checkpoint / "model.safetensors")
         if self.ema:
-            average = checkpoint / "ema.safetensors"
-            load_weights(
-                self.ema.module, average if average.exists() else checkpoint / "model.safetensors",
-                prefix="" if average.exists() else "generator.",
-            )  # fmt: skip
+            averaged = "ema.safetensors" in state["sha256"]
+            file = checkpoint / ("ema.safetensors" if averaged else "model.safetensors")
+            load_weights(self.ema.module, file, prefix="" if averaged else "generator.")
         self._load_moments(read_tensors(checkpoint / "optimizer.safetensors"), checkpoint)
         if state.get("scaler") and self.precision.scaler.is_enabled():
             self.precision.scaler.load_state_dict(state["scaler"])
@@ -108,6 +106,7 @@ class State:
         }
 
     def _load_moments(self, moments: Mapping[str, Tensor], checkpoint: Path) -> None:
+        file, known = checkpoint / "optimizer.safetensors", set()
         for player_name, player in self.players.items():
             state = {}
             for index, name in enumerate(player.parameters):
@@ -115,21 +114,27 @@ class State:
                 state[index] = {key.removeprefix(prefix): t for key, t in moments.items() if key.startswith(prefix)}
                 shape = player.parameters[name].shape
                 if any(t.ndim and t.shape != shape for t in state[index].values()):
-                    raise InputError(f"{checkpoint}/optimizer.safetensors: {name} is not of shape {list(shape)}")
+                    raise InputError(f"{file}: {name} is not of shape {list(shape)}")
+                known |= {prefix + moment for moment in state[index]}
             held = {index: own for index, own in state.items() if own}
+            if held and len(held) < len(state):  # none at all: a player that has not moved yet
+                raise InputError(f"{file}: moments of the {player_name} are missing")
             groups = player.optimizer.state_dict()["param_groups"]
             player.optimizer.load_state_dict({"state": held, "param_groups": groups})
+        for name in moments.keys() - known:
+            raise InputError(f"{file}: {name} is not part of this model")
 
 
 def checkpoints(folder: Path) -> list[Path]:
     """The checkpoints in a folder, oldest first."""
-    found = [path for path in folder.glob("step-*") if _NAME.fullmatch(path.name) and path.is_dir()]
-    return sorted(found, key=step_of)
+    steps = {path: step for path in folder.glob("step-*") if (step := step_of(path)) is not None and path.is_dir()}
+    return sorted(steps, key=steps.__getitem__)
 
 
-def step_of(checkpoint: Path) -> int:
-    """The step in a checkpoint's name."""
-    return int(checkpoint.name.removeprefix("step-"))
+def step_of(path: Path) -> int | None:
+    """The step in a checkpoint's name; none if it is not named like one."""
+    match = _NAME.fullmatch(path.name)
+    return int(match[1]) if match else None
 
 
 def newest_whole(folder: Path) -> tuple[Path | None, list[str]]:

@@ -19,17 +19,18 @@ from gan_zoo.errors import InputError, TrainingError
 from gan_zoo.images import grid, save_image
 from gan_zoo.models.gan.model import GAN, evaluating
 from gan_zoo.models.gan.prior import Latents
-from gan_zoo.resolve import to_toml
+from gan_zoo.resolve import changes, to_toml
 from gan_zoo.training.checkpoint import State, newest_whole
 from gan_zoo.training.ema import EMA
+from gan_zoo.training.environment import environment
 from gan_zoo.training.interrupt import Interruption
 from gan_zoo.training.loggers import JSONLines, Logger, TensorBoard
 from gan_zoo.training.meter import Meter
 from gan_zoo.training.penalties import Penalties
 from gan_zoo.training.player import players
-from gan_zoo.training.precision import Precision, kernel_path, pick_device
+from gan_zoo.training.precision import Precision, kernel_path, pick_device, pick_precision
 from gan_zoo.training.progress import Reporter
-from gan_zoo.training.run import Run, build, create_run, environment, open_run
+from gan_zoo.training.run import Run, build, create_run, open_run
 from gan_zoo.training.step import train_step
 
 
@@ -63,9 +64,16 @@ def train(config: Config, *, out: Path | None = None, resume: bool = False, quie
         run, notes = create_run(config, out, environment(state.model.device)), []
     try:
         _loop(run, state, dataset, notes, quiet=quiet)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:
+        if isinstance(error, TrainingError) or not (isinstance(error, OSError) or is_out_of_memory(error)):
+            raise
         raise TrainingError(f"{run.folder}: {error}; what was saved before is whole, go on with --resume") from error
     return run
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether torch failed because there is not enough memory."""
+    return isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)
 
 
 def prepare(config: Config) -> tuple[Config, Dataset, State]:
@@ -77,18 +85,29 @@ def prepare(config: Config) -> tuple[Config, Dataset, State]:
     device = pick_device(config.training.device)
     kernel_path(device)
     dataset = open_dataset(config.data)
-    config = with_facts(config, dataset)
-    return config, dataset, new_state(config, device)
+    config = with_facts(config, dataset, device)
+    try:
+        return config, dataset, new_state(config, device)
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        raise InputError(f"the networks of this configuration do not fit the memory of {device}") from None
 
 
-def with_facts(config: Config, dataset: Dataset) -> Config:
-    """`config` with the resolution, channels and classes that the data turned out to have."""
+def with_facts(config: Config, dataset: Dataset, device: torch.device) -> Config:
+    """`config` with the data's resolution, channels and classes, and the precision that `auto` stands for."""
     facts = {
         "resolution": dataset.image.resolution,
         "channels": dataset.image.channels,
         "classes": dataset.classes,
     }
-    return config.model_copy(update={"data": config.data.model_copy(update=facts)})
+    precision = pick_precision(config.training.precision, device)
+    return config.model_copy(
+        update={
+            "data": config.data.model_copy(update=facts),
+            "training": config.training.model_copy(update={"precision": precision}),
+        }
+    )
 
 
 def new_state(config: Config, device: torch.device) -> State:
@@ -109,7 +128,7 @@ def new_state(config: Config, device: torch.device) -> State:
         )
     if settings.compile:
         compile_networks(model, Penalties(config.loss))
-    precision = Precision(settings.precision, device)
+    precision = Precision(pick_precision(settings.precision, device), device)
     discriminator, generator = players(model, config.optimizer, settings.steps, precision)
     ema = EMA(model.generator, settings.ema) if settings.ema else None
     return State(model, ema, {"discriminator": discriminator, "generator": generator}, precision)
@@ -119,15 +138,22 @@ def _resume(run: Run, state: State) -> list[str]:
     """Bring `state` to the newest whole checkpoint of `run`; the tree in force is written down again.
 
     Returns:
-        What is wrong with newer checkpoints, if anything.
+        What its user should know: newer checkpoints that are damaged, keys that are not what they were.
+
+    Raises:
+        InputError: If there are checkpoints and none is whole, or the run is done.
     """
     newest, complaints = newest_whole(run.checkpoints)
     if newest is not None:
         state.load(newest)
+    elif complaints:
+        raise InputError("; ".join(complaints))
+    notes = [f"passed over: {complaint}" for complaint in complaints]
+    notes += [f"changed: {change}" for change in changes(open_run(run.folder).config, run.config)]
     if state.step >= run.config.training.steps:
         raise InputError(f"{run.folder} is done: {state.step} steps; ask for more by --steps")
     (run.folder / "config.toml").write_text(to_toml(run.config))
-    return complaints
+    return notes
 
 
 def _loop(run: Run, state: State, dataset: Dataset, notes: list[str], *, quiet: bool) -> None:
@@ -153,7 +179,7 @@ def _loop(run: Run, state: State, dataset: Dataset, notes: list[str], *, quiet: 
         reporter = stack.enter_context(Reporter(steps, state.step, quiet=quiet))
         interruption = stack.enter_context(Interruption())
         for note in notes:
-            reporter.say(f"passed over: {note}")
+            reporter.say(note)
         reporter.say(f"{'resuming' if state.step else 'training'} {config.model} in {run.folder}")
         model.train()
         clock = time.perf_counter()
@@ -189,12 +215,13 @@ def _loop(run: Run, state: State, dataset: Dataset, notes: list[str], *, quiet: 
                     logger.log(record)
                 reporter.log(record)
                 meter.reset()
-                since, clock = done, time.perf_counter()
             if last or done % logging.sample_every == 0:
                 _picture(run, state, loggers)
             if last or done % logging.checkpoint_every == 0:
                 _stop_if_damaged(model, done, run)
                 state.save(run.checkpoints, keep=logging.keep)
+            if not meter:
+                since, clock = done, time.perf_counter()  # pictures and checkpoints are not part of a step
             if last and done < steps:
                 raise Interrupted(run, done)
 

@@ -44,6 +44,10 @@ class Meter:
                 counts[name] = counts.get(name, 0) + count
         return {name: value / counts[name] for name, value in sums.items()}
 
+    def __bool__(self) -> bool:
+        """Whether anything was taken in since the last reset."""
+        return bool(self._sums)
+
     def reset(self) -> None:
         """Start anew."""
         self._sums.clear()

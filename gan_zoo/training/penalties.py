@@ -17,6 +17,10 @@ class Penalties:
         self.settings = settings
         self.any = max(settings.gradient_penalty, settings.r1, settings.r2) > 0
 
+    def differentiate(self, step: int) -> bool:
+        """Whether step `step` takes the slopes of the two passes that are made anyway (R1, R2)."""
+        return self.due(step) and max(self.settings.r1, self.settings.r2) > 0
+
     def due(self, step: int) -> bool:
         """Whether step `step` is one that pays them."""
         return self.any and step % self.settings.penalty_interval == 0
@@ -32,7 +36,8 @@ class Penalties:
     ) -> dict[str, Tensor]:
         """The terms that the discriminator's loss is to be added, weights applied.
 
-        `real` and `fake` are the images [n, C, H, W] that the logits were computed from, and require gradients.
+        `real` and `fake` are the images [n, C, H, W] that the logits were computed from; for R1 and R2 they require
+        gradients.
         """
         s, terms = self.settings, {}
         if s.gradient_penalty:

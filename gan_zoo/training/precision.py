@@ -38,6 +38,21 @@ class Precision:
         return torch.autocast(self.device.type, dtype=self.dtype, enabled=enabled)
 
 
+def pick_precision(
+    name: Literal["auto", "fp32", "bf16", "fp16"], device: torch.device
+) -> Literal["fp32", "bf16", "fp16"]:
+    """The precision called `name`; `auto` is bf16 on a device with instructions for it, else fp32.
+
+    A CPU without them emulates bf16, many times slower than fp32.
+    """
+    if name != "auto":
+        return name
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    able = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return "bf16" if device.type == "cpu" and (able.get("amx_bf16") or able.get("avx512_bf16")) else "fp32"
+
+
 def pick_device(name: str) -> torch.device:
     """The device called `name`; `auto` is the first CUDA device if there is one, else the CPU.
 

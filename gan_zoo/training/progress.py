@@ -50,11 +50,17 @@ class Reporter:
         if not self.console.is_terminal:
             done = record["step"]
             left = (time.monotonic() - self.started) / max(done - self.first, 1) * (self.steps - done)
-            self.say(f"step {done}/{self.steps}  {told}  {left / 60:.0f}:{left % 60:02.0f} left")
+            self.say(f"step {done}/{self.steps}  {told}  {clock(left)} left")
 
     def say(self, line: str) -> None:
         """Print a line above the progress."""
         self.console.print(line, soft_wrap=True, markup=False)
+
+
+def clock(seconds: float) -> str:
+    """A duration as minutes:seconds."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02d}"
 
 
 def summary(record: dict[str, Any]) -> str:

@@ -10,11 +10,7 @@ samples/                     pictures
 from __future__ import annotations
 
 import json
-import os
-import platform
-import subprocess
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +21,8 @@ from gan_zoo.errors import InputError
 from gan_zoo.models.gan.model import GAN
 from gan_zoo.registry import models
 from gan_zoo.resolve import resolve, to_toml
-from gan_zoo.training.checkpoint import load_weights, newest_whole, read_state
+from gan_zoo.training.checkpoint import load_weights, newest_whole, read_state, step_of
 from gan_zoo.training.loggers import read_records
-
-PACKAGES = ("gan-zoo", "torch", "triton", "numpy", "einops", "safetensors", "pydantic", "tyro", "rich")
 
 
 @dataclass(frozen=True)
@@ -80,7 +74,9 @@ def create_run(config: Config, folder: Path | None, environment: dict[str, Any])
     """
     if folder is None:
         folder = _next_free(Path("runs"), f"{config.model}-{Path(config.data.name).stem}")
-    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    elif folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file; a run needs a folder")
+    elif folder.exists() and any(folder.iterdir()):
         raise InputError(f"{folder} is not empty; go on with its run by --resume, or name another folder")
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "environment.json").write_text(json.dumps(environment, indent=2) + "\n")
@@ -110,7 +106,7 @@ def held_run(folder: Path | None) -> Run | None:
     """
     if folder is None:
         raise InputError("--resume needs the run's folder: --out DIR")
-    return open_run(folder) if folder.exists() and any(folder.iterdir()) else None
+    return open_run(folder) if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())) else None
 
 
 def build(config: Config, device: torch.device | str = "cpu") -> GAN:
@@ -119,6 +115,11 @@ def build(config: Config, device: torch.device | str = "cpu") -> GAN:
         torch.manual_seed(config.seed)
         model: GAN = models.get(config.model)(config)
     return model.to(device)
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Whether `path` is named as a run's checkpoint, and not a run folder itself."""
+    return step_of(path) is not None and not (path / "config.toml").exists()
 
 
 def load(source: Path | str, *, device: torch.device | str = "cpu") -> GAN:
@@ -132,33 +133,20 @@ def load(source: Path | str, *, device: torch.device | str = "cpu") -> GAN:
         InputError: If there is no whole checkpoint, in one line that says what was found.
     """
     path = Path(source)
-    if (path / "state.json").is_file() or path.parent.name == "checkpoints":
+    if is_checkpoint(path):
         run, checkpoint = open_run(path.absolute().parent.parent), path
-        read_state(checkpoint)
     else:
         run = open_run(path)
         newest, complaints = newest_whole(run.checkpoints)
         if newest is None:
             raise InputError("; ".join(complaints) or f"{path} has no checkpoint yet")
         checkpoint = newest
+    state = read_state(checkpoint)
     model = build(run.config)
     load_weights(model, checkpoint / "model.safetensors")
-    if (average := checkpoint / "ema.safetensors").exists():
-        load_weights(model.generator, average)
+    if "ema.safetensors" in state["sha256"]:
+        load_weights(model.generator, checkpoint / "ema.safetensors")
     return model.to(device).eval()
-
-
-def environment(device: torch.device) -> dict[str, Any]:
-    """What a run stands on: versions, device, git revision of the code."""
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "packages": {name: found for name in PACKAGES if (found := version_of(name))},
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
-        "cuda": torch.version.cuda,
-        "threads": torch.get_num_threads(),
-        "git": _revision(),
-    }
 
 
 def _next_free(parent: Path, stem: str) -> Path:
@@ -172,38 +160,3 @@ def _next_free(parent: Path, stem: str) -> Path:
             number += 1
         else:
             return folder
-
-
-def version_of(package: str) -> str | None:
-    """The installed version of a package, if it is installed."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else platform.processor() or platform.machine()}, {os.cpu_count()} cores"
-
-
-def _revision() -> str | None:
-    """The commit of the checkout that this code is run from, if it is one."""
-    here = Path(__file__).resolve().parents[2]
-    if not (here / ".git").exists():
-        return None
-    try:
-        told = subprocess.run(
-            ["git", "-C", str(here), "describe", "--always", "--dirty"],
-            capture_output=True,
-            text=True,
-            timeout=5,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return told.stdout.strip() or None

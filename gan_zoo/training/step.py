@@ -37,7 +37,7 @@ def train_step(
         The objectives of both players for each part, on the device: nothing here waits for it.
     """
     augment_real, augment_fake = augment
-    penalised = penalties.due(step)
+    penalised = penalties.differentiate(step)
     objectives, played = [], []
 
     # max_D V(D, G): D judges x ~ data and G(z, c), which it may not change.
@@ -49,7 +49,7 @@ def train_step(
         with precision.autocast(penalised=penalised):
             real, judged = model.discriminator(real_x), model.discriminator(fake_x)
             objective = model.discriminator_objective(real, judged, latents, batch.labels)
-            if penalised:
+            if penalties.due(step):
                 objective.terms |= penalties(model.discriminator, real_x, fake_x, real.logits, judged.logits, random)
         discriminator.backward(objective.loss / len(parts))
         objectives.append(objective)

@@ -21,6 +21,7 @@ GRAMMAR = (
 )
 MOST_CLASSES = 4096
 MOST_CODES = 4096
+MOST_COLUMNS = 65536
 
 _TERM = re.compile(
     r"(?P<kind>[a-z]+)(\((?P<p>[0-9.eE+-]+)\))?:(?P<first>[0-9]{1,9})(x(?P<second>[0-9]{1,9}))?", re.ASCII
@@ -86,6 +87,8 @@ class Code:
             return [float(k) for k in range(self.classes)]
         if self.kind == "bernoulli":
             return [0.0, 1.0]
+        if count < 2:
+            raise InputError(f"a traversal of {self.name} has 2 or more values, not {count}")
         return [-2 + 4 * k / (count - 1) for k in range(count)]
 
 
@@ -100,6 +103,8 @@ def parse_codes(text: str) -> tuple[Code, ...]:
         codes += [Code(f"c{len(codes) + k + 1}", *facts) for k, facts in enumerate(_parse_term(term))]
         if len(codes) > MOST_CODES:
             raise InputError(f"codes {text!r}: more than {MOST_CODES} codes")
+        if sum(code.width for code in codes) > MOST_COLUMNS:
+            raise InputError(f"codes {text!r}: more than {MOST_COLUMNS} classes and values in all")
     if not codes:
         raise InputError(f"codes {text!r} names no code; {GRAMMAR}")
     return tuple(codes)

@@ -69,9 +69,7 @@ class GAN(nn.Module):
     parameter outside `generator` is trained in the discriminator's step.
     """
 
-    defaults: ClassVar[Mapping[str, Any]] = {
-        "trunk": {"name": "mlp", "generator_norm": "batch", "discriminator_norm": "none"}
-    }
+    defaults: ClassVar[Mapping[str, Any]] = {"trunk": {"name": "mlp", "discriminator_norm": "none"}}
     settings: ClassVar[type[Settings] | None] = None
 
     def __init__(self, config: Config) -> None:
@@ -125,13 +123,20 @@ class GAN(nn.Module):
         Raises:
             InputError: For a code that the model does not have, or a value that it does not take.
         """
+        if not isinstance(n, int) or n < 1:
+            raise InputError(f"n is a whole number from 1, not {n!r}")
+        if codes is not None and not isinstance(codes, Mapping):
+            raise InputError(f"codes are given by name, as in {{'c1': 3}}, not as {codes!r}")
         latents = self.prior.sample(n, seed=seed)
         values = latents.codes.clone()
         names = [code.name for code in self.codes]
         for name, value in (codes or {}).items():
             if name not in names:
                 raise unknown("code", name, names)
-            column = torch.as_tensor(value, dtype=torch.float32)
+            try:
+                column = torch.as_tensor(value, dtype=torch.float32)
+            except (TypeError, ValueError):
+                raise InputError(f"code {name}: numbers are needed, not {value!r}") from None
             if column.ndim > 1 or (column.ndim == 1 and len(column) != n):
                 raise InputError(f"code {name}: one value or {n} are needed, not {list(column.shape)}")
             for single in set(column.reshape(-1).tolist()):
@@ -155,6 +160,8 @@ class GAN(nn.Module):
         channels, side = self.image.channels, self.image.resolution
         if images.ndim != 4 or images.shape[1:] != (channels, side, side):
             raise InputError(f"the images are [n, {channels}, {side}, {side}], not {list(images.shape)}")
+        if not images.is_floating_point():
+            raise InputError(f"the images are floats in [-1, 1], not {images.dtype}")
         return images.to(self.device)
 
     @property

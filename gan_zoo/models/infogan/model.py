@@ -23,7 +23,7 @@ class InfoGAN(GAN):
     The term is computed from the features that the adversarial losses are computed from: no pass is added.
     """
 
-    defaults = {"trunk": {"name": "infogan-mnist"}}
+    defaults = {}
     settings = InfoGANSettings
 
     entropy: Tensor  # H(c) of each code, nats
