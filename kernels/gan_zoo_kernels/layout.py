@@ -120,6 +120,11 @@ class Layout:
         return sum(segment.size for segment in self.segments)
 
     @cached_property
+    def most_classes(self) -> int:
+        """The largest K among the categorical codes; 1 if there is none."""
+        return max((s.size for s in self.segments if s.kind is Kind.CATEGORICAL), default=1)
+
+    @cached_property
     def runs(self) -> tuple[Run, ...]:
         """The segments with equal neighbours gathered: ten categorical codes in a row are one run."""
         runs: list[Run] = []
@@ -139,7 +144,7 @@ CodeKind = Literal["categorical", "uniform", "gaussian", "bernoulli"]
 
 @dataclass(frozen=True)
 class PriorCode:
-    """P(c_i): categorical over `size` classes, uniform(low, high), Gaussian(0, 1) or Bernoulli(probability)."""
+    """P(c_i): categorical over `size` classes, uniform(low, high), N(0, 1) or Bernoulli(probability)."""
 
     kind: CodeKind
     size: int = 1

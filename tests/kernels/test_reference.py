@@ -172,7 +172,7 @@ def test_boundary_errors_name_the_values():
         q_head_nll(p[:, :13], c, CODES)
     with pytest.raises(ValueError, match=r"\[4, 6\], not \[4, 5\]"):
         q_head_nll(p, c[:, :5], CODES)
-    with pytest.raises(TypeError, match="float32, not torch.float16"):
+    with pytest.raises(TypeError, match=r"float32, not torch\.float16"):
         q_head_nll(p, c.half(), CODES)
     with pytest.raises(TypeError, match=r"target holds integers, not torch\.float32"):
         cross_entropy(p, c[:, 0])
