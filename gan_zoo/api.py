@@ -1,0 +1,85 @@
+"""The Python face: a model by name, a training, a trained model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gan_zoo.data.dataset import open_dataset
+from gan_zoo.models.gan.model import GAN
+from gan_zoo.resolve import resolve
+from gan_zoo.training import loop
+from gan_zoo.training.run import Run, build, held_run
+from gan_zoo.training.run import load as load_run
+
+__all__ = ["create", "load", "train"]
+
+
+def create(
+    model: str,
+    config: str | Path | Mapping[str, Any] | None = None,
+    *,
+    device: torch.device | str = "cpu",
+    **settings: Any,
+) -> GAN:
+    """An untrained model, an `nn.Module`.
+
+    Args:
+        model: Its name; see `gan-zoo models`.
+        config: A preset, a TOML file or a tree; by default the preset `mnist-5k`.
+        device: Where to put it.
+        settings: Keys of the tree by their own name (`codes=…`, `resolution=32`) or tables (`trunk={…}`). The data is
+            opened only if its resolution, channels or classes are not given.
+
+    Raises:
+        InputError: For an unknown name or key, or a wrong value.
+    """
+    resolved = resolve(model, config, settings)
+    if None in (resolved.data.resolution, resolved.data.channels, resolved.data.classes):
+        resolved = loop.with_facts(resolved, open_dataset(resolved.data))
+    return build(resolved, device)
+
+
+def train(
+    model: str | None = None,
+    config: str | Path | Mapping[str, Any] | None = None,
+    *,
+    out: Path | str | None = None,
+    resume: bool = False,
+    quiet: bool = False,
+    **settings: Any,
+) -> Run:
+    """Train a model.
+
+    Args:
+        model: Its name; by default the one that `config` names.
+        config: A preset, a TOML file or a tree; by default the preset `mnist-5k`.
+        out: The run folder; by default the next free one in `runs/`.
+        resume: Whether to go on with the run in `out`. Its own tree is then the ground for `settings`; `model` and
+            `config` found it if there is no run yet.
+        quiet: Whether to print nothing.
+        settings: Keys of the tree by their own name (`steps=200`), or tables (`trunk={…}`).
+
+    Returns:
+        The run: its folder, configuration and metrics.
+
+    Raises:
+        InputError: For a wrong name, key or value; nothing is made then.
+        TrainingError: If a loss is NaN or infinite.
+    """
+    folder = Path(out) if out is not None else None
+    held = held_run(folder) if resume else None
+    resolved = resolve(model, held.ground(model) if held else config, settings)
+    return loop.train(resolved, out=folder, resume=held is not None, quiet=quiet)
+
+
+def load(source: Path | str, *, device: torch.device | str = "cpu") -> GAN:
+    """A trained model, for evaluation, from a run folder or one of its checkpoints.
+
+    Raises:
+        InputError: If there is none, or it is damaged.
+    """
+    return load_run(source, device=device)

@@ -1,0 +1,259 @@
+"""The commands. Thin: torch and what stands on it are imported only inside a command that needs them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+os.environ.setdefault("PYDANTIC_ERRORS_INCLUDE_URL", "0")
+
+import tyro
+from tyro.conf import Positional, arg
+
+from gan_zoo import registry
+from gan_zoo.errors import InputError, TrainingError
+
+if TYPE_CHECKING:
+    from gan_zoo.config import Config
+
+DESCRIPTION = "Generative adversarial networks with shared trunks, losses and one training loop; InfoGAN on top."
+EXAMPLES = """\
+examples:
+  gan-zoo train infogan                              digits, bundled; minutes on a laptop
+  gan-zoo train infogan --config celeba-64 --data ~/faces
+  gan-zoo traverse runs/infogan-mnist-5k-001         one code turns, all else held
+"""
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run a command line and exit: 0 done, 1 a run that failed, 2 bad input, 130 interrupted and saved."""
+    given = list(sys.argv[1:] if args is None else args)
+    try:
+        if given[:1] == ["train"]:
+            _train(given[1:])
+        elif given[:1] and given[0] in COMMANDS:
+            tyro.cli(COMMANDS[given[0]], prog=f"gan-zoo {given[0]}", args=given[1:])
+        else:
+            completing = any(word.startswith("--tyro-") for word in given)
+            train = train_command(_example_tree() if completing else None)
+            commands = dict(sorted({**COMMANDS, "train": train}.items()))
+            about = f"{DESCRIPTION}\n\n{EXAMPLES}"
+            tyro.extras.subcommand_cli_from_dict(commands, prog="gan-zoo", description=about, args=given)
+    except InputError as error:
+        _end(2, error)
+    except TrainingError as error:
+        _end(1, error)
+    except KeyboardInterrupt as error:
+        _end(130, error if error.args else "interrupted")
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        _end(2, error)
+
+
+def _end(code: int, error: object) -> None:
+    line = " ".join(str(error).split())
+    print(f"gan-zoo: {line}", file=sys.stderr)
+    sys.exit(code)
+
+
+def _train(args: list[str]) -> None:
+    """`gan-zoo train`, with the keys of the named model's tree as flags."""
+    from gan_zoo.resolve import resolve
+    from gan_zoo.training.run import held_run
+
+    peek = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    peek.add_argument("--config")
+    peek.add_argument("--out", type=Path)
+    peek.add_argument("--resume", action="store_true")
+    try:
+        known, _ = peek.parse_known_args(args)
+    except argparse.ArgumentError as error:
+        raise InputError(str(error)) from None
+    model = args[0] if args and not args[0].startswith("-") else None
+    helping = not {"-h", "--help"}.isdisjoint(args)
+    if not (model or known.config or known.resume or helping):
+        raise InputError(f"gan-zoo train MODEL: one of {', '.join(registry.models.entries)}")
+    held = held_run(known.out) if known.resume and not helping else None
+    tree = resolve(model, held.ground(model) if held else known.config)
+    tyro.cli(train_command(tree), prog=f"gan-zoo train {tree.model}", args=args[1:] if model else args)
+
+
+def train_command(tree: Config | None) -> Callable[..., None]:
+    """The command `train`, whose flags are the keys of `tree`, with its values as defaults."""
+
+    def train(
+        tree: Any = tree,
+        config: str | None = None,
+        out: Path | None = None,
+        resume: bool = False,
+        dry_run: bool = False,
+    ) -> None:
+        """Train a model; ends by naming the run folder and its pictures.
+
+        Args:
+            tree: Keys of the configuration.
+            config: A preset (see `gan-zoo configs`) or a TOML file. Flags win over it, it wins over the model's own.
+            out: The run folder; by default the next free one in runs/.
+            resume: Go on with the run in --out, from its newest whole checkpoint.
+            dry_run: Show the resolved tree and the networks' sizes, and make nothing.
+        """
+        from gan_zoo import commands
+
+        commands.train(tree, out, resume=resume, dry_run=dry_run)
+
+    train.__annotations__["tree"] = Annotated[type(tree), arg(name="")]
+    return train
+
+
+def _example_tree() -> Config:
+    """The tree that help and completion show: InfoGAN's, without importing torch."""
+    from pydantic import create_model
+
+    from gan_zoo.config import Config
+    from gan_zoo.models.infogan.settings import InfoGANSettings
+
+    own: Any = {"infogan": (InfoGANSettings, InfoGANSettings())}
+    return create_model("Config", __base__=Config, __doc__=Config.__doc__, **own)(model="infogan")
+
+
+def sample(
+    run: Positional[Path],
+    /,
+    n: Annotated[int, arg(aliases=["-n"])] = 64,
+    codes: str = "",
+    out: Path | None = None,
+    seed: int = 0,
+) -> None:
+    """Draw a grid of samples.
+
+    Args:
+        run: A run folder, or one of its checkpoints.
+        n: How many images.
+        codes: Codes to hold, e.g. "c1=3,c2=-1.5"; the others are drawn.
+        out: The picture; by default samples.png in the run folder.
+        seed: Decides what is drawn.
+    """
+    from gan_zoo import commands
+
+    commands.sample(run, n=n, codes=codes, out=out, seed=seed)
+
+
+def traverse(
+    run: Positional[Path],
+    /,
+    code: str | None = None,
+    out: Path | None = None,
+    rows: int = 10,
+    values: int = 10,
+    seed: int = 0,
+) -> None:
+    """Vary a code and hold everything else: a grid with a sample a row, or an animation.
+
+    Args:
+        run: A run folder, or one of its checkpoints.
+        code: The code to vary, e.g. c1; by default a panel for each.
+        out: The picture (.png) or animation (.webp, .gif); by default traversal.png in the run folder.
+        rows: Samples.
+        values: Steps of a continuous code from -2 to 2.
+        seed: Decides noise and the other codes.
+    """
+    from gan_zoo import commands
+
+    commands.traverse(run, code=code, out=out, rows=rows, values=values, seed=seed)
+
+
+def models(*, json: bool = False) -> None:
+    """List the models, plug-ins too.
+
+    Args:
+        json: Print JSON.
+    """
+    _list(registry.models.entries.values(), as_json=json)
+
+
+def trunks(*, json: bool = False) -> None:
+    """List the trunks: generators and discriminators that belong together.
+
+    Args:
+        json: Print JSON.
+    """
+    _list(registry.trunks.entries.values(), as_json=json)
+
+
+def datasets(*, json: bool = False) -> None:
+    """List the datasets that have a name.
+
+    Args:
+        json: Print JSON.
+    """
+    _list(registry.datasets.entries.values(), as_json=json)
+
+
+def configs(name: Positional[str | None] = None, /, *, json: bool = False) -> None:
+    """List the presets, or print one.
+
+    Args:
+        name: A preset to print.
+        json: Print JSON.
+    """
+    from gan_zoo.errors import unknown
+    from gan_zoo.resolve import presets
+
+    known = presets()
+    if name is not None:
+        if name not in known:
+            raise unknown("preset", name, known)
+        print(known[name].read_text(encoding="utf-8"), end="")
+        return
+    summaries = {stem: path.read_text(encoding="utf-8").partition("\n")[0][2:] for stem, path in known.items()}
+    _list([registry.Entry(n, summary, "gan-zoo", "") for n, summary in summaries.items()], as_json=json)
+
+
+def doctor(*, json: bool = False) -> None:
+    """Tell versions, devices, number formats, and which kernel path a call takes and why.
+
+    Args:
+        json: Print JSON.
+    """
+    from gan_zoo import commands
+
+    commands.doctor(as_json=json)
+
+
+def completion(shell: Positional[Literal["bash", "zsh", "tcsh"]], /) -> None:
+    """Print a completion script, e.g. eval "$(gan-zoo completion bash)".
+
+    Args:
+        shell: Whose.
+    """
+    main(["--tyro-print-completion", shell])
+
+
+COMMANDS: dict[str, Callable[..., None]] = {
+    "sample": sample,
+    "traverse": traverse,
+    "models": models,
+    "trunks": trunks,
+    "datasets": datasets,
+    "configs": configs,
+    "doctor": doctor,
+    "completion": completion,
+}
+
+
+def _list(entries: Iterable[registry.Entry], *, as_json: bool) -> None:
+    """Print entries: a line each, or JSON."""
+    rows = [{"name": e.name, "summary": e.summary, "from": e.origin} for e in entries]
+    if as_json:
+        print(json.dumps(rows, indent=2, ensure_ascii=False))
+        return
+    width = max(len(row["name"]) for row in rows)
+    for row in rows:
+        plugged = "" if row["from"] == "gan-zoo" else f"  (from {row['from']})"
+        print(f"{row['name']:{width}}  {row['summary']}{plugged}".rstrip())

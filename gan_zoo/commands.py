@@ -1,0 +1,126 @@
+"""What the commands that need torch do."""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from gan_zoo.analysis.traverse import write_picture, write_traversals
+from gan_zoo.config import Config
+from gan_zoo.data.dataset import open_dataset
+from gan_zoo.errors import InputError
+from gan_zoo.images import grid
+from gan_zoo.resolve import to_toml
+from gan_zoo.training import loop
+from gan_zoo.training.run import PACKAGES, build, load, version_of
+from gan_zoo_kernels import implementation_for
+
+console = Console(highlight=False, soft_wrap=True, markup=False)
+
+
+def train(config: Config, out: Path | None, *, resume: bool, dry_run: bool) -> None:
+    """`gan-zoo train`."""
+    if dry_run:
+        config = loop.with_facts(config, open_dataset(config.data))
+        model = build(config)
+        console.print(to_toml(config), end="")
+        for part, module in model.named_children():
+            console.print(f"# {part}: {sum(p.numel() for p in module.parameters()):,} parameters")
+        return
+    resume = resume and out is not None and (out / "config.toml").exists()
+    run = loop.train(config, out=out, resume=resume)
+    console.print(f"run: {run.folder}")
+    pictures = [max(run.samples.glob("step-*.png"))]
+    model = run.load()
+    if model.codes:
+        pictures.append(write_traversals(model, run.samples / "traversal.png"))
+    for picture in pictures:
+        console.print(f"{'traversal' if picture.stem == 'traversal' else 'samples'}: {picture}")
+
+
+def sample(source: Path, *, n: int, codes: str, out: Path | None, seed: int) -> None:
+    """`gan-zoo sample`."""
+    if n < 1:
+        raise InputError(f"--n is 1 or more, not {n}")
+    model = load(source)
+    images = model.sample(n, parse_values(codes), seed=seed)
+    columns = min(n, max(1, round(n**0.5)))
+    console.print(str(write_picture(grid(images, columns), out or _beside(source, "samples.png"))))
+
+
+def traverse(source: Path, *, code: str | None, out: Path | None, rows: int, values: int, seed: int) -> None:
+    """`gan-zoo traverse`."""
+    if rows < 1 or values < 2:
+        raise InputError(f"--rows is 1 or more and --values 2 or more, not {rows} and {values}")
+    target = out or _beside(source, "traversal.png")
+    console.print(str(write_traversals(load(source), target, code, rows=rows, count=values, seed=seed)))
+
+
+def parse_values(text: str) -> dict[str, float]:
+    """Codes to hold, from `c1=3,c2=-1.5`.
+
+    Raises:
+        InputError: If a part is not NAME=NUMBER.
+    """
+    values = {}
+    for part in filter(None, (p.strip() for p in text.split(","))):
+        name, equals, number = part.partition("=")
+        try:
+            values[name.strip()] = float(number)
+        except ValueError:
+            equals = ""
+        if not equals:
+            raise InputError(f"--codes: {part!r} is not NAME=NUMBER, as in c1=3,c2=-1.5")
+    return values
+
+
+def doctor(*, as_json: bool) -> None:
+    """`gan-zoo doctor`."""
+    devices = {"cpu": f"{platform.machine()}, {torch.get_num_threads()} threads"}
+    devices |= {f"cuda:{k}": torch.cuda.get_device_name(k) for k in range(torch.cuda.device_count())}
+    told: dict[str, Any] = {
+        "python": platform.python_version(),
+        "packages": {name: version_of(name) or "not installed" for name in PACKAGES},
+        "devices": devices,
+        "precisions": {device: _precisions(torch.device(device)) for device in devices},
+        "kernels": {device: _kernel_path(torch.device(device)) for device in devices},
+    }
+    if as_json:
+        json.dump(told, sys.stdout, indent=2)
+        print()
+        return
+    console.print(f"python {told['python']}")
+    for title in ("packages", "devices", "precisions", "kernels"):
+        console.print(f"{title}:")
+        for name, value in told[title].items():
+            console.print(f"  {name}: {', '.join(value) if isinstance(value, list) else value}")
+
+
+def _precisions(device: torch.device) -> list[str]:
+    """The precisions in which a small product can be computed and differentiated on a device."""
+    found = ["fp32"]
+    for name, dtype in (("bf16", torch.bfloat16), ("fp16", torch.float16)):
+        try:
+            a = torch.ones(8, 8, device=device, requires_grad=True)
+            with torch.autocast(device.type, dtype=dtype):
+                (a @ a).sum().backward()
+        except RuntimeError:
+            continue
+        found.append(name)
+    return found
+
+
+def _kernel_path(device: torch.device) -> str:
+    choice = implementation_for(device)
+    return f"{choice.path}: {choice.reason}"
+
+
+def _beside(source: Path, name: str) -> Path:
+    """A file in the run folder that `source` is, or is a checkpoint of."""
+    return (source.parent.parent if source.parent.name == "checkpoints" else source) / name

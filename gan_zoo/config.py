@@ -1,0 +1,158 @@
+"""The typed tree of settings: what its keys are, what they accept, and how it is filled.
+
+A tree is filled in layers, later ones winning: defaults < the model's own < preset < file < flags.
+Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from tyro.conf import Suppress, arg
+
+from gan_zoo.registry import losses, models, trunks
+
+Norm = Literal["batch", "layer", "none"]
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1)]
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Settings(BaseModel):
+    """A table of the tree: frozen, with no key but its own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, defer_build=True)
+
+
+class Data(Settings):
+    """What is learned from."""
+
+    name: Annotated[str, arg(aliases=["--data"])] = "mnist-5k"
+    """A dataset's name (see `gan-zoo datasets`), a folder of images, or a .npz, .npy or .safetensors file."""
+    path: str | None = None
+    """Where the set lies: a folder, a file, or a name on the Hugging Face hub."""
+    resolution: Annotated[int, Field(ge=4, le=1024)] | None = None
+    """Side of the square images in pixels; none keeps the set's own."""
+    channels: Literal[1, 3] | None = None
+    """1 for grey, 3 for colour; none keeps the set's own."""
+    classes: Count | None = None
+    """How many classes the labels tell apart; none takes it from the set. 0 means no labels."""
+    augment: str = ""
+    """What is drawn anew for every image shown to D, e.g. "flip, shift:0.1, rotate:0.2, cutout:0.5"."""
+    augment_fakes: bool = True
+    """Whether fakes are augmented like the reals, differentiably (Zhao et al., 2020, DiffAugment)."""
+    memory: Weight = 2.0
+    """Sets of up to this many GiB (as bytes of pixels) are held in memory on the device; larger ones are streamed."""
+    workers: Count = 2
+    """Processes that decode a streamed set."""
+
+
+class Latent(Settings):
+    """The generator's noise z."""
+
+    noise: Count = 62
+    """Width of the noise."""
+    distribution: Literal["normal", "uniform"] = "normal"
+    """Standard normal, or uniform in [-1, 1]."""
+
+
+class TrunkSettings(Settings):
+    """The networks."""
+
+    name: Annotated[str, AfterValidator(trunks.check)] = "dcgan"
+    """A trunk's name (see `gan-zoo trunks`)."""
+    width: Positive = 64
+    """Channels of the widest feature maps' unit: DCGAN's ngf and ndf; an mlp's hidden units are 8 times it."""
+    generator_norm: Norm = "batch"
+    """Normalisation in the generator."""
+    discriminator_norm: Norm = "batch"
+    """Normalisation in the discriminator's trunk."""
+    spectral_norm: bool = False
+    """Whether the discriminator's weights are spectrally normalised (Miyato et al., 2018)."""
+
+
+class Loss(Settings):
+    """The adversarial game."""
+
+    adversarial: Annotated[str, AfterValidator(losses.check)] = "non-saturating"
+    """non-saturating, saturating, least-squares, hinge, wasserstein or relativistic."""
+    gradient_penalty: Weight = 0.0
+    """Weight of WGAN-GP's penalty (Gulrajani et al., 2017, eq. 3); 10 in the paper."""
+    r1: Weight = 0.0
+    """γ of the R1 penalty γ/2 E‖∇D(x)‖² on reals (Mescheder et al., 2018, eq. 9)."""
+    r2: Weight = 0.0
+    """γ of the R2 penalty, the same on fakes (eq. 10)."""
+    penalty_interval: Positive = 1
+    """Penalties are computed at every n-th step and weighted n times (Karras et al., 2020, lazy regularisation)."""
+
+
+class Optimizer(Settings):
+    """Adam, one for each player."""
+
+    generator_lr: Rate = 1e-3
+    """Learning rate of the generator."""
+    discriminator_lr: Rate = 2e-4
+    """Learning rate of the discriminator and every head on its trunk."""
+    beta1: Fraction = 0.5
+    """Adam's decay of the mean gradient."""
+    beta2: Fraction = 0.999
+    """Adam's decay of the mean squared gradient."""
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    """How the learning rates go to zero at the last step, if they do."""
+    warmup: Count = 0
+    """Steps over which the learning rates rise from zero."""
+
+
+class Training(Settings):
+    """The loop."""
+
+    steps: Annotated[Positive, arg(aliases=["--steps"])] = 1500
+    """Discriminator updates in the whole run."""
+    batch_size: Annotated[Positive, arg(aliases=["--batch-size"])] = 128
+    """Images a step."""
+    accumulate: Positive = 1
+    """Parts that a batch is split into, to save memory; their gradients are summed."""
+    discriminator_steps: Positive = 1
+    """Discriminator updates for one of the generator."""
+    precision: Annotated[Literal["fp32", "bf16", "fp16"], arg(aliases=["--precision"])] = "fp32"
+    """What autocast computes in; weights, losses and reductions stay fp32."""
+    device: Annotated[str, arg(aliases=["--device"])] = "auto"
+    """auto, cpu, cuda, cuda:N, mps."""
+    compile: Annotated[bool, arg(aliases=["--compile"])] = False
+    """Whether the networks run through torch.compile."""
+    ema: Fraction = 0.999
+    """Decay of the generator's moving average, which samples are drawn from; 0 is none."""
+
+
+class Logging(Settings):
+    """What is kept of a run, and when."""
+
+    log_every: Annotated[Positive, arg(aliases=["--log-every"])] = 50
+    """Steps between lines of metrics.jsonl."""
+    checkpoint_every: Annotated[Positive, arg(aliases=["--checkpoint-every"])] = 500
+    """Steps between checkpoints."""
+    sample_every: Positive = 500
+    """Steps between pictures."""
+    keep: Positive = 2
+    """How many of the newest checkpoints are kept."""
+    tensorboard: bool = False
+    """Whether TensorBoard's event files are written, too."""
+
+
+class Config(Settings):
+    """The whole tree. A model's own settings stand in a table of the model's name, e.g. `[infogan]`."""
+
+    model: Annotated[str, AfterValidator(models.check), Suppress]
+    """A model's name (see `gan-zoo models`)."""
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    """With the step and the rank, it decides every random number of a run."""
+    data: Data = Data()
+    latent: Latent = Latent()
+    trunk: TrunkSettings = TrunkSettings()
+    loss: Loss = Loss()
+    optimizer: Optimizer = Optimizer()
+    training: Training = Training()
+    logging: Logging = Logging()

@@ -1,0 +1,157 @@
+"""Batches of a run, each a function of the seed and the step: a resumed run goes on with the same ones."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import blake2b
+from itertools import count
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+
+from gan_zoo.data.dataset import Source, Split
+from gan_zoo.errors import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Images float32 [n, C, H, W] in [-1, 1] and, if the set has any, labels int64 [n]; on one device."""
+
+    images: Tensor
+    labels: Tensor | None
+
+
+def normalise(images: Tensor) -> Tensor:
+    """uint8 pixels to float32 in [-1, 1]."""
+    return images.float().div_(127.5).sub_(1)
+
+
+@lru_cache(maxsize=8)
+def _permutation(seed: int, epoch: int, length: int) -> Tensor:
+    digest = blake2b(f"order of data/{seed}/{epoch}".encode(), digest_size=7).digest()
+    return torch.randperm(length, generator=torch.Generator().manual_seed(int.from_bytes(digest, "big")))
+
+
+def batch_indices(
+    seed: int, step: int, length: int, batch_size: int, rank: int = 0, world: int = 1
+) -> Tensor:
+    """Which images step `step` of rank `rank` sees.
+
+    The set is gone through again and again, each time in a new order drawn from the seed and the epoch's
+    number. All ranks together take the next `world * batch_size` places of that endless row at every step; a
+    batch may run over an epoch's end, or over several.
+
+    Returns:
+        int64 [batch_size] in 0..length-1.
+    """
+    start = (step * world + rank) * batch_size
+    stop = start + batch_size
+    parts = []
+    for epoch in range(start // length, (stop - 1) // length + 1):
+        first = epoch * length
+        parts.append(_permutation(seed, epoch, length)[max(start - first, 0) : stop - first])
+    return torch.cat(parts)
+
+
+def batches(
+    split: Split,
+    *,
+    seed: int,  # with the step and the rank it decides what a batch holds
+    batch_size: int,  # images on this rank
+    device: torch.device | str,
+    start_step: int = 0,  # the step of the first batch, after a resume
+    rank: int = 0,
+    world: int = 1,
+    workers: int = 2,  # processes that decode a streamed split; 0 decodes in this one
+) -> Iterator[Batch]:
+    """The batches of steps `start_step`, `start_step + 1`, … without end, as `batch_indices` chooses them.
+
+    A split in memory is moved to the device once and selected from there; any other is streamed, with the
+    next batches decoded ahead. Neither way waits for the device.
+
+    Raises:
+        InputError: If the split is empty, or a streamed image turns out to be unreadable.
+    """
+    if not len(split):
+        raise InputError("a split without images has no batches")
+    order = (batch_indices(seed, step, len(split), batch_size, rank, world) for step in count(start_step))
+    yield from _follow(order, split, torch.device(device), workers)
+
+
+def in_order(
+    split: Split, *, batch_size: int, device: torch.device | str, workers: int = 2
+) -> Iterator[Batch]:
+    """Every image of the split once, in its own order; the last batch may be smaller."""
+    yield from _follow(
+        iter(torch.split(torch.arange(len(split)), batch_size)), split, torch.device(device), workers
+    )
+
+
+def _follow(order: Iterator[Tensor], split: Split, device: torch.device, workers: int) -> Iterator[Batch]:
+    if isinstance(split.images, Tensor):
+        return _select(order, split.images, split.labels, device)
+    return _stream(order, split.images, split.labels, device, workers)
+
+
+def _move(tensor: Tensor, device: torch.device) -> Tensor:
+    if device.type != "cuda":
+        return tensor.to(device)
+    return (tensor if tensor.is_pinned() else tensor.pin_memory()).to(device, non_blocking=True)
+
+
+def _select(
+    order: Iterator[Tensor], images: Tensor, labels: Tensor | None, device: torch.device
+) -> Iterator[Batch]:
+    images = images.to(device)
+    labels = None if labels is None else labels.to(device)
+    for indices in order:
+        here = _move(indices, device)
+        yield Batch(normalise(images[here]), None if labels is None else labels[here])
+
+
+class _Fetch(TorchDataset[Tensor]):
+    """What a worker does: decode one batch. An error is handed over as a value, to stay one line."""
+
+    def __init__(self, images: Source) -> None:
+        self.images = images
+
+    def __getitems__(self, indices: list[int]) -> tuple[list[int], Tensor | InputError]:
+        try:
+            return indices, torch.stack([self.images[index] for index in indices])
+        except InputError as error:
+            return indices, error
+
+
+def _leave_interrupts(_worker: int) -> None:
+    """Ctrl-C reaches the whole process group; the training process alone answers it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _stream(
+    order: Iterator[Tensor], images: Source, labels: Tensor | None, device: torch.device, workers: int
+) -> Iterator[Batch]:
+    loader = DataLoader(
+        _Fetch(images),
+        batch_sampler=(indices.tolist() for indices in order),
+        collate_fn=_same,
+        num_workers=workers,
+        prefetch_factor=4 if workers else None,
+        worker_init_fn=_leave_interrupts,
+        pin_memory=device.type == "cuda",
+        generator=torch.Generator(),  # else the loader draws from the global generator
+    )
+    for indices, pixels in loader:
+        if isinstance(pixels, InputError):
+            raise pixels
+        chosen = None if labels is None else _move(labels[torch.as_tensor(indices)], device)
+        yield Batch(normalise(_move(pixels, device)), chosen)

@@ -1,0 +1,131 @@
+"""What a dataset is, and how a name in the settings becomes one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from gan_zoo.config import Data
+from gan_zoo.errors import InputError, unknown
+from gan_zoo.registry import datasets
+from gan_zoo.shapes import ImageShape
+
+ARRAY_SUFFIXES = (".npz", ".npy", ".safetensors")
+
+
+class Source(Protocol):
+    """Images that are made when asked for. Worker processes receive a copy, so it has to survive pickling."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Tensor:
+        """Image `index`, uint8 [C, H, W].
+
+        Raises:
+            InputError: If the image cannot be read.
+        """
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """The images of one part of a set, with their labels if it has any.
+
+    Args:
+        images: uint8 [n, C, H, W] in memory, or a source that makes one [C, H, W] at a time.
+        labels: int64 [n] in 0..classes-1, or None.
+    """
+
+    images: Tensor | Source
+    labels: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def pixels(self, indices: Tensor) -> Tensor:
+        """The images at `indices` (int64 [n]), uint8 [n, C, H, W]."""
+        if isinstance(self.images, Tensor):
+            return self.images[indices]
+        return torch.stack([self.images[index] for index in indices.tolist()])
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A set as the settings ask for it: every image of one shape.
+
+    Args:
+        name: What the settings call it.
+        image: Shape of every image in both splits.
+        classes: How many classes the labels tell apart; 0 if there are no labels.
+        train: What is learned from.
+        test: What is only measured on, if the set has such a part.
+    """
+
+    name: str
+    image: ImageShape
+    classes: int
+    train: Split
+    test: Split | None = None
+
+
+def open_dataset(settings: Data) -> Dataset:
+    """Open the set that `settings.name` names.
+
+    The name is a registered one, or else an existing folder (opened as `folder`) or an existing .npz, .npy or
+    .safetensors file (opened as `array`). A registered name wins over a file so called; `./name` is the file.
+
+    Raises:
+        InputError: If there is no such set, or if it cannot be read or brought into the shape asked for.
+    """
+    if settings.name in datasets.entries:
+        opened = datasets.get(settings.name)(settings)
+        if not isinstance(opened, Dataset):
+            raise InputError(
+                f"dataset {settings.name!r} gave a {type(opened).__name__}; a dataset's callable takes the "
+                f"table [data] and returns a gan_zoo.data.Dataset"
+            )
+        return opened
+    path = Path(settings.name).expanduser()
+    if path.is_dir():
+        kind = "folder"
+    elif path.is_file() and path.suffix.lower() in ARRAY_SUFFIXES:
+        kind = "array"
+    elif path.exists():
+        raise InputError(
+            f"data {settings.name!r} is neither a folder nor a file ending in {', '.join(ARRAY_SUFFIXES)}"
+        )
+    elif len(path.parts) > 1 or path.suffix.lower() in ARRAY_SUFFIXES:
+        raise InputError(
+            f"data {settings.name!r}: no such file or folder; give a folder of images, a "
+            f"{', '.join(ARRAY_SUFFIXES)} file, or one of {', '.join(datasets.entries)}"
+        )
+    else:
+        raise unknown("dataset", settings.name, datasets.entries)
+    if settings.path is not None:
+        raise InputError(
+            f"data {settings.name!r} is a path itself, so data.path = {settings.path!r} has no meaning"
+        )
+    dataset: Dataset = datasets.get(kind)(settings.model_copy(update={"path": settings.name}))
+    return dataset
+
+
+def needed_path(settings: Data, what: str) -> Path:
+    """`settings.path` as an existing path.
+
+    Args:
+        settings: The table `[data]`.
+        what: What is expected there, for the message.
+
+    Raises:
+        InputError: If it is not set, or nothing lies there.
+    """
+    if not settings.path:
+        raise InputError(f"data {settings.name!r} needs data.path: {what}")
+    path = Path(settings.path).expanduser()
+    if not path.exists():
+        raise InputError(f"data.path {settings.path!r} does not exist; expected: {what}")
+    return path

@@ -1,0 +1,120 @@
+"""A folder of images: any size, format and mode."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from gan_zoo.config import Data
+from gan_zoo.data.dataset import Dataset, needed_path
+from gan_zoo.data.encoded import Part, from_encoded
+from gan_zoo.data.pixels import SUFFIXES, open_image
+from gan_zoo.errors import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class Files:
+    """Encoded images in files below `root`, in the order of `names` (paths relative to it)."""
+
+    root: Path
+    names: list[str]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def name(self, index: int) -> str:
+        return self.names[index]
+
+    def open(self, index: int) -> Image.Image:
+        return open_image(self.root / self.names[index])
+
+
+def folder(settings: Data) -> Dataset:
+    """The images below the folder `settings.path`, in the order of their paths.
+
+    Images that lie in subfolders only are labelled by the first level of subfolders, in alphabetical order; a
+    single subfolder is gone into; subfolders `train` and `test`, alone, are the two splits. Hidden files and
+    symbolic links that lead out of the folder are passed over. Non-square images lose what is outside their
+    centre square.
+
+    Raises:
+        InputError: If it is no folder, holds no image, or holds some that cannot be read.
+    """
+    root = needed_path(settings, "a folder of images").resolve()
+    where = f"folder {settings.path!r}"
+    if not root.is_dir():
+        raise InputError(f"data.path {settings.path!r} is no folder; expected: a folder of images")
+    names = list(_walk(root))
+    if not names:
+        raise InputError(
+            f"{where} holds no images ({_contents(root)}); accepted: files ending in "
+            f"{', '.join(sorted(SUFFIXES))}"
+        )
+    train_names, test_names = _splits(names)
+    classes = _classes(train_names)
+    test = Part(Files(root, test_names), _labels(test_names, classes)) if test_names else None
+    train = Part(Files(root, train_names), _labels(train_names, classes))
+    return from_encoded(settings, train, test, classes=len(classes) or None, where=where)
+
+
+def _walk(root: Path) -> Iterator[str]:
+    """Images below `root`, relative to it, in the same order on every machine."""
+    for where, folders, files in os.walk(root):
+        folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
+        for name in sorted(files):
+            path = Path(where, name)
+            if name.startswith(".") or path.suffix.lower() not in SUFFIXES:
+                continue
+            if path.is_symlink() and not path.resolve().is_relative_to(root):
+                continue
+            yield path.relative_to(root).as_posix()
+
+
+def _contents(root: Path) -> str:
+    others = sorted(path.name for path in root.iterdir())
+    return f"there are {len(others)} other entries, such as {others[0]!r}" if others else "it is empty"
+
+
+def _splits(names: list[str]) -> tuple[list[str], list[str]]:
+    top = {name.split("/")[0] if "/" in name else "" for name in names}
+    if top != {"train", "test"}:
+        return names, []
+    return [n for n in names if n.startswith("train/")], [n for n in names if n.startswith("test/")]
+
+
+def _class(name: str, depth: int) -> str | None:
+    """The subfolder at `depth` that the image lies in; none if it lies above."""
+    parts = name.split("/")
+    return parts[depth] if len(parts) > depth + 1 else None
+
+
+def _classes(names: list[str]) -> dict[tuple[int, str], int]:
+    """``{(depth, subfolder): label}`` at the first depth with several subfolders; empty if there is none."""
+    for depth in range(max(name.count("/") for name in names)):
+        found = {_class(name, depth) for name in names}
+        if None in found:
+            break
+        if len(found) > 1:
+            return {(depth, name): label for label, name in enumerate(sorted(filter(None, found)))}
+    return {}
+
+
+def _labels(names: list[str], classes: dict[tuple[int, str], int]) -> torch.Tensor | None:
+    if not classes:
+        return None
+    depth = next(iter(classes))[0]
+    found = []
+    for name in names:
+        label = classes.get((depth, _class(name, depth) or ""))
+        if label is None:
+            raise InputError(
+                f"{name} lies in none of the classes that the training images have: "
+                f"{', '.join(c for _, c in classes)}"
+            )
+        found.append(label)
+    return torch.tensor(found, dtype=torch.int64)

@@ -1,0 +1,147 @@
+"""IDX files, the format in which MNIST and Fashion-MNIST are published: plain or gzipped.
+
+A file is two zero bytes, a byte for the type (8: unsigned bytes), a byte for the number of dimensions, each
+dimension as a big-endian 32-bit number, and then the values (LeCun, http://yann.lecun.com/exdb/mnist/).
+"""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from math import prod
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gan_zoo.config import Data
+from gan_zoo.data.assemble import from_tensors
+from gan_zoo.data.dataset import Dataset, needed_path
+from gan_zoo.errors import InputError
+
+DEBIAN_FASHION = Path("/usr/share/datasets/fashion-mnist")
+"""Where Debian's package `dataset-fashion-mnist` puts its four files."""
+FOUR_FILES = (
+    "train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte"
+)
+
+_PIECE = 2**20
+
+
+def read_idx(path: Path, dimensions: int) -> Tensor:
+    """Read an IDX file of unsigned bytes.
+
+    Args:
+        path: The file, gzipped or not; its content tells, not its name.
+        dimensions: How many the array has to have.
+
+    Returns:
+        uint8 with the shape that the file states.
+
+    Raises:
+        InputError: If it cannot be read, is no such file, or holds fewer or more values than its shape says.
+    """
+    try:
+        with path.open("rb") as plain:
+            zipped = plain.read(2) == b"\x1f\x8b"
+        with gzip.open(path) if zipped else path.open("rb") as file:
+            return _parse(file, path, dimensions)
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{path} cannot be read as an IDX file: {error}") from error
+
+
+def _parse(file: BinaryIO | gzip.GzipFile, path: Path, dimensions: int) -> Tensor:
+    magic = file.read(4)
+    if magic[:2] != b"\0\0" or len(magic) < 4:
+        raise InputError(
+            f"{path} is no IDX file: it begins with {magic!r}; expected: {bytes([0, 0, 8, dimensions])!r}"
+        )
+    if magic[2] != 8 or magic[3] != dimensions:
+        raise InputError(
+            f"{path} is an IDX file of type {magic[2]:#04x} in {magic[3]} dimensions; expected: unsigned "
+            f"bytes (0x08) in {dimensions}"
+        )
+    header = file.read(4 * dimensions)
+    if len(header) < 4 * dimensions:
+        raise InputError(f"{path} is cut off within its shape")
+    shape = [int(size) for size in np.frombuffer(header, dtype=">u4")]
+    expected = prod(shape)
+    values = bytearray()
+    while len(values) <= expected and (piece := file.read(min(_PIECE, expected + 1 - len(values)))):
+        values += piece
+    if len(values) != expected:
+        found = f"only {len(values):,}" if len(values) < expected else "more"
+        raise InputError(
+            f"{path} says it holds {'×'.join(map(str, shape))} = {expected:,} values, but holds {found}"
+        )
+    return (
+        torch.frombuffer(values, dtype=torch.uint8).reshape(shape)
+        if values
+        else torch.empty(shape, dtype=torch.uint8)
+    )
+
+
+def _find(folder: Path, stem: str, dimensions: int) -> Path | None:
+    """The file of one of the names under which it is handed around, in `folder` or in its `raw`."""
+    for name in (f"{stem}-idx{dimensions}-ubyte", f"{stem}.idx{dimensions}-ubyte"):
+        for path in (
+            folder / name,
+            folder / f"{name}.gz",
+            folder / "raw" / name,
+            folder / "raw" / f"{name}.gz",
+        ):
+            if path.is_file():
+                return path
+    return None
+
+
+def _read_split(folder: Path, stem: str) -> tuple[Tensor, Tensor]:
+    """Images uint8 [n, 1, h, w] and labels int64 [n]."""
+    paths = _find(folder, f"{stem}-images", 3), _find(folder, f"{stem}-labels", 1)
+    if paths[0] is None or paths[1] is None:
+        missing = f"{stem}-images-idx3-ubyte" if paths[0] is None else f"{stem}-labels-idx1-ubyte"
+        raise InputError(f"no {missing} in {folder}; expected there: {FOUR_FILES}, each with or without .gz")
+    images, labels = read_idx(paths[0], 3), read_idx(paths[1], 1)
+    if len(images) != len(labels):
+        raise InputError(
+            f"{paths[0]} holds {len(images):,} images, but {paths[1]} holds {len(labels):,} labels"
+        )
+    return images[:, None], labels.long()
+
+
+def _open(settings: Data, folder: Path) -> Dataset:
+    if not folder.is_dir():
+        raise InputError(f"data.path {str(folder)!r} is no folder; expected: one that holds {FOUR_FILES}")
+    train, test = _read_split(folder, "train"), _read_split(folder, "t10k")
+    return from_tensors(settings, train, test, classes=10, where=str(folder))
+
+
+def mnist(settings: Data) -> Dataset:
+    """MNIST from its four IDX files in the folder `settings.path`: 60,000 to train on, 10,000 to test on.
+
+    Raises:
+        InputError: If the folder or a file is missing or broken.
+    """
+    return _open(settings, needed_path(settings, f"the folder that holds MNIST's {FOUR_FILES}"))
+
+
+def fashion_mnist(settings: Data) -> Dataset:
+    """Fashion-MNIST (Xiao et al., 2017, arXiv:1708.07747) from `settings.path` or Debian's package.
+
+    Raises:
+        InputError: If neither is there, or a file is missing or broken.
+    """
+    if settings.path is None and not DEBIAN_FASHION.is_dir():
+        raise InputError(
+            "fashion-mnist is not on this machine: apt-get install dataset-fashion-mnist (Debian, Ubuntu), "
+            "or download the four files from https://github.com/zalandoresearch/fashion-mnist and set "
+            "data.path to their folder"
+        )
+    folder = (
+        DEBIAN_FASHION
+        if settings.path is None
+        else needed_path(settings, f"the folder that holds {FOUR_FILES}")
+    )
+    return _open(settings, folder)

@@ -1,0 +1,157 @@
+"""One way to bring any image into one shape: centre square, antialiased bicubic resize, grey or colour.
+
+Arrays go through torch and files through Pillow; both use the same filter and the same luma weights.
+
+Letters in shapes: n images, c or C channels before or after, h w the given size, R the resolution asked for.
+"""
+
+from __future__ import annotations
+
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import torch
+from einops import einsum, repeat
+from PIL import Image, ImageOps
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from gan_zoo.shapes import ImageShape
+
+FORMATS = (
+    "PNG",
+    "JPEG",
+    "WEBP",
+    "BMP",
+    "GIF",
+    "TIFF",
+    "PPM",
+    "TGA",
+    "ICO",
+    "JPEG2000",
+    "AVIF",
+    "QOI",
+    "DIB",
+    "PCX",
+    "SGI",
+)
+"""What Pillow may decode. Those that run another program (EPS, WMF) are left out."""
+SUFFIXES = frozenset(
+    {
+        ".png",
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".webp",
+        ".bmp",
+        ".dib",
+        ".gif",
+        ".tif",
+        ".tiff",
+        ".ppm",
+        ".pgm",
+    }
+    | {".pbm", ".pnm", ".tga", ".ico", ".jp2", ".j2k", ".avif", ".qoi", ".pcx", ".sgi"}
+)
+"""Endings, in lower case, by which a file is taken for an image."""
+MAX_PIXELS = 89_478_485
+"""Images with more pixels than this are refused unread; it is where Pillow suspects a decompression bomb."""
+LUMA = (0.299, 0.587, 0.114)
+"""Weights of red, green and blue in grey (ITU-R BT.601), as Pillow has them."""
+
+_CHUNK = 2**24
+
+
+def fit(images: Tensor, shape: ImageShape) -> Tensor:
+    """Bring uint8 images [n, c, h, w], c in {1, 3}, into `shape`: uint8 [n, C, R, R]."""
+    side = min(images.shape[-2:])
+    top, left = ((size - side) // 2 for size in images.shape[-2:])
+    images = images[..., top : top + side, left : left + side]
+    if images.shape[1] == shape.channels and side == shape.resolution:
+        return images.contiguous()
+    count = max(1, _CHUNK // max(3 * side**2, shape.pixels))
+    fitted = torch.empty(len(images), shape.channels, shape.resolution, shape.resolution, dtype=torch.uint8)
+    for start in range(0, len(images), count):
+        fitted[start : start + count] = _resize(
+            _recolour(images[start : start + count], shape.channels), shape.resolution
+        )
+    return fitted
+
+
+def _recolour(images: Tensor, channels: int) -> Tensor:
+    if images.shape[1] == channels:
+        return images
+    if channels == 3:
+        return repeat(images, "n 1 h w -> n c h w", c=3)
+    grey = einsum(images.float(), torch.tensor(LUMA), "n c h w, c -> n h w")
+    return grey.round_().to(torch.uint8)[:, None]
+
+
+def _resize(images: Tensor, resolution: int) -> Tensor:
+    if images.shape[-1] == resolution:
+        return images
+    resized = interpolate(images.float(), (resolution, resolution), mode="bicubic", antialias=True)
+    return resized.round_().clamp_(0, 255).to(torch.uint8)
+
+
+def open_image(file: Path | BytesIO) -> Image.Image:
+    """Open an encoded image without decoding its pixels.
+
+    Raises:
+        ValueError: If it has more than `MAX_PIXELS` pixels.
+        Exception: Whatever Pillow raises for a file that it cannot read.
+    """
+    image = Image.open(file, formats=FORMATS)
+    if image.width * image.height > MAX_PIXELS:
+        size = f"{image.width}×{image.height}"
+        image.close()
+        raise ValueError(f"{size} pixels, more than {MAX_PIXELS:,}")
+    return image
+
+
+def channels_of(image: Image.Image) -> int:
+    """1 if the image is stored as grey of any depth, with or without alpha, else 3."""
+    return 1 if image.mode[0] in "1LIF" and image.mode != "LAB" else 3
+
+
+def decode(image: Image.Image, shape: ImageShape) -> Tensor:
+    """Decode an opened image into uint8 [C, R, R].
+
+    The first frame counts; EXIF's rotation is applied; transparent parts become white; 16-bit grey is scaled
+    to 8 bits; floating-point grey has to lie in [0, 1].
+
+    Raises:
+        Exception: Whatever Pillow raises for a broken file; ValueError for floating-point values outside
+            [0, 1].
+    """
+    image.draft(None, (2 * shape.resolution, 2 * shape.resolution))
+    image = _eight_bits(ImageOps.exif_transpose(image)).convert("L" if shape.channels == 1 else "RGB")
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    image = image.crop((left, top, left + side, top + side))  # first, or the filter reaches beyond the square
+    if side != shape.resolution:
+        square = (shape.resolution, shape.resolution)
+        image = image.resize(square, Image.Resampling.BICUBIC, reducing_gap=3.0)
+    array = np.array(image, dtype=np.uint8).reshape(shape.resolution, shape.resolution, shape.channels)
+    return torch.from_numpy(array).permute(2, 0, 1).contiguous()
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """The same picture in mode L or RGB."""
+    if image.has_transparency_data:
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image.convert("RGBA")).convert(
+            "L" if channels_of(image) == 1 else "RGB"
+        )
+    if image.mode[0] == "I":
+        return Image.fromarray((np.asarray(image).clip(0, 65535) / 257).round().astype(np.uint8))
+    if image.mode == "F":
+        values = np.asarray(image)
+        if not (values.min() >= 0 and values.max() <= 1):
+            raise ValueError(
+                f"floating-point values from {values.min():g} to {values.max():g}, accepted: 0 to 1"
+            )
+        return Image.fromarray((values * 255).round().astype(np.uint8))
+    return image.convert("L" if channels_of(image) == 1 else "RGB")

@@ -1,0 +1,41 @@
+"""Pictures from tensors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from einops import rearrange
+from PIL import Image
+from torch import Tensor
+
+
+def to_uint8(images: Tensor) -> Tensor:
+    """Images in [-1, 1] as bytes in 0…255, on the CPU; any shape."""
+    return images.detach().float().add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8).cpu()
+
+
+def grid(images: Tensor, columns: int, *, gap: int = 2) -> Image.Image:
+    """A picture of images [n, C, H, W] in [-1, 1], row after row, with `gap` white pixels between them."""
+    missing = -len(images) % columns
+    framed = torch.nn.functional.pad(images.detach().float().cpu(), (0, gap, 0, gap), value=1.0)
+    framed = torch.cat([framed, framed.new_ones(missing, *framed.shape[1:])])
+    pixels = rearrange(to_uint8(framed), "(r c) ch h w -> (r h) (c w) ch", c=columns)
+    pixels = pixels[: -gap or None, : -gap or None]
+    return Image.fromarray(pixels.squeeze(-1).numpy())
+
+
+def save_image(image: Image.Image, path: Path) -> Path:
+    """Write a picture, whole or not at all; the format follows the name.
+
+    Raises:
+        OSError: If the place cannot be written; nothing is left behind.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.stem}.partial{path.suffix}")
+    try:
+        image.save(beside)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+    return path

@@ -1,0 +1,94 @@
+"""Adversarial losses on logits: one function a formula.
+
+Logits are numbers D gives an image before any sigmoid, [n] or [n, 1], of any floating dtype; D(x) = σ(logit)
+where a formula speaks of probabilities. Losses are means over the batch, computed and returned as float32
+scalars, finite wherever the formula is: −log σ(t) is written softplus(−t). Both players minimise.
+
+`real` are the logits of real images, `fake` those of generated ones. Only the relativistic losses pair the
+two, so only they need as many of one as of the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+from torch.nn.functional import relu, softplus
+
+
+@dataclass(frozen=True)
+class AdversarialLoss:
+    """A game: what each of the two players minimises."""
+
+    discriminator: Callable[[Tensor, Tensor], Tensor]
+    """``discriminator(real_logits, fake_logits)``."""
+    generator: Callable[[Tensor, Tensor], Tensor]
+    """``generator(fake_logits, real_logits)``; only the relativistic one reads the second."""
+
+
+def cross_entropy_discriminator(real: Tensor, fake: Tensor) -> Tensor:
+    """−E[log D(x)] − E[log(1 − D(G(z)))]: Goodfellow et al., 2014, eq. 1, negated. 2 log 2 at equilibrium."""
+    return softplus(-_flat(real)).mean() + softplus(_flat(fake)).mean()
+
+
+def saturating_generator(fake: Tensor, real: Tensor) -> Tensor:
+    """E[log(1 − D(G(z)))]: Goodfellow et al., 2014, eq. 1. Its gradient vanishes where D detects the fake."""
+    return -softplus(_flat(fake)).mean()
+
+
+def non_saturating_generator(fake: Tensor, real: Tensor) -> Tensor:
+    """−E[log D(G(z))]: Goodfellow et al., 2014, end of section 3."""
+    return softplus(-_flat(fake)).mean()
+
+
+def least_squares_discriminator(real: Tensor, fake: Tensor) -> Tensor:
+    """½ E[(D(x) − 1)²] + ½ E[D(G(z))²]: Mao et al., 2017, eq. 9, where D is the logit itself."""
+    return 0.5 * (_flat(real) - 1).square().mean() + 0.5 * _flat(fake).square().mean()
+
+
+def least_squares_generator(fake: Tensor, real: Tensor) -> Tensor:
+    """½ E[(D(G(z)) − 1)²]: Mao et al., 2017, eq. 9."""
+    return 0.5 * (_flat(fake) - 1).square().mean()
+
+
+def hinge_discriminator(real: Tensor, fake: Tensor) -> Tensor:
+    """E[max(0, 1 − D(x))] + E[max(0, 1 + D(G(z)))]: Lim & Ye, 2017; Miyato et al., 2018, eq. 16, negated."""
+    return relu(1 - _flat(real)).mean() + relu(1 + _flat(fake)).mean()
+
+
+def wasserstein_discriminator(real: Tensor, fake: Tensor) -> Tensor:
+    """E[D(G(z))] − E[D(x)]: Arjovsky et al., 2017, eq. 2, negated. Other means must keep D Lipschitz."""
+    return _flat(fake).mean() - _flat(real).mean()
+
+
+def critic_generator(fake: Tensor, real: Tensor) -> Tensor:
+    """−E[D(G(z))]: Arjovsky et al., 2017, algorithm 1; Miyato et al., 2018, eq. 17, for the hinge game."""
+    return -_flat(fake).mean()
+
+
+def relativistic_discriminator(real: Tensor, fake: Tensor) -> Tensor:
+    """−E[log σ(D(x) − D(G(z)))], the i-th real with the i-th fake. log 2 at equilibrium.
+
+    Jolicoeur-Martineau, 2019, relativistic standard GAN; Huang et al., 2024 (R3GAN), eq. 2, where
+    f(t) = −log(1 + e⁻ᵗ).
+    """
+    return softplus(_flat(fake) - _flat(real)).mean()
+
+
+def relativistic_generator(fake: Tensor, real: Tensor) -> Tensor:
+    """−E[log σ(D(G(z)) − D(x))]: the same with the roles exchanged, Huang et al., 2024, eq. 2."""
+    return softplus(_flat(real) - _flat(fake)).mean()
+
+
+def _flat(logits: Tensor) -> Tensor:
+    """[n] or [n, 1] of any dtype to float32 [n], so that pairing never broadcasts to [n, n]."""
+    return logits.float().flatten()
+
+
+NON_SATURATING = AdversarialLoss(cross_entropy_discriminator, non_saturating_generator)
+SATURATING = AdversarialLoss(cross_entropy_discriminator, saturating_generator)
+LEAST_SQUARES = AdversarialLoss(least_squares_discriminator, least_squares_generator)
+HINGE = AdversarialLoss(hinge_discriminator, critic_generator)
+WASSERSTEIN = AdversarialLoss(wasserstein_discriminator, critic_generator)
+RELATIVISTIC = AdversarialLoss(relativistic_discriminator, relativistic_generator)

@@ -1,0 +1,1 @@
+"""The models: one folder each, found by name through `gan_zoo.registry.models`."""

@@ -1,0 +1,77 @@
+"""ACGAN: the generator is told a class, and a head on the trunk is trained on labels to tell it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from gan_zoo.config import Config, Settings, Weight
+from gan_zoo.errors import InputError
+from gan_zoo.models.gan.codes import Code
+from gan_zoo.models.gan.model import GAN, Judgement, Objective, evaluating
+from gan_zoo.models.gan.prior import Latents
+from gan_zoo.trunks.layers import spectral
+from gan_zoo_kernels import cross_entropy
+
+
+class ACGANSettings(Settings):
+    """The class head."""
+
+    class_weight: Weight = 1.0
+    """Weight of the class term in both objectives."""
+
+
+class ACGAN(GAN):
+    """L_S as the GAN's, and L_C = E[log P(C = c | x_real)] + E[log P(C = c | x_fake)] (Odena et al., eqs. 2, 3).
+
+    D maximises L_S + L_C, G maximises L_C - L_S.
+    """
+
+    defaults = {"trunk": {"name": "dcgan"}, "optimizer": {"generator_lr": 2e-4}}
+    settings = ACGANSettings
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self.class_weight = cast(ACGANSettings, config.acgan).class_weight  # type: ignore[attr-defined]
+        classes = self.codes[0].classes
+        self.class_head = spectral(nn.Linear(self.discriminator.trunk.width, classes), config.trunk.spectral_norm)
+
+    @classmethod
+    def codes_of(cls, config: Config) -> Sequence[Code]:
+        """One categorical code, `label`, of as many values as the data has classes."""
+        if not config.data.classes or config.data.classes < 2:
+            raise InputError(f"model acgan trains on labels: data {config.data.name!r} has no two classes")
+        return (Code("label", "categorical", classes=config.data.classes),)
+
+    def class_nll(self, features: Tensor, labels: Tensor) -> Tensor:
+        """-E[log P(C = c | x)] in nats."""
+        return cross_entropy(self.class_head(features), labels)
+
+    def discriminator_objective(
+        self, real: Judgement, fake: Judgement, latents: Latents, labels: Tensor | None
+    ) -> Objective:
+        """-(L_S + L_C)."""
+        if labels is None:
+            raise InputError(f"model acgan trains on labels, and data {self.config.data.name!r} has none")
+        objective = super().discriminator_objective(real, fake, latents, labels)
+        nll = self.class_nll(real.features, labels), self.class_nll(fake.features, latents.codes[:, 0].long())
+        objective.terms["discriminator/class"] = self.class_weight * (nll[0] + nll[1])
+        objective.metrics |= {"class_nll/real": nll[0].detach(), "class_nll/fake": nll[1].detach()}
+        return objective
+
+    def generator_objective(self, fake: Judgement, real: Judgement, latents: Latents) -> Objective:
+        """L_S - L_C."""
+        objective = super().generator_objective(fake, real, latents)
+        nll = self.class_nll(fake.features, latents.codes[:, 0].long())
+        objective.terms["generator/class"] = self.class_weight * nll
+        return objective
+
+    @torch.no_grad()
+    def encode(self, images: Tensor) -> dict[str, Tensor]:
+        """P(label | x) [n, classes] of images [n, C, H, W] in [-1, 1]."""
+        with evaluating(self):
+            logits = self.class_head(self.discriminator.trunk(images.to(self.device)))
+        return {"label": logits.float().softmax(1)}

@@ -1,0 +1,1 @@
+"""DCGAN (Radford et al., 2016, arXiv:1511.06434)."""

@@ -1,0 +1,1 @@
+"""The plain GAN, on which the other models build."""

@@ -1,0 +1,132 @@
+"""Latent codes: a product of named distributions, written in a line such as `categorical:10, uniform:2`.
+
+The same specification drives sampling, the Q head, the information term, traversals and encoding. No torch here.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from gan_zoo.errors import InputError
+
+Kind = Literal["categorical", "uniform", "gaussian", "bernoulli"]
+
+GRAMMAR = (
+    "accepted, separated by commas: categorical:K or categorical:KxN (N codes of K classes), uniform:N, gaussian:N, "
+    "bernoulli:N or bernoulli(p):N"
+)
+MOST_CLASSES = 4096
+MOST_CODES = 4096
+
+_TERM = re.compile(
+    r"(?P<kind>[a-z]+)(\((?P<p>[0-9.eE+-]+)\))?:(?P<first>[0-9]{1,9})(x(?P<second>[0-9]{1,9}))?", re.ASCII
+)
+
+
+@dataclass(frozen=True)
+class Code:
+    """One latent code.
+
+    Attributes:
+        name: How the code is called in metrics, pictures and arguments: `c1`, `c2`, …
+        kind: categorical, uniform in (-1, 1), standard gaussian, or bernoulli.
+        classes: K of a categorical code; 1 for the others.
+        probability: P(c = 1) of a bernoulli code.
+    """
+
+    name: str
+    kind: Kind
+    classes: int = 1
+    probability: float = 0.5
+
+    @property
+    def discrete(self) -> bool:
+        """Whether the code takes one of finitely many values."""
+        return self.kind in ("categorical", "bernoulli")
+
+    @property
+    def width(self) -> int:
+        """Columns of the generator's input: K of a one-hot categorical code, 1 of the others."""
+        return self.classes
+
+    @property
+    def entropy(self) -> float:
+        """H(c) in nats; differential entropy for a continuous code."""
+        match self.kind:
+            case "categorical":
+                return math.log(self.classes)
+            case "uniform":
+                return math.log(2.0)
+            case "gaussian":
+                return 0.5 * math.log(2 * math.pi * math.e)
+            case "bernoulli":
+                p = self.probability
+                return -sum(q * math.log(q) for q in (p, 1 - p))
+
+    def check(self, value: float) -> float:
+        """`value` if the code can take it.
+
+        Raises:
+            InputError: If a discrete code has no such value, or a continuous one is not finite.
+        """
+        count = 2 if self.kind == "bernoulli" else self.classes
+        if self.discrete and value not in range(count):
+            raise InputError(f"code {self.name} takes 0 to {count - 1}, not {value:g}")
+        if not math.isfinite(value):
+            raise InputError(f"code {self.name} takes finite numbers, not {value:g}")
+        return value
+
+    def traversal(self, count: int = 10) -> list[float]:
+        """The values along a traversal: all of a discrete code, `count` from -2 to 2 of a continuous one (fig. 2)."""
+        if self.kind == "categorical":
+            return [float(k) for k in range(self.classes)]
+        if self.kind == "bernoulli":
+            return [0.0, 1.0]
+        return [-2 + 4 * k / (count - 1) for k in range(count)]
+
+
+def parse_codes(text: str) -> tuple[Code, ...]:
+    """The codes of a line such as `categorical:10x4, uniform:2, gaussian:1, bernoulli:3`, named c1, c2, … in order.
+
+    Raises:
+        InputError: If a term is none of the grammar's, or counts are out of range.
+    """
+    codes: list[Code] = []
+    for term in filter(None, (part.strip() for part in text.split(","))):
+        codes += [Code(f"c{len(codes) + k + 1}", *facts) for k, facts in enumerate(_parse_term(term))]
+        if len(codes) > MOST_CODES:
+            raise InputError(f"codes {text!r}: more than {MOST_CODES} codes")
+    if not codes:
+        raise InputError(f"codes {text!r} names no code; {GRAMMAR}")
+    return tuple(codes)
+
+
+def _parse_term(term: str) -> list[tuple[Kind, int, float]]:
+    match = _TERM.fullmatch(term)
+    kind = match["kind"] if match else ""
+    if not match or kind not in ("categorical", "uniform", "gaussian", "bernoulli"):
+        raise InputError(f"code {term!r} is not understood; {GRAMMAR}")
+    first, second, p = int(match["first"]), match["second"], match["p"]
+    if (second and kind != "categorical") or (p and kind != "bernoulli"):
+        raise InputError(f"code {term!r} is not understood; {GRAMMAR}")
+    classes, count = (first, int(second or 1)) if kind == "categorical" else (1, first)
+    if kind == "categorical" and not 2 <= classes <= MOST_CLASSES:
+        raise InputError(f"code {term!r}: a categorical code has 2 to {MOST_CLASSES} classes, not {classes}")
+    if not 1 <= count <= MOST_CODES:
+        raise InputError(f"code {term!r}: between 1 and {MOST_CODES} codes, not {count}")
+    try:
+        probability = float(p) if p else 0.5
+    except ValueError:
+        raise InputError(f"code {term!r} is not understood; {GRAMMAR}") from None
+    if not 0 < probability < 1:
+        raise InputError(f"code {term!r}: a probability lies between 0 and 1, not at {probability:g}")
+    return [(kind, classes, probability)] * count
+
+
+def entropy(codes: Iterable[Code]) -> float:
+    """H(c) of a product of independent codes, in nats."""
+    return sum(code.entropy for code in codes)

@@ -1,0 +1,162 @@
+"""The plain GAN (Goodfellow et al., 2014): prior, generator, discriminator and objective.
+
+The other models are this one with other defaults, or with terms added to its two objectives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from gan_zoo.config import Config, Settings
+from gan_zoo.errors import InputError, unknown
+from gan_zoo.losses.adversarial import AdversarialLoss
+from gan_zoo.models.gan.codes import Code
+from gan_zoo.models.gan.prior import Latents, Prior
+from gan_zoo.registry import losses, trunks
+from gan_zoo.shapes import ImageShape
+from gan_zoo.trunks.layers import spectral
+from gan_zoo.trunks.trunk import DiscriminatorTrunk
+
+
+class Judgement(NamedTuple):
+    """What the discriminator makes of images [n, C, H, W]."""
+
+    logits: Tensor  # [n, 1], above 0 for real
+    features: Tensor  # [n, trunk width], which every head reads
+
+
+@dataclass
+class Objective:
+    """What one player minimises, by summand."""
+
+    terms: dict[str, Tensor]  # float32 scalars, weights applied; their sum is the loss
+    metrics: dict[str, Tensor] = field(default_factory=dict)  # watched, not minimised
+
+    @property
+    def loss(self) -> Tensor:
+        """The sum of the terms."""
+        return torch.stack(list(self.terms.values())).sum()
+
+
+class Discriminator(nn.Module):
+    """A trunk and the adversarial head on its features."""
+
+    def __init__(self, trunk: DiscriminatorTrunk, *, spectral_norm: bool) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.head = spectral(nn.Linear(trunk.width, 1), spectral_norm)
+
+    def forward(self, images: Tensor) -> Judgement:
+        features = self.trunk(images)
+        return Judgement(self.head(features), features)
+
+
+class GAN(nn.Module):
+    """min_G max_D of V(D, G) = E[log D(x)] + E[log(1 - D(G(z)))], or of another adversarial loss.
+
+    Args:
+        config: The resolved tree, with `data.resolution` and `data.channels` known.
+
+    A model derives from this class, and may say `defaults` (a tree that presets and flags override), `settings` (the
+    type of its own table), `codes_of` (the latent codes of its prior), and extend the two objectives. Every
+    parameter outside `generator` is trained in the discriminator's step.
+    """
+
+    defaults: ClassVar[Mapping[str, Any]] = {
+        "trunk": {"name": "mlp", "generator_norm": "batch", "discriminator_norm": "none"}
+    }
+    settings: ClassVar[type[Settings] | None] = None
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        if config.data.resolution is None or config.data.channels is None:
+            raise InputError("data.resolution and data.channels must be known to build a model")
+        self.config = config
+        self.image = ImageShape(config.data.channels, config.data.resolution)
+        codes = self.codes_of(config)
+        if config.latent.noise == 0 and not codes:
+            raise InputError("latent.noise = 0: a generator without codes needs noise, 1 or more")
+        self.prior = Prior(config.latent.noise, config.latent.distribution, codes)
+        trunk = trunks.get(config.trunk.name)
+        self.generator: nn.Module = trunk.generator(self.prior.width, self.image, config.trunk)
+        self.discriminator = Discriminator(
+            trunk.discriminator(self.image, config.trunk), spectral_norm=config.trunk.spectral_norm
+        )
+        self.adversarial: AdversarialLoss = losses.get(config.loss.adversarial)
+
+    @classmethod
+    def codes_of(cls, config: Config) -> Sequence[Code]:
+        """The latent codes of the prior; none for a plain GAN."""
+        return ()
+
+    @property
+    def codes(self) -> tuple[Code, ...]:
+        """The latent codes, in the order of `Latents.codes`."""
+        return self.prior.codes
+
+    def discriminator_objective(
+        self, real: Judgement, fake: Judgement, latents: Latents, labels: Tensor | None
+    ) -> Objective:
+        """What D minimises: its adversarial loss, from one pass over reals and one over fakes."""
+        return Objective({"discriminator/adversarial": self.adversarial.discriminator(real.logits, fake.logits)})
+
+    def generator_objective(self, fake: Judgement, real: Judgement, latents: Latents) -> Objective:
+        """What G minimises: its adversarial loss; `real` is detached, from the discriminator's step."""
+        return Objective({"generator/adversarial": self.adversarial.generator(fake.logits, real.logits)})
+
+    @torch.no_grad()
+    def sample(
+        self, n: int, codes: Mapping[str, float | Sequence[float] | Tensor] | None = None, *, seed: int = 0
+    ) -> Tensor:
+        """Images [n, C, H, W] in [-1, 1].
+
+        Args:
+            n: How many.
+            codes: Values held for all, or one for each image, by the code's name; the others are drawn.
+            seed: Decides the noise and the codes that are drawn.
+
+        Raises:
+            InputError: For a code that the model does not have, or a value that it does not take.
+        """
+        latents = self.prior.sample(n, seed=seed)
+        values = latents.codes.clone()
+        names = [code.name for code in self.codes]
+        for name, value in (codes or {}).items():
+            if name not in names:
+                raise unknown("code", name, names)
+            column = torch.as_tensor(value, dtype=torch.float32)
+            if column.ndim > 1 or (column.ndim == 1 and len(column) != n):
+                raise InputError(f"code {name}: one value or {n} are needed, not {list(column.shape)}")
+            for single in column.unique().tolist():
+                self.codes[names.index(name)].check(single)
+            values[:, names.index(name)] = column.to(values)
+        return self.generate(self.prior.compose(latents.input[:, : self.prior.noise], values))
+
+    @torch.no_grad()
+    def generate(self, latents: Latents) -> Tensor:
+        """The generator's images [n, C, H, W] of given latents, with the statistics that it learned."""
+        with evaluating(self.generator):
+            images: Tensor = self.generator(latents.input.to(self.device))
+        return images.float()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model lies."""
+        return next(self.parameters()).device
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """`module` in evaluation mode, and afterwards as it was."""
+    before = module.training
+    module.eval()
+    try:
+        yield
+    finally:
+        module.train(before)

@@ -1,0 +1,85 @@
+"""What the generator is fed: noise z and codes c, drawn from P(z) P(c)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from gan_zoo.models.gan.codes import Code
+from gan_zoo_kernels import PriorCode, PriorLayout, sample_latents
+
+
+@dataclass(frozen=True)
+class Latents:
+    """A batch of generator inputs.
+
+    Attributes:
+        input: [n, width]: the noise, then each code, a categorical one as one-hot.
+        codes: float32 [n, number of codes]: the codes' values, a categorical one as its class.
+    """
+
+    input: Tensor
+    codes: Tensor
+
+    def chunk(self, parts: int) -> list[Latents]:
+        """The batch in `parts` pieces of nearly equal size."""
+        return [Latents(*pair) for pair in zip(self.input.chunk(parts), self.codes.chunk(parts), strict=True)]
+
+
+class Prior:
+    """P(z) P(c), a function of (seed, step, row): the same latents on every device and for every number of ranks."""
+
+    def __init__(self, noise: int, distribution: Literal["normal", "uniform"], codes: Sequence[Code] = ()) -> None:
+        self.noise = noise
+        self.codes = tuple(codes)
+        self.layout = PriorLayout(
+            noise=noise,
+            distribution=distribution,
+            codes=tuple(PriorCode(c.kind, size=c.classes, probability=c.probability) for c in self.codes),
+        )
+
+    @property
+    def width(self) -> int:
+        """Columns of the generator's input."""
+        return self.noise + sum(code.width for code in self.codes)
+
+    def sample(
+        self,
+        n: int,
+        *,
+        seed: int,
+        step: int = 0,
+        stream: int = 0,
+        first_row: int = 0,
+        device: torch.device | str = "cpu",
+    ) -> Latents:
+        """Rows `first_row` to `first_row + n` of the latents of one step."""
+        drawn = sample_latents(
+            self.layout, n, seed=seed, step=step, stream=stream, first_row=first_row, device=device
+        )
+        return Latents(*drawn)
+
+    def compose(self, noise: Tensor, codes: Tensor) -> Latents:
+        """Latents of chosen values: noise [n, noise], codes [n, number of codes]."""
+        columns = [noise]
+        for value, code in zip(codes.unbind(1), self.codes, strict=True):
+            one_hot = code.kind == "categorical"
+            columns.append(F.one_hot(value.long(), code.classes).to(noise) if one_hot else value[:, None].to(noise))
+        return Latents(torch.cat(columns, 1), codes)
+
+    def traverse(self, code: Code, values: Sequence[float], rows: int, *, seed: int) -> Latents:
+        """Latents of a figure-2 grid, row after row: a row shares its noise and its other codes, `code` takes `values`.
+
+        Returns:
+            `rows * len(values)` latents.
+        """
+        drawn = self.sample(rows, seed=seed, stream=1)
+        noise = drawn.input[:, : self.noise].repeat_interleave(len(values), 0)
+        codes = drawn.codes.repeat_interleave(len(values), 0)
+        codes[:, self.codes.index(code)] = torch.tensor(values).repeat(rows)
+        return self.compose(noise, codes)

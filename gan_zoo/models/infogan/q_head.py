@@ -1,0 +1,68 @@
+"""The auxiliary posterior Q(c | x): a small head on the discriminator's trunk (Chen et al., 2016, section 6)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from gan_zoo.config import Norm
+from gan_zoo.models.gan.codes import Code
+from gan_zoo.trunks.layers import norm
+from gan_zoo_kernels import Layout
+
+
+class Gaussian(NamedTuple):
+    """Q of a continuous code for n images: a normal distribution each."""
+
+    mean: Tensor  # [n]
+    log_variance: Tensor  # [n]
+
+
+Posterior = Tensor | Gaussian
+
+
+def q_layout(
+    codes: Sequence[Code], variance: Literal["fixed", "learned"], log_variance: tuple[float, float]
+) -> Layout:
+    """Which columns of the head's output parametrise which code."""
+    continuous = "gaussian" if variance == "learned" else "gaussian_fixed"
+    kinds = [(code.kind if code.discrete else continuous, code.classes) for code in codes]
+    return Layout.of(*kinds, log_var_min=log_variance[0], log_var_max=log_variance[1])
+
+
+class QHead(nn.Sequential):
+    """Features [n, width] to the parameters of Q [n, layout.width]: linear, norm, leaky ReLU, linear."""
+
+    def __init__(self, width: int, layout: Layout, *, hidden: int, norm_kind: Norm) -> None:
+        super().__init__(
+            nn.Linear(width, hidden, bias=norm_kind == "none"),
+            norm(norm_kind, hidden, dims=1),
+            nn.LeakyReLU(0.1),
+            nn.Linear(hidden, layout.width),
+        )
+
+
+def posteriors(parameters: Tensor, layout: Layout, codes: Sequence[Code]) -> dict[str, Posterior]:
+    """Q(c | x) by code, from the head's output [n, layout.width].
+
+    Returns:
+        For a categorical code its probabilities [n, K], for a bernoulli code P(c = 1) [n], for a continuous one the
+        mean and log-variance.
+    """
+    found: dict[str, Posterior] = {}
+    for code, segment in zip(codes, layout.segments, strict=True):
+        own = parameters[:, segment.start : segment.start + segment.size].float()
+        if code.kind == "categorical":
+            found[code.name] = own.softmax(1)
+        elif code.kind == "bernoulli":
+            found[code.name] = own[:, 0].sigmoid()
+        else:
+            learned = segment.size == 2
+            log_variance = own[:, 1].clamp(layout.log_var_min, layout.log_var_max) if learned else None
+            found[code.name] = Gaussian(
+                own[:, 0], log_variance if log_variance is not None else torch.zeros_like(own[:, 0])
+            )
+    return found

@@ -1,0 +1,191 @@
+"""How a configuration is filled: defaults < the model's own < preset < file < flags, later ones winning."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, cast
+
+import tomli_w
+from pydantic import BaseModel, ValidationError, create_model
+
+from gan_zoo.config import Config
+from gan_zoo.errors import InputError, unknown
+from gan_zoo.registry import models
+
+DEFAULT_MODEL_PRESET = "mnist-5k"
+
+Tree = dict[str, Any]
+
+
+def table_name(model: str) -> str:
+    """The key of a model's own table: its name, with underscores."""
+    return model.replace("-", "_")
+
+
+def config_type(model: str) -> type[Config]:
+    """The type of the whole tree for `model`: the shared tables, and the model's own if it has settings."""
+    settings = models.get(model).settings
+    if settings is None:
+        return Config
+    own = {table_name(model): (settings, settings())}
+    return cast(type[Config], create_model("Config", __base__=Config, __doc__=Config.__doc__, **own))  # type: ignore[call-overload]
+
+
+def resolve(
+    model: str | None = None,
+    config: str | Path | Mapping[str, Any] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> Config:
+    """Fill the tree.
+
+    Args:
+        model: A model's name; by default the one that `config` names. It wins over `config`, so that a
+            configuration written for one model trains another.
+        config: A preset's name, a TOML file, or a tree. By default the preset `mnist-5k`.
+        overrides: Values by dotted key (`training.steps`), by a leaf's own name where no other leaf has it
+            (`steps`), or a table by its name; the flags of the command line.
+
+    Raises:
+        InputError: For an unknown key, a wrong value, a missing file, in one line that names it.
+    """
+    source, layers = _read(config if config is not None else DEFAULT_MODEL_PRESET)
+    name = model or layers.get("model")
+    if not isinstance(name, str):
+        raise InputError(f"{source} names no model; give one of: {', '.join(models.entries)}")
+    models.check(name)
+    kind = config_type(name)
+    tree = _merge(cast(Tree, models.get(name).defaults), _own_tables(layers, name, source))
+    _check_keys(tree, kind, source)
+    flags = _expand(overrides or {}, kind)
+    _check_keys(flags, kind, "")
+    return build(kind, _merge(_merge(tree, flags), {"model": name}), source)
+
+
+def build(kind: type[Config], tree: Tree, source: str) -> Config:
+    """`tree` as a checked configuration, errors told in one line."""
+    try:
+        return kind.model_validate(tree)
+    except ValidationError as error:
+        told = "; ".join(_one_line(e) for e in error.errors())
+        raise InputError(f"{source}: {told}") from None
+
+
+def presets() -> dict[str, Path]:
+    """The presets in this package: `{name: file}`."""
+    folder = Path(str(resources.files("gan_zoo") / "configs"))
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def to_toml(config: Config) -> str:
+    """The resolved tree as TOML; `resolve` gives the same tree back. A key that is none is left out."""
+    return tomli_w.dumps(config.model_dump(mode="json", exclude_none=True))
+
+
+def _read(config: str | Path | Mapping[str, Any]) -> tuple[str, Tree]:
+    """Name and content of a preset, a file (with the preset it starts from) or a tree."""
+    if isinstance(config, Mapping):
+        return "config", {**config}
+    known = presets()
+    if str(config) in known:
+        return f"preset {config}", _toml(known[str(config)])
+    path = Path(config)
+    if not path.is_file():
+        raise unknown("preset or file", str(config), known)
+    tree = _toml(path)
+    if base := tree.pop("preset", None):
+        if base not in known:
+            raise unknown("preset", str(base), known, where=f"{path}: ")
+        tree = _merge(_toml(known[base]), tree)
+    return str(path), tree
+
+
+def _toml(path: Path) -> Tree:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError, RecursionError) as error:
+        raise InputError(f"{path}: not readable as TOML: {error}") from None
+
+
+def _own_tables(tree: Tree, model: str, source: str) -> Tree:
+    """`tree` without the tables of other models, which a preset may carry beside its own."""
+    others = {table_name(name): name for name in models.entries if name != model}
+    own: Tree = {}
+    for key, value in tree.items():
+        table = table_name(key)
+        if table in others and not isinstance(value, Mapping):
+            raise InputError(f"{source}: {key} is the table of model {others[table]}, not {value!r}")
+        if table == table_name(model):
+            own[table] = value
+        elif table not in others:
+            own[key] = value
+    return own
+
+
+def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> Tree:
+    """Two trees as one; where both have a value, `above`'s."""
+    merged = dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        merged[key] = _merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def _tables(kind: type[BaseModel]) -> dict[str, type[BaseModel]]:
+    """The fields of a tree that are tables themselves."""
+    fields = {name: field.annotation for name, field in kind.model_fields.items()}
+    return {n: t for n, t in fields.items() if isinstance(t, type) and issubclass(t, BaseModel)}
+
+
+def leaves(kind: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """The dotted keys of all values in a tree."""
+    tables = _tables(kind)
+    for name in kind.model_fields:
+        if name in tables:
+            yield from leaves(tables[name], f"{prefix}{name}.")
+        else:
+            yield prefix + name
+
+
+def _check_keys(tree: Mapping[str, Any], kind: type[BaseModel], source: str, prefix: str = "") -> None:
+    """Refuse a key that the tree does not have, naming the nearest that it has."""
+    where = f"{source}: " if source else ""
+    for key, value in tree.items():
+        if key not in kind.model_fields:
+            if not prefix and isinstance(value, Mapping):
+                raise unknown("table", key, _tables(kind), where=where)
+            raise unknown("key", prefix + key, [prefix + name for name in kind.model_fields], where=where)
+        table = _tables(kind).get(key)
+        if table and not isinstance(value, table):
+            if not isinstance(value, Mapping):
+                raise InputError(f"{where}{prefix}{key} is a table, not {value!r}")
+            _check_keys(value, table, source, f"{prefix}{key}.")
+
+
+def _expand(flags: Mapping[str, Any], kind: type[Config]) -> Tree:
+    """Overrides as a tree: dotted keys nested, leaves found by their own name, a table's string as its `name`."""
+    known = list(leaves(kind))
+    tree: Tree = {}
+    for key, value in flags.items():
+        dotted = key
+        if key not in kind.model_fields and "." not in key:
+            found = [leaf for leaf in known if leaf.rsplit(".", 1)[-1] == key]
+            if len(found) > 1:
+                raise InputError(f"{key} could be any of {', '.join(found)}; name one")
+            if not found:
+                raise unknown("key", key, {leaf.rsplit(".", 1)[-1] for leaf in known})
+            dotted = found[0]
+        elif key in ("data", "trunk") and isinstance(value, str | Path):
+            dotted, value = f"{key}.name", str(value)
+        for part in reversed(dotted.split(".")):
+            value = {part: value}
+        tree = _merge(tree, value)
+    return tree
+
+
+def _one_line(error: Mapping[str, Any]) -> str:
+    key = ".".join(str(part) for part in error["loc"])
+    message = error["msg"].removeprefix("Value error, ")
+    return f"{key} = {error['input']!r}: {message[0].lower()}{message[1:]}"

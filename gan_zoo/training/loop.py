@@ -1,0 +1,231 @@
+"""The one loop, for every model: data and latents in, steps, and what is kept of them."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gan_zoo.config import Config
+from gan_zoo.data.augment import parse_augment
+from gan_zoo.data.batches import Batch, batches
+from gan_zoo.data.dataset import Dataset, open_dataset
+from gan_zoo.errors import InputError, TrainingError
+from gan_zoo.images import grid, save_image
+from gan_zoo.models.gan.model import GAN, evaluating
+from gan_zoo.models.gan.prior import Latents
+from gan_zoo.resolve import to_toml
+from gan_zoo.training.checkpoint import State, newest_whole
+from gan_zoo.training.ema import EMA
+from gan_zoo.training.interrupt import Interruption
+from gan_zoo.training.loggers import JSONLines, Logger, TensorBoard
+from gan_zoo.training.meter import Meter
+from gan_zoo.training.penalties import Penalties
+from gan_zoo.training.player import players
+from gan_zoo.training.precision import Precision, pick_device
+from gan_zoo.training.progress import Reporter
+from gan_zoo.training.run import Run, build, create_run, environment, open_run
+from gan_zoo.training.step import train_step
+
+
+class Interrupted(KeyboardInterrupt):
+    """A run that was asked to stop, and was saved."""
+
+    def __init__(self, run: Run, step: int) -> None:
+        super().__init__(f"stopped at step {step}, saved; go on with: gan-zoo train --resume --out {run.folder}")
+        self.run = run
+
+
+def train(config: Config, *, out: Path | None = None, resume: bool = False, quiet: bool = False) -> Run:
+    """Train a model to its last step.
+
+    Args:
+        config: The resolved tree.
+        out: The run folder; by default the next free `runs/MODEL-DATA-NNN`.
+        resume: Whether to go on from the newest whole checkpoint of `out`.
+        quiet: Whether to print nothing.
+
+    Raises:
+        InputError: If the configuration cannot be carried out; no folder is made then.
+        TrainingError: If a loss is NaN or infinite.
+        Interrupted: After SIGINT or SIGTERM, with a checkpoint saved.
+    """
+    device = pick_device(config.training.device)
+    dataset = open_dataset(config.data)
+    config = with_facts(config, dataset)
+    state = new_state(config, device)
+    if resume and out is not None:
+        run = _resume(Run(open_run(out).folder, config), state)
+    else:
+        run = create_run(config, out, environment(device))
+    _loop(run, state, dataset, quiet=quiet)
+    return run
+
+
+def with_facts(config: Config, dataset: Dataset) -> Config:
+    """`config` with the resolution, channels and classes that the data turned out to have."""
+    facts = {
+        "resolution": dataset.image.resolution,
+        "channels": dataset.image.channels,
+        "classes": dataset.classes,
+    }
+    return config.model_copy(update={"data": config.data.model_copy(update=facts)})
+
+
+def new_state(config: Config, device: torch.device) -> State:
+    """A model at step 0, with its average, its optimizers and its precision."""
+    settings = config.training
+    if settings.batch_size % settings.accumulate:
+        raise InputError(
+            f"training.accumulate = {settings.accumulate} does not divide training.batch_size = {settings.batch_size}"
+        )
+    if config.logging.tensorboard:
+        TensorBoard.check()
+    model = build(config, device)
+    if settings.compile:
+        compile_networks(model, Penalties(config.loss))
+    precision = Precision(settings.precision, device)
+    discriminator, generator = players(model, config.optimizer, settings.steps, precision)
+    ema = EMA(model.generator, settings.ema) if settings.ema else None
+    return State(model, ema, {"discriminator": discriminator, "generator": generator}, precision)
+
+
+def _resume(run: Run, state: State) -> Run:
+    """Bring `state` to the newest whole checkpoint of `run`; the tree in force is written down again."""
+    newest, _ = newest_whole(run.checkpoints)
+    if newest is not None:
+        state.load(newest)
+    if state.step >= run.config.training.steps:
+        raise InputError(f"{run.folder} is done: {state.step} steps; ask for more by --steps")
+    (run.folder / "config.toml").write_text(to_toml(run.config))
+    return run
+
+
+def _loop(run: Run, state: State, dataset: Dataset, *, quiet: bool) -> None:
+    config, model = run.config, state.model
+    settings, logging = config.training, config.logging
+    device = model.device
+    steps, every = settings.steps, settings.discriminator_steps
+    penalties = Penalties(config.loss)
+    augment = parse_augment(config.data.augment)
+    augmentations = (augment, augment if config.data.augment_fakes else parse_augment(""))
+    random = torch.Generator(device)
+    data = batches(
+        dataset.train,
+        seed=config.seed,
+        batch_size=settings.batch_size,
+        device=device,
+        start_step=state.step,
+        workers=config.data.workers,
+    )
+    meter, since = Meter(), state.step
+    with ExitStack() as stack:
+        loggers = _loggers(run, state.step, stack)
+        reporter = stack.enter_context(Reporter(steps, state.step, quiet=quiet))
+        interruption = stack.enter_context(Interruption())
+        reporter.say(f"{'resuming' if state.step else 'training'} {config.model} in {run.folder}")
+        model.train()
+        clock = time.perf_counter()
+        for step, batch in zip(range(state.step, steps), data, strict=False):
+            random.manual_seed(step_seed(config.seed, step))
+            latents = model.prior.sample(settings.batch_size, seed=config.seed, step=step, device=device)
+            objectives = train_step(
+                model,
+                state.players["discriminator"],
+                state.players["generator"],
+                list(zip(_chunk(batch, settings.accumulate), latents.chunk(settings.accumulate), strict=True)),
+                step=step,
+                update_generator=(step + 1) % every == 0,
+                precision=state.precision,
+                penalties=penalties,
+                augment=augmentations,
+                random=random,
+            )
+            state.step = done = step + 1
+            if state.ema and done % every == 0:
+                state.ema.update(model.generator, done // every)
+            for objective in objectives:
+                meter.add(objective.terms | objective.metrics, done)
+            reporter.advance(done)
+
+            last = done == steps or interruption.asked
+            if last or done % logging.log_every == 0 or done % logging.checkpoint_every == 0:
+                _stop_if_not_finite(meter, run)  # waits for the device
+            if last or done % logging.log_every == 0:
+                speed = settings.batch_size * (done - since) / (time.perf_counter() - clock)
+                record = {"step": done, "images_per_second": round(speed, 1), **meter.means()}
+                for logger in loggers:
+                    logger.log(record)
+                reporter.log(record)
+                meter.reset()
+                since, clock = done, time.perf_counter()
+            if last or done % logging.sample_every == 0:
+                _picture(run, state, loggers)
+            if last or done % logging.checkpoint_every == 0:
+                state.save(run.checkpoints, keep=logging.keep)
+            if interruption.asked and done < steps:
+                raise Interrupted(run, done)
+
+
+def step_seed(seed: int, step: int, rank: int = 0) -> int:
+    """The seed of one step's random numbers on one rank: no state has to be saved for a run to go on."""
+    return int.from_bytes(blake2b(f"{seed}/{step}/{rank}".encode(), digest_size=8).digest()) >> 1
+
+
+def compile_networks(model: GAN, penalties: Penalties) -> None:
+    """Run the networks through torch.compile.
+
+    Raises:
+        InputError: If a penalty needs a gradient's gradient, which compiled networks do not give.
+    """
+    if penalties.any:
+        raise InputError("training.compile: a gradient penalty cannot pass compiled networks; set one of them to 0")
+    model.generator.compile()
+    model.discriminator.compile()
+
+
+def _loggers(run: Run, start: int, stack: ExitStack) -> list[Logger]:
+    loggers: list[Logger] = [JSONLines(run.metrics_file, start)]
+    if run.config.logging.tensorboard:
+        loggers.append(TensorBoard(run.folder / "tensorboard", start))
+    for logger in loggers:
+        stack.callback(logger.close)
+    return loggers
+
+
+def _chunk(batch: Batch, parts: int) -> list[Batch]:
+    labels: Any = batch.labels.chunk(parts) if batch.labels is not None else [None] * parts
+    return [Batch(*pair) for pair in zip(batch.images.chunk(parts), labels, strict=True)]
+
+
+def _stop_if_not_finite(meter: Meter, run: Run) -> None:
+    if found := meter.not_finite():
+        name, step = found
+        newest, _ = newest_whole(run.checkpoints)
+        rest = f"the last good checkpoint is {newest}" if newest else "there is no checkpoint before it"
+        raise TrainingError(f"{name} was not finite at step {step}; {rest}")
+
+
+@torch.no_grad()
+def _picture(run: Run, state: State, loggers: list[Logger]) -> None:
+    """Samples of fixed latents; where there are codes, the first one turns from column to column."""
+    model = state.model
+    generator = state.ema.module if state.ema else model.generator
+    latents, columns = preview_latents(model)
+    with evaluating(generator):
+        images = generator(latents.input.to(model.device))
+    save_image(grid(images, columns), run.samples / f"step-{state.step:08d}.png")
+    for logger in loggers:
+        logger.picture(images, state.step)
+
+
+def preview_latents(model: GAN) -> tuple[Latents, int]:
+    """The latents of a run's pictures, and how many stand in a row."""
+    if not model.codes:
+        return model.prior.sample(64, seed=model.config.seed, stream=1), 8
+    values = model.codes[0].traversal()[:20]
+    return model.prior.traverse(model.codes[0], values, 8, seed=model.config.seed), len(values)

@@ -1,0 +1,75 @@
+"""The two players of the game: each some parameters and the optimizer that moves them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from gan_zoo.config import Optimizer
+from gan_zoo.models.gan.model import GAN
+from gan_zoo.training.precision import Precision
+
+
+class Player:
+    """Named parameters, and Adam on them with the learning rate a function of the step."""
+
+    def __init__(
+        self, parameters: dict[str, nn.Parameter], lr: float, settings: Optimizer, steps: int, precision: Precision
+    ) -> None:
+        self.parameters = parameters
+        self.lr = lr
+        self.settings = settings
+        self.steps = steps
+        self.scaler = precision.scaler
+        self.optimizer = torch.optim.Adam(
+            list(parameters.values()), lr=lr, betas=(settings.beta1, settings.beta2), fused=True
+        )
+
+    def backward(self, loss: Tensor) -> None:
+        """Add the gradients of `loss` to those that are held."""
+        self.scaler.scale(loss).backward()
+
+    def update(self, step: int) -> None:
+        """Move along the gradients held, and drop them. In fp16 a step of infinite gradients is left out."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.lr * lr_factor(self.settings, step, self.steps)
+        self.scaler.step(self.optimizer)
+        self.optimizer.zero_grad(set_to_none=True)
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Within, no gradient is computed for this player's parameters."""
+        for parameter in self.parameters.values():
+            parameter.requires_grad_(False)
+        try:
+            yield
+        finally:
+            for parameter in self.parameters.values():
+                parameter.requires_grad_(True)
+
+
+def players(model: GAN, settings: Optimizer, steps: int, precision: Precision) -> tuple[Player, Player]:
+    """The discriminator, with every head on its trunk, and the generator."""
+    generator = {n: p for n, p in model.named_parameters() if n.startswith("generator.")}
+    others = {n: p for n, p in model.named_parameters() if n not in generator}
+    return (
+        Player(others, settings.discriminator_lr, settings, steps, precision),
+        Player(generator, settings.generator_lr, settings, steps, precision),
+    )
+
+
+def lr_factor(settings: Optimizer, step: int, steps: int) -> float:
+    """Share of the full learning rate at `step` of `steps`: warm-up, then the schedule's fall to zero."""
+    rise = min(1.0, (step + 1) / settings.warmup) if settings.warmup else 1.0
+    done = min(step / steps, 1.0)
+    match settings.schedule:
+        case "constant":
+            return rise
+        case "linear":
+            return rise * (1 - done)
+        case "cosine":
+            return rise * 0.5 * (1 + math.cos(math.pi * done))

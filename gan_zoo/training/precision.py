@@ -1,0 +1,56 @@
+"""What is computed in which number format: fp32 weights and losses, autocast in between."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Literal
+
+import torch
+
+from gan_zoo.errors import InputError
+
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Precision:
+    """Autocast and, for fp16, a gradient scaler.
+
+    Args:
+        name: fp32, bf16 or fp16.
+        device: Where the model lies.
+    """
+
+    def __init__(self, name: Literal["fp32", "bf16", "fp16"], device: torch.device) -> None:
+        self.name = name
+        self.device = device
+        self.dtype = _DTYPES[name]
+        self.scaler = torch.amp.GradScaler(device.type, enabled=name == "fp16")
+
+    def autocast(self, *, penalised: bool = False) -> AbstractContextManager[object]:
+        """The context of a forward pass.
+
+        Args:
+            penalised: Whether the pass is differentiated twice. Slopes of single pixels would leave fp16's range,
+                so such a pass is made in fp32 then; bf16 has the range.
+        """
+        enabled = self.name != "fp32" and not (penalised and self.name == "fp16")
+        return torch.autocast(self.device.type, dtype=self.dtype, enabled=enabled)
+
+
+def pick_device(name: str) -> torch.device:
+    """The device called `name`; `auto` is the first CUDA device if there is one, else the CPU.
+
+    Raises:
+        InputError: If there is no such device here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError):
+        here = ["cpu", *(f"cuda:{k}" for k in range(torch.cuda.device_count()))]
+        raise InputError(f"training.device = {name!r}: not usable here; usable: auto, {', '.join(here)}") from None
+    if device.type == "meta":
+        raise InputError("training.device = 'meta' holds no numbers")
+    return device

@@ -1,0 +1,1 @@
+"""Networks by name: each a generator and a discriminator trunk that belong together."""

@@ -1,0 +1,84 @@
+"""DCGAN's networks: Radford, Metz & Chintala, 2016, figure 1 and section 3.
+
+Every layer is a 4×4 convolution of stride 2, and channels double where the side halves: at 64 pixels and the
+customary width of 64 the generator's maps have 512, 256, 128 and 64 channels, and the trunk's the same in
+reverse. The generator's last layer and the trunk's first have no norm.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from einops.layers.torch import Rearrange
+from torch import nn
+
+from gan_zoo.config import TrunkSettings
+from gan_zoo.shapes import ImageShape
+from gan_zoo.trunks.layers import init_dcgan, norm, spectral
+from gan_zoo.trunks.trunk import DiscriminatorTrunk, Trunk, require_resolution
+
+SMALLEST_SIDE = {28: 7, 32: 4, 64: 4, 128: 4}
+"""Side of the smallest feature map, by resolution."""
+
+
+def _plan(image: ImageShape, width: int) -> tuple[int, list[int]]:
+    """The smallest map's side, and the maps' channels from the largest (half the image's side) to it."""
+    require_resolution("dcgan", image, SMALLEST_SIDE)
+    side = SMALLEST_SIDE[image.resolution]
+    halvings = (image.resolution // side).bit_length() - 1
+    return side, [width * 2**i for i in range(halvings)]
+
+
+def dcgan_generator(latent_width: int, image: ImageShape, settings: TrunkSettings) -> nn.Module:
+    """Latents [n, latent_width] to images [n, C, R, R] in [-1, 1]: project and reshape, then up-convolutions.
+
+    Raises:
+        InputError: If the resolution is not 28, 32, 64 or 128.
+    """
+    side, channels = _plan(image, settings.width)
+    channels = channels[::-1]
+    kind = settings.generator_norm
+    bias = kind == "none"
+    layers: list[nn.Module] = [
+        nn.Linear(latent_width, channels[0] * side**2, bias=bias),
+        Rearrange("n (c h w) -> n c h w", h=side, w=side),
+        norm(kind, channels[0], 2),
+        nn.ReLU(),
+    ]
+    for wide, narrow in pairwise(channels):
+        layers += [
+            nn.ConvTranspose2d(wide, narrow, 4, stride=2, padding=1, bias=bias),
+            norm(kind, narrow, 2),
+            nn.ReLU(),
+        ]
+    layers += [nn.ConvTranspose2d(channels[-1], image.channels, 4, stride=2, padding=1), nn.Tanh()]
+    generator = nn.Sequential(*layers)
+    init_dcgan(generator)
+    return generator
+
+
+def dcgan_discriminator(image: ImageShape, settings: TrunkSettings) -> DiscriminatorTrunk:
+    """Images to the flattened last feature map.
+
+    Raises:
+        InputError: If the resolution is not 28, 32, 64 or 128.
+    """
+    side, channels = _plan(image, settings.width)
+    kind = settings.discriminator_norm
+    layers: list[nn.Module] = [
+        nn.Conv2d(image.channels, channels[0], 4, stride=2, padding=1),
+        nn.LeakyReLU(0.2),
+    ]
+    for narrow, wide in pairwise(channels):
+        layers += [
+            nn.Conv2d(narrow, wide, 4, stride=2, padding=1, bias=kind == "none"),
+            norm(kind, wide, 2),
+            nn.LeakyReLU(0.2),
+        ]
+    flatten = Rearrange("n c h w -> n (c h w)")
+    trunk = DiscriminatorTrunk(nn.Sequential(*layers), flatten, channels[-1] * side**2)
+    init_dcgan(trunk)
+    return spectral(trunk, settings.spectral_norm)
+
+
+DCGAN = Trunk(dcgan_generator, dcgan_discriminator)

@@ -1,0 +1,149 @@
+"""SNGAN's residual networks: Miyato et al., 2018, appendix B.4 (32, 48 and 128 pixels).
+
+Blocks are pre-activated, and weights start by Xavier's uniform rule, with gain √2 in the residual branch. A
+1×1 convolution commutes with nearest upsampling and with average pooling, so shortcuts convolve at the
+smaller side.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+
+from einops.layers.torch import Rearrange, Reduce
+from torch import Tensor, nn
+
+from gan_zoo.config import Norm, TrunkSettings
+from gan_zoo.shapes import ImageShape
+from gan_zoo.trunks.layers import norm, spectral
+from gan_zoo.trunks.trunk import DiscriminatorTrunk, Trunk, require_resolution
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The blocks' channels at one resolution, in units of the width."""
+
+    side: int
+    """Side of the generator's first map."""
+    generator: tuple[int, ...]
+    """Channels of the generator's maps; each but the first comes out of a block that doubles the side."""
+    halving: tuple[int, ...]
+    """Channels out of the discriminator blocks that halve the side, which come first."""
+    keeping: tuple[int, ...]
+    """Channels out of those that keep it."""
+
+
+PLANS = {
+    28: Plan(7, (4, 4, 4), (2, 2), (2, 2)),
+    32: Plan(4, (4, 4, 4, 4), (2, 2), (2, 2)),
+    64: Plan(4, (16, 8, 4, 2, 1), (1, 2, 4, 8), (16,)),
+    128: Plan(4, (16, 16, 8, 4, 2, 1), (1, 2, 4, 8, 16), (16,)),
+}
+"""By resolution. 32 and 128 are the paper's; 28 follows the first, and 64 the paper's for 48 pixels."""
+
+
+class ResidualBlock(nn.Module):
+    """``residual(x) + shortcut(x)``, maps to maps."""
+
+    def __init__(self, residual: nn.Module, shortcut: nn.Module) -> None:
+        super().__init__()
+        self.residual = residual
+        self.shortcut = shortcut
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[n, c_in, h, w] to [n, c_out, h', w']."""
+        out: Tensor = self.residual(x) + self.shortcut(x)
+        return out
+
+
+def _conv3(inputs: int, outputs: int, *, bias: bool = True) -> nn.Module:
+    return _xavier(nn.Conv2d(inputs, outputs, 3, padding=1, bias=bias), math.sqrt(2))
+
+
+def _conv1(inputs: int, outputs: int) -> nn.Module:
+    return _xavier(nn.Conv2d(inputs, outputs, 1), 1.0)
+
+
+def _xavier(layer: nn.Conv2d | nn.Linear, gain: float) -> nn.Module:
+    nn.init.xavier_uniform_(layer.weight, gain)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
+def doubling_block(inputs: int, outputs: int, kind: Norm) -> nn.Module:
+    """A generator's block: [n, inputs, h, w] to [n, outputs, 2h, 2w]."""
+    residual = nn.Sequential(
+        norm(kind, inputs, 2),
+        nn.ReLU(),
+        nn.Upsample(scale_factor=2),
+        _conv3(inputs, outputs, bias=kind == "none"),
+        norm(kind, outputs, 2),
+        nn.ReLU(),
+        _conv3(outputs, outputs),
+    )
+    return ResidualBlock(residual, nn.Sequential(_conv1(inputs, outputs), nn.Upsample(scale_factor=2)))
+
+
+def first_block(inputs: int, outputs: int) -> nn.Module:
+    """The discriminator's block that sees pixels, with no activation or norm on them: halves the side."""
+    residual = nn.Sequential(_conv3(inputs, outputs), nn.ReLU(), _conv3(outputs, outputs), nn.AvgPool2d(2))
+    return ResidualBlock(residual, nn.Sequential(nn.AvgPool2d(2), _conv1(inputs, outputs)))
+
+
+def discriminator_block(inputs: int, outputs: int, kind: Norm, *, halve: bool) -> nn.Module:
+    """[n, inputs, h, w] to [n, outputs, h/2, w/2], or the same h and w unless `halve`."""
+    residual = nn.Sequential(
+        norm(kind, inputs, 2),
+        nn.ReLU(),
+        _conv3(inputs, outputs, bias=kind == "none"),
+        norm(kind, outputs, 2),
+        nn.ReLU(),
+        _conv3(outputs, outputs),
+        nn.AvgPool2d(2) if halve else nn.Identity(),
+    )
+    if inputs == outputs and not halve:
+        return ResidualBlock(residual, nn.Identity())
+    pool = nn.AvgPool2d(2) if halve else nn.Identity()
+    return ResidualBlock(residual, nn.Sequential(pool, _conv1(inputs, outputs)))
+
+
+def resnet_generator(latent_width: int, image: ImageShape, settings: TrunkSettings) -> nn.Module:
+    """Latents [n, latent_width] to images [n, C, R, R] in [-1, 1].
+
+    Raises:
+        InputError: If the resolution is not 28, 32, 64 or 128.
+    """
+    require_resolution("resnet", image, PLANS)
+    plan, kind = PLANS[image.resolution], settings.generator_norm
+    channels = [settings.width * c for c in plan.generator]
+    return nn.Sequential(
+        _xavier(nn.Linear(latent_width, channels[0] * plan.side**2), 1.0),
+        Rearrange("n (c h w) -> n c h w", h=plan.side, w=plan.side),
+        *(doubling_block(a, b, kind) for a, b in pairwise(channels)),
+        norm(kind, channels[-1], 2),
+        nn.ReLU(),
+        _xavier(nn.Conv2d(channels[-1], image.channels, 3, padding=1), 1.0),
+        nn.Tanh(),
+    )
+
+
+def resnet_discriminator(image: ImageShape, settings: TrunkSettings) -> DiscriminatorTrunk:
+    """Images to the last feature map's sum over space.
+
+    Raises:
+        InputError: If the resolution is not 28, 32, 64 or 128.
+    """
+    require_resolution("resnet", image, PLANS)
+    plan, kind = PLANS[image.resolution], settings.discriminator_norm
+    channels = [settings.width * c for c in (*plan.halving, *plan.keeping)]
+    blocks = [first_block(image.channels, channels[0])]
+    for i, (a, b) in enumerate(pairwise(channels), start=1):
+        blocks.append(discriminator_block(a, b, kind, halve=i < len(plan.halving)))
+    to_map = nn.Sequential(*blocks, norm(kind, channels[-1], 2), nn.ReLU())
+    trunk = DiscriminatorTrunk(to_map, Reduce("n c h w -> n c", "sum"), channels[-1])
+    return spectral(trunk, settings.spectral_norm)
+
+
+RESNET = Trunk(resnet_generator, resnet_discriminator)

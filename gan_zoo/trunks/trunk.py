@@ -1,0 +1,71 @@
+"""What a trunk is: a generator and a discriminator trunk of matching size that belong together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from gan_zoo.config import TrunkSettings
+from gan_zoo.errors import InputError
+from gan_zoo.shapes import ImageShape
+
+
+class DiscriminatorTrunk(nn.Module):
+    """A discriminator without its last layer: images to the features that every head reads.
+
+    The adversarial head, InfoGAN's Q head and a class head all start from ``forward(x)``: one pass for all.
+
+    Args:
+        to_map: Images [n, C, R, R] to the last feature map [n, c, h, w] (of an mlp, [n, c, 1, 1]).
+        to_features: That map to features [n, width].
+        width: Number of features.
+    """
+
+    def __init__(self, to_map: nn.Module, to_features: nn.Module, width: int) -> None:
+        super().__init__()
+        self.to_map = to_map
+        self.to_features = to_features
+        self.width = width
+
+    def feature_map(self, x: Tensor) -> Tensor:
+        """Images [n, C, R, R] in [-1, 1] to the last feature map [n, c, h, w]."""
+        feature_map: Tensor = self.to_map(x)
+        return feature_map
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images [n, C, R, R] in [-1, 1] to features [n, width]."""
+        features: Tensor = self.to_features(self.feature_map(x))
+        return features
+
+
+@dataclass(frozen=True)
+class Trunk:
+    """How the two networks of one design are built.
+
+    Weights are drawn from torch's global random numbers: the same seed before the call gives the same
+    network. Both raise `InputError` for a resolution that the design cannot do.
+    """
+
+    generator: Callable[[int, ImageShape, TrunkSettings], nn.Module]
+    """``generator(latent_width, image, settings)`` maps [n, latent_width] to [n, C, R, R] in [-1, 1]."""
+    discriminator: Callable[[ImageShape, TrunkSettings], DiscriminatorTrunk]
+    """``discriminator(image, settings)`` maps images to features."""
+
+
+def require_resolution(name: str, image: ImageShape, accepted: Collection[int]) -> None:
+    """Refuse an image that the trunk `name` cannot draw.
+
+    Raises:
+        InputError: If the image's resolution is not among `accepted`.
+    """
+    if image.resolution in accepted:
+        return
+    *most, last = (f"{side}×{side}" for side in sorted(accepted))
+    sizes = f"{', '.join(most)} or {last}" if most else last
+    sides = " or ".join(str(side) for side in sorted(accepted))
+    raise InputError(
+        f"trunk {name} draws {sizes} images, not {image.resolution}×{image.resolution}; "
+        f"set data.resolution to {sides}, or trunk.name to another (see `gan-zoo trunks`)"
+    )
