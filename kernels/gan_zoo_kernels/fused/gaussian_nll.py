@@ -30,8 +30,7 @@ def offset(i, columns, row_stride, column_stride, FLAT: tl.constexpr):
     """Where element i of the broadcast shape lies in a tensor with these strides."""
     if FLAT:
         return i
-    else:
-        return (i // columns) * row_stride + (i % columns) * column_stride
+    return (i // columns) * row_stride + (i % columns) * column_stride
 
 
 @triton.jit
@@ -250,16 +249,13 @@ class _GaussianNLL(torch.autograd.Function):
             0 if t is None or not needed else IN_OWN_DTYPE if t.shape == shape else IN_FLOAT32
             for t, needed in zip(inputs, ctx.needs_input_grad, strict=False)
         ]
-        gradients: list[Tensor | None] = []
-        for t, want, gradient in zip(
-            inputs, wanted, _backward(upstream[0], *expanded, *ctx.options, wanted), strict=True
-        ):
-            if want == 0:
-                gradients.append(None)
-                continue
-            gradient = gradient if want == IN_OWN_DTYPE else gradient.sum_to_size(t.shape).to(t.dtype)
-            sources = [source for source in inputs if source is not None]
-            gradients.append(once_differentiable(gradient, upstream[0], *sources))
+        sources = [t for t in inputs if t is not None]
+        gradients: list[Tensor | None] = [None, None, None]
+        for i, gradient in enumerate(_backward(upstream[0], *expanded, *ctx.options, wanted)):
+            if wanted[i]:
+                t = inputs[i]
+                own = gradient if wanted[i] == IN_OWN_DTYPE else gradient.sum_to_size(t.shape).to(t.dtype)
+                gradients[i] = once_differentiable(own, upstream[0], *sources)
         return *gradients, None, None, None
 
 
