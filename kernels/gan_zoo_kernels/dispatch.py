@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import importlib.util
 import os
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from .fused.tiles import MAX_COLUMNS
 
 Implementation = Literal["auto", "reference", "triton"]
 ENVIRONMENT_VARIABLE = "GAN_ZOO_KERNELS"
+TRITON_IS_INSTALLED = importlib.util.find_spec("triton") is not None  # found, not imported
 MIN_CAPABILITY = (8, 0)  # the oldest NVIDIA architecture the kernels are compiled for in the tests
 
 
@@ -72,12 +72,6 @@ def requested(implementation: str | None) -> tuple[str, str]:
     return implementation, asked_by
 
 
-@functools.cache
-def triton_is_installed() -> bool:
-    """Whether the triton package can be found; it is not imported for that."""
-    return importlib.util.find_spec("triton") is not None
-
-
 def interpreting() -> bool:
     """Whether Triton's interpreter is switched on, with which the kernels run on a CPU."""
     return os.environ.get("TRITON_INTERPRET", "0").lower() in ("1", "true", "on", "yes", "y")
@@ -85,7 +79,7 @@ def interpreting() -> bool:
 
 def _obstacle(device: torch.device, dtype: torch.dtype | None, columns: int) -> str:
     """Why the kernels cannot run at all; empty if they can."""
-    if not triton_is_installed():
+    if not TRITON_IS_INSTALLED:
         return "triton is not installed"
     if dtype == torch.float64:
         return "the kernels compute in float32 and a tensor is float64"

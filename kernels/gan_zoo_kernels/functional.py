@@ -180,8 +180,7 @@ def sample_latents(
         raise ValueError(f"step lies in 0 … 2**32 - 1, not {step}")
     if dtype not in _LATENT_DTYPES:
         raise TypeError(f"latents are floating-point, not {dtype}")
-    widest = max((code.size for code in layout.codes), default=1)
-    choice = implementation_for(device, implementation, dtype=dtype, columns=widest)
+    choice = implementation_for(device, implementation, dtype=dtype, columns=layout.most_classes)
     if choice.path == "triton":
         from .fused.sample_latents import sample_latents as fused
 

@@ -126,7 +126,7 @@ def sample_latents_kernel(
 
 def constants(layout: PriorLayout, warps_of: int) -> tuple[dict[str, Any], int, int]:
     """What a compiled kernel knows of a layout; the units of work of a block of rows; the warps."""
-    widest = max((code.size for code in layout.codes), default=1)
+    widest = layout.most_classes
     noise_blocks = -(-layout.noise // 4)
     tile = tiles.latent_tile(noise_blocks, widest, warps_of)
     noise_units = -(-noise_blocks // tile.columns)
