@@ -142,11 +142,11 @@ def sample_latents(
         noise_words = words[:, :noise_blocks]
         normal = layout.distribution == "normal"
         noise = _normal_pairs(noise_words) if normal else _uniform(noise_words, -1.0, 1.0)
-        latents[:, : layout.noise] = noise.reshape(batch, -1)[:, : layout.noise]
+        latents[:, : layout.noise] = noise.flatten(1)[:, : layout.noise]
     if not layout.codes:
         return latents, targets
 
-    code_words = words[:, noise_blocks:].reshape(batch, -1, 2)
+    code_words = words[:, noise_blocks:].reshape(batch, 2 * code_blocks, 2)
     for run in layout.runs:
         code, last_code = run.code, run.first_code + run.count
         word = code_words[:, run.first_code : last_code]

@@ -26,9 +26,9 @@ def column_sums_kernel(
     sums = tl.sum(total, axis=0)
     if RATIO:  # columns are (sum, count): leave (sum / count, count)
         count = tl.sum(tl.where(column == 1, sums, 0.0), axis=0)
-        sums = tl.where(column == 0, sums / count, sums)
+        sums = tl.where(column == 0, tl.div_rn(sums, tl.zeros_like(sums) + count), sums)
     else:
-        sums = sums / divisor
+        sums = tl.div_rn(sums, tl.zeros_like(sums) + divisor)
     tl.store(out + column, sums, mask=column < columns)
 
 

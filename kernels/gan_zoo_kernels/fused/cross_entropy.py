@@ -17,6 +17,7 @@ from torch import Tensor
 from . import tiles
 from .column_sums import column_sums
 from .launches import launch, warp_size
+from .mathematics import exp
 from .operators import once_differentiable, register
 
 
@@ -46,7 +47,7 @@ def cross_entropy_forward_kernel(
         label = tl.load(labels + row.to(tl.int64) * label_stride, mask=live, other=0).to(tl.int64)
         x, k = load_rows(logits, row, live, stride, column_stride, K, COLUMNS)
         top = tl.max(x, axis=1)
-        log_sum = tl.log(tl.sum(tl.exp(x - top[:, None]), axis=1))
+        log_sum = tl.log(tl.sum(exp(x - top[:, None]), axis=1))
         chosen = tl.sum(tl.where(k[None, :] == label[:, None], x, 0.0), axis=1)
         nll = tl.where((label >= 0) & (label < K), log_sum + (top - chosen), float("nan"))
         counted = live
@@ -61,7 +62,7 @@ def cross_entropy_forward_kernel(
         sum_of_losses = tl.sum(total, axis=0)
         row_count = tl.sum(count, axis=0)
         if DIVIDE:
-            sum_of_losses = sum_of_losses / row_count
+            sum_of_losses = tl.div_rn(sum_of_losses, row_count)
         tl.store(out + 2 * tl.program_id(0), sum_of_losses)
         tl.store(out + 2 * tl.program_id(0) + 1, row_count)
 
@@ -80,9 +81,9 @@ def cross_entropy_backward_kernel(
     label = tl.load(labels + wide * label_stride, mask=live, other=0).to(tl.int64)
     g = tl.load(upstream + wide * upstream_stride, mask=live, other=0.0)
     if MEAN:
-        g = g / tl.load(count)
+        g = tl.div_rn(g, tl.zeros((ROWS,), tl.float32) + tl.load(count))
     x, k = load_rows(logits, row, live, stride, column_stride, K, COLUMNS)
-    e = tl.exp(x - tl.max(x, axis=1)[:, None])
+    e = exp(x - tl.max(x, axis=1)[:, None])
     p = e / tl.sum(e, axis=1)[:, None]
     d = tl.where(k[None, :] == label[:, None], p - 1.0, p) * g[:, None]
     d = tl.where(((label >= 0) & (label < K))[:, None], d, float("nan"))

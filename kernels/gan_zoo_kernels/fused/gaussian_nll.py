@@ -14,14 +14,13 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..reference import HALF_LOG_2_PI as _HALF_LOG_2_PI
 from . import tiles
 from .column_sums import column_sums
 from .launches import launch, warp_size
+from .mathematics import HALF_LOG_2_PI, bound, exp
 from .operators import once_differentiable, register
 from .strides import as_rows_and_columns, extent
 
-HALF_LOG_2_PI = tl.constexpr(_HALF_LOG_2_PI)
 IN_OWN_DTYPE, IN_FLOAT32 = 1, 2  # how a gradient is wanted; 0 is not at all
 
 
@@ -31,12 +30,6 @@ def offset(i, columns, row_stride, column_stride, FLAT: tl.constexpr):
     if FLAT:
         return i
     return (i // columns) * row_stride + (i % columns) * column_stride
-
-
-@triton.jit
-def bound(raw, LOW: tl.constexpr, HIGH: tl.constexpr):
-    """clamp that keeps a NaN."""
-    return tl.where(raw < LOW, LOW, tl.where(raw > HIGH, HIGH, raw))
 
 
 @triton.jit(do_not_specialize=["n", "divisor"])
@@ -57,12 +50,12 @@ def gaussian_nll_forward_kernel(
         if LEARNED:
             at = log_var + offset(i, columns, log_var_row, log_var_column, FLAT)
             s = bound(tl.load(at, live, 0.0).to(tl.float32), LOW, HIGH)
-            nll = 0.5 * (s + (c - mu) * (c - mu) * tl.exp(-s)) + HALF_LOG_2_PI
+            nll = 0.5 * (s + (c - mu) * (c - mu) * exp(-s)) + HALF_LOG_2_PI
         if NONE:
             tl.store(out + i, nll, mask=live)
         total += tl.where(live, nll, 0.0)
     if not NONE:
-        tl.store(out + tl.program_id(0), tl.sum(total, axis=0) / divisor)
+        tl.store(out + tl.program_id(0), tl.div_rn(tl.sum(total, axis=0), divisor))
 
 
 @triton.jit(do_not_specialize=["n", "divisor"])
@@ -79,7 +72,7 @@ def gaussian_nll_backward_kernel(
     i = first + tl.arange(0, ELEMENTS)
     live = i < n
     if SCALAR:
-        g = tl.load(upstream) / divisor
+        g = tl.div_rn(tl.load(upstream), divisor)
     else:
         g = tl.load(upstream + offset(i, columns, upstream_row, upstream_column, FLAT), live, 0.0)
     mu = tl.load(mean + offset(i, columns, mean_row, mean_column, FLAT), live, 0.0).to(tl.float32)
@@ -88,7 +81,7 @@ def gaussian_nll_backward_kernel(
     if LEARNED:
         at = log_var + offset(i, columns, log_var_row, log_var_column, FLAT)
         raw = tl.load(at, live, 0.0).to(tl.float32)
-        scaled = (mu - c) * tl.exp(-bound(raw, LOW, HIGH))
+        scaled = (mu - c) * exp(-bound(raw, LOW, HIGH))
         if LOG_VAR:
             inside = (raw >= LOW) & (raw <= HIGH)
             ds = tl.where(inside, 0.5 * (1.0 - d * scaled) * g, 0.0)

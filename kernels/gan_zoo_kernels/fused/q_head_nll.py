@@ -17,16 +17,15 @@ import triton.language as tl
 from torch import Tensor
 
 from ..layout import Kind, Layout, Segment
-from ..reference import HALF_LOG_2_PI as _HALF_LOG_2_PI
 from . import tiles
 from .column_sums import column_sums
 from .launches import launch, warp_size
+from .mathematics import HALF_LOG_2_PI, bound, exp, log1p_of_exp
 from .operators import once_differentiable, register
 
 CATEGORICAL = tl.constexpr(int(Kind.CATEGORICAL))
 GAUSSIAN = tl.constexpr(int(Kind.GAUSSIAN))
 GAUSSIAN_FIXED = tl.constexpr(int(Kind.GAUSSIAN_FIXED))
-HALF_LOG_2_PI = tl.constexpr(_HALF_LOG_2_PI)
 
 
 @triton.jit
@@ -41,14 +40,6 @@ def find_code(code, RUNS: tl.constexpr):
         size = tl.where(here, RUNS[i + 1], size)
         column = tl.where(here, RUNS[i + 4] + (code - RUNS[i + 3]) * RUNS[i + 1], column)
     return kind, size, column
-
-
-@triton.jit
-def log1p_of_exp(negative):
-    """log(1 + e^x) for x ≤ 0, with a small relative error where e^x vanishes beside 1."""
-    e = tl.exp(negative)
-    u = 1.0 + e
-    return tl.where(u == 1.0, e, tl.log(u) * (e / tl.where(u == 1.0, 1.0, u - 1.0)))
 
 
 @triton.jit(do_not_specialize=["batch", "divisor"])
@@ -77,7 +68,7 @@ def q_head_nll_forward_kernel(
                 x = tl.load(q[:, None] + k[None, :] * column_stride, live[:, None] & here, 0.0).to(tl.float32)
                 x = tl.where(here, x, float("-inf"))
                 top = tl.max(x, axis=1)
-                log_sum = tl.log(tl.sum(tl.exp(x - top[:, None]), axis=1))
+                log_sum = tl.log(tl.sum(exp(x - top[:, None]), axis=1))
                 chosen = tl.sum(tl.where(k[None, :].to(tl.float32) == c[:, None], x, 0.0), axis=1)
                 is_class = (c >= 0) & (c < size) & (c == tl.floor(c))
                 nll = tl.where(is_class, log_sum + (top - chosen), float("nan"))
@@ -89,15 +80,14 @@ def q_head_nll_forward_kernel(
                 if KINDS & 2:
                     learned = kind == GAUSSIAN
                     log_var = tl.load(q + column_stride, live & learned, 0.0).to(tl.float32)
-                    log_var = tl.where(log_var < LOW, LOW, tl.where(log_var > HIGH, HIGH, log_var))
-                    log_var = tl.where(learned, log_var, 0.0)
-                    nll = 0.5 * (log_var + square * tl.exp(-log_var)) + HALF_LOG_2_PI
+                    log_var = tl.where(learned, bound(log_var, LOW, HIGH), 0.0)
+                    nll = 0.5 * (log_var + square * exp(-log_var)) + HALF_LOG_2_PI
         if KINDS & 8:
             if kind > GAUSSIAN_FIXED:
                 x = tl.load(q, live, 0.0).to(tl.float32)
                 nll = (1.0 - c) * x + tl.maximum(-x, 0.0) + log1p_of_exp(-tl.abs(x))
         total += tl.where(live, nll, 0.0)
-    tl.store(out + tl.program_id(0), tl.sum(total, axis=0) / divisor)
+    tl.store(out + tl.program_id(0), tl.div_rn(tl.sum(total, axis=0), divisor))
 
 
 @triton.jit(do_not_specialize=["batch", "divisor"])
@@ -116,14 +106,14 @@ def q_head_nll_backward_kernel(
     q = parameters + wide * stride + column * column_stride
     out = gradient + wide * WIDTH + column
     c = tl.load(targets + wide * target_row_stride + code * target_column_stride, live, 0.0)
-    g = tl.load(upstream + code * upstream_stride) / divisor
+    g = tl.div_rn(tl.load(upstream + code * upstream_stride), divisor)
     if KINDS & 1:
         if kind == CATEGORICAL:
             k = tl.arange(0, COLUMNS)
             here = k[None, :] < size
             x = tl.load(q[:, None] + k[None, :] * column_stride, live[:, None] & here, 0.0).to(tl.float32)
             x = tl.where(here, x, float("-inf"))
-            e = tl.exp(x - tl.max(x, axis=1)[:, None])
+            e = exp(x - tl.max(x, axis=1)[:, None])
             p = e / tl.sum(e, axis=1)[:, None]
             d = tl.where(k[None, :].to(tl.float32) == c[:, None], p - 1.0, p) * g
             is_class = (c >= 0) & (c < size) & (c == tl.floor(c))
@@ -135,10 +125,9 @@ def q_head_nll_backward_kernel(
             if KINDS & 2:
                 learned = kind == GAUSSIAN
                 raw = tl.load(q + column_stride, live & learned, 0.0).to(tl.float32)
-                log_var = tl.where(raw < LOW, LOW, tl.where(raw > HIGH, HIGH, raw))
-                log_var = tl.where(learned, log_var, 0.0)
+                log_var = tl.where(learned, bound(raw, LOW, HIGH), 0.0)
                 inside = (raw >= LOW) & (raw <= HIGH)
-                precision = tl.exp(-log_var)
+                precision = exp(-log_var)
                 d = tl.where(inside, 0.5 * (1.0 - error * error * precision) * g, 0.0)
                 tl.store(out + 1, d.to(gradient.dtype.element_ty), live & learned)
                 error = error * precision
@@ -146,7 +135,7 @@ def q_head_nll_backward_kernel(
     if KINDS & 8:
         if kind > GAUSSIAN_FIXED:
             x = tl.load(q, live, 0.0).to(tl.float32)
-            e = tl.exp(-tl.abs(x))
+            e = exp(-tl.abs(x))
             p = tl.where(x >= 0, 1.0, e) / (1.0 + e)
             tl.store(out, ((p - c) * g).to(gradient.dtype.element_ty), live)
 

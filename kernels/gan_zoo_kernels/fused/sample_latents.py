@@ -110,7 +110,7 @@ def sample_latents_kernel(
                 index = tl.umulhi(word, zero + size.to(tl.uint32)).to(tl.int32)
                 value = index.to(tl.float32)
                 k = tl.arange(0, CLASSES)
-                one_hot = (k[None, :] == index[:, None]).to(latents.dtype.element_ty)
+                one_hot = (k[None, :] == index[:, None]).to(tl.float32).to(latents.dtype.element_ty)
                 mask = live[:, None] & (k < size)[None, :]
                 tl.store(out[:, None] + column + k[None, :], one_hot, mask=mask)
         if KINDS & 4:
