@@ -37,8 +37,10 @@ def gaussian_nll_forward_kernel(
     mean, log_var, target, out,
     n, columns, mean_row, mean_column, log_var_row, log_var_column, target_row, target_column, divisor,
     LOW: tl.constexpr, HIGH: tl.constexpr, LEARNED: tl.constexpr, NONE: tl.constexpr,
-    FLAT: tl.constexpr, WIDE: tl.constexpr, ELEMENTS: tl.constexpr,
+    FLAT: tl.constexpr, WIDE: tl.constexpr, EVEN: tl.constexpr, ELEMENTS: tl.constexpr,
 ):  # fmt: skip
+    if EVEN:
+        n = n // 16 * 16  # what the compiler must know to join the masks of neighbours
     total = tl.zeros((ELEMENTS,), dtype=tl.float32)
     for tile in range(tl.program_id(0), tl.cdiv(n, ELEMENTS), tl.num_programs(0)):
         first = tile.to(tl.int64) * ELEMENTS if WIDE else tile * ELEMENTS
@@ -65,8 +67,10 @@ def gaussian_nll_backward_kernel(
     target_row, target_column, divisor,
     LOW: tl.constexpr, HIGH: tl.constexpr, LEARNED: tl.constexpr,
     MEAN: tl.constexpr, LOG_VAR: tl.constexpr, TARGET: tl.constexpr, SCALAR: tl.constexpr,
-    FLAT: tl.constexpr, WIDE: tl.constexpr, ELEMENTS: tl.constexpr,
+    FLAT: tl.constexpr, WIDE: tl.constexpr, EVEN: tl.constexpr, ELEMENTS: tl.constexpr,
 ):  # fmt: skip
+    if EVEN:
+        n = n // 16 * 16  # what the compiler must know to join the masks of neighbours
     tile = tl.program_id(0)
     first = tile.to(tl.int64) * ELEMENTS if WIDE else tile * ELEMENTS
     i = first + tl.arange(0, ELEMENTS)
@@ -97,9 +101,15 @@ def _walk(tensors: list[Tensor]) -> tuple[list[Tensor], int, list[int], dict[str
     """The tensors as rows and columns, their strides one after another, and what the kernel compiles for."""
     tensors, columns, strides, flat = as_rows_and_columns(tensors)
     shape = tensors[0].shape
+    n = shape.numel()
     wide = any(extent(shape, t.stride()) + tiles.ELEMENTS >= 2**31 for t in tensors)
-    wide = wide or shape.numel() + tiles.ELEMENTS >= 2**31
-    return tensors, columns, [s for pair in strides for s in pair], {"FLAT": flat, "WIDE": wide}
+    wide = wide or n + tiles.ELEMENTS >= 2**31
+    return (
+        tensors,
+        columns,
+        [s for pair in strides for s in pair],
+        {"FLAT": flat, "WIDE": wide, "EVEN": n % 16 == 0},
+    )
 
 
 def forward(

@@ -65,6 +65,60 @@ def find_code(code, RUNS: tl.constexpr):
     return kind, size, column, low, span
 
 
+@triton.jit
+def draw_noise(
+    latents, live, c0, c2, c3, k0, k1, unit, row,
+    NOISE: tl.constexpr, NORMAL: tl.constexpr, WIDTH: tl.constexpr, ROWS: tl.constexpr, BLOCKS: tl.constexpr,
+):  # fmt: skip
+    """A stretch of 4 · BLOCKS columns of noise for each row."""
+    block = unit * BLOCKS + tl.arange(0, BLOCKS)
+    zero = tl.zeros((ROWS, BLOCKS), dtype=tl.uint32)
+    c1 = zero + block.to(tl.uint32)[None, :]
+    a, b, c, d = philox_impl(zero + c0[:, None], c1, zero + c2, zero + c3, k0, k1)
+    if NORMAL:
+        z0, z1 = normal_pair(a, b)
+        z2, z3 = normal_pair(c, d)
+    else:
+        z0, z1 = uniform(a, -1.0, 2.0), uniform(b, -1.0, 2.0)
+        z2, z3 = uniform(c, -1.0, 2.0), uniform(d, -1.0, 2.0)
+    z = tl.join(tl.join(z0, z2), tl.join(z1, z3)).reshape((ROWS, 4 * BLOCKS))
+    column = unit * (4 * BLOCKS) + tl.arange(0, 4 * BLOCKS)
+    at = latents + row[:, None] * WIDTH + column[None, :]
+    tl.store(at, z.to(latents.dtype.element_ty), mask=live[:, None] & (column < NOISE)[None, :])
+
+
+@triton.jit
+def draw_code(
+    latents, targets, live, c0, c2, c3, k0, k1, code, row,
+    RUNS: tl.constexpr, KINDS: tl.constexpr, CODES: tl.constexpr, WIDTH: tl.constexpr,
+    ROWS: tl.constexpr, CLASSES: tl.constexpr,
+):  # fmt: skip
+    """One code of each row: its columns of the input, and its target."""
+    kind, size, column, low, span = find_code(code, RUNS)
+    out = latents + row * WIDTH + column
+    zero = tl.zeros((ROWS,), dtype=tl.uint32)
+    c1 = zero + (code // 2).to(tl.uint32) + tl.full((), CODE_COUNTERS, tl.uint32)
+    a, b, c, d = philox_impl(c0, c1, zero + c2, zero + c3, k0, k1)
+    word = tl.where(code % 2 == 0, a, c)
+    value = uniform(word, low, span)
+    if KINDS & 1:
+        if kind == CATEGORICAL:
+            index = tl.umulhi(word, zero + size.to(tl.uint32)).to(tl.int32)
+            value = index.to(tl.float32)
+            k = tl.arange(0, CLASSES)
+            one_hot = (k[None, :] == index[:, None]).to(tl.float32).to(latents.dtype.element_ty)
+            tl.store(out[:, None] + k[None, :], one_hot, mask=live[:, None] & (k < size)[None, :])
+    if KINDS & 4:
+        if kind == GAUSSIAN:
+            value, _ = normal_pair(word, tl.where(code % 2 == 0, b, d))
+    if KINDS & 8:
+        if kind == BERNOULLI:
+            value = ((word >> 8).to(tl.float32) < low).to(tl.float32)
+    if KINDS & 14:
+        tl.store(out, value.to(latents.dtype.element_ty), mask=live & (kind > CATEGORICAL))
+    tl.store(targets + row * CODES + code, value, mask=live)
+
+
 @triton.jit(do_not_specialize=["batch", "first_row", "step", "stream", "key0", "key1"])
 def sample_latents_kernel(
     latents, targets, step_pointer,
@@ -74,54 +128,27 @@ def sample_latents_kernel(
     ROWS: tl.constexpr, BLOCKS: tl.constexpr, CLASSES: tl.constexpr,
 ):  # fmt: skip
     unit = tl.program_id(0) % (NOISE_UNITS + CODES)
-    row = tl.program_id(0) // (NOISE_UNITS + CODES) * ROWS + tl.arange(0, ROWS)
-    live = row < batch
-    out = latents + row.to(tl.int64) * WIDTH
-    c0 = first_row.to(tl.uint32, bitcast=True) + row.to(tl.uint32, bitcast=True)
-    c2 = tl.load(step_pointer).to(tl.uint32) if STEP_TENSOR else step.to(tl.uint32, bitcast=True)
+    i = tl.program_id(0) // (NOISE_UNITS + CODES) * ROWS + tl.arange(0, ROWS)
+    live = i < batch
+    row = i.to(tl.int64)
+    c0 = first_row.to(tl.uint32, bitcast=True) + i.to(tl.uint32, bitcast=True)
+    if STEP_TENSOR:
+        c2 = tl.load(step_pointer).to(tl.uint32)
+    else:
+        c2 = step.to(tl.uint32, bitcast=True)
     c3 = stream.to(tl.uint32, bitcast=True)
     k0 = key0.to(tl.uint32, bitcast=True)
     k1 = key1.to(tl.uint32, bitcast=True)
     if unit < NOISE_UNITS:
-        block = unit * BLOCKS + tl.arange(0, BLOCKS)
-        zero = tl.zeros((ROWS, BLOCKS), dtype=tl.uint32)
-        c1 = zero + block.to(tl.uint32)[None, :]
-        a, b, c, d = philox_impl(zero + c0[:, None], c1, zero + c2, zero + c3, k0, k1)
-        if NORMAL:
-            z0, z1 = normal_pair(a, b)
-            z2, z3 = normal_pair(c, d)
-        else:
-            z0, z1 = uniform(a, -1.0, 2.0), uniform(b, -1.0, 2.0)
-            z2, z3 = uniform(c, -1.0, 2.0), uniform(d, -1.0, 2.0)
-        z = tl.join(tl.join(z0, z2), tl.join(z1, z3)).reshape((ROWS, 4 * BLOCKS))
-        column = unit * (4 * BLOCKS) + tl.arange(0, 4 * BLOCKS)
-        mask = live[:, None] & (column < NOISE)[None, :]
-        tl.store(out[:, None] + column[None, :], z.to(latents.dtype.element_ty), mask=mask)
+        draw_noise(
+            latents, live, c0, c2, c3, k0, k1, unit, row,
+            NOISE, NORMAL, WIDTH, ROWS, BLOCKS,
+        )  # fmt: skip
     elif CODES > 0:
-        code = unit - NOISE_UNITS
-        kind, size, column, low, span = find_code(code, RUNS)
-        zero = tl.zeros((ROWS,), dtype=tl.uint32)
-        c1 = zero + (code // 2).to(tl.uint32) + tl.full((), CODE_COUNTERS, tl.uint32)
-        a, b, c, d = philox_impl(c0, c1, zero + c2, zero + c3, k0, k1)
-        word = tl.where(code % 2 == 0, a, c)
-        value = uniform(word, low, span)
-        if KINDS & 1:
-            if kind == CATEGORICAL:
-                index = tl.umulhi(word, zero + size.to(tl.uint32)).to(tl.int32)
-                value = index.to(tl.float32)
-                k = tl.arange(0, CLASSES)
-                one_hot = (k[None, :] == index[:, None]).to(tl.float32).to(latents.dtype.element_ty)
-                mask = live[:, None] & (k < size)[None, :]
-                tl.store(out[:, None] + column + k[None, :], one_hot, mask=mask)
-        if KINDS & 4:
-            if kind == GAUSSIAN:
-                value, _ = normal_pair(word, tl.where(code % 2 == 0, b, d))
-        if KINDS & 8:
-            if kind == BERNOULLI:
-                value = ((word >> 8).to(tl.float32) < low).to(tl.float32)
-        if KINDS & 14:
-            tl.store(out + column, value.to(latents.dtype.element_ty), mask=live & (kind > CATEGORICAL))
-        tl.store(targets + row.to(tl.int64) * CODES + code, value, mask=live)
+        draw_code(
+            latents, targets, live, c0, c2, c3, k0, k1, unit - NOISE_UNITS, row,
+            RUNS, KINDS, CODES, WIDTH, ROWS, CLASSES,
+        )  # fmt: skip
 
 
 def constants(layout: PriorLayout, warps_of: int) -> tuple[dict[str, Any], int, int]:
@@ -171,7 +198,7 @@ def draw(
     device: torch.device,
     dtype: torch.dtype,
 ) -> tuple[Tensor, Tensor]:
-    """(input, targets) of a layout that `_numbers` took apart."""
+    """(input, targets) of a layout that `numbers_of` took apart."""
     layout = _layout(tuple(numbers), tuple(floats), tuple(kinds))
     latents = torch.empty((batch, layout.width), dtype=dtype, device=device)
     targets = torch.empty((batch, len(layout.codes)), dtype=torch.float32, device=device)
@@ -213,7 +240,7 @@ def _layout(numbers: tuple[int, ...], floats: tuple[float, ...], kinds: tuple[in
     return PriorLayout(noise, "normal" if normal else "uniform", codes)
 
 
-def _numbers(layout: PriorLayout) -> tuple[list[int], list[float], list[int]]:
+def numbers_of(layout: PriorLayout) -> tuple[list[int], list[float], list[int]]:
     numbers = [layout.noise, int(layout.distribution == "normal"), *(code.size for code in layout.codes)]
     floats = [x for code in layout.codes for x in (code.low, code.high, code.probability)]
     return numbers, floats, [KINDS.index(code.kind) for code in layout.codes]
@@ -247,6 +274,6 @@ def sample_latents(
     number, tensor = (0, step) if isinstance(step, Tensor) else (step, None)
     seed = seed - 2**64 if seed >= 2**63 else seed  # an operator's integer is signed
     drawn: tuple[Tensor, Tensor] = _draw(
-        *_numbers(layout), batch, seed, number, tensor, stream, first_row, device, dtype
+        *numbers_of(layout), batch, seed, number, tensor, stream, first_row, device, dtype
     )
     return drawn

@@ -1,8 +1,5 @@
-"""What a kernel is allowed to be wrong by, and a record of the memory it touches."""
+"""What a kernel is allowed to be wrong by."""
 
-import contextlib
-
-import numpy as np
 import torch
 
 ULPS = 4
@@ -49,56 +46,3 @@ def as_double(inputs):
         else t
         for t in inputs
     ]
-
-
-class Traffic:
-    """The addresses that the interpreted kernels loaded and stored, an entry for each element."""
-
-    def __init__(self):
-        self.loads, self.stores = [], []
-
-    def loaded(self, tensor):
-        return self._inside(self.loads, tensor)
-
-    def stored(self, tensor):
-        return self._inside(self.stores, tensor)
-
-    @staticmethod
-    def _inside(addresses, tensor):
-        """Sorted offsets, in elements from the tensor's first, of the accesses to its storage."""
-        storage = tensor.untyped_storage()
-        every = np.concatenate([*addresses, np.empty(0, np.uint64)]).astype(np.int64)
-        low = storage.data_ptr()
-        inside = every[(every >= low) & (every < low + storage.nbytes())]
-        return np.sort(inside - tensor.data_ptr()) // tensor.element_size()
-
-    def strays(self, tensors):
-        """Accesses outside the storages of all these tensors."""
-        every = np.concatenate([*self.loads, *self.stores, np.empty(0, np.uint64)]).astype(np.int64)
-        known = np.zeros(every.shape, dtype=bool)
-        for tensor in tensors:
-            storage = tensor.untyped_storage()
-            known |= (every >= storage.data_ptr()) & (every < storage.data_ptr() + storage.nbytes())
-        return int((~known).sum())
-
-
-@contextlib.contextmanager
-def recorded_traffic(monkeypatch):
-    """Record the memory accesses of kernels interpreted inside the block."""
-    from triton.runtime.interpreter import InterpreterBuilder
-
-    traffic = Traffic()
-    load, store = InterpreterBuilder.create_masked_load, InterpreterBuilder.create_masked_store
-
-    def recording_load(self, pointers, mask, *rest):
-        traffic.loads.append(np.asarray(pointers.data)[np.asarray(mask.data, dtype=bool)].ravel())
-        return load(self, pointers, mask, *rest)
-
-    def recording_store(self, pointers, value, mask, *rest):
-        traffic.stores.append(np.asarray(pointers.data)[np.asarray(mask.data, dtype=bool)].ravel())
-        return store(self, pointers, value, mask, *rest)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(InterpreterBuilder, "create_masked_load", recording_load)
-        patch.setattr(InterpreterBuilder, "create_masked_store", recording_store)
-        yield traffic

@@ -4,9 +4,10 @@ import functools
 
 import pytest
 import torch
-from comparison import as_double, assert_as_good_as_torch, recorded_traffic, value_and_gradients
+from comparison import as_double, assert_as_good_as_torch, value_and_gradients
 from gan_zoo_kernels import Kind, Layout, Segment, q_head_nll
 from gan_zoo_kernels.fused.launches import count_launches
+from gan_zoo_kernels.fused.traffic import recorded_traffic
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -138,13 +139,13 @@ def test_launches_do_not_grow_with_the_codes(layout, batch, launches, device):
 
 @pytest.mark.usefixtures("interpreter")
 @pytest.mark.parametrize("layout", [MNIST, MIXED, SHUFFLED], ids=["mnist", "mixed", "shuffled"])
-def test_inputs_are_read_once_and_gradients_written_once(layout, monkeypatch):
+def test_inputs_are_read_once_and_gradients_written_once(layout):
     parameters, targets = draw(layout, 300, torch.float16, "cpu")
     codes = len(layout.segments)
-    with recorded_traffic(monkeypatch) as forward:
+    with recorded_traffic() as forward:
         nll = q_head_nll(parameters, targets, layout, implementation="triton")
     upstream = torch.ones(codes)
-    with recorded_traffic(monkeypatch) as backward:
+    with recorded_traffic() as backward:
         (gradient,) = torch.autograd.grad(nll, parameters, upstream)
     every = list(range(300 * layout.width))
     assert forward.loaded(parameters).tolist() == every

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from comparison import recorded_traffic
 from gan_zoo_kernels import PriorCode, PriorLayout, sample_latents
 from gan_zoo_kernels.fused.launches import count_launches
+from gan_zoo_kernels.fused.traffic import recorded_traffic
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -102,8 +102,8 @@ def test_one_launch(device):
 
 @pytest.mark.usefixtures("interpreter")
 @pytest.mark.parametrize("layout", [MNIST, MIXED])
-def test_every_value_is_written_once_and_nothing_is_read(layout, monkeypatch):
-    with recorded_traffic(monkeypatch) as traffic:
+def test_every_value_is_written_once_and_nothing_is_read(layout):
+    with recorded_traffic() as traffic:
         latents, targets = sample_latents(layout, 37, seed=1, step=1, implementation="triton")
     assert traffic.loads == []
     assert traffic.stored(latents).tolist() == list(range(latents.numel()))
