@@ -23,7 +23,9 @@ LAYOUTS = {
     "4 x 16": Layout.of(*[("categorical", 16)] * 4),
     "all kinds": Layout.of(("categorical", 20), ("gaussian", 3), ("gaussian_fixed", 2), ("bernoulli", 2)),
     "5 gaussian": Layout.of(("gaussian", 5)),
-    "4096 + 1 gaussian": Layout.of(("categorical", 4096), ("gaussian", 1)),
+    "8192 + all kinds": Layout.of(
+        ("categorical", 8192), ("gaussian", 1), ("gaussian_fixed", 1), ("bernoulli", 1)
+    ),
 }
 PRIORS = {
     "62 + 10 + 2 uniform": PriorLayout(
@@ -35,7 +37,7 @@ PRIORS = {
         8,
         "normal",
         (
-            PriorCode("categorical", size=1000),
+            PriorCode("categorical", size=8192),
             PriorCode("gaussian"),
             PriorCode("bernoulli"),
             PriorCode("uniform"),
@@ -133,7 +135,7 @@ def _gaussian(name: str, dtype: torch.dtype) -> Iterator[Case]:
 
 
 def _cross_entropy(name: str, dtype: torch.dtype) -> Iterator[Case]:
-    for rows, columns in ((256, 2), (256, 10), (64, 100), (64, 128), (8, 1000), (4, 4096), (2, 16_384)):
+    for rows, columns in ((256, 2), (256, 10), (64, 100), (64, 128), (8, 1000), (4, 4096), (2, 8192)):
         logits, target = torch.zeros(rows, columns, dtype=dtype), torch.zeros(rows, dtype=torch.int64)
         loss, two, one = torch.zeros(rows), torch.zeros(2), torch.zeros(())
         vector = _vector(columns, dtype)

@@ -169,6 +169,14 @@ def test_latents_of_a_known_seed_stay_what_they_are():
     assert [round(value, 4) for value in c[0].tolist()] == [6, 0.9099]
 
 
+def test_empty_batches():
+    x, c = sample_latents(MIXED, 0, seed=1, step=2)
+    assert (x.shape, c.shape) == ((0, MIXED.width), (0, 5))
+    p, c = q_head_inputs(0, torch.float32)
+    assert q_head_nll(p, c, CODES).isnan().all()
+    assert cross_entropy(torch.zeros(0, 3), torch.zeros(0, dtype=torch.int64), "sum") == 0
+
+
 def test_boundary_errors_name_the_values():
     p, c = q_head_inputs(4, torch.float32)
     with pytest.raises(ValueError, match=r"\[B, 14\] by the layout, not \[4, 13\]"):

@@ -71,7 +71,7 @@ def cross_entropy_forward_kernel(
 def cross_entropy_backward_kernel(
     upstream, count, logits, labels, gradient,
     rows, upstream_stride, row_stride, column_stride, label_stride, ignore_index: tl.int64,
-    IGNORES: tl.constexpr, MEAN: tl.constexpr, CONTIGUOUS: tl.constexpr,
+    IGNORES: tl.constexpr, MEAN: tl.constexpr, NONE: tl.constexpr, CONTIGUOUS: tl.constexpr,
     K: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
     stride = K if CONTIGUOUS else row_stride
@@ -79,7 +79,10 @@ def cross_entropy_backward_kernel(
     live = row < rows
     wide = row.to(tl.int64)
     label = tl.load(labels + wide * label_stride, mask=live, other=0).to(tl.int64)
-    g = tl.load(upstream + wide * upstream_stride, mask=live, other=0.0)
+    if NONE:
+        g = tl.load(upstream + wide * upstream_stride, mask=live, other=0.0)
+    else:
+        g = tl.zeros((ROWS,), dtype=tl.float32) + tl.load(upstream)
     if MEAN:
         g = tl.div_rn(g, tl.zeros((ROWS,), tl.float32) + tl.load(count))
     x, k = load_rows(logits, row, live, stride, column_stride, K, COLUMNS)
@@ -165,6 +168,7 @@ def backward(
         0 if ignore_index is None else ignore_index,
         IGNORES=ignore_index is not None,
         MEAN=reduction == "mean",
+        NONE=reduction == "none",
         CONTIGUOUS=x.is_contiguous(),
         K=columns,
         ROWS=tile.rows,

@@ -18,7 +18,7 @@ def exp(x):
     """e^x to about 3 ulp for x ≤ 88; 0 below -104, and for -inf; NaN for NaN.
 
     `tl.exp` multiplies by log2 e and takes the hardware's 2^x: the rounding of the product grows with |x|, to
-    60 ulp at -80. Here the multiple of ln 2 nearest to x is taken off in two parts first (Cody and Waite).
+    20 ulp at -80. Here the multiple of ln 2 nearest to x is taken off in two parts first (Cody and Waite).
     """
     x = tl.where(x < -104.0, -104.0, x)
     n = tl.floor(x * LOG2_E + 0.5)
