@@ -23,9 +23,7 @@ LAYOUTS = {
     "4 x 16": Layout.of(*[("categorical", 16)] * 4),
     "all kinds": Layout.of(("categorical", 20), ("gaussian", 3), ("gaussian_fixed", 2), ("bernoulli", 2)),
     "5 gaussian": Layout.of(("gaussian", 5)),
-    "8192 + all kinds": Layout.of(
-        ("categorical", 8192), ("gaussian", 1), ("gaussian_fixed", 1), ("bernoulli", 1)
-    ),
+    "8192 + all kinds": Layout.of(("categorical", 8192), ("gaussian", 1), ("gaussian_fixed", 1), ("bernoulli", 1)),
 }
 PRIORS = {
     "62 + 10 + 2 uniform": PriorLayout(

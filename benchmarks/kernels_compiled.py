@@ -12,6 +12,7 @@ output written once. The exit status is 1 where a figure breaks a rule of `broke
 from __future__ import annotations
 
 import argparse
+import ast
 import contextlib
 import hashlib
 import json
@@ -42,8 +43,23 @@ def sources_digest() -> str:
     digest = hashlib.sha256()
     for path in (*sorted(SOURCES.glob("*.py")), ROOT / "benchmarks" / "kernel_cases.py"):
         if path.name not in ("traffic.py", "operators.py", "__init__.py"):
-            digest.update(path.read_bytes())
+            digest.update(_code_of(path).encode())
     return digest.hexdigest()
+
+
+def _code_of(path: Path) -> str:
+    """The file's code without its comments, docstrings and layout."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if (
+            isinstance(body, list)
+            and body
+            and isinstance(body[0], ast.Expr)
+            and isinstance(body[0].value, ast.Constant)
+        ):
+            body[0].value.value = ""
+    return ast.unparse(tree)
 
 
 _figures: dict[Any, dict[str, Any]] = {}  # of compiled kernels; Triton keeps and reuses them
@@ -209,9 +225,7 @@ def broken_rules(compiled: list[dict[str, Any]], traffic: list[dict[str, Any]]) 
         if line["kernel"] == "sample_latents" and line["fused_float32"]:
             wrong.append(f"{name} rounds {line['fused_float32']} products once: not the reference's bits")
         if line["widest_load"] < line["expected_load"]:
-            wrong.append(
-                f"{name} loads {line['widest_load']} bytes at a time and could {line['expected_load']}"
-            )
+            wrong.append(f"{name} loads {line['widest_load']} bytes at a time and could {line['expected_load']}")
     for line in traffic:
         if line["moved_bytes"] > MOST_TRAFFIC * line["floor_bytes"]:
             name = f"{line['kernel']} {line['shape']} {line['dtype']}"
@@ -267,17 +281,11 @@ def markdown(table: dict[str, Any]) -> str:
 
 def main() -> int:
     """Make the table, or check a part of it; the exit status."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--every", type=int, default=0, metavar="N", help="check one case in N, write nothing"
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--every", type=int, default=0, metavar="N", help="check one case in N, write nothing")
     parser.add_argument("--check", action="store_true", help="check the written table, compile nothing")
     parser.add_argument("--targets", nargs="+", default=list(TARGETS), choices=TARGETS)
-    parser.add_argument(
-        "--traffic", action="store_true", help="print the traffic only, as JSON (interpreter)"
-    )
+    parser.add_argument("--traffic", action="store_true", help="print the traffic only, as JSON (interpreter)")
     options = parser.parse_args()
     every = max(1, options.every)
     if options.traffic:

@@ -1,8 +1,8 @@
 """gan-zoo: generative adversarial networks with shared trunks, losses and loop, and InfoGAN on top.
 
-    model = gan_zoo.create("infogan", codes="categorical:10, uniform:2")
-    run = gan_zoo.train("infogan", config="mnist-5k", steps=200)
-    model = gan_zoo.load(run.folder)
+model = gan_zoo.create("infogan", codes="categorical:10, uniform:2")
+run = gan_zoo.train("infogan", config="mnist-5k", steps=200)
+model = gan_zoo.load(run.folder)
 """
 
 from __future__ import annotations

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from gan_zoo.config import Config
 
 DESCRIPTION = "Generative adversarial networks with shared trunks, losses and one training loop; InfoGAN on top."
+RunFolder = Annotated[Path, arg(metavar="RUN")]
+
 EXAMPLES = """\
 examples:
   gan-zoo train infogan                              digits, bundled; minutes on a laptop
@@ -64,9 +66,6 @@ def _end(code: int, error: object) -> None:
 
 def _train(args: list[str]) -> None:
     """`gan-zoo train`, with the keys of the named model's tree as flags."""
-    from gan_zoo.resolve import resolve
-    from gan_zoo.training.run import held_run
-
     peek = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     peek.add_argument("--config")
     peek.add_argument("--out", type=Path)
@@ -76,12 +75,23 @@ def _train(args: list[str]) -> None:
     except argparse.ArgumentError as error:
         raise InputError(str(error)) from None
     model = args[0] if args and not args[0].startswith("-") else None
+    if model:
+        registry.models.check(model)
     helping = not {"-h", "--help"}.isdisjoint(args)
     if not (model or known.config or known.resume or helping):
         raise InputError(f"gan-zoo train MODEL: one of {', '.join(registry.models.entries)}")
+
+    from pydantic import ValidationError
+
+    from gan_zoo.resolve import refused, resolve
+    from gan_zoo.training.run import held_run
+
     held = held_run(known.out) if known.resume and not helping else None
     tree = resolve(model, held.ground(model) if held else known.config)
-    tyro.cli(train_command(tree), prog=f"gan-zoo train {tree.model}", args=args[1:] if model else args)
+    try:
+        tyro.cli(train_command(tree), prog=f"gan-zoo train {tree.model}", args=args[1:] if model else args)
+    except ValidationError as error:
+        raise refused(error) from None
 
 
 def train_command(tree: Config | None) -> Callable[..., None]:
@@ -98,7 +108,8 @@ def train_command(tree: Config | None) -> Callable[..., None]:
 
         Args:
             tree: Keys of the configuration.
-            config: A preset (see `gan-zoo configs`) or a TOML file. Flags win over it, it wins over the model's own.
+            config: A preset (see `gan-zoo configs`) or a TOML file. Flags win over it, it wins over the model's
+                defaults. A run that is resumed keeps its own.
             out: The run folder; by default the next free one in runs/.
             resume: Go on with the run in --out, from its newest whole checkpoint.
             dry_run: Show the resolved tree and the networks' sizes, and make nothing.
@@ -123,7 +134,7 @@ def _example_tree() -> Config:
 
 
 def sample(
-    run: Positional[Path],
+    run: Positional[RunFolder],
     /,
     n: Annotated[int, arg(aliases=["-n"])] = 64,
     codes: str = "",
@@ -136,7 +147,7 @@ def sample(
         run: A run folder, or one of its checkpoints.
         n: How many images.
         codes: Codes to hold, e.g. "c1=3,c2=-1.5"; the others are drawn.
-        out: The picture; by default samples.png in the run folder.
+        out: The picture; by default samples.png among the run's samples.
         seed: Decides what is drawn.
     """
     from gan_zoo import commands
@@ -145,22 +156,22 @@ def sample(
 
 
 def traverse(
-    run: Positional[Path],
+    run: Positional[RunFolder],
     /,
     code: str | None = None,
     out: Path | None = None,
-    rows: int = 10,
-    values: int = 10,
+    rows: int | None = None,
+    values: int | None = None,
     seed: int = 0,
 ) -> None:
     """Vary a code and hold everything else: a grid with a sample a row, or an animation.
 
     Args:
         run: A run folder, or one of its checkpoints.
-        code: The code to vary, e.g. c1; by default a panel for each.
-        out: The picture (.png) or animation (.webp, .gif); by default traversal.png in the run folder.
-        rows: Samples.
-        values: Steps of a continuous code from -2 to 2.
+        code: The code to vary, e.g. c1; by default a panel for each, in an animation the first.
+        out: The picture (.png) or animation (.webp, .gif); by default traversal.png among the run's samples.
+        rows: Samples, 10 in a picture; an animation shows a square of this side, 8.
+        values: Steps of a continuous code from -2 to 2; 10 in a picture, 24 in an animation.
         seed: Decides noise and the other codes.
     """
     from gan_zoo import commands
@@ -203,9 +214,8 @@ def configs(name: Positional[str | None] = None, /, *, json: bool = False) -> No
         json: Print JSON.
     """
     from gan_zoo.errors import unknown
-    from gan_zoo.resolve import presets
 
-    known = presets()
+    known = registry.presets()
     if name is not None:
         if name not in known:
             raise unknown("preset", name, known)

@@ -13,13 +13,12 @@ from rich.console import Console
 
 from gan_zoo.analysis.traverse import write_picture, write_traversals
 from gan_zoo.config import Config
-from gan_zoo.data.dataset import open_dataset
 from gan_zoo.errors import InputError
 from gan_zoo.images import grid
 from gan_zoo.resolve import to_toml
 from gan_zoo.training import loop
-from gan_zoo.training.run import PACKAGES, build, load, version_of
-from gan_zoo_kernels import implementation_for
+from gan_zoo.training.precision import kernel_path
+from gan_zoo.training.run import PACKAGES, load, version_of
 
 console = Console(highlight=False, soft_wrap=True, markup=False)
 
@@ -27,10 +26,9 @@ console = Console(highlight=False, soft_wrap=True, markup=False)
 def train(config: Config, out: Path | None, *, resume: bool, dry_run: bool) -> None:
     """`gan-zoo train`."""
     if dry_run:
-        config = loop.with_facts(config, open_dataset(config.data))
-        model = build(config)
+        config, _, state = loop.prepare(config)
         console.print(to_toml(config), end="")
-        for part, module in model.named_children():
+        for part, module in state.model.named_children():
             console.print(f"# {part}: {sum(p.numel() for p in module.parameters()):,} parameters")
         return
     resume = resume and out is not None and (out / "config.toml").exists()
@@ -48,16 +46,22 @@ def sample(source: Path, *, n: int, codes: str, out: Path | None, seed: int) -> 
     """`gan-zoo sample`."""
     if n < 1:
         raise InputError(f"--n is 1 or more, not {n}")
+    _check_seed(seed)
     model = load(source)
     images = model.sample(n, parse_values(codes), seed=seed)
     columns = min(n, max(1, round(n**0.5)))
     console.print(str(write_picture(grid(images, columns), out or _beside(source, "samples.png"))))
 
 
-def traverse(source: Path, *, code: str | None, out: Path | None, rows: int, values: int, seed: int) -> None:
+def traverse(
+    source: Path, *, code: str | None, out: Path | None, rows: int | None, values: int | None, seed: int
+) -> None:
     """`gan-zoo traverse`."""
-    if rows < 1 or values < 2:
-        raise InputError(f"--rows is 1 or more and --values 2 or more, not {rows} and {values}")
+    if rows is not None and rows < 1:
+        raise InputError(f"--rows is 1 or more, not {rows}")
+    if values is not None and values < 2:
+        raise InputError(f"--values is 2 or more, not {values}")
+    _check_seed(seed)
     target = out or _beside(source, "traversal.png")
     console.print(str(write_traversals(load(source), target, code, rows=rows, count=values, seed=seed)))
 
@@ -117,10 +121,15 @@ def _precisions(device: torch.device) -> list[str]:
 
 
 def _kernel_path(device: torch.device) -> str:
-    choice = implementation_for(device)
+    choice = kernel_path(device)
     return f"{choice.path}: {choice.reason}"
 
 
+def _check_seed(seed: int) -> None:
+    if not 0 <= seed < 2**63:
+        raise InputError(f"--seed lies in 0 to 2^63 - 1, not at {seed}")
+
+
 def _beside(source: Path, name: str) -> Path:
-    """A file in the run folder that `source` is, or is a checkpoint of."""
-    return (source.parent.parent if source.parent.name == "checkpoints" else source) / name
+    """A picture in the run folder that `source` is, or is a checkpoint of."""
+    return (source.parent.parent if source.parent.name == "checkpoints" else source) / "samples" / name

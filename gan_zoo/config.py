@@ -22,9 +22,9 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Settings(BaseModel):
-    """A table of the tree: frozen, with no key but its own."""
+    """A table of the tree: frozen, with no key but its own, and values of the stated type alone."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, defer_build=True)
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", validate_default=True, defer_build=True)
 
 
 class Data(Settings):
@@ -109,12 +109,12 @@ class Optimizer(Settings):
 class Training(Settings):
     """The loop."""
 
-    steps: Annotated[Positive, arg(aliases=["--steps"])] = 1500
+    steps: Annotated[Positive, arg(aliases=["--steps"])] = 2000
     """Discriminator updates in the whole run."""
     batch_size: Annotated[Positive, arg(aliases=["--batch-size"])] = 128
     """Images a step."""
     accumulate: Positive = 1
-    """Parts that a batch is split into, to save memory; their gradients are summed."""
+    """Parts that a batch is split into, to save the discriminator's memory; their gradients are averaged."""
     discriminator_steps: Positive = 1
     """Discriminator updates for one of the generator."""
     precision: Annotated[Literal["fp32", "bf16", "fp16"], arg(aliases=["--precision"])] = "fp32"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from einops import rearrange
@@ -25,8 +27,14 @@ def grid(images: Tensor, columns: int, *, gap: int = 2) -> Image.Image:
     return Image.fromarray(pixels.squeeze(-1).numpy())
 
 
-def save_image(image: Image.Image, path: Path) -> Path:
+def save_image(image: Image.Image, path: Path, *, append: Sequence[Image.Image] = (), milliseconds: int = 100) -> Path:
     """Write a picture, whole or not at all; the format follows the name.
+
+    Args:
+        image: The picture, or the first frame.
+        path: Where to.
+        append: The further frames of an animation, which then runs for ever.
+        milliseconds: How long each frame stands.
 
     Raises:
         OSError: If the place cannot be written; nothing is left behind.
@@ -34,7 +42,8 @@ def save_image(image: Image.Image, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.stem}.partial{path.suffix}")
     try:
-        image.save(beside)
+        frames: dict[str, Any] = {"append_images": append, "duration": milliseconds, "loop": 0}
+        image.save(beside, save_all=bool(append), **(frames if append else {}))
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from importlib import import_module
+from importlib import import_module, resources
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gan_zoo.errors import InputError, unknown
@@ -77,10 +78,17 @@ class Registry:
         module, _, attribute = entry.target.partition(":")
         try:
             return getattr(import_module(module), attribute)
-        except (ImportError, AttributeError) as error:
+        except Exception as error:  # another distribution's module may fail in any way
             if entry.origin == "gan-zoo":
                 raise
-            raise InputError(f"{self.kind} {name!r} from {entry.origin} cannot be loaded: {error}") from error
+            reason = f"{type(error).__name__}: {error}"
+            raise InputError(f"{self.kind} {name!r} from {entry.origin} cannot be loaded: {reason}") from error
+
+
+def presets() -> dict[str, Path]:
+    """The presets in this package: `{name: file}`."""
+    folder = Path(str(resources.files("gan_zoo") / "configs"))
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
 
 
 def _origin(point: EntryPoint) -> str:
@@ -96,8 +104,14 @@ models = Registry(
         "wgan-gp": ("gan_zoo.models.wgan_gp.model:WGANGP", "Wasserstein losses, gradient penalty"),
         "sngan": ("gan_zoo.models.sngan.model:SNGAN", "residual trunks, spectral norm, hinge losses"),
         "r3gan": ("gan_zoo.models.r3gan.model:R3GAN", "relativistic pairing with R1 and R2"),
-        "acgan": ("gan_zoo.models.acgan.model:ACGAN", "class-conditional, with a class head trained on labels"),
-        "infogan": ("gan_zoo.models.infogan.model:InfoGAN", "latent codes that the image tells, without labels"),
+        "acgan": (
+            "gan_zoo.models.acgan.model:ACGAN",
+            "class-conditional, with a class head trained on labels",
+        ),
+        "infogan": (
+            "gan_zoo.models.infogan.model:InfoGAN",
+            "latent codes that the image tells, without labels",
+        ),
     },
 )
 
@@ -107,20 +121,35 @@ trunks = Registry(
         "mlp": ("gan_zoo.trunks.mlp:MLP", "multilayer perceptrons, any resolution"),
         "dcgan": ("gan_zoo.trunks.dcgan:DCGAN", "strided convolutions, 28, 32, 64 or 128 pixels"),
         "resnet": ("gan_zoo.trunks.resnet:RESNET", "SNGAN's residual blocks, 28, 32, 64 or 128 pixels"),
-        "infogan-mnist": ("gan_zoo.trunks.infogan_mnist:INFOGAN_MNIST", "the InfoGAN paper's network, 28 pixels"),
+        "infogan-mnist": (
+            "gan_zoo.trunks.infogan_mnist:INFOGAN_MNIST",
+            "the InfoGAN paper's network, 28 pixels",
+        ),
     },
 )
 
 datasets = Registry(
     "dataset",
     {
-        "mnist-5k": ("gan_zoo.data.bundled:mnist_5k", "5,000 handwritten digits, bundled; 28×28 grey, 10 classes"),
-        "mnist": ("gan_zoo.data.idx:mnist", "MNIST's IDX files in the folder data.path; 28×28 grey, 10 classes"),
+        "mnist-5k": (
+            "gan_zoo.data.bundled:mnist_5k",
+            "5,000 handwritten digits, bundled; 28×28 grey, 10 classes",
+        ),
+        "mnist": (
+            "gan_zoo.data.idx:mnist",
+            "MNIST's IDX files in the folder data.path; 28×28 grey, 10 classes",
+        ),
         "fashion-mnist": ("gan_zoo.data.idx:fashion_mnist", "clothes, IDX files; 28×28 grey, 10 classes"),
-        "folder": ("gan_zoo.data.folder:folder", "the images below the folder data.path; subfolders are classes"),
+        "folder": (
+            "gan_zoo.data.folder:folder",
+            "the images below the folder data.path; subfolders are classes",
+        ),
         "array": ("gan_zoo.data.arrays:array", "the .npz, .npy or .safetensors file data.path"),
         "hub": ("gan_zoo.data.hub:hub", "a set of the Hugging Face hub, named by data.path"),
-        "svhn": ("gan_zoo.data.hub:svhn", "street-view house numbers, from the hub; 32×32 colour, 10 classes"),
+        "svhn": (
+            "gan_zoo.data.hub:svhn",
+            "street-view house numbers, from the hub; 32×32 colour, 10 classes",
+        ),
         "cifar10": ("gan_zoo.data.hub:cifar10", "CIFAR-10, from the hub; 32×32 colour, 10 classes"),
     },
 )

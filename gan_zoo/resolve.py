@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator, Mapping
-from importlib import resources
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError, create_model
 
 from gan_zoo.config import Config
 from gan_zoo.errors import InputError, unknown
-from gan_zoo.registry import models
+from gan_zoo.registry import models, presets
 
 DEFAULT_MODEL_PRESET = "mnist-5k"
 
@@ -25,12 +25,29 @@ def table_name(model: str) -> str:
     return model.replace("-", "_")
 
 
+def model_class(name: str) -> Any:
+    """The class of the model called `name`.
+
+    Raises:
+        InputError: If what a plug-in registers is no model, or its table would have the name of a shared one.
+    """
+    found, origin = models.get(name), models.entries[name].origin
+    if not (hasattr(found, "defaults") and hasattr(found, "settings")):
+        raise InputError(f"model {name!r} from {origin} is {found!r}, and no class derived from gan_zoo's GAN")
+    if table_name(name) in Config.model_fields:
+        raise InputError(f"model {name!r} from {origin} is named like a key of every tree; it needs another name")
+    return found
+
+
 def config_type(model: str) -> type[Config]:
     """The type of the whole tree for `model`: the shared tables, and the model's own if it has settings."""
-    settings = models.get(model).settings
-    if settings is None:
-        return Config
-    own = {table_name(model): (settings, settings())}
+    settings = model_class(model).settings
+    return Config if settings is None else _with_table(table_name(model), settings)
+
+
+@cache  # one type, so that equal trees are equal
+def _with_table(name: str, settings: type[BaseModel]) -> type[Config]:
+    own = {name: (settings, settings())}
     return cast(type[Config], create_model("Config", __base__=Config, __doc__=Config.__doc__, **own))  # type: ignore[call-overload]
 
 
@@ -55,28 +72,34 @@ def resolve(
     name = model or layers.get("model")
     if not isinstance(name, str):
         raise InputError(f"{source} names no model; give one of: {', '.join(models.entries)}")
-    models.check(name)
-    kind = config_type(name)
-    tree = _merge(cast(Tree, models.get(name).defaults), _own_tables(layers, name, source))
+    kind = config_type(models.check(name))
+    tree = _merge(cast(Tree, model_class(name).defaults), _own_tables(layers, name, source))
     _check_keys(tree, kind, source)
     flags = _expand(overrides or {}, kind)
     _check_keys(flags, kind, "")
-    return build(kind, _merge(_merge(tree, flags), {"model": name}), source)
-
-
-def build(kind: type[Config], tree: Tree, source: str) -> Config:
-    """`tree` as a checked configuration, errors told in one line."""
     try:
-        return kind.model_validate(tree)
+        return kind.model_validate(_merge(_merge(tree, flags), {"model": name}))
     except ValidationError as error:
-        told = "; ".join(_one_line(e) for e in error.errors())
-        raise InputError(f"{source}: {told}") from None
+        raise refused(error, source, flags) from None
 
 
-def presets() -> dict[str, Path]:
-    """The presets in this package: `{name: file}`."""
-    folder = Path(str(resources.files("gan_zoo") / "configs"))
-    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+def refused(error: ValidationError, source: str = "", flags: Mapping[str, Any] | None = None) -> InputError:
+    """What a tree's check found, in one line; what stands in `flags` does not come from `source`."""
+    told = [
+        ("" if not source or _has(flags or {}, found["loc"]) else f"{source}: ") + _one_line(found)
+        for found in error.errors()
+    ]
+    return InputError("; ".join(told))
+
+
+def _has(tree: Mapping[str, Any], keys: Sequence[int | str]) -> bool:
+    """Whether a tree holds the value, or a part of the table, that `keys` lead to."""
+    value: Any = tree
+    for key in keys:
+        if not isinstance(value, Mapping) or key not in value:
+            return False
+        value = value[key]
+    return True
 
 
 def to_toml(config: Config) -> str:
@@ -111,7 +134,7 @@ def _toml(path: Path) -> Tree:
 
 def _own_tables(tree: Tree, model: str, source: str) -> Tree:
     """`tree` without the tables of other models, which a preset may carry beside its own."""
-    others = {table_name(name): name for name in models.entries if name != model}
+    others = {table_name(n): n for n in models.entries if n != model and table_name(n) not in Config.model_fields}
     own: Tree = {}
     for key, value in tree.items():
         table = table_name(key)

@@ -84,28 +84,41 @@ def draw_traversals(
 
 
 def animate_traversal(model: GAN, code: Code, path: Path, *, rows: int = 8, count: int = 24, seed: int = 0) -> Path:
-    """A WebP or GIF in which `rows`² samples turn one code there and, if it is continuous, back."""
+    """A WebP or GIF in which a grid of `rows`² samples turns one code there and, if it is continuous, back."""
     images = traversal(model, code, rows=rows * rows, count=count, seed=seed)
     frames = [grid(frame, rows) for frame in images.unbind(1)]
     if not code.discrete:
         frames += frames[-2:0:-1]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    frames[0].save(path, save_all=True, append_images=frames[1:], duration=500 if code.discrete else 60, loop=0)
-    return path
+    return save_image(frames[0], path, append=frames[1:], milliseconds=500 if code.discrete else 60)
 
 
 def write_traversals(
-    model: GAN, path: Path, name: str | None = None, *, rows: int = 10, count: int = 10, seed: int = 0
+    model: GAN,
+    path: Path,
+    name: str | None = None,
+    *,
+    rows: int | None = None,
+    count: int | None = None,
+    seed: int = 0,
 ) -> Path:
-    """Draw the code called `name`, or all, into a picture, or one code into an animation (.webp, .gif).
+    """Draw the code called `name`, or all, into a picture; or one, by default the first, into a .webp or .gif.
+
+    Args:
+        model: A trained model.
+        path: Where to; its ending decides the format.
+        name: The code.
+        rows: Samples, in an animation their square root; by default 10 and 8.
+        count: Values of a continuous code; by default 10, in an animation 24.
+        seed: Decides the noise and the other codes.
 
     Raises:
         InputError: For a code that is not there, or an ending that is no picture's.
     """
     codes = pick_codes(model, name)
+    _check_ending(path)
     if path.suffix.lower() in ANIMATED:
-        return animate_traversal(model, codes[0], path, count=max(count, 2), seed=seed)
-    return write_picture(draw_traversals(model, codes, rows=rows, count=count, seed=seed), path)
+        return animate_traversal(model, codes[0], path, rows=rows or 8, count=count or 24, seed=seed)
+    return write_picture(draw_traversals(model, codes, rows=rows or 10, count=count or 10, seed=seed), path)
 
 
 def write_picture(picture: Image.Image, path: Path) -> Path:
@@ -114,7 +127,11 @@ def write_picture(picture: Image.Image, path: Path) -> Path:
     Raises:
         InputError: If the ending is none that can be written.
     """
+    _check_ending(path)
+    return save_image(picture, path)
+
+
+def _check_ending(path: Path) -> None:
     known = {ending for ending, name in Image.registered_extensions().items() if name in Image.SAVE}
     if path.suffix.lower() not in known:
         raise InputError(f"{path}: pictures are written as .png, .jpg, .webp or .gif")
-    return save_image(picture, path)

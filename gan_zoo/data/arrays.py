@@ -5,6 +5,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +41,7 @@ class Layout:
 
     def pixels(self, array: Array) -> Tensor:
         """Images [n, …] in this layout to uint8 [n, c, h, w]."""
-        values = torch.from_numpy(np.array(array))
+        values = torch.from_numpy(array.astype(np.float32 if array.dtype.kind == "f" else array.dtype))
         if self.order == "n h w":
             values = values[:, None]
         elif self.order == "n h w c":
@@ -63,8 +64,15 @@ class Mapped:
         return self.length
 
     def __getitem__(self, index: int) -> Tensor:
-        mapped = np.load(self.path, mmap_mode="r", allow_pickle=False)
-        return fit(self.layout.pixels(mapped[index : index + 1]), self.shape)[0]
+        return fit(self.layout.pixels(self._mapped[index : index + 1]), self.shape)[0]
+
+    def __reduce__(self) -> tuple[type[Mapped], tuple[Path, Layout, ImageShape, int]]:
+        return Mapped, (self.path, self.layout, self.shape, self.length)
+
+    @cached_property
+    def _mapped(self) -> Array:
+        mapped: Array = np.load(self.path, mmap_mode="r", allow_pickle=False)
+        return mapped
 
 
 def array(settings: Data) -> Dataset:
@@ -84,8 +92,7 @@ def array(settings: Data) -> Dataset:
     images = _pick(found, IMAGES)
     if images is None:
         raise InputError(
-            f"{path} has no images: its keys are {', '.join(found) or 'none'}; expected one of "
-            f"{', '.join(IMAGES)}"
+            f"{path} has no images: its keys are {', '.join(found) or 'none'}; expected one of {', '.join(IMAGES)}"
         )
     labels = _labels(found, LABELS, len(images), path)
     test_images = _pick(found, TEST_IMAGES)
@@ -121,9 +128,7 @@ def _read(path: Path) -> dict[str, Array]:
             return {"images": np.load(path, mmap_mode="r", allow_pickle=False)}
         if suffix == ".npz":
             with np.load(path, allow_pickle=False) as archive:
-                names = [
-                    name for name in archive.files if name in IMAGES + LABELS + TEST_IMAGES + TEST_LABELS
-                ]
+                names = [name for name in archive.files if name in IMAGES + LABELS + TEST_IMAGES + TEST_LABELS]
                 return {name: archive[name] for name in names or archive.files}
         if suffix == ".safetensors":
             return _read_safetensors(path)
@@ -180,8 +185,7 @@ def _layout(images: Array, path: Path, values: tuple[float, float] | None = None
         return Layout(order, channels, 0, 1)
     if images.dtype.kind != "f":
         raise InputError(
-            f"{path}: images have the type {images.dtype}; accepted: uint8, bool, or floats in [0, 1] or "
-            "[-1, 1]"
+            f"{path}: images have the type {images.dtype}; accepted: uint8, bool, or floats in [0, 1] or [-1, 1]"
         )
     low, high = _extent(images)
     floor, ceiling = values or ((-1.0, 1.0) if low < 0 else (0.0, 1.0))

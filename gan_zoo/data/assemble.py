@@ -37,8 +37,7 @@ def settle_shape(settings: Data, *, sides: tuple[int, int], channels: int, where
             )
         if not SMALLEST <= low <= LARGEST:
             raise InputError(
-                f"{where}: images are {low} pixels on the shorter side; set data.resolution ({SMALLEST} to "
-                f"{LARGEST})"
+                f"{where}: images are {low} pixels on the shorter side; set data.resolution ({SMALLEST} to {LARGEST})"
             )
     return ImageShape(settings.channels or channels, settings.resolution or low)
 
@@ -72,9 +71,7 @@ def settle_labels(
         return Labels(0, None, None)
     if train is None:
         if settings.classes:
-            raise InputError(
-                f"{where} has no labels, but data.classes is {settings.classes}; accepted here: 0"
-            )
+            raise InputError(f"{where} has no labels, but data.classes is {settings.classes}; accepted here: 0")
         return Labels(0, None, None)
     if test is not None and len(test) and bool((test == -1).all()):
         test = None
@@ -85,8 +82,7 @@ def settle_labels(
         low, high = int(labels.min()), int(labels.max())
         if low < 0 or high >= count:
             raise InputError(
-                f"{where}: {split} labels run from {low} to {high}; accepted with {count} classes: 0 to "
-                f"{count - 1}"
+                f"{where}: {split} labels run from {low} to {high}; accepted with {count} classes: 0 to {count - 1}"
             )
     return Labels(count, train, test)
 

@@ -90,10 +90,12 @@ class Augment:
         """
         if not self:
             return images
-        images = self._colour(images, generator)
+        seen = self._colour(images, generator)
         if self.flip or self.shift or self.rotate or self.scale or self.shear:
-            images = self._geometry(images, generator)
-        return self._cut(images, generator) if self.cutout else images
+            seen = self._geometry(seen, generator)
+        if self.cutout:
+            seen = self._cut(seen, generator)
+        return seen.to(images.dtype)
 
     def _colour(self, images: Tensor, generator: torch.Generator) -> Tensor:
         n = len(images)
@@ -137,9 +139,7 @@ class Augment:
         return images * ~(down[:, None, :, None] & across[:, None, None, :])
 
 
-def _uniform(
-    shape: int | tuple[int, ...], amount: float, images: Tensor, generator: torch.Generator
-) -> Tensor:
+def _uniform(shape: int | tuple[int, ...], amount: float, images: Tensor, generator: torch.Generator) -> Tensor:
     """float32, uniform in [-amount, amount], on the images' device."""
     sizes = (shape,) if isinstance(shape, int) else shape
     return torch.rand(sizes, device=images.device, generator=generator).mul_(2 * amount).sub_(amount)
@@ -170,8 +170,23 @@ def warp(
     Returns:
         [n, c, h, w] in the images' dtype.
     """
+    with torch.autocast(images.device.type, enabled=False):  # bfloat16 is too coarse for places
+        grid = _grid(images, mirror=mirror, factor=factor, slant=slant, angle=angle, offset=offset)
+        warped: Tensor = _Resample.apply(images.float(), grid)  # type: ignore[no-untyped-call]
+    return warped.to(images.dtype)
+
+
+def _grid(
+    images: Tensor,
+    *,
+    mirror: Tensor | None,
+    factor: Tensor | None,
+    slant: Tensor | None,
+    angle: Tensor | None,
+    offset: Tensor | None,
+) -> Tensor:
+    """Where each place of the result comes from, [n, h, w, 2]: the steps undone, in reverse order."""
     n = len(images)
-    # The grid asks, for a place in the result, where it comes from: the steps undone, in reverse order.
     back = torch.eye(2, device=images.device).expand(n, 2, 2)
     if mirror is not None:
         sign = 1 - 2 * mirror.float()
@@ -186,9 +201,7 @@ def warp(
         back = back @ torch.stack([cos, sin, -sin, cos], dim=-1).view(n, 2, 2)
     moved = torch.zeros(n, 2, 1, device=images.device) if offset is None else -2 * (back @ offset[..., None])
     theta = torch.cat([back, moved], dim=2)
-    grid = affine_grid(theta, [n, 1, *images.shape[-2:]], align_corners=False)
-    warped: Tensor = _Resample.apply(images.float(), grid)  # type: ignore[no-untyped-call]
-    return warped.to(images.dtype)
+    return affine_grid(theta, [n, 1, *images.shape[-2:]], align_corners=False)
 
 
 class _Resample(torch.autograd.Function):
@@ -213,7 +226,7 @@ class _Transposed(torch.autograd.Function):
     def forward(ctx: Any, gradient: Tensor, grid: Tensor, shape: torch.Size) -> Tensor:
         ctx.save_for_backward(grid)
         # The images' values play no part in their own gradient; modes 0 and 1 are bilinear and border.
-        images = gradient.new_empty(()).expand(shape)
+        images = gradient.new_zeros(()).expand(shape)
         spread: Tensor = torch.ops.aten.grid_sampler_2d_backward(
             gradient.contiguous(), images, grid, 0, 1, False, [True, False]
         )[0]

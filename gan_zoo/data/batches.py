@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -38,9 +39,7 @@ def _permutation(seed: int, epoch: int, length: int) -> Tensor:
     return torch.randperm(length, generator=torch.Generator().manual_seed(int.from_bytes(digest, "big")))
 
 
-def batch_indices(
-    seed: int, step: int, length: int, batch_size: int, rank: int = 0, world: int = 1
-) -> Tensor:
+def batch_indices(seed: int, step: int, length: int, batch_size: int, *, rank: int = 0, world: int = 1) -> Tensor:
     """Which images step `step` of rank `rank` sees.
 
     The set is gone through again and again, each time in a new order drawn from the seed and the epoch's
@@ -80,17 +79,13 @@ def batches(
     """
     if not len(split):
         raise InputError("a split without images has no batches")
-    order = (batch_indices(seed, step, len(split), batch_size, rank, world) for step in count(start_step))
+    order = (batch_indices(seed, step, len(split), batch_size, rank=rank, world=world) for step in count(start_step))
     yield from _follow(order, split, torch.device(device), workers)
 
 
-def in_order(
-    split: Split, *, batch_size: int, device: torch.device | str, workers: int = 2
-) -> Iterator[Batch]:
+def in_order(split: Split, *, batch_size: int, device: torch.device | str, workers: int = 2) -> Iterator[Batch]:
     """Every image of the split once, in its own order; the last batch may be smaller."""
-    yield from _follow(
-        iter(torch.split(torch.arange(len(split)), batch_size)), split, torch.device(device), workers
-    )
+    yield from _follow(iter(torch.split(torch.arange(len(split)), batch_size)), split, torch.device(device), workers)
 
 
 def _follow(order: Iterator[Tensor], split: Split, device: torch.device, workers: int) -> Iterator[Batch]:
@@ -105,9 +100,7 @@ def _move(tensor: Tensor, device: torch.device) -> Tensor:
     return (tensor if tensor.is_pinned() else tensor.pin_memory()).to(device, non_blocking=True)
 
 
-def _select(
-    order: Iterator[Tensor], images: Tensor, labels: Tensor | None, device: torch.device
-) -> Iterator[Batch]:
+def _select(order: Iterator[Tensor], images: Tensor, labels: Tensor | None, device: torch.device) -> Iterator[Batch]:
     images = images.to(device)
     labels = None if labels is None else labels.to(device)
     for indices in order:
@@ -128,9 +121,10 @@ class _Fetch(TorchDataset[Tensor]):
             return indices, error
 
 
-def _leave_interrupts(_worker: int) -> None:
-    """Ctrl-C reaches the whole process group; the training process alone answers it."""
+def _quiet(_worker: int) -> None:
+    """Leave Ctrl-C, which reaches every process, to the training one; and keep Pillow's remarks back."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    warnings.filterwarnings("ignore", module="PIL")
 
 
 def _same(value: Any) -> Any:
@@ -146,7 +140,7 @@ def _stream(
         collate_fn=_same,
         num_workers=workers,
         prefetch_factor=4 if workers else None,
-        worker_init_fn=_leave_interrupts,
+        worker_init_fn=_quiet,
         pin_memory=device.type == "cuda",
         generator=torch.Generator(),  # else the loader draws from the global generator
     )

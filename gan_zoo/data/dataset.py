@@ -95,9 +95,7 @@ def open_dataset(settings: Data) -> Dataset:
     elif path.is_file() and path.suffix.lower() in ARRAY_SUFFIXES:
         kind = "array"
     elif path.exists():
-        raise InputError(
-            f"data {settings.name!r} is neither a folder nor a file ending in {', '.join(ARRAY_SUFFIXES)}"
-        )
+        raise InputError(f"data {settings.name!r} is neither a folder nor a file ending in {', '.join(ARRAY_SUFFIXES)}")
     elif len(path.parts) > 1 or path.suffix.lower() in ARRAY_SUFFIXES:
         raise InputError(
             f"data {settings.name!r}: no such file or folder; give a folder of images, a "
@@ -106,9 +104,7 @@ def open_dataset(settings: Data) -> Dataset:
     else:
         raise unknown("dataset", settings.name, datasets.entries)
     if settings.path is not None:
-        raise InputError(
-            f"data {settings.name!r} is a path itself, so data.path = {settings.path!r} has no meaning"
-        )
+        raise InputError(f"data {settings.name!r} is a path itself, so data.path = {settings.path!r} has no meaning")
     dataset: Dataset = datasets.get(kind)(settings.model_copy(update={"path": settings.name}))
     return dataset
 

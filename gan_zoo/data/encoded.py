@@ -73,22 +73,11 @@ def from_encoded(
     parts = [train] if test is None else [train, test]
     if not len(train.images):
         raise InputError(f"{where} holds no images")
-    labels = settle_labels(
-        settings, train.labels, test.labels if test else None, classes=classes, where=where
-    )
+    labels = settle_labels(settings, train.labels, test.labels if test else None, classes=classes, where=where)
     total = sum(len(part.images) for part in parts)
-    shape = None
-    if settings.resolution and settings.channels:
-        shape = ImageShape(settings.channels, settings.resolution)
-    if shape is None or not fits_memory(settings, total, shape):
-        sides, channels = _survey([part.images for part in parts], where)
-        shape = settle_shape(settings, sides=sides, channels=channels, where=where)
-    if fits_memory(settings, total, shape):
-        images: list[Tensor | Source] = list(
-            _hold([Decoded(p.images, shape) for p in parts], settings.workers, where)
-        )
-    else:
-        images = [Decoded(part.images, shape) for part in parts]
+    with warnings.catch_warnings():  # here, once: it is not made for threads
+        warnings.filterwarnings("ignore", module="PIL")  # on metadata and size; the size is checked on opening
+        shape, images = _shape_and_images(settings, [part.images for part in parts], total, where)
     return Dataset(
         name=settings.name,
         image=shape,
@@ -98,15 +87,26 @@ def from_encoded(
     )
 
 
+def _shape_and_images(
+    settings: Data, parts: list[Encoded], total: int, where: str
+) -> tuple[ImageShape, list[Tensor | Source]]:
+    shape = None
+    if settings.resolution and settings.channels:
+        shape = ImageShape(settings.channels, settings.resolution)
+    if shape is None or not fits_memory(settings, total, shape):
+        sides, channels = _survey(parts, where)
+        shape = settle_shape(settings, sides=sides, channels=channels, where=where)
+    decoded = [Decoded(encoded, shape) for encoded in parts]
+    if fits_memory(settings, total, shape):
+        return shape, list(_hold(decoded, settings.workers, where))
+    return shape, list(decoded)
+
+
 def _reading(encoded: Encoded, index: int, use: Callable[[Image.Image], T]) -> T:
     """What `use` makes of image `index`, or the error that names the image."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # about metadata and size: the size is checked where the image is opened
-            with encoded.open(index) as image:
-                return use(image)
+        with encoded.open(index) as image:
+            return use(image)
     except Exception as error:  # Pillow raises nearly anything
         raise InputError(f"{encoded.name(index)} ({_reason(error)})") from error
 
@@ -151,9 +151,7 @@ def _hold(parts: list[Decoded], workers: int, where: str) -> list[Tensor]:
         return None
 
     held = [
-        torch.empty(
-            len(part), part.shape.channels, part.shape.resolution, part.shape.resolution, dtype=torch.uint8
-        )
+        torch.empty(len(part), part.shape.channels, part.shape.resolution, part.shape.resolution, dtype=torch.uint8)
         for part in parts
     ]
     jobs = ((part, target, i) for part, target in zip(parts, held, strict=True) for i in range(len(part)))

@@ -28,9 +28,12 @@ class Files:
         return len(self.names)
 
     def name(self, index: int) -> str:
-        return self.names[index]
+        """Its path below the root."""
+        name = self.names[index]
+        return name if name.isprintable() else repr(name)
 
     def open(self, index: int) -> Image.Image:
+        """Open it without decoding."""
         return open_image(self.root / self.names[index])
 
 
@@ -52,8 +55,7 @@ def folder(settings: Data) -> Dataset:
     names = list(_walk(root))
     if not names:
         raise InputError(
-            f"{where} holds no images ({_contents(root)}); accepted: files ending in "
-            f"{', '.join(sorted(SUFFIXES))}"
+            f"{where} holds no images ({_contents(root)}); accepted: files ending in {', '.join(sorted(SUFFIXES))}"
         )
     train_names, test_names = _splits(names)
     classes = _classes(train_names)
@@ -64,7 +66,7 @@ def folder(settings: Data) -> Dataset:
 
 def _walk(root: Path) -> Iterator[str]:
     """Images below `root`, relative to it, in the same order on every machine."""
-    for where, folders, files in os.walk(root):
+    for where, folders, files in os.walk(root, onerror=_unlisted):
         folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
         for name in sorted(files):
             path = Path(where, name)
@@ -73,6 +75,10 @@ def _walk(root: Path) -> Iterator[str]:
             if path.is_symlink() and not path.resolve().is_relative_to(root):
                 continue
             yield path.relative_to(root).as_posix()
+
+
+def _unlisted(error: OSError) -> None:
+    raise InputError(f"folder {error.filename!r} cannot be listed: {error.strerror}") from error
 
 
 def _contents(root: Path) -> str:
@@ -113,8 +119,7 @@ def _labels(names: list[str], classes: dict[tuple[int, str], int]) -> torch.Tens
         label = classes.get((depth, _class(name, depth) or ""))
         if label is None:
             raise InputError(
-                f"{name} lies in none of the classes that the training images have: "
-                f"{', '.join(c for _, c in classes)}"
+                f"{name} lies in none of the classes that the training images have: {', '.join(c for _, c in classes)}"
             )
         found.append(label)
     return torch.tensor(found, dtype=torch.int64)

@@ -40,9 +40,11 @@ class Rows:
         return len(self.table)
 
     def name(self, index: int) -> str:
+        """The number of its row."""
         return f"row {index} of {self.where}"
 
     def open(self, index: int) -> Image.Image:
+        """Open its bytes, or its file where the cell holds only a path, without decoding."""
         cell = self.table[index][self.column]
         if cell is None:
             raise ValueError("there is no image")
@@ -91,14 +93,10 @@ def _open(settings: Data, name: str) -> Dataset:
         if image not in table.features:
             raise InputError(f"{where}: one split has the column {image!r}, another has not")
         found = label if label in table.features else None
-        cells = (
-            table.select_columns([image]).with_format(None).cast_column(image, datasets.Image(decode=False))
-        )
+        cells = table.select_columns([image]).with_format(None).cast_column(image, datasets.Image(decode=False))
         return Part(Rows(cells, image, name), None if found is None else _integers(table, found, where))
 
-    return from_encoded(
-        settings, part(train), None if test is None else part(test), classes=classes, where=where
-    )
+    return from_encoded(settings, part(train), None if test is None else part(test), classes=classes, where=where)
 
 
 def _line(error: Exception) -> str:
@@ -111,9 +109,7 @@ def _load(name: str) -> dict[str, Any]:
 
     path = Path(name).expanduser()
     if not path.exists() and not _NAME.fullmatch(name):
-        raise InputError(
-            f"data.path {name!r} does not exist and is no name on the hub; expected: {SHAPE_OF_NAME}"
-        )
+        raise InputError(f"data.path {name!r} does not exist and is no name on the hub; expected: {SHAPE_OF_NAME}")
     try:
         if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
             found = datasets.load_from_disk(str(path))
@@ -142,23 +138,17 @@ def _columns(table: Any, where: str) -> tuple[str, str | None, int | None]:
     from datasets import ClassLabel, Image
 
     features = table.features
-    image = _preferred(
-        [name for name, feature in features.items() if isinstance(feature, Image)], IMAGE_COLUMNS
-    )
+    image = _preferred([name for name, feature in features.items() if isinstance(feature, Image)], IMAGE_COLUMNS)
     if image is None:
         kinds = ", ".join(f"{name} ({type(feature).__name__})" for name, feature in features.items())
         raise InputError(
             f"{where} has no column of images: it has {kinds}; expected: a column whose feature is an Image"
         )
-    label = _preferred(
-        [name for name, feature in features.items() if isinstance(feature, ClassLabel)], LABEL_COLUMNS
-    )
+    label = _preferred([name for name, feature in features.items() if isinstance(feature, ClassLabel)], LABEL_COLUMNS)
     if label is not None:
         return image, label, features[label].num_classes
     integers = [
-        n
-        for n in LABEL_COLUMNS
-        if n in features and re.fullmatch(r"u?int\d+", getattr(features[n], "dtype", ""))
+        n for n in LABEL_COLUMNS if n in features and re.fullmatch(r"u?int\d+", getattr(features[n], "dtype", ""))
     ]
     return image, integers[0] if integers else None, None
 
@@ -171,7 +161,6 @@ def _integers(table: Any, column: str, where: str) -> Tensor:
     values = table.select_columns([column]).with_format(None)[:][column]
     if any(value is None for value in values):
         raise InputError(
-            f"{where}: the column {column!r} has rows without a label; set data.classes to 0 to learn "
-            "without labels"
+            f"{where}: the column {column!r} has rows without a label; set data.classes to 0 to learn without labels"
         )
     return torch.tensor(values, dtype=torch.int64)

@@ -23,9 +23,7 @@ from gan_zoo.errors import InputError
 
 DEBIAN_FASHION = Path("/usr/share/datasets/fashion-mnist")
 """Where Debian's package `dataset-fashion-mnist` puts its four files."""
-FOUR_FILES = (
-    "train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte"
-)
+FOUR_FILES = "train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte"
 
 _PIECE = 2**20
 
@@ -55,9 +53,7 @@ def read_idx(path: Path, dimensions: int) -> Tensor:
 def _parse(file: BinaryIO | gzip.GzipFile, path: Path, dimensions: int) -> Tensor:
     magic = file.read(4)
     if magic[:2] != b"\0\0" or len(magic) < 4:
-        raise InputError(
-            f"{path} is no IDX file: it begins with {magic!r}; expected: {bytes([0, 0, 8, dimensions])!r}"
-        )
+        raise InputError(f"{path} is no IDX file: it begins with {magic!r}; expected: {bytes([0, 0, 8, dimensions])!r}")
     if magic[2] != 8 or magic[3] != dimensions:
         raise InputError(
             f"{path} is an IDX file of type {magic[2]:#04x} in {magic[3]} dimensions; expected: unsigned "
@@ -73,13 +69,9 @@ def _parse(file: BinaryIO | gzip.GzipFile, path: Path, dimensions: int) -> Tenso
         values += piece
     if len(values) != expected:
         found = f"only {len(values):,}" if len(values) < expected else "more"
-        raise InputError(
-            f"{path} says it holds {'×'.join(map(str, shape))} = {expected:,} values, but holds {found}"
-        )
+        raise InputError(f"{path} says it holds {'×'.join(map(str, shape))} = {expected:,} values, but holds {found}")
     return (
-        torch.frombuffer(values, dtype=torch.uint8).reshape(shape)
-        if values
-        else torch.empty(shape, dtype=torch.uint8)
+        torch.frombuffer(values, dtype=torch.uint8).reshape(shape) if values else torch.empty(shape, dtype=torch.uint8)
     )
 
 
@@ -105,9 +97,7 @@ def _read_split(folder: Path, stem: str) -> tuple[Tensor, Tensor]:
         raise InputError(f"no {missing} in {folder}; expected there: {FOUR_FILES}, each with or without .gz")
     images, labels = read_idx(paths[0], 3), read_idx(paths[1], 1)
     if len(images) != len(labels):
-        raise InputError(
-            f"{paths[0]} holds {len(images):,} images, but {paths[1]} holds {len(labels):,} labels"
-        )
+        raise InputError(f"{paths[0]} holds {len(images):,} images, but {paths[1]} holds {len(labels):,} labels")
     return images[:, None], labels.long()
 
 
@@ -139,9 +129,5 @@ def fashion_mnist(settings: Data) -> Dataset:
             "or download the four files from https://github.com/zalandoresearch/fashion-mnist and set "
             "data.path to their folder"
         )
-    folder = (
-        DEBIAN_FASHION
-        if settings.path is None
-        else needed_path(settings, f"the folder that holds {FOUR_FILES}")
-    )
+    folder = DEBIAN_FASHION if settings.path is None else needed_path(settings, f"the folder that holds {FOUR_FILES}")
     return _open(settings, folder)

@@ -142,16 +142,12 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     """The same picture in mode L or RGB."""
     if image.has_transparency_data:
         white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, image.convert("RGBA")).convert(
-            "L" if channels_of(image) == 1 else "RGB"
-        )
+        return Image.alpha_composite(white, image.convert("RGBA")).convert("L" if channels_of(image) == 1 else "RGB")
     if image.mode[0] == "I":
         return Image.fromarray((np.asarray(image).clip(0, 65535) / 257).round().astype(np.uint8))
     if image.mode == "F":
         values = np.asarray(image)
         if not (values.min() >= 0 and values.max() <= 1):
-            raise ValueError(
-                f"floating-point values from {values.min():g} to {values.max():g}, accepted: 0 to 1"
-            )
+            raise ValueError(f"floating-point values from {values.min():g} to {values.max():g}, accepted: 0 to 1")
         return Image.fromarray((values * 255).round().astype(np.uint8))
     return image.convert("L" if channels_of(image) == 1 else "RGB")

@@ -14,9 +14,7 @@ import torch
 from torch import Tensor
 
 
-def gradient_penalty(
-    discriminate: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, mix: Tensor
-) -> Tensor:
+def gradient_penalty(discriminate: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, mix: Tensor) -> Tensor:
     """E[(‖∇D(x̂)‖₂ − 1)²] at x̂ = ε x + (1 − ε) G(z): Gulrajani et al., 2017, eq. 3, without its λ (10).
 
     D runs in float32 here, whatever autocast surrounds the call. Where ∇D = 0, the penalty is 1, its
@@ -39,8 +37,7 @@ def gradient_penalty(
 def zero_centred_penalty(logits: Tensor, images: Tensor) -> Tensor:
     """½ E[‖∇D(x)‖₂²]: Mescheder et al., 2018, without its γ; R1 (eq. 9) on reals, R2 (eq. 10) on fakes.
 
-    Make the pass outside autocast: differentiated twice, half precision rounds much away and float16
-    overflows.
+    Make that pass in float32 where it can be: differentiated twice, bfloat16 rounds, and float16 overflows.
 
     Args:
         logits: D(images), [n] or [n, 1], of a pass that was made with ``images.requires_grad``.

@@ -1,10 +1,10 @@
 """Checkpoints: folders of safetensors and JSON that appear whole or not at all, and say when they are damaged.
 
-    step-00000500/
-        model.safetensors      every weight and buffer
-        ema.safetensors        the generator's moving average, if there is one
-        optimizer.safetensors  Adam's moments, as player/parameter/moment
-        state.json             schema, step, gradient scaler, and the SHA-256 of each file above
+step-00000500/
+    model.safetensors      every weight and buffer
+    ema.safetensors        the generator's moving average, if there is one
+    optimizer.safetensors  Adam's moments, as player/parameter/moment
+    state.json             schema, step, gradient scaler, and the SHA-256 of each file above
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ class State:
         """
         target = folder / f"step-{self.step:08d}"
         beside = folder / f".{target.name}.{os.getpid()}"
-        shutil.rmtree(beside, ignore_errors=True)
+        for left in folder.glob(".step-*"):  # by a process that ended while it wrote
+            shutil.rmtree(left, ignore_errors=True)
         beside.mkdir(parents=True)
         files = {"model.safetensors": self.model.state_dict(), "optimizer.safetensors": self._moments()}
         if self.ema:
@@ -72,7 +73,8 @@ class State:
             shutil.rmtree(target)
         beside.rename(target)
         _sync(folder)
-        for old in checkpoints(folder)[:-keep]:
+        past = [path for path in checkpoints(folder) if step_of(path) <= self.step]
+        for old in past[:-keep]:
             shutil.rmtree(old)
         return target
 
@@ -93,7 +95,7 @@ class State:
                 prefix="" if average.exists() else "generator.",
             )  # fmt: skip
         self._load_moments(read_tensors(checkpoint / "optimizer.safetensors"), checkpoint)
-        if state["scaler"] and self.precision.scaler.is_enabled():
+        if state.get("scaler") and self.precision.scaler.is_enabled():
             self.precision.scaler.load_state_dict(state["scaler"])
         self.step = state["step"]
 
@@ -122,7 +124,12 @@ class State:
 def checkpoints(folder: Path) -> list[Path]:
     """The checkpoints in a folder, oldest first."""
     found = [path for path in folder.glob("step-*") if _NAME.fullmatch(path.name) and path.is_dir()]
-    return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
+    return sorted(found, key=step_of)
+
+
+def step_of(checkpoint: Path) -> int:
+    """The step in a checkpoint's name."""
+    return int(checkpoint.name.removeprefix("step-"))
 
 
 def newest_whole(folder: Path) -> tuple[Path | None, list[str]]:

@@ -30,19 +30,21 @@ class JSONLines:
     """metrics.jsonl, a JSON object a line. Lines after `start` are of steps that are trained anew: dropped."""
 
     def __init__(self, path: Path, start: int) -> None:
-        kept = [line for line in _whole_lines(path) if json.loads(line)["step"] <= start]
+        kept = [json.dumps(record) + "\n" for record in read_records(path) if record["step"] <= start]
         beside = path.with_name(f".{path.name}.partial")
         beside.write_text("".join(kept))
         beside.replace(path)
         self._file = path.open("a", buffering=1)
 
     def log(self, record: dict[str, Any]) -> None:
+        """Append a line."""
         self._file.write(json.dumps(record) + "\n")
 
     def picture(self, images: Tensor, step: int) -> None:
-        pass
+        """Pictures lie in the run's `samples`."""
 
     def close(self) -> None:
+        """Close the file."""
         self._file.close()
 
 
@@ -52,7 +54,7 @@ class TensorBoard:
     def __init__(self, folder: Path, start: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self._writer = SummaryWriter(str(folder), purge_step=start + 1 if start else None)  # type: ignore[no-untyped-call]
+        self._writer = SummaryWriter(str(folder), purge_step=start + 1 if start else None)
 
     @staticmethod
     def check() -> None:
@@ -61,18 +63,29 @@ class TensorBoard:
             raise InputError("logging.tensorboard needs the extra: pip install 'gan-zoo[tensorboard]'")
 
     def log(self, record: dict[str, Any]) -> None:
+        """Write a scalar for each value."""
         for name, value in record.items():
             if name != "step":
-                self._writer.add_scalar(name, value, record["step"])  # type: ignore[no-untyped-call]
+                self._writer.add_scalar(name, value, record["step"])
 
     def picture(self, images: Tensor, step: int) -> None:
-        self._writer.add_images("samples", to_uint8(images), step)  # type: ignore[no-untyped-call]
+        """Write the samples."""
+        self._writer.add_images("samples", to_uint8(images), step)
 
     def close(self) -> None:
-        self._writer.close()  # type: ignore[no-untyped-call]
+        """Flush and close the event file."""
+        self._writer.close()
 
 
-def _whole_lines(path: Path) -> list[str]:
-    """The lines of a log; a last one that a crash cut off is left out."""
-    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-    return [line for line in lines if line.endswith("\n")]
+def read_records(path: Path) -> list[dict[str, Any]]:
+    """The lines of a metrics.jsonl; one that a crash cut off or garbled is left out."""
+    lines = path.read_text(errors="replace").splitlines() if path.exists() else []
+    records = []
+    for line in lines:
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(record, dict) and isinstance(record.get("step"), int):
+            records.append(record)
+    return records

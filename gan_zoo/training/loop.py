@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from gan_zoo.config import Config
 from gan_zoo.data.augment import parse_augment
@@ -26,7 +27,7 @@ from gan_zoo.training.loggers import JSONLines, Logger, TensorBoard
 from gan_zoo.training.meter import Meter
 from gan_zoo.training.penalties import Penalties
 from gan_zoo.training.player import players
-from gan_zoo.training.precision import Precision, pick_device
+from gan_zoo.training.precision import Precision, kernel_path, pick_device
 from gan_zoo.training.progress import Reporter
 from gan_zoo.training.run import Run, build, create_run, environment, open_run
 from gan_zoo.training.step import train_step
@@ -51,19 +52,33 @@ def train(config: Config, *, out: Path | None = None, resume: bool = False, quie
 
     Raises:
         InputError: If the configuration cannot be carried out; no folder is made then.
-        TrainingError: If a loss is NaN or infinite.
+        TrainingError: If a loss is NaN or infinite, or the disk refuses.
         Interrupted: After SIGINT or SIGTERM, with a checkpoint saved.
     """
+    config, dataset, state = prepare(config)
+    if resume and out is not None:
+        run = Run(open_run(out).folder, config)
+        notes = _resume(run, state)
+    else:
+        run, notes = create_run(config, out, environment(state.model.device)), []
+    try:
+        _loop(run, state, dataset, notes, quiet=quiet)
+    except OSError as error:
+        raise TrainingError(f"{run.folder}: {error}; what was saved before is whole, go on with --resume") from error
+    return run
+
+
+def prepare(config: Config) -> tuple[Config, Dataset, State]:
+    """Everything that a run needs before its folder is made: the tree with the data's facts, the data, step 0.
+
+    Raises:
+        InputError: If the configuration cannot be carried out.
+    """
     device = pick_device(config.training.device)
+    kernel_path(device)
     dataset = open_dataset(config.data)
     config = with_facts(config, dataset)
-    state = new_state(config, device)
-    if resume and out is not None:
-        run = _resume(Run(open_run(out).folder, config), state)
-    else:
-        run = create_run(config, out, environment(device))
-    _loop(run, state, dataset, quiet=quiet)
-    return run
+    return config, dataset, new_state(config, device)
 
 
 def with_facts(config: Config, dataset: Dataset) -> Config:
@@ -85,7 +100,13 @@ def new_state(config: Config, device: torch.device) -> State:
         )
     if config.logging.tensorboard:
         TensorBoard.check()
+    parse_augment(config.data.augment)
     model = build(config, device)
+    if settings.batch_size == settings.accumulate and any(isinstance(m, nn.BatchNorm1d) for m in model.modules()):
+        raise InputError(
+            f"training.batch_size = {settings.batch_size} in {settings.accumulate} parts: batch norm needs 2 images "
+            "or more in a part, or set the networks' norms to layer or none"
+        )
     if settings.compile:
         compile_networks(model, Penalties(config.loss))
     precision = Precision(settings.precision, device)
@@ -94,18 +115,22 @@ def new_state(config: Config, device: torch.device) -> State:
     return State(model, ema, {"discriminator": discriminator, "generator": generator}, precision)
 
 
-def _resume(run: Run, state: State) -> Run:
-    """Bring `state` to the newest whole checkpoint of `run`; the tree in force is written down again."""
-    newest, _ = newest_whole(run.checkpoints)
+def _resume(run: Run, state: State) -> list[str]:
+    """Bring `state` to the newest whole checkpoint of `run`; the tree in force is written down again.
+
+    Returns:
+        What is wrong with newer checkpoints, if anything.
+    """
+    newest, complaints = newest_whole(run.checkpoints)
     if newest is not None:
         state.load(newest)
     if state.step >= run.config.training.steps:
         raise InputError(f"{run.folder} is done: {state.step} steps; ask for more by --steps")
     (run.folder / "config.toml").write_text(to_toml(run.config))
-    return run
+    return complaints
 
 
-def _loop(run: Run, state: State, dataset: Dataset, *, quiet: bool) -> None:
+def _loop(run: Run, state: State, dataset: Dataset, notes: list[str], *, quiet: bool) -> None:
     config, model = run.config, state.model
     settings, logging = config.training, config.logging
     device = model.device
@@ -127,6 +152,8 @@ def _loop(run: Run, state: State, dataset: Dataset, *, quiet: bool) -> None:
         loggers = _loggers(run, state.step, stack)
         reporter = stack.enter_context(Reporter(steps, state.step, quiet=quiet))
         interruption = stack.enter_context(Interruption())
+        for note in notes:
+            reporter.say(f"passed over: {note}")
         reporter.say(f"{'resuming' if state.step else 'training'} {config.model} in {run.folder}")
         model.train()
         clock = time.perf_counter()
@@ -166,8 +193,9 @@ def _loop(run: Run, state: State, dataset: Dataset, *, quiet: bool) -> None:
             if last or done % logging.sample_every == 0:
                 _picture(run, state, loggers)
             if last or done % logging.checkpoint_every == 0:
+                _stop_if_damaged(model, done, run)
                 state.save(run.checkpoints, keep=logging.keep)
-            if interruption.asked and done < steps:
+            if last and done < steps:
                 raise Interrupted(run, done)
 
 
@@ -204,10 +232,20 @@ def _chunk(batch: Batch, parts: int) -> list[Batch]:
 
 def _stop_if_not_finite(meter: Meter, run: Run) -> None:
     if found := meter.not_finite():
-        name, step = found
-        newest, _ = newest_whole(run.checkpoints)
-        rest = f"the last good checkpoint is {newest}" if newest else "there is no checkpoint before it"
-        raise TrainingError(f"{name} was not finite at step {step}; {rest}")
+        raise _not_finite(*found, run)
+
+
+def _stop_if_damaged(model: GAN, step: int, run: Run) -> None:
+    """A finite loss can have gradients that are not: such weights are not to be saved as a good checkpoint."""
+    for name, value in model.state_dict().items():
+        if not value.isfinite().all():
+            raise _not_finite(name, step, run)
+
+
+def _not_finite(name: str, step: int, run: Run) -> TrainingError:
+    newest, _ = newest_whole(run.checkpoints)
+    rest = f"the last good checkpoint is {newest}" if newest else "there is no checkpoint before it"
+    return TrainingError(f"{name} was not finite at step {step}; {rest}")
 
 
 @torch.no_grad()

@@ -36,11 +36,13 @@ class Meter:
 
     def means(self) -> dict[str, float]:
         """The mean of each value since the last reset. Waits for the device."""
-        return {
-            name: mean
-            for names, (total, _, count) in self._sums.items()
-            for name, mean in zip(names, (total / count).tolist(), strict=True)
-        }
+        sums: dict[str, float] = {}
+        counts: dict[str, int] = {}
+        for names, (total, _, count) in self._sums.items():
+            for name, value in zip(names, total.tolist(), strict=True):
+                sums[name] = sums.get(name, 0.0) + value
+                counts[name] = counts.get(name, 0) + count
+        return {name: value / counts[name] for name, value in sums.items()}
 
     def reset(self) -> None:
         """Start anew."""

@@ -18,7 +18,12 @@ class Player:
     """Named parameters, and Adam on them with the learning rate a function of the step."""
 
     def __init__(
-        self, parameters: dict[str, nn.Parameter], lr: float, settings: Optimizer, steps: int, precision: Precision
+        self,
+        parameters: dict[str, nn.Parameter],
+        lr: float,
+        settings: Optimizer,
+        steps: int,
+        precision: Precision,
     ) -> None:
         self.parameters = parameters
         self.lr = lr

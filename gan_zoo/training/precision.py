@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 from typing import Literal
 
 import torch
+from gan_zoo_kernels import Choice, implementation_for
 
 from gan_zoo.errors import InputError
 
@@ -54,3 +55,15 @@ def pick_device(name: str) -> torch.device:
     if device.type == "meta":
         raise InputError("training.device = 'meta' holds no numbers")
     return device
+
+
+def kernel_path(device: torch.device) -> Choice:
+    """Which implementation of the kernels a call on `device` takes, and why.
+
+    Raises:
+        InputError: If the environment variable GAN_ZOO_KERNELS asks for what is unknown or cannot run here.
+    """
+    try:
+        return implementation_for(device)
+    except (ValueError, RuntimeError) as error:
+        raise InputError(str(error)) from None

@@ -1,10 +1,10 @@
 """A run folder: where it is made, what lies in it, and how it is opened again.
 
-    config.toml                  the resolved tree; `gan-zoo train --config` takes it back
-    environment.json             versions, device, git revision
-    metrics.jsonl                a line a logging step
-    checkpoints/step-NNNNNNNN/   see `gan_zoo.training.checkpoint`
-    samples/                     pictures
+config.toml                  the resolved tree; `gan-zoo train --config` takes it back
+environment.json             versions, device, git revision
+metrics.jsonl                a line a logging step
+checkpoints/step-NNNNNNNN/   see `gan_zoo.training.checkpoint`
+samples/                     pictures
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from gan_zoo.models.gan.model import GAN
 from gan_zoo.registry import models
 from gan_zoo.resolve import resolve, to_toml
 from gan_zoo.training.checkpoint import load_weights, newest_whole, read_state
+from gan_zoo.training.loggers import read_records
 
 PACKAGES = ("gan-zoo", "torch", "triton", "numpy", "einops", "safetensors", "pydantic", "tyro", "rich")
 
@@ -64,9 +65,7 @@ class Run:
 
     def metrics(self) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl."""
-        if not self.metrics_file.exists():
-            return []
-        return [json.loads(line) for line in self.metrics_file.read_text().splitlines()]
+        return read_records(self.metrics_file)
 
     def load(self, device: torch.device | str = "cpu") -> GAN:
         """The model of its newest whole checkpoint; see `load`."""
@@ -134,7 +133,7 @@ def load(source: Path | str, *, device: torch.device | str = "cpu") -> GAN:
     """
     path = Path(source)
     if (path / "state.json").is_file() or path.parent.name == "checkpoints":
-        run, checkpoint = open_run(path.parent.parent), path
+        run, checkpoint = open_run(path.absolute().parent.parent), path
         read_state(checkpoint)
     else:
         run = open_run(path)
@@ -199,7 +198,11 @@ def _revision() -> str | None:
         return None
     try:
         told = subprocess.run(
-            ["git", "-C", str(here), "describe", "--always", "--dirty"], capture_output=True, text=True, timeout=5
+            ["git", "-C", str(here), "describe", "--always", "--dirty"],
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
         return None

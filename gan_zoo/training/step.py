@@ -45,14 +45,12 @@ def train_step(
         with precision.autocast(), nullcontext() if update_generator else torch.no_grad():
             fake = model.generator(latents.input)
         real_x = augment_real(batch.images, random).requires_grad_(penalised)
-        fake_x = augment_fake(fake.detach(), random).requires_grad_(penalised)
+        fake_x = augment_fake(fake.detach().float(), random).requires_grad_(penalised)
         with precision.autocast(penalised=penalised):
             real, judged = model.discriminator(real_x), model.discriminator(fake_x)
             objective = model.discriminator_objective(real, judged, latents, batch.labels)
             if penalised:
-                objective.terms |= penalties(
-                    model.discriminator, real_x, fake_x, real.logits, judged.logits, random
-                )
+                objective.terms |= penalties(model.discriminator, real_x, fake_x, real.logits, judged.logits, random)
         discriminator.backward(objective.loss / len(parts))
         objectives.append(objective)
         played.append((latents, fake, Judgement(*(t.detach() for t in real))))
@@ -62,7 +60,7 @@ def train_step(
     if update_generator:
         for latents, fake, real in played:
             with discriminator.frozen(), precision.autocast():
-                judged = model.discriminator(augment_fake(fake, random))
+                judged = model.discriminator(augment_fake(fake.float(), random))
                 objective = model.generator_objective(judged, real, latents)
             generator.backward(objective.loss / len(parts))
             objectives.append(objective)

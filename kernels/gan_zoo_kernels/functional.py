@@ -49,7 +49,7 @@ def gaussian_nll(
     _check_floating(**tensors)
     _check_devices(**tensors)
     try:
-        torch.broadcast_shapes(*(t.shape for t in tensors.values()))  # type: ignore[no-untyped-call]
+        torch.broadcast_shapes(*(t.shape for t in tensors.values()))
     except RuntimeError:
         shapes = ", ".join(f"{name} {list(t.shape)}" for name, t in tensors.items())
         raise ValueError(f"the shapes do not broadcast together: {shapes}") from None
@@ -86,9 +86,7 @@ def cross_entropy(
     if target.dtype not in _INTEGERS:
         raise TypeError(f"target holds integers, not {target.dtype}")
     if logits.ndim < 1 or logits.shape[-1] < 1 or logits.shape[:-1] != target.shape:
-        raise ValueError(
-            f"logits [..., K] and target [...] do not fit: {list(logits.shape)} and {list(target.shape)}"
-        )
+        raise ValueError(f"logits [..., K] and target [...] do not fit: {list(logits.shape)} and {list(target.shape)}")
     _check_devices(logits=logits, target=target)
     if _fused(implementation, logits.device, logits, columns=logits.shape[-1]):
         from .fused.cross_entropy import cross_entropy as fused
@@ -188,9 +186,7 @@ def sample_latents(
     return reference.sample_latents(layout, batch, seed, step, stream, first_row, device, dtype)
 
 
-def _fused(
-    implementation: Implementation | None, device: torch.device, *inputs: Tensor, columns: int = 1
-) -> bool:
+def _fused(implementation: Implementation | None, device: torch.device, *inputs: Tensor, columns: int = 1) -> bool:
     """Whether these inputs go to the Triton kernels."""
     dtype = reference.compute_dtype(*inputs)
     return implementation_for(device, implementation, dtype=dtype, columns=columns).path == "triton"

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from gan_zoo.config import Data
-from gan_zoo.data import Dataset, open_dataset
+from gan_zoo.data.dataset import Dataset, open_dataset
 from gan_zoo.errors import InputError
 from gan_zoo.shapes import ImageShape
 
@@ -55,9 +55,7 @@ def test_layouts_and_ranges_come_out_alike(tmp_path: Path, layout: str, values: 
     ],
 )
 @pytest.mark.parametrize("ending", ["npz", "safetensors"])
-def test_splits_and_labels_are_found_by_their_keys(
-    tmp_path: Path, keys: tuple[str, ...], ending: str
-) -> None:
+def test_splits_and_labels_are_found_by_their_keys(tmp_path: Path, keys: tuple[str, ...], ending: str) -> None:
     arrays = (BYTES, np.array([0, 1, 2, 0, 1, 2]), BYTES[:2], np.array([[2], [1]], np.uint8))
     path = tmp_path / f"a.{ending}"
     if ending == "npz":
@@ -71,6 +69,12 @@ def test_splits_and_labels_are_found_by_their_keys(
     assert found.test.labels is not None
     assert found.test.labels.tolist() == [2, 1]
     assert torch.equal(found.test.images, torch.from_numpy(BYTES[:2]))
+
+
+@pytest.mark.parametrize("kind", [">f4", ">f8", "f2", "g"])
+def test_floats_of_any_width_and_byte_order_are_read(tmp_path: Path, kind: str) -> None:
+    np.save(tmp_path / "a.npy", np.tile([0.0, 1.0], (2, 8, 4)).astype(kind))
+    assert opened(tmp_path / "a.npy").train.pixels(torch.tensor([1])).flatten()[:2].tolist() == [0, 255]
 
 
 def test_an_unnamed_array_is_the_images(tmp_path: Path) -> None:
@@ -136,9 +140,7 @@ def test_nothing_is_unpickled(tmp_path: Path, ending: str) -> None:
         (np.full((4, 8, 8), np.inf), "from inf to inf"),
     ],
 )
-def test_images_of_wrong_shape_type_or_range_are_refused(
-    tmp_path: Path, images: np.ndarray, says: str
-) -> None:
+def test_images_of_wrong_shape_type_or_range_are_refused(tmp_path: Path, images: np.ndarray, says: str) -> None:
     np.savez(tmp_path / "a.npz", images=images)
     np.save(tmp_path / "a.npy", images)
     assert says in refused(tmp_path / "a.npz")

@@ -12,9 +12,7 @@ from hypothesis import strategies as st
 from gan_zoo.data.augment import DEFAULT, LARGEST, Augment, parse_augment, warp
 from gan_zoo.errors import InputError
 
-EVERYTHING = (
-    "flip, shift:0.125, rotate:0.2, scale:0.1, shear:0.4, brightness:0.5, saturation, contrast, cutout:0.5"
-)
+EVERYTHING = "flip, shift:0.125, rotate:0.2, scale:0.1, shear:0.4, brightness:0.5, saturation, contrast, cutout:0.5"
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -164,4 +162,11 @@ def test_gradients_are_right_to_the_second_order() -> None:
 
 
 def test_bfloat16_images_keep_their_type() -> None:
-    assert warp(torch.rand(1, 1, 8, 8).bfloat16(), angle=torch.tensor([0.1])).dtype == torch.bfloat16
+    assert parse_augment(EVERYTHING)(torch.rand(2, 3, 8, 8).bfloat16(), generator()).dtype == torch.bfloat16
+
+
+def test_autocast_does_not_move_pixels() -> None:
+    images = torch.rand(4, 1, 32, 32, generator=generator())
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        inside = parse_augment("rotate, scale, shear, shift")(images, generator())
+    assert torch.equal(inside, parse_augment("rotate, scale, shear, shift")(images, generator()))

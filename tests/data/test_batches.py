@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from itertools import islice
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from gan_zoo.errors import InputError
 def test_ranks_together_go_through_whole_epochs(length: int, batch_size: int, world: int, seed: int) -> None:
     steps = -(-3 * length // (batch_size * world))
     row = torch.cat(
-        [batch_indices(seed, s, length, batch_size, r, world) for s in range(steps) for r in range(world)]
+        [batch_indices(seed, s, length, batch_size, rank=r, world=world) for s in range(steps) for r in range(world)]
     )
     assert len(row) == steps * world * batch_size
     for epoch in range(3):
@@ -70,9 +71,7 @@ def test_normalise_reaches_both_ends() -> None:
 def test_a_resumed_run_goes_on_with_the_same_batches() -> None:
     split = numbered(20)
     whole = [b.labels.tolist() for b in islice(batches(split, seed=0, batch_size=6, device="cpu"), 10)]
-    rest = [
-        b.labels.tolist() for b in islice(batches(split, seed=0, batch_size=6, device="cpu", start_step=4), 6)
-    ]
+    rest = [b.labels.tolist() for b in islice(batches(split, seed=0, batch_size=6, device="cpu", start_step=4), 6)]
     assert rest == whole[4:]
 
 
@@ -83,15 +82,25 @@ def test_streaming_gives_the_same_batches_as_memory(tmp_path: Path, workers: int
     held, mapped = open_dataset(Data(name=path)).train, open_dataset(Data(name=path, memory=0)).train
     assert not isinstance(mapped.images, torch.Tensor)
     state = torch.get_rng_state()
-    streamed = batches(
-        mapped, seed=1, batch_size=9, device="cpu", start_step=2, rank=1, world=2, workers=workers
-    )
+    streamed = batches(mapped, seed=1, batch_size=9, device="cpu", start_step=2, rank=1, world=2, workers=workers)
     selected = batches(held, seed=1, batch_size=9, device="cpu", start_step=2, rank=1, world=2)
     for one, other in islice(zip(streamed, selected, strict=False), 6):
         assert torch.equal(one.images, other.images)
         assert one.labels is None
     assert torch.equal(state, torch.get_rng_state()), "the global generator is left alone"
     streamed.close()
+
+
+def test_sources_survive_pickling(tmp_path: Path) -> None:
+    """Where processes are not forked, workers receive them so; a mapped file must not be sent along."""
+    np.save(tmp_path / "x.npy", np.zeros((1000, 16, 16), np.uint8))
+    Image.new("L", (8, 8), 7).save(tmp_path / "a.png")
+    for name in (tmp_path / "x.npy", tmp_path):
+        split = open_dataset(Data(name=str(name), memory=0)).train
+        first = split.pixels(torch.tensor([0]))
+        packed = pickle.dumps(split.images)
+        assert len(packed) < 2000
+        assert torch.equal(pickle.loads(packed)[0], first[0])
 
 
 def test_streamed_labels_follow_the_images() -> None:

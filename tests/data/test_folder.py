@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,8 @@ import torch
 from PIL import Image
 
 from gan_zoo.config import Data
-from gan_zoo.data import Dataset, open_dataset
 from gan_zoo.data import pixels as pixels_module
+from gan_zoo.data.dataset import Dataset, open_dataset
 from gan_zoo.errors import InputError
 from gan_zoo.shapes import ImageShape
 
@@ -101,9 +102,7 @@ def test_images_of_several_sizes_need_a_resolution(tmp_path: Path) -> None:
 
 
 def test_subfolders_are_classes(tmp_path: Path) -> None:
-    for number, name in enumerate(
-        ["cat/1.png", "cat/deep/2.png", "ant/1.png", ".hidden/1.png", "dog/note.txt"]
-    ):
+    for number, name in enumerate(["cat/1.png", "cat/deep/2.png", "ant/1.png", ".hidden/1.png", "dog/note.txt"]):
         (tmp_path / "set" / name).parent.mkdir(parents=True, exist_ok=True)
         Image.new("L", (8, 8), number).save(tmp_path / "set" / name, format="PNG")
     for folder in (tmp_path / "set", tmp_path):
@@ -141,10 +140,26 @@ def test_unreadable_files_are_named_and_counted(tmp_path: Path, memory: float) -
     assert "d.png" not in message
 
 
+def test_a_name_over_two_lines_stays_in_one(tmp_path: Path) -> None:
+    (tmp_path / "two\nlines.png").write_text("no image at all")
+    assert r"'two\nlines.png' (no image" in refused(tmp_path)
+
+
+def test_pillow_remarks_neither_reach_the_user_nor_change_the_filters(tmp_path: Path) -> None:
+    for number in range(8):
+        image = Image.new("P", (8, 8), 0)
+        image.putpalette([9, 9, 9, 200, 0, 0])
+        image.save(tmp_path / f"{number}.png", transparency=b"\x10\x20")
+    before = list(warnings.filters)
+    with warnings.catch_warnings(record=True) as remarks:
+        warnings.simplefilter("always")
+        opened(tmp_path, workers=4)
+    assert remarks == []
+    assert warnings.filters == before
+
+
 def test_a_truncated_file_is_named(tmp_path: Path) -> None:
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(
-        tmp_path / "a.jpg"
-    )
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(tmp_path / "a.jpg")
     whole = (tmp_path / "a.jpg").read_bytes()
     (tmp_path / "a.jpg").write_bytes(whole[: len(whole) // 2])
     assert "a.jpg (image file is truncated" in refused(tmp_path)

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from gan_zoo.config import Data
-from gan_zoo.data import Dataset, open_dataset
+from gan_zoo.data.dataset import Dataset, open_dataset
 from gan_zoo.errors import InputError
 from gan_zoo.shapes import ImageShape
 
@@ -109,9 +109,7 @@ def test_withheld_test_labels_are_dropped(datasets: Any, tmp_path: Path) -> None
 
 def test_rows_without_an_image_or_with_a_broken_one_are_named(datasets: Any, tmp_path: Path) -> None:
     cells = [{"bytes": b"no image", "path": None}, None]
-    broken = datasets.Dataset.from_dict(
-        {"image": cells}, features=datasets.Features({"image": datasets.Image()})
-    )
+    broken = datasets.Dataset.from_dict({"image": cells}, features=datasets.Features({"image": datasets.Image()}))
     broken.save_to_disk(tmp_path / "a")
     message = refused(tmp_path / "a")
     assert "2 of 2 images cannot be read: row 0 of" in message

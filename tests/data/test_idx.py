@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from gan_zoo.config import Data
-from gan_zoo.data import open_dataset
+from gan_zoo.data.dataset import open_dataset
 from gan_zoo.data.idx import DEBIAN_FASHION, read_idx
 from gan_zoo.errors import InputError
 
@@ -90,17 +90,13 @@ def test_labels_beyond_ten_classes_are_refused(tmp_path: Path) -> None:
         open_dataset(Data(name="mnist", path=str(tmp_path)))
 
 
-def test_absent_fashion_mnist_says_both_ways_to_get_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_absent_fashion_mnist_says_both_ways_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gan_zoo.data.idx.DEBIAN_FASHION", tmp_path / "none")
     with pytest.raises(InputError, match=r"apt-get install dataset-fashion-mnist.*set data\.path"):
         open_dataset(Data(name="fashion-mnist"))
 
 
-@pytest.mark.skipif(
-    not DEBIAN_FASHION.is_dir(), reason="Debian's package dataset-fashion-mnist is not installed"
-)
+@pytest.mark.skipif(not DEBIAN_FASHION.is_dir(), reason="Debian's package dataset-fashion-mnist is not installed")
 def test_fashion_mnist_of_debian() -> None:
     clothes = open_dataset(Data(name="fashion-mnist"))
     assert clothes.test is not None

@@ -33,9 +33,7 @@ def test_the_argument_goes_before_the_environment(monkeypatch):
 
 @pytest.mark.parametrize("value", ["cuda", "Triton"])
 def test_unknown_names_are_refused(value, monkeypatch):
-    with pytest.raises(
-        ValueError, match=f"'{value}': unknown implementation, it is one of auto, reference, triton"
-    ):
+    with pytest.raises(ValueError, match=f"'{value}': unknown implementation, it is one of auto, reference, triton"):
         implementation_for("cpu", value)
     monkeypatch.setenv("GAN_ZOO_KERNELS", value)
     with pytest.raises(ValueError, match=f"GAN_ZOO_KERNELS={value}: unknown"):

@@ -16,9 +16,7 @@ from gan_zoo_kernels import (
 )
 from gan_zoo_kernels.reference import philox_4x32
 
-CODES = Layout.of(
-    ("categorical", 5), ("gaussian", 2), ("gaussian_fixed", 1), ("bernoulli", 1), ("categorical", 3)
-)
+CODES = Layout.of(("categorical", 5), ("gaussian", 2), ("gaussian_fixed", 1), ("bernoulli", 1), ("categorical", 3))
 
 
 def q_head_inputs(batch, dtype=torch.float64):
@@ -33,9 +31,7 @@ def q_head_inputs(batch, dtype=torch.float64):
 
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
 def test_gaussian_nll_is_torchs_with_its_constant(reduction):
-    mean, log_var, target = torch.randn(
-        3, 7, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1)
-    )
+    mean, log_var, target = torch.randn(3, 7, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     ours = gaussian_nll(mean, log_var, target, reduction)
     torchs = F.gaussian_nll_loss(mean, target, log_var.exp(), full=True, reduction=reduction)
     torch.testing.assert_close(ours, torchs)

@@ -46,9 +46,7 @@ def test_linear_critic(weight: Tensor, column: bool) -> None:
 def test_gradient_penalty_is_taken_between_real_and_fake() -> None:
     """D(x) = ½‖x‖² has gradient x: between ones (real) and zeros (fake) it is ε, of length ε √18."""
     mix = torch.tensor([0.0, 0.25, 0.5, 1.0]).reshape(4, 1, 1, 1)
-    penalty = gradient_penalty(
-        lambda x: x.square().sum((1, 2, 3)) / 2, torch.ones(SHAPE), torch.zeros(SHAPE), mix
-    )
+    penalty = gradient_penalty(lambda x: x.square().sum((1, 2, 3)) / 2, torch.ones(SHAPE), torch.zeros(SHAPE), mix)
     expected = sum((epsilon * 18**0.5 - 1) ** 2 for epsilon in (0.0, 0.25, 0.5, 1.0)) / 4
     assert penalty.item() == pytest.approx(expected, rel=1e-5)
 
@@ -61,9 +59,7 @@ def test_zero_centred_penalty_is_a_mean_over_images() -> None:
 
 def test_flat_critic_has_no_nan() -> None:
     weight = torch.zeros(SHAPE[1:], requires_grad=True)
-    penalty = gradient_penalty(
-        lambda x: (x * weight).sum((1, 2, 3)), batch(1), batch(2), torch.rand(4, 1, 1, 1)
-    )
+    penalty = gradient_penalty(lambda x: (x * weight).sum((1, 2, 3)), batch(1), batch(2), torch.rand(4, 1, 1, 1))
     (gradient,) = torch.autograd.grad(penalty, weight)
     assert penalty.item() == 1
     assert torch.equal(gradient, torch.zeros_like(weight))
@@ -72,9 +68,7 @@ def test_flat_critic_has_no_nan() -> None:
 def test_no_gradient_flows_into_the_images() -> None:
     real, fake = batch(1).requires_grad_(), batch(2).requires_grad_()
     weight = torch.ones(SHAPE[1:], requires_grad=True)
-    gradient_penalty(
-        lambda x: (x * weight).square().sum((1, 2, 3)), real, fake, torch.rand(4, 1, 1, 1)
-    ).backward()
+    gradient_penalty(lambda x: (x * weight).square().sum((1, 2, 3)), real, fake, torch.rand(4, 1, 1, 1)).backward()
     assert real.grad is None
     assert fake.grad is None
     assert weight.grad is not None

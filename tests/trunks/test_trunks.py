@@ -129,9 +129,7 @@ def test_spectral_norm_is_on_every_trunk_weight_and_on_no_generator_weight(name:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_seed_decides_the_weights(name: str) -> None:
-    for network, same, other in zip(
-        *(build(name, spectral=True, seed=seed) for seed in (3, 3, 4)), strict=True
-    ):
+    for network, same, other in zip(*(build(name, spectral=True, seed=seed) for seed in (3, 3, 4)), strict=True):
         ours, theirs = network.state_dict(), same.state_dict()
         assert all(torch.equal(ours[key], theirs[key]) for key in ours)
         assert any(not torch.equal(ours[key], value) for key, value in other.state_dict().items())
@@ -198,9 +196,7 @@ def test_compiles_without_a_graph_break(name: str) -> None:
     trunk.eval()
     z, x = torch.randn(2, LATENT), images(n=2)
     with torch.no_grad():
-        assert torch.allclose(
-            torch.compile(generator, fullgraph=True, backend="eager")(z), generator(z), atol=1e-6
-        )
+        assert torch.allclose(torch.compile(generator, fullgraph=True, backend="eager")(z), generator(z), atol=1e-6)
         assert torch.allclose(torch.compile(trunk, fullgraph=True, backend="eager")(x), trunk(x), atol=1e-5)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import cast
 
 import torch
+from gan_zoo_kernels import cross_entropy
 from torch import Tensor, nn
 
 from gan_zoo.config import Config, Settings, Weight
@@ -14,7 +15,6 @@ from gan_zoo.models.gan.codes import Code
 from gan_zoo.models.gan.model import GAN, Judgement, Objective, evaluating
 from gan_zoo.models.gan.prior import Latents
 from gan_zoo.trunks.layers import spectral
-from gan_zoo_kernels import cross_entropy
 
 
 class ACGANSettings(Settings):
@@ -73,5 +73,5 @@ class ACGAN(GAN):
     def encode(self, images: Tensor) -> dict[str, Tensor]:
         """P(label | x) [n, classes] of images [n, C, H, W] in [-1, 1]."""
         with evaluating(self):
-            logits = self.class_head(self.discriminator.trunk(images.to(self.device)))
+            logits = self.class_head(self.discriminator.trunk(self.own_images(images)))
         return {"label": logits.float().softmax(1)}

@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from gan_zoo.errors import InputError
 
@@ -107,8 +107,8 @@ def parse_codes(text: str) -> tuple[Code, ...]:
 
 def _parse_term(term: str) -> list[tuple[Kind, int, float]]:
     match = _TERM.fullmatch(term)
-    kind = match["kind"] if match else ""
-    if not match or kind not in ("categorical", "uniform", "gaussian", "bernoulli"):
+    kind = next((kind for kind in get_args(Kind) if match and match["kind"] == kind), None)
+    if not match or not kind:
         raise InputError(f"code {term!r} is not understood; {GRAMMAR}")
     first, second, p = int(match["first"]), match["second"], match["p"]
     if (second and kind != "categorical") or (p and kind != "bernoulli"):

@@ -53,6 +53,7 @@ class Discriminator(nn.Module):
         self.head = spectral(nn.Linear(trunk.width, 1), spectral_norm)
 
     def forward(self, images: Tensor) -> Judgement:
+        """Judge images [n, C, H, W] in one pass of the trunk."""
         features = self.trunk(images)
         return Judgement(self.head(features), features)
 
@@ -133,7 +134,7 @@ class GAN(nn.Module):
             column = torch.as_tensor(value, dtype=torch.float32)
             if column.ndim > 1 or (column.ndim == 1 and len(column) != n):
                 raise InputError(f"code {name}: one value or {n} are needed, not {list(column.shape)}")
-            for single in column.unique().tolist():
+            for single in set(column.reshape(-1).tolist()):
                 self.codes[names.index(name)].check(single)
             values[:, names.index(name)] = column.to(values)
         return self.generate(self.prior.compose(latents.input[:, : self.prior.noise], values))
@@ -144,6 +145,17 @@ class GAN(nn.Module):
         with evaluating(self.generator):
             images: Tensor = self.generator(latents.input.to(self.device))
         return images.float()
+
+    def own_images(self, images: Tensor) -> Tensor:
+        """Images [n, C, H, W] where the model lies.
+
+        Raises:
+            InputError: If they are not of the model's shape.
+        """
+        channels, side = self.image.channels, self.image.resolution
+        if images.ndim != 4 or images.shape[1:] != (channels, side, side):
+            raise InputError(f"the images are [n, {channels}, {side}, {side}], not {list(images.shape)}")
+        return images.to(self.device)
 
     @property
     def device(self) -> torch.device:

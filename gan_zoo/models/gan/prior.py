@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from gan_zoo_kernels import PriorCode, PriorLayout, sample_latents
 from torch import Tensor
 from torch.nn import functional as F
 
 from gan_zoo.models.gan.codes import Code
-from gan_zoo_kernels import PriorCode, PriorLayout, sample_latents
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,7 @@ class Prior:
         device: torch.device | str = "cpu",
     ) -> Latents:
         """Rows `first_row` to `first_row + n` of the latents of one step."""
-        drawn = sample_latents(
-            self.layout, n, seed=seed, step=step, stream=stream, first_row=first_row, device=device
-        )
+        drawn = sample_latents(self.layout, n, seed=seed, step=step, stream=stream, first_row=first_row, device=device)
         return Latents(*drawn)
 
     def compose(self, noise: Tensor, codes: Tensor) -> Latents:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import cast
 
 import torch
+from gan_zoo_kernels import q_head_nll
 from torch import Tensor
 
 from gan_zoo.config import Config
@@ -14,7 +15,6 @@ from gan_zoo.models.gan.model import GAN, Judgement, Objective, evaluating
 from gan_zoo.models.gan.prior import Latents
 from gan_zoo.models.infogan.q_head import Posterior, QHead, posteriors, q_layout
 from gan_zoo.models.infogan.settings import InfoGANSettings
-from gan_zoo_kernels import q_head_nll
 
 
 class InfoGAN(GAN):
@@ -34,9 +34,7 @@ class InfoGAN(GAN):
         own = _settings(config)
         self.trains = own.trains
         self.layout = q_layout(self.codes, own.variance, (own.log_variance_min, own.log_variance_max))
-        self.q = QHead(
-            self.discriminator.trunk.width, self.layout, hidden=own.head_width, norm_kind=own.head_norm
-        )
+        self.q = QHead(self.discriminator.trunk.width, self.layout, hidden=own.head_width, norm_kind=own.head_norm)
         weights = [own.lambda_discrete if code.discrete else own.lambda_continuous for code in self.codes]
         self.register_buffer("entropy", torch.tensor([c.entropy for c in self.codes]), persistent=False)
         self.register_buffer("weights", torch.tensor(weights), persistent=False)
@@ -79,7 +77,7 @@ class InfoGAN(GAN):
             its mean and log-variance [n].
         """
         with evaluating(self):
-            parameters = self.q(self.discriminator.trunk(images.to(self.device)))
+            parameters = self.q(self.discriminator.trunk(self.own_images(images)))
         return posteriors(parameters, self.layout, self.codes)
 
 

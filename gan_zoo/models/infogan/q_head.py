@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import torch
+from gan_zoo_kernels import Layout
 from torch import Tensor, nn
 
 from gan_zoo.config import Norm
 from gan_zoo.models.gan.codes import Code
 from gan_zoo.trunks.layers import norm
-from gan_zoo_kernels import Layout
 
 
 class Gaussian(NamedTuple):
@@ -24,9 +24,7 @@ class Gaussian(NamedTuple):
 Posterior = Tensor | Gaussian
 
 
-def q_layout(
-    codes: Sequence[Code], variance: Literal["fixed", "learned"], log_variance: tuple[float, float]
-) -> Layout:
+def q_layout(codes: Sequence[Code], variance: Literal["fixed", "learned"], log_variance: tuple[float, float]) -> Layout:
     """Which columns of the head's output parametrise which code."""
     continuous = "gaussian" if variance == "learned" else "gaussian_fixed"
     kinds = [(code.kind if code.discrete else continuous, code.classes) for code in codes]

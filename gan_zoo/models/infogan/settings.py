@@ -24,8 +24,8 @@ class InfoGANSettings(Settings):
     """λ of categorical and bernoulli codes."""
     lambda_continuous: Weight = 0.1
     """λ of uniform and gaussian codes: smaller, so that the term stays on the scale of the game."""
-    variance: Literal["fixed", "learned"] = "learned"
-    """Variance of Q for continuous codes: learned within bounds, or fixed to 1 as in the paper's own code."""
+    variance: Literal["fixed", "learned"] = "fixed"
+    """Variance of Q for continuous codes: fixed to 1 as in the paper's own code, or learned within bounds."""
     log_variance_min: Annotated[float, Field(ge=-20, le=20)] = -8.0
     """Least log-variance of Q."""
     log_variance_max: Annotated[float, Field(ge=-20, le=20)] = 4.0

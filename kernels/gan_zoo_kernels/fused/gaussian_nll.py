@@ -112,9 +112,7 @@ def _walk(tensors: list[Tensor]) -> tuple[list[Tensor], int, list[int], dict[str
     )
 
 
-def forward(
-    mean: Tensor, log_var: Tensor | None, target: Tensor, reduction: str, low: float, high: float
-) -> Tensor:
+def forward(mean: Tensor, log_var: Tensor | None, target: Tensor, reduction: str, low: float, high: float) -> Tensor:
     """The loss; inputs have one shape, broadcast ones a stride of 0."""
     n = mean.numel()
     none = reduction == "none"
@@ -209,8 +207,7 @@ def _empty_gradients(
 
 
 _forward = register(
-    "gaussian_nll(Tensor mean, Tensor? log_var, Tensor target, str reduction, float low, float high) "
-    "-> Tensor",
+    "gaussian_nll(Tensor mean, Tensor? log_var, Tensor target, str reduction, float low, float high) -> Tensor",
     forward,
     lambda mean, log_var, target, reduction, low, high: mean.new_empty(
         mean.shape if reduction == "none" else (), dtype=torch.float32

@@ -237,9 +237,7 @@ def backward(
 _forward = register(
     "q_head_nll(Tensor parameters, Tensor targets, int[] segments, float low, float high) -> Tensor",
     forward,
-    lambda parameters, targets, segments, low, high: parameters.new_empty(
-        targets.shape[1], dtype=torch.float32
-    ),
+    lambda parameters, targets, segments, low, high: parameters.new_empty(targets.shape[1], dtype=torch.float32),
 )
 _backward = register(
     "q_head_nll_backward(Tensor upstream, Tensor parameters, Tensor targets, int[] segments, float low, "
@@ -251,9 +249,7 @@ _backward = register(
 
 class _QHeadNLL(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, parameters: Tensor, targets: Tensor, segments: list[int], low: float, high: float
-    ) -> Tensor:
+    def forward(ctx: Any, parameters: Tensor, targets: Tensor, segments: list[int], low: float, high: float) -> Tensor:
         ctx.save_for_backward(parameters, targets)
         ctx.layout = (segments, low, high)
         mean: Tensor = _forward(parameters, targets, segments, low, high)

@@ -25,9 +25,7 @@ def assert_as_good_as_torch(fused, plain, exact, scale=1.0):
         out.eps * exact.abs() + torch.finfo(torch.float32).eps * scale + out.smallest_normal * out.eps
     )
     excess = (fused - exact).abs() - allowed
-    assert excess.max() <= 0, (
-        f"wrong by {(fused - exact).abs().max():.3e}, {excess.max():.3e} more than allowed"
-    )
+    assert excess.max() <= 0, f"wrong by {(fused - exact).abs().max():.3e}, {excess.max():.3e} more than allowed"
 
 
 def value_and_gradients(function, inputs, upstream=None):

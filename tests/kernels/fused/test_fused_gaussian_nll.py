@@ -40,9 +40,7 @@ def check(inputs, reduction="mean", low=-8.0, high=8.0):
     assert value.dtype == torch.float32
     n = max(1, gaussian_nll(*inputs, "none", implementation="reference").numel())
     assert_as_good_as_torch(value, plain_value, exact_value, scale=n * 8.0 if reduction == "sum" else 8.0)
-    for gradient, plain_gradient, exact_gradient in zip(
-        gradients, plain_gradients, exact_gradients, strict=True
-    ):
+    for gradient, plain_gradient, exact_gradient in zip(gradients, plain_gradients, exact_gradients, strict=True):
         terms = n / max(1, gradient.numel())  # added up where an input was broadcast
         scale = (10.0 * terms if terms > 1 else 1.0) / (n if reduction == "mean" else 1)
         assert_as_good_as_torch(gradient, plain_gradient, exact_gradient, scale=scale)
@@ -105,9 +103,7 @@ def test_log_variances_far_outside_the_bounds(dtype, device):
     for low, high in ((-8.0, 8.0), (-2.5, 1.0), (-20.0, 20.0)):
         for reduction in ("mean", "none"):
             check([mean, log_var, target], reduction, low, high)
-    value = gaussian_nll(
-        mean, log_var, target, "sum", log_var_min=-2.5, log_var_max=1.0, implementation="triton"
-    )
+    value = gaussian_nll(mean, log_var, target, "sum", log_var_min=-2.5, log_var_max=1.0, implementation="triton")
     (gradient,) = torch.autograd.grad(value, log_var)
     assert (gradient[(log_var < -2.5) | (log_var > 1.0)] == 0).all()
     assert (gradient[(log_var > -2.5) & (log_var < 1.0)] != 0).any()
@@ -121,9 +117,7 @@ def test_only_the_gradients_asked_for(device):
     for wanted in itertools.product([False, True], repeat=3):
         if not any(wanted):
             continue
-        inputs = [
-            t.detach().requires_grad_(want) for t, want in zip((mean, log_var, target), wanted, strict=True)
-        ]
+        inputs = [t.detach().requires_grad_(want) for t, want in zip((mean, log_var, target), wanted, strict=True)]
         found = value_and_gradients(functools.partial(gaussian_nll, implementation="triton"), inputs)[1]
         for a, b in zip(found, itertools.compress(expected, wanted), strict=True):
             torch.testing.assert_close(a, b)

@@ -16,9 +16,7 @@ from gan_zoo_kernels import (
     sample_latents,
 )
 
-LATENTS = PriorLayout(
-    6, "normal", (PriorCode("categorical", size=10), PriorCode("uniform"), PriorCode("uniform"))
-)
+LATENTS = PriorLayout(6, "normal", (PriorCode("categorical", size=10), PriorCode("uniform"), PriorCode("uniform")))
 Q_HEAD = Layout.of(("categorical", 10), ("gaussian", 2))
 SEGMENTS = [int(n) for s in Q_HEAD.segments for n in (s.kind, s.start, s.size)]
 

@@ -14,12 +14,8 @@ from hypothesis import strategies as st
 DTYPES = [torch.float32, torch.float16, torch.bfloat16]
 MNIST = Layout.of(("categorical", 10), ("gaussian", 2))
 CELEBA = Layout.of(*[("categorical", 10)] * 10)
-MIXED = Layout.of(
-    ("gaussian_fixed", 3), ("categorical", 7), ("bernoulli", 2), ("gaussian", 1), ("categorical", 16)
-)
-SHUFFLED = Layout(
-    (Segment(Kind.BERNOULLI, 12, 1), Segment(Kind.CATEGORICAL, 2, 10), Segment(Kind.GAUSSIAN, 0, 2))
-)
+MIXED = Layout.of(("gaussian_fixed", 3), ("categorical", 7), ("bernoulli", 2), ("gaussian", 1), ("categorical", 16))
+SHUFFLED = Layout((Segment(Kind.BERNOULLI, 12, 1), Segment(Kind.CATEGORICAL, 2, 10), Segment(Kind.GAUSSIAN, 0, 2)))
 
 
 def draw(layout, batch, dtype, device, spread=1.0):
@@ -54,9 +50,7 @@ def check(parameters, targets, layout, scale=20.0):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize(
-    "layout", [MNIST, CELEBA, MIXED, SHUFFLED], ids=["mnist", "celeba", "mixed", "shuffled"]
-)
+@pytest.mark.parametrize("layout", [MNIST, CELEBA, MIXED, SHUFFLED], ids=["mnist", "celeba", "mixed", "shuffled"])
 def test_dtypes_and_layouts(layout, dtype, device):
     check(*draw(layout, 37, dtype, device), layout)
 
@@ -87,9 +81,7 @@ def test_confident_parameters(dtype, device):
         parameters[:, 13] = torch.linspace(-20.0, 20.0, 64)
         parameters[0, 13], parameters[1, 13] = -8.0, 8.0
     check(parameters, targets, MIXED, scale=80.0)
-    (gradient,) = torch.autograd.grad(
-        q_head_nll(parameters, targets, MIXED, implementation="triton").sum(), parameters
-    )
+    (gradient,) = torch.autograd.grad(q_head_nll(parameters, targets, MIXED, implementation="triton").sum(), parameters)
     outside = (parameters[:, 13] < -8) | (parameters[:, 13] > 8)
     assert torch.equal(gradient[:, 13] == 0, outside)
 
@@ -165,9 +157,7 @@ codes = st.one_of(
 
 
 @settings(max_examples=20, deadline=None, derandomize=True)
-@given(
-    st.lists(codes, min_size=1, max_size=6), st.integers(0, 150), st.sampled_from(DTYPES), st.floats(0.01, 30)
-)
+@given(st.lists(codes, min_size=1, max_size=6), st.integers(0, 150), st.sampled_from(DTYPES), st.floats(0.01, 30))
 def test_any_mix_of_codes(mix, batch, dtype, spread):
     layout = Layout.of(*mix)
     device = "cuda" if torch.cuda.is_available() else "cpu"

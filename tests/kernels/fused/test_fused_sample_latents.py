@@ -39,9 +39,7 @@ def ulps_apart(a, b):
 
 
 def check(layout, batch, device, **options):
-    fused = [
-        t.cpu() for t in sample_latents(layout, batch, device=device, implementation="triton", **options)
-    ]
+    fused = [t.cpu() for t in sample_latents(layout, batch, device=device, implementation="triton", **options)]
     plain = sample_latents(layout, batch, implementation="reference", **options)
     for a, b in zip(fused, plain, strict=True):
         assert (a.dtype, a.shape) == (b.dtype, b.shape)
@@ -66,9 +64,7 @@ def test_widths_of_noise(noise, device):
 
 @pytest.mark.parametrize("classes", [2, 3, 33, 1000, 4096])
 def test_numbers_of_classes(classes, device):
-    check(
-        PriorLayout(4, "normal", (PriorCode("categorical", size=classes), UNIFORM)), 5, device, seed=1, step=2
-    )
+    check(PriorLayout(4, "normal", (PriorCode("categorical", size=classes), UNIFORM)), 5, device, seed=1, step=2)
 
 
 @pytest.mark.slow

@@ -1,0 +1,46 @@
+# Two commands for a newcomer: `make demo` and `make test`. Everything happens in .venv.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+QUICK := not slow and not gpu and not browser
+
+
+.PHONY: demo test test-all check format lint types clean
+
+demo: .venv/installed  ## train InfoGAN on the bundled digits and name the pictures
+	$(BIN)/gan-zoo train infogan
+
+test: .venv/developing  ## the quick tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "$(QUICK)"
+
+test-all: .venv/developing  ## every test that this machine can run
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "not gpu and not browser"
+
+check: format lint types test  ## what CI runs
+
+format: .venv/developing
+	$(BIN)/ruff format --check .
+
+lint: .venv/developing
+	$(BIN)/ruff check .
+
+types: .venv/developing
+	$(BIN)/mypy
+
+clean:
+	rm -rf .venv build dist
+
+.venv/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "gan-zoo needs Python 3.11 or newer; name one by: make PYTHON=python3.12 …"; exit 2; }
+	$(PYTHON) -m venv .venv
+	@touch $@
+
+.venv/installed: .venv/python pyproject.toml constraints.txt
+	$(PIP) --editable .
+	@touch $@
+
+.venv/developing: .venv/python pyproject.toml constraints.txt
+	$(PIP) --editable '.[dev]'
+	@touch $@ .venv/installed

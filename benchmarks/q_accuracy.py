@@ -1,0 +1,86 @@
+"""How well Q's first categorical code tells the classes of real images, over several seeds.
+
+    python benchmarks/q_accuracy.py --seeds 0 1 2 --out benchmarks/results/mnist-5k-q.json
+
+Trains a run for each seed (or reads the run if it is there), assigns codes to classes one to one on the training images
+(the assignment of greatest agreement), and counts agreement on the test images. Labels are read here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from scipy.optimize import linear_sum_assignment
+
+import gan_zoo
+from gan_zoo.data.batches import in_order
+from gan_zoo.data.dataset import Split, open_dataset
+from gan_zoo.models.infogan.model import InfoGAN
+from gan_zoo.training.run import Run, environment, open_run
+
+
+def agreement(model: InfoGAN, split: Split, classes: int) -> torch.Tensor:
+    """Counts [K, classes]: images of each class that Q's mode puts into each of the first code's K values."""
+    code = model.codes[0]
+    table = torch.zeros(code.classes, classes, dtype=torch.long)
+    for batch in in_order(split, batch_size=500, device=model.device):
+        told = model.encode(batch.images)[code.name].argmax(1).cpu()
+        table.index_put_((told, batch.labels.cpu()), torch.ones_like(told), accumulate=True)
+    return table
+
+
+def accuracies(run: Run) -> dict[str, float]:
+    """Accuracy on both splits, under the assignment of the training split."""
+    model, data = run.load(), open_dataset(run.config.data)
+    train, test = (agreement(model, split, data.classes) for split in (data.train, data.test))
+    rows, columns = linear_sum_assignment(train.numpy(), maximize=True)
+    return {name: (t[rows, columns].sum() / t.sum()).item() for name, t in (("train", train), ("test", test))}
+
+
+def train_or_open(folder: Path, config: str, seed: int) -> Run:
+    """The run of a seed, trained to its end."""
+    if (folder / "config.toml").exists():
+        run = open_run(folder)
+        if (run.metrics() or [{"step": 0}])[-1]["step"] == run.config.training.steps:
+            return run
+    return gan_zoo.train("infogan", config, seed=seed, out=folder, resume=True)
+
+
+def main() -> None:
+    """Train, measure, write."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--config", default="mnist-5k", help="preset or file (default: %(default)s)")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="where the runs lie (default: %(default)s)")
+    parser.add_argument("--out", type=Path, help="JSON to write")
+    given = parser.parse_args()
+
+    rows: list[dict[str, Any]] = []
+    for seed in given.seeds:
+        begun = time.monotonic()
+        run = train_or_open(given.runs / f"q-{Path(given.config).stem}-seed{seed}", given.config, seed)
+        last = run.metrics()[-1]
+        facts = {k: last[k] for k in last if k.startswith("mi") or k == "entropy"}
+        rows.append({"seed": seed, "steps": last["step"], "accuracy": accuracies(run), **facts})
+        rows[-1]["seconds"] = round(time.monotonic() - begun)
+        print(json.dumps(rows[-1]))
+    tests = [row["accuracy"]["test"] for row in rows]
+    result = {
+        "config": given.config,
+        "test_accuracy": {"mean": statistics.mean(tests), "worst": min(tests)},
+        "runs": rows,
+        "environment": environment(torch.device("cpu")),
+    }
+    print(json.dumps(result["test_accuracy"]))
+    if given.out:
+        given.out.write_text(json.dumps(result, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

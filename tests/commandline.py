@@ -1,0 +1,60 @@
+"""The command line, called in this process or in its own, and small sets to train on."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+
+from gan_zoo.cli import main
+
+TINY = ("--batch-size", "4", "--trunk.width", "2", "--steps", "2", "--precision", "fp32", "--device", "cpu")
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What a command left: its exit code and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+
+def zoo(*args: object) -> Ended:
+    """`gan-zoo` with these arguments, in this process."""
+    out, err, code = StringIO(), StringIO(), 0
+    with redirect_stdout(out), redirect_stderr(err):
+        try:
+            main([str(arg) for arg in args])
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    return Ended(code, out.getvalue(), err.getvalue())
+
+
+def zoo_process(*args: object, python: tuple[str, ...] = (), cwd: Path | None = None, **variables: str) -> Ended:
+    """`gan-zoo` with these arguments, in a process of its own, with further environment variables."""
+    ended = subprocess.run(
+        [sys.executable, *python, "-m", "gan_zoo", *map(str, args)],
+        env={**os.environ, "OMP_NUM_THREADS": "1", **variables},
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    return Ended(ended.returncode, ended.stdout, ended.stderr)
+
+
+def write_set(path: Path, *, resolution: int = 28, channels: int = 1, classes: int = 10, images: int = 24) -> Path:
+    """An .npz file of random images [n, C, H, W] with labels."""
+    random = np.random.default_rng(0)
+    pixels = random.integers(0, 256, (images, channels, resolution, resolution), dtype=np.uint8)
+    np.savez(path, images=pixels, labels=np.arange(images) % classes)
+    return path

@@ -1,0 +1,158 @@
+"""`model.sample` and `model.encode`: shapes, ranges, held codes, and what they refuse."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from narrow import MIX, Game, one_line
+
+from gan_zoo import api
+from gan_zoo.errors import InputError
+from gan_zoo.models.gan.model import GAN
+from gan_zoo.models.infogan.model import InfoGAN
+from gan_zoo.models.infogan.q_head import Gaussian
+from gan_zoo.registry import models
+
+
+@pytest.fixture(scope="module")
+def infogan() -> InfoGAN:
+    model = Game("infogan", infogan__codes=MIX).model
+    assert isinstance(model, InfoGAN)
+    return model
+
+
+@pytest.mark.parametrize("model", models.entries)
+def test_samples_are_images_in_minus_one_to_one_decided_by_the_seed(model: str) -> None:
+    made = Game(model).model
+    images = made.sample(5, seed=1)
+    assert images.shape == (5, 1, 28, 28)
+    assert images.dtype == torch.float32
+    assert not images.requires_grad
+    assert images.abs().max() <= 1
+    assert torch.equal(images, made.sample(5, seed=1))
+    assert not torch.equal(images, made.sample(5, seed=2))
+
+
+def test_sampling_leaves_mode_and_statistics_as_they_were() -> None:
+    model = Game("infogan").model
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    model.sample(4)
+    model.encode(torch.zeros(4, 1, 28, 28))  # type: ignore[operator]
+    assert model.training
+    assert all(module.training for module in model.modules())
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_a_held_code_is_what_the_generator_is_given(infogan: InfoGAN, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[torch.Tensor] = []
+    hook = infogan.generator.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))
+    infogan.sample(6, seed=4)
+    infogan.sample(6, {"c1": 3, "c2": -1.5, "c7": 1}, seed=4)
+    infogan.sample(6, {"c2": [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]}, seed=4)
+    infogan.sample(6, {"c3": torch.tensor([0, 1, 2, 0, 1, 2])}, seed=4)
+    hook.remove()
+    drawn, held, each, classes = given
+    assert torch.equal(held[:, 6:11], torch.eye(5)[3].expand(6, 5))
+    assert torch.equal(held[:, 11], torch.full((6,), -1.5))
+    assert torch.equal(held[:, 20], torch.ones(6))
+    rest = [*range(6), *range(12, 20), 21]
+    assert torch.equal(held[:, rest], drawn[:, rest])
+    assert each[:, 11].tolist() == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
+    assert classes[:, 12:15].argmax(1).tolist() == [0, 1, 2, 0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("codes", "told"),
+    [
+        ({"c9": 1}, "unknown code 'c9'"),
+        ({"c1": 5}, "code c1 takes 0 to 4, not 5"),
+        ({"c1": 0.5}, "code c1 takes 0 to 4, not 0.5"),
+        ({"c1": [0, 1, 2, 3, 4, 5]}, "code c1 takes 0 to 4, not 5"),
+        ({"c7": 2}, "code c7 takes 0 to 1, not 2"),
+        ({"c2": math.nan}, "code c2 takes finite numbers"),
+        ({"c2": [0.0, 1.0]}, r"code c2: one value or 6 are needed, not [2]"),
+        ({"c2": [[0.0] * 6]}, r"code c2: one value or 6 are needed, not [1, 6]"),
+    ],
+)
+def test_a_code_that_is_not_there_or_a_value_it_does_not_take_is_refused(
+    infogan: InfoGAN, codes: dict[str, object], told: str
+) -> None:
+    with pytest.raises(InputError) as error:
+        infogan.sample(6, codes)  # type: ignore[arg-type]
+    assert told in one_line(error)
+
+
+def test_a_model_without_codes_holds_none() -> None:
+    with pytest.raises(InputError, match="unknown code 'c1'"):
+        Game("gan").model.sample(2, {"c1": 0})
+
+
+def test_encoding_gives_a_posterior_for_every_code(infogan: InfoGAN) -> None:
+    found = infogan.encode(infogan.sample(7))
+    assert list(found) == [f"c{k}" for k in range(1, 9)]
+    for code in infogan.codes:
+        posterior = found[code.name]
+        if code.kind == "categorical":
+            assert isinstance(posterior, torch.Tensor)
+            assert posterior.shape == (7, code.classes)
+            assert torch.allclose(posterior.sum(1), torch.ones(7))
+        elif code.kind == "bernoulli":
+            assert isinstance(posterior, torch.Tensor)
+            assert posterior.shape == (7,)
+            assert bool(((posterior > 0) & (posterior < 1)).all())
+        else:
+            assert isinstance(posterior, Gaussian)
+            assert posterior.mean.shape == posterior.log_variance.shape == (7,)
+            assert bool((posterior.log_variance.abs() <= 8).all())
+
+
+def test_an_image_is_encoded_alike_alone_and_among_others(infogan: InfoGAN) -> None:
+    images = infogan.sample(5)
+    together, alone = infogan.encode(images), infogan.encode(images[:1])
+    torch.testing.assert_close(together["c1"][:1], alone["c1"])
+    torch.testing.assert_close(together["c2"][0][:1], alone["c2"][0])
+
+
+def test_acgan_encodes_the_label() -> None:
+    found = Game("acgan").model.encode(torch.zeros(3, 1, 28, 28))  # type: ignore[operator]
+    assert list(found) == ["label"]
+    assert found["label"].shape == (3, 10)
+    assert torch.allclose(found["label"].sum(1), torch.ones(3))
+
+
+@pytest.mark.parametrize("model", ["infogan", "acgan"])
+@pytest.mark.parametrize("shape", [(28, 28), (1, 28, 28), (4, 3, 28, 28), (4, 1, 32, 32)])
+def test_images_of_another_shape_are_not_encoded(model: str, shape: tuple[int, ...]) -> None:
+    with pytest.raises(InputError, match=r"\[n, 1, 28, 28\]") as error:
+        Game(model).model.encode(torch.zeros(shape))  # type: ignore[operator]
+    assert str(list(shape)) in one_line(error)
+
+
+def test_create_gives_an_untrained_model_of_the_settings_asked_for() -> None:
+    model = api.create("infogan", codes="categorical:4, gaussian:1", trunk={"name": "mlp", "width": 2}, resolution=16)
+    assert isinstance(model, torch.nn.Module)
+    assert isinstance(model, GAN)
+    assert model.sample(2, {"c1": 3}).shape == (2, 1, 16, 16)
+    assert [code.kind for code in model.codes] == ["categorical", "gaussian"]
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "told"),
+    [
+        ("infogen", {}, "did you mean 'infogan'"),
+        ("infogan", {"code": "uniform:1"}, "unknown key 'code'"),
+        ("infogan", {"codes": "uniform"}, "'uniform' is not understood"),
+        ("infogan", {"trunk": {"name": "dcgna"}}, "did you mean 'dcgan'"),
+        ("infogan", {"trunk": "infogan-mnist", "resolution": 64}, "not 64×64"),
+        ("infogan", {"log_variance_min": 2.0, "log_variance_max": 1.0}, "must be below"),
+        ("infogan", {"lambda_discrete": -1.0}, "lambda_discrete"),
+        ("infogan", {"trains": "trunk"}, "trains"),
+        ("gan", {"codes": "uniform:1"}, "unknown key 'codes'"),
+    ],
+)
+def test_create_refuses_wrong_settings_in_one_line(name: str, settings: dict[str, object], told: str) -> None:
+    with pytest.raises(InputError) as error:
+        api.create(name, **settings)
+    assert told in one_line(error)

@@ -1,0 +1,119 @@
+"""Small trainings for tests: narrow networks, small batches, and single steps without a run folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from gan_zoo import api
+from gan_zoo.config import Config
+from gan_zoo.data.augment import parse_augment
+from gan_zoo.data.batches import Batch
+from gan_zoo.models.gan.model import GAN, Judgement, Objective
+from gan_zoo.models.gan.prior import Latents
+from gan_zoo.resolve import resolve
+from gan_zoo.training.loop import new_state
+from gan_zoo.training.penalties import Penalties
+from gan_zoo.training.precision import pick_device
+from gan_zoo.training.run import Run
+from gan_zoo.training.step import train_step
+
+NARROW: dict[str, Any] = {
+    "trunk.width": 4,
+    "latent.noise": 6,
+    "training.batch_size": 8,
+    "training.precision": "fp32",
+    "training.device": "cpu",
+    "logging.log_every": 1,
+    "logging.sample_every": 10**6,
+    "logging.checkpoint_every": 10**6,
+}
+MIX = "categorical:5, uniform:1, categorical:3x2, gaussian:2, bernoulli(0.3):2"
+
+
+def narrow_config(model: str, **settings: Any) -> Config:
+    """A resolved tree for 28×28 grey digits. A setting's dots are written as double underscores."""
+    facts = {"data.resolution": 28, "data.channels": 1, "data.classes": 10}
+    return resolve(model, {}, NARROW | facts | _dotted(settings))
+
+
+def narrow_train(model: str | None, out: Path, *, resume: bool = False, **settings: Any) -> Run:
+    """`gan_zoo.train` on the bundled digits, whatever presets say; a resumed run keeps its own tree."""
+    ground = {} if resume else NARROW
+    return api.train(model, {}, out=out, resume=resume, quiet=True, **(ground | _dotted(settings)))
+
+
+def digits(n: int, seed: int = 0) -> Batch:
+    """Random images and labels, in the bundled digits' shape."""
+    random = torch.Generator().manual_seed(seed)
+    return Batch(torch.rand(n, 1, 28, 28, generator=random) * 2 - 1, torch.arange(n) % 10)
+
+
+class Game:
+    """A model and its players, stepped by hand."""
+
+    def __init__(self, model: str, **settings: Any) -> None:
+        self.config = narrow_config(model, **settings)
+        self.state = new_state(self.config, pick_device("cpu"))
+        self.model: GAN = self.state.model.train()
+        self.random = torch.Generator()
+
+    def latents(self, step: int = 0) -> Latents:
+        return self.model.prior.sample(self.config.training.batch_size, seed=self.config.seed, step=step)
+
+    def step(self, step: int = 0, *, update_generator: bool = True) -> list[Objective]:
+        parts = self.config.training.accumulate
+        batch = digits(self.config.training.batch_size, seed=step)
+        augment = parse_augment(self.config.data.augment)
+        assert batch.labels is not None
+        pieces = [Batch(*pair) for pair in zip(batch.images.chunk(parts), batch.labels.chunk(parts), strict=True)]
+        return train_step(
+            self.model,
+            self.state.players["discriminator"],
+            self.state.players["generator"],
+            list(zip(pieces, self.latents(step).chunk(parts), strict=True)),
+            step=step,
+            update_generator=update_generator,
+            precision=self.state.precision,
+            penalties=Penalties(self.config.loss),
+            augment=(augment, augment),
+            random=self.random.manual_seed(step),
+        )
+
+    def judge(self) -> tuple[Judgement, Judgement, Latents]:
+        """What D makes of reals and of fakes, with a graph through both networks."""
+        batch, latents = digits(self.config.training.batch_size), self.latents()
+        fake = self.model.generator(latents.input)
+        return self.model.discriminator(batch.images), self.model.discriminator(fake), latents
+
+
+def weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+
+
+def moved(before: dict[str, torch.Tensor], model: torch.nn.Module) -> set[str]:
+    """Names of the parameters that differ from what they were."""
+    return {name for name, value in weights(model).items() if not torch.equal(value, before[name])}
+
+
+def same_bytes(a: Path, b: Path) -> bool:
+    """Whether two checkpoints hold the same files, byte for byte."""
+    names = {path.name for path in a.iterdir()}
+    return names == {path.name for path in b.iterdir()} and all(
+        (a / name).read_bytes() == (b / name).read_bytes() for name in names
+    )
+
+
+def one_line(error: pytest.ExceptionInfo[BaseException]) -> str:
+    """The message of an error, once it is shown to be a single line."""
+    message = str(error.value)
+    assert message
+    assert "\n" not in message
+    return message
+
+
+def _dotted(settings: dict[str, Any]) -> dict[str, Any]:
+    return {key.replace("__", "."): value for key, value in settings.items()}

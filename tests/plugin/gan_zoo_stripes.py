@@ -1,0 +1,71 @@
+"""A model, a trunk and a dataset that gan-zoo finds by their entry points."""
+
+from __future__ import annotations
+
+import torch
+from einops.layers.torch import Rearrange
+from torch import Tensor, nn
+
+from gan_zoo.config import Config, Data, Settings, TrunkSettings, Weight
+from gan_zoo.data.dataset import Dataset, Split
+from gan_zoo.models.gan.model import GAN, Judgement, Objective
+from gan_zoo.models.gan.prior import Latents
+from gan_zoo.shapes import ImageShape
+from gan_zoo.trunks.layers import spectral
+from gan_zoo.trunks.trunk import DiscriminatorTrunk, Trunk
+
+
+class CalmSettings(Settings):
+    """The term that keeps the discriminator calm."""
+
+    weight: Weight = 0.5
+    """Weight of the mean squared logit."""
+
+
+class CalmGAN(GAN):
+    """The GAN whose discriminator also minimises its mean squared logit."""
+
+    defaults = {"trunk": {"name": "linear"}, "data": {"name": "stripes"}}
+    settings = CalmSettings
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self.weight = config.model_dump()["calm_gan"]["weight"]
+
+    def discriminator_objective(
+        self, real: Judgement, fake: Judgement, latents: Latents, labels: Tensor | None
+    ) -> Objective:
+        """The GAN's, and the term."""
+        objective = super().discriminator_objective(real, fake, latents, labels)
+        logits = torch.cat([real.logits, fake.logits]).float()
+        objective.terms["discriminator/calm"] = self.weight * logits.square().mean()
+        return objective
+
+
+def linear_generator(latent_width: int, image: ImageShape, settings: TrunkSettings) -> nn.Module:
+    """Latents [n, latent_width] to images [n, C, R, R] in [-1, 1]."""
+    return nn.Sequential(
+        nn.Linear(latent_width, image.pixels),
+        nn.Tanh(),
+        Rearrange("n (c h w) -> n c h w", c=image.channels, h=image.resolution),
+    )
+
+
+def linear_discriminator(image: ImageShape, settings: TrunkSettings) -> DiscriminatorTrunk:
+    """Images to `width` features."""
+    to_map = nn.Sequential(
+        Rearrange("n c h w -> n (c h w)"), nn.Linear(image.pixels, settings.width), Rearrange("n c -> n c 1 1")
+    )
+    return spectral(DiscriminatorTrunk(to_map, Rearrange("n c 1 1 -> n c"), settings.width), settings.spectral_norm)
+
+
+LINEAR = Trunk(linear_generator, linear_discriminator)
+
+
+def stripes(settings: Data) -> Dataset:
+    """Grey images with bright rows (label 0) or bright columns (label 1)."""
+    side = settings.resolution or 12
+    rows = torch.zeros(32, 1, side, side, dtype=torch.uint8)
+    rows[:, :, ::3] = 255
+    images = torch.cat([rows, rows.transpose(2, 3)])
+    return Dataset(settings.name, ImageShape(1, side), 2, Split(images, torch.arange(64) // 32))

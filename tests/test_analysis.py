@@ -1,0 +1,214 @@
+"""Traversals and sample grids: what is held, what varies, and that the files open."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from commandline import write_set, zoo
+from PIL import Image
+
+import gan_zoo
+from gan_zoo.analysis.traverse import draw_traversals, pick_codes, traversal, write_traversals
+from gan_zoo.errors import InputError
+from gan_zoo.images import grid, to_uint8
+from gan_zoo.models.gan.codes import Code
+from gan_zoo.models.gan.model import GAN
+
+CODES = "categorical:5, uniform:1, gaussian:1, bernoulli:1"
+
+
+@pytest.fixture(scope="module")
+def model() -> GAN:
+    """A narrow InfoGAN with a code of every kind."""
+    made = gan_zoo.create("infogan", codes=CODES, width=4, resolution=28, channels=1, classes=0, noise=6)
+    with torch.no_grad():
+        for parameter in made.generator.parameters():
+            parameter.mul_(8)
+    return made.eval()
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of a few large steps on coloured images, after which the codes show."""
+    place = tmp_path_factory.mktemp("run")
+    data = write_set(place / "set.npz", resolution=32, channels=3)
+    gan_zoo.train(
+        "infogan", out=place / "run", quiet=True, data=data, trunk={"name": "dcgan", "width": 2}, codes=CODES,
+        steps=4, batch_size=4, device="cpu", ema=0.0, generator_lr=0.1,
+    )  # fmt: skip
+    return place / "run"
+
+
+@pytest.mark.parametrize(("index", "count", "columns"), [(0, 7, 5), (1, 7, 7), (2, 3, 3), (3, 7, 2)])
+def test_a_row_shares_noise_and_other_codes_and_a_column_its_value(
+    model: GAN, index: int, count: int, columns: int
+) -> None:
+    code = model.codes[index]
+    values = code.traversal(count)
+    latents = model.prior.traverse(code, values, 4, seed=3)
+    assert len(values) == columns
+    held = latents.codes.view(4, columns, 4)
+    noise = latents.input[:, : model.prior.noise].view(4, columns, -1)
+    assert torch.equal(noise, noise[:, :1].expand_as(noise))
+    assert len(noise[:, 0].unique(dim=0)) == 4
+    for other in range(4):
+        own = held[:, :, other]
+        expected = torch.tensor(values).expand(4, -1) if other == index else own[:, :1].expand_as(own)
+        assert torch.equal(own, expected)
+    images = traversal(model, code, rows=4, count=count, seed=3)
+    assert images.shape == (4, columns, 1, 28, 28)
+    assert torch.equal(images.flatten(0, 1), model.generate(latents))
+    assert not torch.equal(images[:, 0], images[:, -1])
+
+
+def test_a_continuous_code_runs_from_minus_2_to_2_in_even_steps() -> None:
+    for kind in ("uniform", "gaussian"):
+        assert Code("c1", kind).traversal(5) == [-2, -1, 0, 1, 2]
+
+
+def test_a_discrete_code_takes_all_of_its_values() -> None:
+    assert Code("c1", "categorical", 4).traversal(99) == [0, 1, 2, 3]
+    assert Code("c1", "bernoulli").traversal(99) == [0, 1]
+
+
+def test_the_seed_decides_a_traversal(model: GAN) -> None:
+    first, again, other = (traversal(model, model.codes[0], rows=3, seed=seed) for seed in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_all_codes_are_drawn_or_the_one_that_is_named(model: GAN) -> None:
+    assert pick_codes(model, None) == model.codes
+    assert [code.name for code in pick_codes(model, "c3")] == ["c3"]
+    with pytest.raises(InputError, match="unknown code 'c9'"):
+        pick_codes(model, "c9")
+
+
+def test_a_grid_lays_images_row_after_row() -> None:
+    images = torch.linspace(-1, 1, 6)[:, None, None, None].expand(6, 3, 4, 4)
+    pixels = np.asarray(grid(images, 3, gap=2))
+    assert pixels.shape == (2 * 4 + 2, 3 * 4 + 2 * 2, 3)
+    assert pixels[0, 0].tolist() == [0, 0, 0]
+    assert pixels[0, 6].tolist() == [51, 51, 51]
+    assert pixels[6, 12].tolist() == [255, 255, 255]
+    assert (pixels[4:6] == 255).all()
+
+
+def test_a_grid_fills_its_last_row_with_white() -> None:
+    pixels = np.asarray(grid(torch.full((4, 1, 4, 4), -1.0), 3, gap=0))
+    assert pixels.shape == (8, 12)
+    assert (pixels[4:, 4:] == 255).all()
+    assert (pixels[4:, :4] == 0).all()
+
+
+def test_a_figure_writes_the_values_around_the_bare_grid(model: GAN) -> None:
+    codes = model.codes[:1]
+    figure = draw_traversals(model, codes, rows=2)
+    bare = grid(traversal(model, codes[0], rows=2).flatten(0, 1), 5)
+    assert figure.width > bare.width
+    assert figure.height > bare.height
+    pixels = np.asarray(figure.convert("L"))
+    below = pixels[int(figure.height * 0.86) :]
+    assert (below < 128).any()
+    title = pixels[: int(figure.height * 0.12)]
+    assert (title < 128).any()
+
+
+def test_a_panel_is_drawn_for_every_code(model: GAN) -> None:
+    one = draw_traversals(model, model.codes[:1], rows=2, count=2)
+    three = draw_traversals(model, model.codes[:3], rows=2, count=2)
+    four = draw_traversals(model, model.codes, rows=2, count=2)
+    assert (three.width, three.height) == (3 * one.width, one.height)
+    assert (four.width, four.height) == (3 * one.width, 2 * one.height)
+
+
+@pytest.mark.parametrize(("ending", "kind"), [(".png", "PNG"), (".PNG", "PNG"), (".jpg", "JPEG"), (".pdf", None)])
+def test_a_figure_has_the_format_of_its_ending(model: GAN, ending: str, kind: str | None, tmp_path: Path) -> None:
+    path = write_traversals(model, tmp_path / "new" / f"picture{ending}", "c1", rows=1)
+    if kind is None:
+        assert path.read_bytes()[:4] == b"%PDF"
+        return
+    with Image.open(path) as picture:
+        picture.load()
+        assert picture.format == kind
+    assert [path.name for path in path.parent.iterdir()] == [f"picture{ending}"]
+
+
+@pytest.mark.parametrize("ending", [".webp", ".gif"])
+@pytest.mark.parametrize(("code", "frames"), [("c1", 5), ("c2", 6 + 4), ("c4", 2)])
+def test_an_animation_turns_a_code_there_and_back(
+    model: GAN, ending: str, code: str, frames: int, tmp_path: Path
+) -> None:
+    path = write_traversals(model, tmp_path / f"turn{ending}", code, count=6)
+    with Image.open(path) as animation:
+        assert animation.n_frames == frames
+        assert animation.size == (8 * 28 + 7 * 2,) * 2
+        shown = []
+        for frame in range(frames):
+            animation.seek(frame)
+            shown.append(np.asarray(animation.convert("L")).astype(int))
+    assert np.abs(shown[0] - shown[frames // 2]).max() > 16
+    if code == "c2":
+        assert np.abs(shown[1] - shown[-1]).mean() < np.abs(shown[1] - shown[5]).mean()
+
+
+def test_the_command_draws_a_figure_in_the_run(run: Path) -> None:
+    ended = zoo("traverse", run)
+    assert ended.code == 0, ended.err
+    assert ended.out.strip() == str(run / "samples" / "traversal.png")
+    with Image.open(run / "samples" / "traversal.png") as picture:
+        assert picture.mode == "RGB"
+        assert min(picture.size) > 200
+
+
+@pytest.mark.parametrize("ending", [".png", ".webp", ".gif"])
+def test_the_command_draws_one_code_into_a_file(run: Path, ending: str, tmp_path: Path) -> None:
+    target = tmp_path / f"turn{ending}"
+    ended = zoo("traverse", run, "--code", "c4", "--rows", "2", "--out", target)
+    assert ended.code == 0, ended.err
+    assert ended.out.strip() == str(target)
+    with Image.open(target) as picture:
+        assert getattr(picture, "n_frames", 1) == (1 if ending == ".png" else 2)
+
+
+def test_a_checkpoint_is_drawn_in_its_run(run: Path) -> None:
+    (checkpoint,) = (run / "checkpoints").iterdir()
+    ended = zoo("sample", checkpoint, "-n", "3")
+    assert ended.code == 0, ended.err
+    assert ended.out.strip() == str(run / "samples" / "samples.png")
+    assert (run / "samples" / "samples.png").is_file()
+
+
+def test_a_sample_grid_holds_the_codes_that_are_named(run: Path, tmp_path: Path) -> None:
+    ended = zoo("sample", run, "--n", "9", "--codes", "c1=3, c2=-1.5", "--seed", "4", "--out", tmp_path / "held.png")
+    assert ended.code == 0, ended.err
+    trained = gan_zoo.load(run)
+    images = trained.sample(9, {"c1": 3, "c2": -1.5}, seed=4)
+    with Image.open(tmp_path / "held.png") as picture:
+        assert picture.size == (3 * 32 + 4, 3 * 32 + 4)
+        assert np.array_equal(np.asarray(picture), np.asarray(grid(images, 3)))
+    drawn = trained.prior.sample(9, seed=4)
+    held = drawn.codes.clone()
+    held[:, 0], held[:, 1] = 3, -1.5
+    expected = trained.generate(trained.prior.compose(drawn.input[:, : trained.prior.noise], held))
+    assert torch.equal(to_uint8(images), to_uint8(expected))
+    assert not torch.equal(images, trained.sample(9, seed=4))
+
+
+def test_samples_of_one_seed_are_the_same(run: Path, tmp_path: Path) -> None:
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        assert zoo("sample", run, "-n", "4", "--seed", seed, "--out", tmp_path / f"{name}.png").code == 0
+    a, b, c = ((tmp_path / f"{name}.png").read_bytes() for name in "abc")
+    assert a == b
+    assert a != c
+
+
+@pytest.mark.parametrize(("n", "size"), [(1, (1, 1)), (2, (1, 2)), (5, (2, 3)), (64, (8, 8))])
+def test_a_sample_grid_is_nearly_square(run: Path, n: int, size: tuple[int, int], tmp_path: Path) -> None:
+    ended = zoo("sample", run, "-n", n, "--out", tmp_path / "samples.png")
+    assert ended.code == 0, ended.err
+    with Image.open(tmp_path / "samples.png") as picture:
+        assert picture.size == tuple(34 * side - 2 for side in size)

@@ -1,0 +1,230 @@
+"""Bad input ends with exit code 2 and one line, or the flag parser's box, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+from commandline import TINY, Ended, write_set, zoo, zoo_process
+
+import gan_zoo
+
+TRAIN = ("train", "infogan", "--data", "set.npz", *TINY)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a set, a run and things that are neither."""
+    place = tmp_path_factory.mktemp("place")
+    data = write_set(place / "set.npz")
+    gan_zoo.train("infogan", out=place / "run", quiet=True, data=data, steps=1, batch_size=4, width=2, device="cpu")
+    gan_zoo.train("gan", out=place / "plain", quiet=True, data=data, steps=1, batch_size=4, width=2, device="cpu")
+    (place / "damaged.toml").write_text("model = 'infogan'\n[data\n")
+    (place / "odd.toml").write_text("[training]\nstep = 3\n")
+    (place / "no-image.png").write_text("no image")
+    (place / "no-arrays.npz").write_text("no arrays")
+    for name in ("full", "empty", "images", "shell/checkpoints"):
+        (place / name).mkdir(parents=True)
+    (place / "full" / "something").write_text("")
+    (place / "images" / "no-image.png").write_text("no image")
+    (place / "shell" / "config.toml").write_text((place / "run" / "config.toml").read_text())
+    return place
+
+
+def tree(place: Path) -> set[Path]:
+    return set(place.rglob("*"))
+
+
+def told(ended: Ended) -> str:
+    """What a refusal says, as running text; it is one line, or one box."""
+    assert ended.code == 2, ended
+    assert not ended.out
+    assert "Traceback" not in ended.err
+    lines = ended.err.strip().splitlines()
+    if len(lines) == 1:
+        assert lines[0].startswith("gan-zoo: ")
+    else:
+        assert "full helptext" in ended.err
+    return " ".join(re.sub(r"[│╭╮╰╯─]", " ", ended.err).split())
+
+
+TABLE = [
+    (("frobnicate",), ["frobnicate", "train", "traverse"]),
+    ((), ["train", "traverse"]),
+    (("--nope",), ["--nope"]),
+    (("models", "extra"), ["extra"]),
+    (("models", "--jso"), ["--jso", "--json"]),
+    (("completion",), ["bash"]),
+    (("completion", "fish"), ["fish", "bash", "zsh", "tcsh"]),
+    (("configs", "mnist5k"), ["preset", "'mnist5k'", "'mnist-5k'"]),
+    (("train",), ["MODEL", "infogan", "dcgan"]),
+    (("train", ""), ["MODEL", "infogan"]),
+    (("train", "infogen"), ["model", "'infogen'", "'infogan'"]),
+    (("train", "infogen", "--help"), ["model", "'infogen'", "'infogan'"]),
+    (("train", "infogan", "--config", "mnist5k"), ["'mnist5k'", "'mnist-5k'"]),
+    (("train", "infogan", "--config", "missing.toml"), ["missing.toml", "mnist-5k"]),
+    (("train", "infogan", "--config", "damaged.toml"), ["damaged.toml", "TOML", "line 2"]),
+    (("train", "infogan", "--config", "odd.toml"), ["odd.toml", "'training.step'", "'training.steps'"]),
+    (("train", "infogan", "--config", "full"), ["'full'", "mnist-5k"]),
+    (("train", "infogan", "--config"), ["--config"]),
+    (("train", "infogan", "--steps"), ["--steps"]),
+    (("train", "infogan", "--data", "nowhere"), ["'nowhere'", "mnist-5k"]),
+    (("train", "infogan", "--data", "no/where"), ["'no/where'", "no such file or folder"]),
+    (("train", "infogan", "--data", "no-image.png"), ["'no-image.png'", ".npz"]),
+    (("train", "infogan", "--data", "no-arrays.npz"), ["no-arrays.npz", "cannot be read"]),
+    (("train", "infogan", "--data", "empty"), ["'empty'", "no images", ".png"]),
+    (("train", "infogan", "--data", "images"), ["'images'", "no-image.png", "cannot be read"]),
+    (("train", "infogan", "--data", "folder"), ["data.path"]),
+    (("train", "infogan", "--data", "folder", "--data.path", "nowhere"), ["data.path", "'nowhere'", "does not exist"]),
+    (("train", "infogan", "--data", "mnist", "--data.path", "full"), ["full", "train-images-idx3-ubyte"]),
+    ((*TRAIN, "--data.path", "full"), ["data.path", "'full'"]),
+    ((*TRAIN, "extra"), ["extra"]),
+    ((*TRAIN, "--model", "dcgan"), ["--model"]),
+    ((*TRAIN, "--dcgan.width", "3"), ["--dcgan.width"]),
+    ((*TRAIN, "--steps", "many"), ["--steps", "'many'"]),
+    ((*TRAIN, "--steps", "1.5"), ["--steps", "'1.5'"]),
+    ((*TRAIN, "--steps", "-1"), ["steps", "-1", "greater than or equal to 1"]),
+    ((*TRAIN, "--compile", "maybe"), ["maybe"]),
+    ((*TRAIN, "--precision", "fp8"), ["--precision", "fp8", "fp32", "bf16", "fp16"]),
+    ((*TRAIN, "--seed", "-1"), ["seed", "-1", "greater than or equal to 0"]),
+    ((*TRAIN, "--seed", str(2**64)), ["seed", str(2**64), "less than"]),
+    ((*TRAIN, "--device", "tpu"), ["training.device", "'tpu'", "cpu"]),
+    ((*TRAIN, "--device", "cuda:99"), ["training.device", "'cuda:99'", "cpu"]),
+    ((*TRAIN, "--device", "meta"), ["training.device", "'meta'"]),
+    ((*TRAIN, "--dry-run", "--device", "tpu"), ["training.device", "'tpu'", "cpu"]),
+    ((*TRAIN, "--data.resolution", "3"), ["resolution", "3", "greater than or equal to 4"]),
+    ((*TRAIN, "--data.resolution", "nan"), ["--data.resolution", "nan"]),
+    ((*TRAIN, "--data.resolution", "32"), ["infogan-mnist", "28", "32"]),
+    ((*TRAIN, "--trunk.name", "dcgan", "--data.resolution", "30"), ["dcgan", "30", "32", "64"]),
+    ((*TRAIN, "--data.channels", "2"), ["channels", "2", "1", "3"]),
+    ((*TRAIN, "--data.augment", "flop"), ["data.augment", "'flop'", "'flip'"]),
+    ((*TRAIN, "--data.augment", "shift:nan"), ["data.augment", "'nan'"]),
+    ((*TRAIN, "--training.accumulate", "3"), ["accumulate", "3", "batch_size", "4"]),
+    ((*TRAIN, "--batch-size", "1"), ["batch_size"]),
+    ((*TRAIN, "--trunk.name", "dcgann"), ["name", "'dcgann'", "'dcgan'"]),
+    ((*TRAIN, "--loss.adversarial", "hing"), ["adversarial", "'hing'", "'hinge'"]),
+    ((*TRAIN, "--loss.r1", "nan"), ["r1", "nan"]),
+    ((*TRAIN, "--optimizer.generator-lr", "0"), ["generator_lr", "0", "greater than 0"]),
+    ((*TRAIN, "--optimizer.generator-lr", "nan"), ["generator_lr", "nan"]),
+    ((*TRAIN, "--optimizer.generator-lr", "inf"), ["generator_lr", "inf", "finite"]),
+    ((*TRAIN, "--training.ema", "nan"), ["ema", "nan"]),
+    ((*TRAIN, "--infogan.codes", "x:3"), ["codes", "'x:3'", "categorical:K"]),
+    ((*TRAIN, "--infogan.codes", ""), ["codes", "categorical:K"]),
+    ((*TRAIN, "--infogan.codes", "categorical:1"), ["codes", "'categorical:1'", "2 to"]),
+    ((*TRAIN, "--infogan.codes", "bernoulli(nan):1"), ["codes", "'bernoulli(nan):1'"]),
+    ((*TRAIN, "--infogan.log-variance-min", "nan"), ["log_variance_min", "nan"]),
+    ((*TRAIN, "--infogan.log-variance-min", "6"), ["log_variance_min", "6", "below log_variance_max"]),
+    ((*TRAIN, "--out", "full"), ["full", "not empty", "--resume"]),
+    ((*TRAIN, "--out", "no-image.png"), ["no-image.png", "not empty"]),
+    ((*TRAIN, "--out", "no-image.png/run"), ["no-image.png"]),
+    ((*TRAIN, "--resume"), ["--resume", "--out"]),
+    ((*TRAIN, "--resume", "--out", "full"), ["full", "no run folder"]),
+    ((*TRAIN, "--resume", "--out", "no-image.png"), ["no-image.png"]),
+    (("train", "--resume", "--out", "run"), ["run is done", "--steps"]),
+    (("train", "dcgan", "--resume", "--out", "run"), ["run of infogan", "dcgan"]),
+    (("train", "acgan", "--data", "set.npz", "--data.classes", "0"), ["acgan", "labels"]),
+    (("train", "acgan", "--data", "set.npz", "--data.classes", "5"), ["0 to 9", "5 classes"]),
+    (("train", "gan", "--data", "set.npz", "--latent.noise", "0"), ["latent.noise", "0"]),
+    (("sample",), ["RUN"]),
+    (("sample", "nowhere"), ["nowhere", "no run folder", "does not exist"]),
+    (("sample", "full"), ["full", "no run folder", "config.toml"]),
+    (("sample", "no-image.png"), ["no-image.png", "no run folder"]),
+    (("sample", "shell"), ["shell", "no checkpoint"]),
+    (("sample", "run/checkpoints/step-00000009"), ["step-00000009", "no whole checkpoint"]),
+    (("sample", "run", "--n", "0"), ["--n", "0"]),
+    (("sample", "run", "--n", "few"), ["--n", "'few'"]),
+    (("sample", "run", "--seed", "-1"), ["--seed", "-1"]),
+    (("sample", "run", "--seed", str(2**70)), ["--seed", str(2**70)]),
+    (("sample", "run", "--codes", "c1"), ["'c1'", "c1=3"]),
+    (("sample", "run", "--codes", "c1=x"), ["'c1=x'", "c1=3"]),
+    (("sample", "run", "--codes", "c1=nan"), ["c1", "0 to 9", "nan"]),
+    (("sample", "run", "--codes", "c1=10"), ["c1", "0 to 9", "10"]),
+    (("sample", "run", "--codes", "c1=1.5"), ["c1", "0 to 9", "1.5"]),
+    (("sample", "run", "--codes", "c2=nan"), ["c2", "finite", "nan"]),
+    (("sample", "run", "--codes", "c2=inf"), ["c2", "finite", "inf"]),
+    (("sample", "run", "--codes", "c9=1"), ["code 'c9'", "c1, c2, c3"]),
+    (("sample", "plain", "--codes", "c1=1"), ["code 'c1'", "none"]),
+    (("sample", "run", "--out", "picture.nope"), ["picture.nope", ".png"]),
+    (("sample", "run", "--out", "picture"), ["picture", ".png"]),
+    (("sample", "run", "--out", "no-image.png/picture.png"), ["no-image.png"]),
+    (("traverse", "nowhere"), ["nowhere", "no run folder"]),
+    (("traverse", "plain"), ["gan", "no codes"]),
+    (("traverse", "run", "--code", "c9"), ["code 'c9'", "c1, c2, c3"]),
+    (("traverse", "run", "--rows", "0"), ["--rows", "0"]),
+    (("traverse", "run", "--values", "1"), ["--values", "1"]),
+    (("traverse", "run", "--seed", "-5"), ["--seed", "-5"]),
+    (("traverse", "run", "--out", "picture.txt"), ["picture.txt", ".webp"]),
+    (("traverse", "run", "--out", "no-image.png/picture.gif"), ["no-image.png"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("args", "words"), TABLE, ids=[" ".join(args).replace(" ".join(TRAIN), "…") for args, _ in TABLE]
+)
+def test_bad_input_ends_in_one_line_and_exit_code_2(
+    args: tuple[str, ...], words: list[str], place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(place)
+    before = tree(place)
+    line = told(zoo(*args))
+    for word in words:
+        assert word in line
+    assert tree(place) == before
+
+
+@pytest.mark.parametrize("command", [("doctor",), TRAIN])
+@pytest.mark.parametrize("kernels", ["nonsense", "triton"])
+def test_kernels_that_cannot_be_had_are_told(
+    command: tuple[str, ...], kernels: str, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(place)
+    monkeypatch.setenv("GAN_ZOO_KERNELS", kernels)
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    before = tree(place)
+    line = told(zoo(*command))
+    assert f"GAN_ZOO_KERNELS={kernels}" in line
+    assert tree(place) == before
+
+
+def test_a_place_that_cannot_be_written_is_told(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(place)
+    closed = place / "empty"
+    closed.chmod(0o555)
+    try:
+        if os.access(closed, os.W_OK):
+            closed = Path("/proc")
+            if not closed.is_dir():
+                pytest.skip("this user may write everywhere")
+        for args in ((*TRAIN, "--out", closed / "run"), ("sample", "run", "--out", closed / "picture.png")):
+            assert str(closed) in told(zoo(*args))
+        assert not (closed / "run").exists()
+    finally:
+        (place / "empty").chmod(0o755)
+
+
+@pytest.mark.parametrize("args", [("train", "infogen"), (*TRAIN, "--seed", "-1"), ("frobnicate",)])
+def test_a_process_ends_so_too(args: tuple[str, ...], place: Path) -> None:
+    before = tree(place)
+    told(zoo_process(*args, cwd=place))
+    assert tree(place) == before
+
+
+def test_a_damaged_checkpoint_is_told(place: Path, tmp_path: Path) -> None:
+    gan_zoo.train(
+        "infogan",
+        out=tmp_path / "run",
+        quiet=True,
+        data=place / "set.npz",
+        steps=1,
+        batch_size=4,
+        width=2,
+        device="cpu",
+    )
+    (weights,) = (tmp_path / "run").glob("checkpoints/*/model.safetensors")
+    weights.write_bytes(weights.read_bytes()[:-1] + b"?")
+    line = told(zoo("sample", tmp_path / "run"))
+    assert "model.safetensors" in line
+    assert str(tmp_path / "run") in line

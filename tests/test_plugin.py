@@ -1,0 +1,135 @@
+"""Another distribution brings a model, a trunk and a dataset, and the zoo trains them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from commandline import Ended, zoo, zoo_process
+
+SOURCE = Path(__file__).parent / "plugin"
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder into which pip installed the plug-in, outside of this environment."""
+    place = tmp_path_factory.mktemp("plugin")
+    shutil.copytree(SOURCE, place / "source", ignore=shutil.ignore_patterns("__pycache__"))
+    options = ["--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check"]
+    ended = subprocess.run(
+        [sys.executable, "-m", "pip", "install", *options, "--target", place / "site", place / "source"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    return place / "site"
+
+
+def distribution(place: Path, name: str, entry_points: str, modules: dict[str, str] | None = None) -> Path:
+    """A folder on which the distribution `name` is installed, with these entry points and modules."""
+    facts = place / f"{name}-1.0.dist-info"
+    facts.mkdir(parents=True)
+    (facts / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    (facts / "entry_points.txt").write_text(entry_points)
+    for module, content in (modules or {}).items():
+        (place / f"{module}.py").write_text(content)
+    return place
+
+
+def refused_in_one_line(ended: Ended, *words: str) -> None:
+    assert ended.code == 2, ended
+    assert len(ended.err.strip().splitlines()) == 1, ended.err
+    for word in words:
+        assert word in ended.err
+
+
+@pytest.mark.parametrize(("command", "name"), [("models", "calm-gan"), ("trunks", "linear"), ("datasets", "stripes")])
+def test_a_plug_in_is_listed_with_its_origin(command: str, name: str, installed: Path) -> None:
+    plain = zoo_process(command, PYTHONPATH=str(installed))
+    (line,) = (line for line in plain.out.splitlines() if line.startswith(f"{name} "))
+    assert line.endswith("(from gan-zoo-stripes 1.2.3)")
+    rows = {row["name"]: row for row in json.loads(zoo_process(command, "--json", PYTHONPATH=str(installed)).out)}
+    assert rows[name]["from"] == "gan-zoo-stripes 1.2.3"
+
+
+def test_a_plug_in_is_listed_without_being_imported(installed: Path) -> None:
+    ended = zoo_process("models", python=("-X", "importtime"), PYTHONPATH=str(installed))
+    assert "calm-gan" in ended.out
+    imported = {line.rpartition("|")[2].strip() for line in ended.err.splitlines()}
+    assert "gan_zoo.registry" in imported
+    assert not imported & {"gan_zoo_stripes", "torch"}
+
+
+def test_a_plug_in_s_model_trains_with_its_trunk_on_its_dataset(installed: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text("[training]\nprecision = 'fp32'\n[infogan]\ncodes = 'uniform:1'\n")
+    ended = zoo_process(
+        *("train", "calm-gan", "--config", "mine.toml", "--calm-gan.weight", "2", "--latent.noise", "5"),
+        *("--steps", "3", "--batch-size", "8", "--log-every", "1", "--device", "cpu", "--out", "run"),
+        cwd=tmp_path,
+        PYTHONPATH=str(installed),
+    )
+    assert ended.code == 0, ended.err
+    run = tmp_path / "run"
+    tree = tomllib.loads((run / "config.toml").read_text())
+    assert tree["calm_gan"] == {"weight": 2.0}
+    assert (tree["model"], tree["trunk"]["name"], tree["data"]["name"]) == ("calm-gan", "linear", "stripes")
+    assert (tree["data"]["resolution"], tree["data"]["classes"]) == (12, 2)
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [1, 2, 3]
+    assert all(line["discriminator/calm"] > 0 for line in lines)
+
+
+def test_infogan_trains_on_a_plug_in_s_trunk_and_dataset(installed: Path, tmp_path: Path) -> None:
+    ended = zoo_process(
+        *("train", "infogan", "--trunk.name", "linear", "--data", "stripes", "--trunk.width", "4"),
+        *("--steps", "2", "--batch-size", "4", "--precision", "fp32", "--device", "cpu", "--out", tmp_path / "run"),
+        PYTHONPATH=str(installed),
+    )
+    assert ended.code == 0, ended.err
+    assert (tmp_path / "run" / "samples" / "traversal.png").is_file()
+
+
+def test_a_run_whose_plug_in_is_gone_is_told(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text('model = "calm-gan"\n')
+    refused_in_one_line(zoo("sample", tmp_path), "unknown model 'calm-gan'")
+
+
+@pytest.mark.parametrize(
+    ("group", "name", "command"),
+    [
+        ("gan_zoo.models", "infogan", ("models",)),
+        ("gan_zoo.trunks", "dcgan", ("trunks",)),
+        ("gan_zoo.datasets", "mnist", ("datasets",)),
+        ("gan_zoo.models", "infogan", ("train", "infogan", "--dry-run")),
+    ],
+)
+def test_a_name_that_is_taken_is_refused(group: str, name: str, command: tuple[str, ...], tmp_path: Path) -> None:
+    site = distribution(tmp_path, "usurper", f"[{group}]\n{name} = nowhere:nothing\n")
+    ended = zoo_process(*command, PYTHONPATH=str(site))
+    refused_in_one_line(ended, f"named {name!r}", "gan-zoo", "usurper 1.0")
+
+
+def test_two_plug_ins_of_one_name_are_refused(installed: Path, tmp_path: Path) -> None:
+    site = distribution(tmp_path, "usurper", "[gan_zoo.models]\ncalm-gan = nowhere:nothing\n")
+    ended = zoo_process("models", PYTHONPATH=f"{installed}:{site}")
+    refused_in_one_line(ended, "named 'calm-gan'", "gan-zoo-stripes 1.2.3", "usurper 1.0")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("import no_such_module_at_all", "no_such_module_at_all"),
+        ("def", "SyntaxError"),
+    ],
+)
+def test_a_plug_in_that_cannot_be_imported_is_told(content: str, reason: str, tmp_path: Path) -> None:
+    site = distribution(tmp_path, "broken", "[gan_zoo.models]\nbroken = broken:Broken\n", {"broken": content})
+    assert "broken" in zoo_process("models", PYTHONPATH=str(site)).out
+    ended = zoo_process("train", "broken", PYTHONPATH=str(site))
+    refused_in_one_line(ended, "model 'broken' from broken 1.0 cannot be loaded", reason)

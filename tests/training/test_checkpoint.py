@@ -1,0 +1,261 @@
+"""Checkpoints: whole or not at all, checked when read, and the older one stays until the newer is whole."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from narrow import Game, narrow_train, one_line, same_bytes
+from safetensors.torch import load_file
+
+from gan_zoo import api
+from gan_zoo.errors import InputError
+from gan_zoo.training import checkpoint as checkpoint_module
+from gan_zoo.training import loop
+from gan_zoo.training.checkpoint import checkpoints, newest_whole, read_state
+from gan_zoo.training.run import Run
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    return narrow_train("infogan", folder, training__steps=6, logging__checkpoint_every=3)
+
+
+@pytest.fixture
+def run(trained: Run, tmp_path: Path) -> Run:
+    shutil.copytree(trained.folder, tmp_path / "run")
+    return Run(tmp_path / "run", trained.config)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def newest(run: Run) -> Path:
+    return checkpoints(run.checkpoints)[-1]
+
+
+def flip_a_bit(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[-5] ^= 1
+    path.write_bytes(data)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-7])
+
+
+def edit_state(**changes: Any) -> Callable[[Path], None]:
+    def edit(checkpoint: Path) -> None:
+        file = checkpoint / "state.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+
+    return edit
+
+
+DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
+    "a bit of the weights": (lambda c: flip_a_bit(c / "model.safetensors"), "model.safetensors is missing or not as"),
+    "a bit of the average": (lambda c: flip_a_bit(c / "ema.safetensors"), "ema.safetensors is missing or not as"),
+    "moments cut off": (lambda c: cut(c / "optimizer.safetensors"), "optimizer.safetensors is missing or not as"),
+    "weights gone": (lambda c: (c / "model.safetensors").unlink(), "model.safetensors is missing or not as"),
+    "average gone": (lambda c: (c / "ema.safetensors").unlink(), "ema.safetensors is missing or not as"),
+    "state gone": (lambda c: (c / "state.json").unlink(), "state.json is missing or damaged"),
+    "state cut off": (lambda c: cut(c / "state.json"), "state.json is missing or damaged"),
+    "state empty": (lambda c: (c / "state.json").write_text(""), "state.json is missing or damaged"),
+    "state no object": (lambda c: (c / "state.json").write_text("[1]"), "state.json is missing or damaged"),
+    "state no text": (lambda c: (c / "state.json").write_bytes(b"\xff\xfe\x00"), "state.json is missing or damaged"),
+    "step no number": (edit_state(step="six"), "state.json is missing or damaged"),
+    "another schema": (edit_state(schema=2), "has schema 2; this release reads 1"),
+    "a file elsewhere": (edit_state(sha256={"../../config.toml": "0"}), "missing or not as it was written"),
+    "no checksums": (edit_state(sha256={}), "model.safetensors is missing or not as"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_checkpoint_is_refused_in_one_line_and_the_previous_one_is_used(damage: str, run: Run) -> None:
+    do, told = DAMAGES[damage]
+    do(newest(run))
+    with pytest.raises(InputError) as error:
+        api.load(newest(run))
+    assert told in one_line(error)
+    assert "step-00000006" in str(error.value)
+    found, complaints = newest_whole(run.checkpoints)
+    assert found == run.checkpoints / "step-00000003"
+    assert complaints == [str(error.value)]
+    previous = load_file(run.checkpoints / "step-00000003/ema.safetensors")
+    loaded = api.load(run.folder).generator.state_dict()
+    assert all(torch.equal(loaded[name], value) for name, value in previous.items())
+
+
+def test_a_run_resumes_from_the_checkpoint_before_a_damaged_one_to_the_same_end_and_says_so(
+    run: Run, trained: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flip_a_bit(newest(run) / "model.safetensors")
+    resumed = loop.train(trained.config, out=run.folder, resume=True)
+    assert "step-00000006 is damaged: model.safetensors" in capsys.readouterr().out
+    assert same_bytes(newest(resumed), newest(trained))
+    assert [line["step"] for line in resumed.metrics()] == list(range(1, 7))
+
+
+def test_a_run_without_a_whole_checkpoint_says_what_is_wrong_with_each(run: Run) -> None:
+    for path in checkpoints(run.checkpoints):
+        cut(path / "model.safetensors")
+    with pytest.raises(InputError) as error:
+        api.load(run.folder)
+    assert "step-00000003 is damaged" in one_line(error)
+    assert "step-00000006 is damaged" in str(error.value)
+    shutil.rmtree(run.checkpoints)
+    with pytest.raises(InputError, match="has no checkpoint yet"):
+        api.load(run.folder)
+
+
+def test_what_is_no_run_is_not_loaded(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    for path in (tmp_path / "nowhere", tmp_path, tmp_path / "file", tmp_path / "checkpoints/step-00000001"):
+        with pytest.raises(InputError, match="is no run folder") as error:
+            api.load(path)
+        assert one_line(error)
+
+
+def test_a_checkpoint_of_another_model_is_refused(run: Run, tmp_path: Path) -> None:
+    other = narrow_train("gan", tmp_path / "gan", training__steps=1)
+    game = Game("infogan")
+    with pytest.raises(InputError) as error:
+        game.state.load(newest(other))
+    assert "is of model gan, not infogan" in one_line(error)
+    shutil.rmtree(newest(run))
+    shutil.copytree(newest(other), run.checkpoints / "step-00000007")
+    with pytest.raises(InputError):
+        api.load(run.folder)
+    with pytest.raises(InputError, match="is of model gan, not infogan"):
+        narrow_train(None, run.folder, resume=True, training__steps=9)
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [({"trunk__width": 8}, "and the model's"), ({"infogan__head_norm": "none"}, "q.0.bias is missing")],
+)
+def test_weights_of_another_shape_or_name_are_refused_by_name(run: Run, settings: dict[str, Any], told: str) -> None:
+    with pytest.raises(InputError) as error:
+        Game("infogan", **settings).state.load(newest(run))
+    assert told in one_line(error)
+    assert "model.safetensors: " in str(error.value)
+
+
+def test_moments_of_another_shape_are_refused(run: Run) -> None:
+    game = Game("infogan")
+    moments = load_file(newest(run) / "optimizer.safetensors")
+    name = next(name for name, value in moments.items() if value.ndim == 2)
+    with pytest.raises(InputError, match="is not of shape"):
+        game.state._load_moments(moments | {name: torch.zeros(3, 3)}, newest(run))
+
+
+def test_saving_and_loading_gives_back_every_tensor_bit_for_bit(tmp_path: Path) -> None:
+    game = Game("infogan", training__precision="fp16")
+    for step in range(3):
+        game.step(step)
+        game.state.step = step + 1
+    saved = game.state.save(tmp_path, keep=1)
+    back = Game("infogan", training__precision="fp16", seed=9)
+    back.state.load(saved)
+    assert same_bytes(saved, back.state.save(tmp_path / "again", keep=1))
+    assert back.state.step == 3
+    assert back.state.precision.scaler.state_dict() == game.state.precision.scaler.state_dict()
+
+
+@pytest.mark.parametrize("failing", ["model.safetensors", "optimizer.safetensors", "ema.safetensors", "rename"])
+def test_a_save_that_fails_leaves_the_previous_checkpoint_whole_and_nothing_that_passes_for_one(
+    failing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    game = Game("infogan")
+    game.state.step = 1
+    first = game.state.save(tmp_path, keep=1)
+    before = {path.name: path.read_bytes() for path in first.iterdir()}
+    game.step()
+    game.state.step = 2
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    def save(tensors: dict[str, torch.Tensor], path: Path) -> None:
+        if path.name == failing:
+            path.write_bytes(b"half")
+            full()
+        real_save(tensors, path)
+
+    real_save = checkpoint_module.save_file
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint_module, "save_file", save)
+        if failing == "rename":
+            patch.setattr(Path, "rename", full)
+        with pytest.raises(OSError, match="No space left"):
+            game.state.save(tmp_path, keep=1)
+    assert checkpoints(tmp_path) == [first]
+    assert {path.name: path.read_bytes() for path in first.iterdir()} == before
+    assert newest_whole(tmp_path) == (first, [])
+    second = game.state.save(tmp_path, keep=1)
+    assert names(tmp_path) == [second.name]
+    assert read_state(second)["step"] == 2
+
+
+def test_the_newest_are_kept_and_no_more(tmp_path: Path) -> None:
+    run = narrow_train("gan", tmp_path, training__steps=7, logging__checkpoint_every=2, logging__keep=3)
+    assert names(run.checkpoints) == ["step-00000004", "step-00000006", "step-00000007"]
+
+
+def test_a_damaged_newer_checkpoint_never_pushes_out_a_whole_one(tmp_path: Path) -> None:
+    game = Game("gan")
+    for step in (10, 20):
+        game.state.step = step
+        game.state.save(tmp_path, keep=2)
+    cut(tmp_path / "step-00000020/model.safetensors")
+    game.state.step = 15
+    saved = game.state.save(tmp_path, keep=1)
+    assert newest_whole(tmp_path)[0] == saved
+
+
+def test_what_only_looks_like_a_checkpoint_is_none(tmp_path: Path) -> None:
+    for name in ("step-1", "step-0000000x", ".step-00000001.77", "step-00000001.partial"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "step-00000002").write_text("a file")
+    (tmp_path / "step-100000000").mkdir()
+    (tmp_path / "step-99999999").mkdir()
+    assert [path.name for path in checkpoints(tmp_path)] == ["step-99999999", "step-100000000"]
+    assert newest_whole(tmp_path / "nowhere") == (None, [])
+
+
+def test_a_checkpoint_holds_no_pickle(run: Run) -> None:
+    assert names(newest(run)) == ["ema.safetensors", "model.safetensors", "optimizer.safetensors", "state.json"]
+    assert not [path for path in run.folder.rglob("*") if path.suffix in (".pt", ".pth", ".pkl", ".ckpt")]
+
+
+def test_load_gives_the_averaged_generator_in_evaluation_mode(run: Run) -> None:
+    average = load_file(newest(run) / "ema.safetensors")
+    raw = load_file(newest(run) / "model.safetensors")
+    for source in (run.folder, str(run.folder), newest(run)):
+        model = api.load(source)
+        assert not any(module.training for module in model.modules())
+        own = model.state_dict()
+        assert all(torch.equal(own[f"generator.{name}"], value) for name, value in average.items())
+        others = [name for name in raw if not name.startswith("generator.")]
+        assert all(torch.equal(own[name], raw[name]) for name in others)
+    assert any(not torch.equal(raw[f"generator.{name}"], value) for name, value in average.items())
+    assert torch.equal(run.load().sample(2), api.load(run.folder).sample(2))
+
+
+def test_a_checkpoint_is_loaded_from_inside_its_folder(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(run.checkpoints)
+    assert api.load("step-00000003").config.model == "infogan"
+
+
+def test_without_an_average_load_gives_the_generator_itself(tmp_path: Path) -> None:
+    run = narrow_train("gan", tmp_path, training__steps=2, training__ema=0.0)
+    raw = load_file(newest(run) / "model.safetensors")
+    own = run.load().state_dict()
+    assert all(torch.equal(own[name], value) for name, value in raw.items())

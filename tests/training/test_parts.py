@@ -1,0 +1,204 @@
+"""The loop's parts: averages, learning rates, precision, means, loggers."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from narrow import Game, narrow_train, one_line, weights
+from torch import nn
+
+from gan_zoo.config import Optimizer
+from gan_zoo.errors import InputError
+from gan_zoo.training import loggers as loggers_module
+from gan_zoo.training.ema import EMA
+from gan_zoo.training.loggers import JSONLines
+from gan_zoo.training.meter import Meter
+from gan_zoo.training.player import lr_factor
+from gan_zoo.training.precision import Precision, pick_device
+
+
+def test_the_average_is_the_decayed_sum_of_weights_and_of_batch_statistics() -> None:
+    module = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
+    ema = EMA(module, 0.6)
+    expected = {n: v.clone().double() for n, v in module.state_dict().items()}
+    for t in range(1, 25):
+        with torch.no_grad():
+            for parameter in module.parameters():
+                parameter.add_(torch.randn_like(parameter))
+        module(torch.randn(8, 3))
+        ema.update(module, t)
+        decay = min(0.6, (1 + t) / (10 + t))
+        for name, value in module.state_dict().items():
+            old = expected[name]
+            expected[name] = decay * old + (1 - decay) * value if value.is_floating_point() else value.double()
+    for name, value in ema.module.state_dict().items():
+        torch.testing.assert_close(value.double(), expected[name], rtol=1e-5, atol=1e-5)
+    assert int(ema.module.state_dict()["1.num_batches_tracked"]) == 24
+
+
+def test_the_average_takes_no_gradient_and_is_a_copy() -> None:
+    module = nn.Linear(2, 2)
+    ema = EMA(module, 0.9)
+    assert not any(p.requires_grad for p in ema.module.parameters())
+    assert not ema.module.training
+    nn.init.zeros_(module.weight)
+    assert not torch.equal(ema.module.weight, module.weight)  # type: ignore[arg-type]
+
+
+def test_the_average_is_updated_once_for_each_update_of_the_generator(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[int] = []
+    real_update = EMA.update
+    monkeypatch.setattr(EMA, "update", lambda self, module, t: (taken.append(t), real_update(self, module, t)))
+    narrow_train("gan", tmp_path, training__steps=11, training__discriminator_steps=5)
+    assert taken == [1, 2]
+
+
+def factors(steps: int = 10, **settings: Any) -> list[float]:
+    return [lr_factor(Optimizer(**settings), step, steps) for step in range(steps)]
+
+
+def test_learning_rates_follow_their_schedule() -> None:
+    assert factors() == [1.0] * 10
+    assert factors(schedule="linear") == pytest.approx([1 - k / 10 for k in range(10)])
+    assert factors(schedule="cosine") == pytest.approx([0.5 * (1 + math.cos(math.pi * k / 10)) for k in range(10)])
+    assert lr_factor(Optimizer(schedule="linear"), 12, 10) == 0
+    assert lr_factor(Optimizer(schedule="cosine"), 12, 10) == pytest.approx(0)
+
+
+def test_warm_up_rises_to_the_schedule() -> None:
+    assert factors(warmup=4) == pytest.approx([0.25, 0.5, 0.75] + [1.0] * 7)
+    assert factors(warmup=4, schedule="linear") == pytest.approx(
+        [min(1, (k + 1) / 4) * (1 - k / 10) for k in range(10)]
+    )
+
+
+def test_each_player_s_optimizer_is_given_its_rate_times_the_factor() -> None:
+    game = Game(
+        "infogan",
+        training__steps=10,
+        optimizer__schedule="linear",
+        optimizer__generator_lr=4e-3,
+        optimizer__discriminator_lr=2e-3,
+        optimizer__beta1=0.3,
+        optimizer__beta2=0.7,
+    )
+    game.step(5)
+    found = {name: player.optimizer.param_groups[0] for name, player in game.state.players.items()}
+    assert found["generator"]["lr"] == pytest.approx(2e-3)
+    assert found["discriminator"]["lr"] == pytest.approx(1e-3)
+    assert all(group["betas"] == (0.3, 0.7) for group in found.values())
+
+
+def test_a_step_of_infinite_gradients_is_left_out_in_fp16_and_the_scale_halved() -> None:
+    game = Game("gan", training__precision="fp16")
+    game.step(0)
+    scaler = game.state.precision.scaler
+    before, scale = weights(game.model), scaler.get_scale()
+    for parameter in game.model.generator.parameters():
+        parameter.register_hook(lambda gradient: torch.full_like(gradient, math.inf))
+    game.step(1)
+    after = weights(game.model)
+    for name, value in before.items():
+        assert torch.equal(value, after[name]) == name.startswith("generator."), name
+    assert scaler.get_scale() == scale / 2
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "penalised_dtype"),
+    [
+        ("fp32", torch.float32, torch.float32),
+        ("bf16", torch.bfloat16, torch.bfloat16),
+        ("fp16", torch.float16, torch.float32),
+    ],
+)
+def test_products_are_computed_in_the_precision_asked_for(
+    name: Any, dtype: torch.dtype, penalised_dtype: torch.dtype
+) -> None:
+    precision = Precision(name, torch.device("cpu"))
+    a = torch.ones(4, 4)
+    with precision.autocast():
+        assert (a @ a).dtype == dtype
+    with precision.autocast(penalised=True):
+        assert (a @ a).dtype == penalised_dtype
+    assert precision.scaler.is_enabled() == (name == "fp16")
+
+
+@pytest.mark.parametrize("name", ["gpu", "", "cuda:99", "cuda:-1", "meta", "xla", "cpu:x"])
+def test_a_device_that_is_not_here_is_refused_in_one_line(name: str) -> None:
+    with pytest.raises(InputError) as error:
+        pick_device(name)
+    assert f"training.device = {name!r}" in one_line(error)
+
+
+def test_auto_takes_a_device_that_is_here() -> None:
+    assert pick_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert pick_device("cpu") == torch.device("cpu")
+
+
+def test_a_meter_tells_means_and_the_first_value_that_was_not_finite() -> None:
+    meter = Meter()
+    meter.add({"a": torch.tensor(1.0), "b": torch.tensor(5.0)}, 1)
+    meter.add({"a": torch.tensor(2.0)}, 2)
+    assert meter.means() == {"a": 1.5, "b": 5.0}
+    assert meter.not_finite() is None
+    meter.add({"a": torch.tensor(3.0), "b": torch.tensor(math.inf)}, 4)
+    meter.add({"a": torch.tensor(math.nan)}, 3)
+    meter.add({"a": torch.tensor(math.nan)}, 5)
+    assert meter.not_finite() == ("a", 3)
+    meter.reset()
+    assert meter.means() == {}
+    assert meter.not_finite() is None
+
+
+def test_a_log_that_goes_on_drops_lines_of_steps_that_are_made_again(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 1}\n{"step": 2}\n{"step": 3}\n{"step": 4, "lo')
+    log = JSONLines(path, 2)
+    log.log({"step": 3, "loss": 0.5})
+    assert [json.loads(line) for line in path.read_text().splitlines()] == [
+        {"step": 1},
+        {"step": 2},
+        {"step": 3, "loss": 0.5},
+    ]
+    log.close()
+
+
+@pytest.mark.parametrize("junk", ["\0\0\0\n", "not json\n", "[1, 2]\n", '{"loss": 1}\n'])
+def test_a_line_that_is_none_of_the_log_s_is_dropped_when_it_goes_on(junk: str, tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 1}\n' + junk)
+    JSONLines(path, 5).close()
+    assert path.read_text() == '{"step": 1}\n'
+
+
+def test_tensorboard_s_own_reader_finds_every_metric_and_picture_once(tmp_path: Path) -> None:
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    settings: dict[str, Any] = {"logging__tensorboard": True, "logging__sample_every": 2}
+    narrow_train("infogan", tmp_path, training__steps=4, **settings)
+    run = narrow_train(None, tmp_path, resume=True, training__steps=6)
+    events = accumulator.EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    for name in run.metrics()[0].keys() - {"step"}:
+        found = [(event.step, event.value) for event in events.Scalars(name)]
+        expected = [(line["step"], line[name]) for line in run.metrics()]
+        assert found == [(step, pytest.approx(value, rel=1e-5)) for step, value in expected]
+    assert events.Tags()["images"]
+    pictures = events.Images(events.Tags()["images"][0])
+    assert [picture.step for picture in pictures] == [2, 4, 6]
+    assert all(picture.width * picture.height == 80 * 28 * 28 for picture in pictures)
+
+
+def test_without_tensorboard_installed_asking_for_it_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loggers_module, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"pip install 'gan-zoo\[tensorboard\]'") as error:
+        narrow_train("gan", tmp_path / "run", training__steps=1, logging__tensorboard=True)
+    assert one_line(error)
+    assert not (tmp_path / "run").exists()
