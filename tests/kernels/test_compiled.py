@@ -30,3 +30,14 @@ def test_a_spread_of_cases_compiles_within_the_rules():
     output = run("--every", "17", "--targets", "sm_90", "gfx942")
     launches = int(output.split()[0])
     assert launches >= 10, output
+
+
+@pytest.mark.slow
+def test_variants_that_the_table_leaves_out_compile():
+    pytest.importorskip("triton")
+    environment = {key: value for key, value in os.environ.items() if key != "TRITON_INTERPRET"}
+    environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), environment.get("PYTHONPATH", "")])
+    script = Path(__file__).parent / "compile_variants.py"
+    result = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert int(result.stdout.split()[0]) >= 60
