@@ -67,7 +67,7 @@ def test_sizes(n, device):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("shape", [(8192, 10), (1000, 4096), (8192, 1), (3, 5, 7, 11)])
+@pytest.mark.parametrize("shape", [(8192, 10), (100, 4096), (8192, 1), (3, 5, 7, 11)])
 def test_large(shape, dtype, device):
     check(triple(shape, [dtype] * 3, device))
 
