@@ -236,7 +236,7 @@ def doctor(*, json: bool = False) -> None:
     commands.doctor(as_json=json)
 
 
-def completion(shell: Positional[Literal["bash", "zsh", "tcsh"]], /) -> None:
+def completion(shell: Positional[Literal["bash", "zsh", "fish"]], /) -> None:
     """Print a completion script, e.g. eval "$(gan-zoo completion bash)".
 
     Args:

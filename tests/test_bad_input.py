@@ -57,7 +57,7 @@ TABLE = [
     (("models", "extra"), ["extra"]),
     (("models", "--jso"), ["--jso", "--json"]),
     (("completion",), ["bash"]),
-    (("completion", "fish"), ["fish", "bash", "zsh", "tcsh"]),
+    (("completion", "tcsh"), ["tcsh", "bash", "zsh", "fish"]),
     (("configs", "mnist5k"), ["preset", "'mnist5k'", "'mnist-5k'"]),
     (("train",), ["MODEL", "infogan", "dcgan"]),
     (("train", ""), ["MODEL", "infogan"]),

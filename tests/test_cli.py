@@ -154,7 +154,7 @@ def test_completion_of_bash_is_bash_and_completes() -> None:
     assert own.split() == ["--infogan.codes"]
 
 
-@pytest.mark.parametrize(("shell", "word"), [("bash", "complete -F"), ("zsh", "#compdef"), ("tcsh", "complete")])
+@pytest.mark.parametrize(("shell", "word"), [("bash", "complete -F"), ("zsh", "#compdef"), ("fish", "__fish_complete_path")])
 def test_completion_is_written_for_every_shell(shell: str, word: str) -> None:
     ended = zoo("completion", shell)
     assert (ended.code, ended.err) == (0, "")
