@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import importlib.util
 import os
 from dataclasses import dataclass
@@ -10,8 +9,11 @@ from typing import Literal, get_args
 
 import torch
 
+from .fused.tiles import MAX_COLUMNS
+
 Implementation = Literal["auto", "reference", "triton"]
 ENVIRONMENT_VARIABLE = "GAN_ZOO_KERNELS"
+TRITON_IS_INSTALLED = importlib.util.find_spec("triton") is not None  # found, not imported
 MIN_CAPABILITY = (8, 0)  # the oldest NVIDIA architecture the kernels are compiled for in the tests
 
 
@@ -24,12 +26,17 @@ class Choice:
 
 
 def implementation_for(
-    device: torch.device | str, implementation: Implementation | None = None, dtype: torch.dtype | None = None
+    device: torch.device | str,
+    implementation: Implementation | None = None,
+    *,
+    dtype: torch.dtype | None = None,
+    columns: int = 1,
 ) -> Choice:
     """The path that a call with tensors on `device` would take, and why.
 
     `implementation` is the argument of the call; None means the environment variable GAN_ZOO_KERNELS, and
-    "auto" where that is unset. `dtype` is the widest floating-point dtype among the inputs, if known.
+    "auto" where that is unset. `dtype` is the widest floating-point dtype among the inputs, if known, and
+    `columns` the largest number of classes.
 
     Raises ValueError for an unknown name, RuntimeError where "triton" is asked for and cannot run.
     """
@@ -37,7 +44,7 @@ def implementation_for(
     wanted, asked_by = requested(implementation)
     if wanted == "reference":
         return Choice("reference", f"asked for by {asked_by}")
-    obstacle = _obstacle(device, dtype)
+    obstacle = _obstacle(device, dtype, columns)
     if wanted == "triton":
         if obstacle:
             raise RuntimeError(f"{asked_by} asks for the Triton kernels, but {obstacle}")
@@ -65,23 +72,19 @@ def requested(implementation: str | None) -> tuple[str, str]:
     return implementation, asked_by
 
 
-@functools.cache
-def triton_is_installed() -> bool:
-    """Whether the triton package can be found; it is not imported for that."""
-    return importlib.util.find_spec("triton") is not None
-
-
 def interpreting() -> bool:
     """Whether Triton's interpreter is switched on, with which the kernels run on a CPU."""
     return os.environ.get("TRITON_INTERPRET", "0").lower() in ("1", "true", "on", "yes", "y")
 
 
-def _obstacle(device: torch.device, dtype: torch.dtype | None) -> str:
+def _obstacle(device: torch.device, dtype: torch.dtype | None, columns: int) -> str:
     """Why the kernels cannot run at all; empty if they can."""
-    if not triton_is_installed():
+    if not TRITON_IS_INSTALLED:
         return "triton is not installed"
     if dtype == torch.float64:
-        return "the kernels compute in float32 and an input is float64"
+        return "the kernels compute in float32 and a tensor is float64"
+    if columns > MAX_COLUMNS:
+        return f"a row of {columns} classes is longer than the kernels hold, {MAX_COLUMNS}"
     if device.type == "cuda" or (device.type == "cpu" and interpreting()):
         return ""
     if device.type == "cpu":

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from . import reference
-from .dispatch import Implementation, implementation_for, requested
+from .dispatch import Implementation, implementation_for
 from .layout import LOG_VAR_MAX, LOG_VAR_MIN, Layout, PriorLayout, check_log_var_bounds
 
 Reduction = Literal["mean", "sum", "none"]
@@ -53,7 +53,10 @@ def gaussian_nll(
     except RuntimeError:
         shapes = ", ".join(f"{name} {list(t.shape)}" for name, t in tensors.items())
         raise ValueError(f"the shapes do not broadcast together: {shapes}") from None
-    requested(implementation)
+    if _fused(implementation, mean.device, *tensors.values()):
+        from .fused.gaussian_nll import gaussian_nll as fused
+
+        return fused(mean, log_var, target, reduction, log_var_min, log_var_max)
     return reference.gaussian_nll(mean, log_var, target, reduction, log_var_min, log_var_max)
 
 
@@ -85,7 +88,10 @@ def cross_entropy(
     if logits.ndim < 1 or logits.shape[-1] < 1 or logits.shape[:-1] != target.shape:
         raise ValueError(f"logits [..., K] and target [...] do not fit: {list(logits.shape)} and {list(target.shape)}")
     _check_devices(logits=logits, target=target)
-    requested(implementation)
+    if _fused(implementation, logits.device, logits, columns=logits.shape[-1]):
+        from .fused.cross_entropy import cross_entropy as fused
+
+        return fused(logits, target, reduction, ignore_index)
     return reference.cross_entropy(logits, target, reduction, ignore_index)
 
 
@@ -122,7 +128,10 @@ def q_head_nll(
     if targets.requires_grad:
         raise ValueError("targets are constants here; gaussian_nll has a gradient in its target")
     _check_devices(parameters=parameters, targets=targets)
-    requested(implementation)
+    if _fused(implementation, parameters.device, parameters, columns=layout.most_classes):
+        from .fused.q_head_nll import q_head_nll as fused
+
+        return fused(parameters, targets, layout)
     return reference.q_head_nll(parameters, targets, layout)
 
 
@@ -163,15 +172,24 @@ def sample_latents(
             raise ValueError(f"{name} lies in 0 … 2**{bits} - 1, not {value}")
     if isinstance(step, Tensor):
         if step.ndim != 0 or step.dtype != torch.int64 or step.device.type != device.type:
-            raise ValueError(
-                f"a step tensor is int64, 0-d and on {device}, not {step.dtype} {list(step.shape)} on {step.device}"
-            )
+            found = f"{step.dtype} {list(step.shape)} on {step.device}"
+            raise ValueError(f"a step tensor is int64, 0-d and on {device}, not {found}")
     elif not 0 <= step < 2**32:
         raise ValueError(f"step lies in 0 … 2**32 - 1, not {step}")
     if dtype not in _LATENT_DTYPES:
         raise TypeError(f"latents are floating-point, not {dtype}")
-    requested(implementation)
+    choice = implementation_for(device, implementation, dtype=dtype, columns=layout.most_classes)
+    if choice.path == "triton":
+        from .fused.sample_latents import sample_latents as fused
+
+        return fused(layout, batch, seed, step, stream, first_row, device, dtype)
     return reference.sample_latents(layout, batch, seed, step, stream, first_row, device, dtype)
+
+
+def _fused(implementation: Implementation | None, device: torch.device, *inputs: Tensor, columns: int = 1) -> bool:
+    """Whether these inputs go to the Triton kernels."""
+    dtype = reference.compute_dtype(*inputs)
+    return implementation_for(device, implementation, dtype=dtype, columns=columns).path == "triton"
 
 
 def _gaussian_inputs(mean: Tensor, log_var: Tensor, target: Tensor) -> dict[str, Tensor]:

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import enum
 import math
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from typing import Literal
 
 LOG_VAR_MIN = -8.0
@@ -66,11 +65,16 @@ class Layout:
     """All codes of a Q head: the segments cover columns 0 … width - 1, each exactly once, in any order.
 
     A learned log-variance is held between `log_var_min` and `log_var_max`; outside them its gradient is 0.
+    Derived: `width` is P, the parameters of Q(c | x) for one image; `most_classes` the largest K of a
+    categorical code, 1 if there is none; `runs` the segments with equal neighbours gathered.
     """
 
     segments: tuple[Segment, ...]
     log_var_min: float = LOG_VAR_MIN
     log_var_max: float = LOG_VAR_MAX
+    width: int = field(init=False, repr=False, compare=False)
+    most_classes: int = field(init=False, repr=False, compare=False)
+    runs: tuple[Run, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "segments", tuple(self.segments))
@@ -85,6 +89,10 @@ class Layout:
                     f"the segments {what}: expected one to start at column {column}, found {segment.start}"
                 )
             column += segment.size
+        categorical = [segment.size for segment in self.segments if segment.kind is Kind.CATEGORICAL]
+        object.__setattr__(self, "width", column)
+        object.__setattr__(self, "most_classes", max(categorical, default=1))
+        object.__setattr__(self, "runs", self._gather())
 
     @classmethod
     def of(
@@ -114,14 +122,8 @@ class Layout:
                 column += size
         return cls(tuple(segments), log_var_min, log_var_max)
 
-    @cached_property
-    def width(self) -> int:
-        """P, the number of parameters of Q(c | x) for one image."""
-        return sum(segment.size for segment in self.segments)
-
-    @cached_property
-    def runs(self) -> tuple[Run, ...]:
-        """The segments with equal neighbours gathered: ten categorical codes in a row are one run."""
+    def _gather(self) -> tuple[Run, ...]:
+        """Ten categorical codes in a row are one run."""
         runs: list[Run] = []
         for code, segment in enumerate(self.segments):
             if runs:
@@ -139,7 +141,7 @@ CodeKind = Literal["categorical", "uniform", "gaussian", "bernoulli"]
 
 @dataclass(frozen=True)
 class PriorCode:
-    """P(c_i): categorical over `size` classes, uniform(low, high), Gaussian(0, 1) or Bernoulli(probability)."""
+    """P(c_i): categorical over `size` classes, uniform(low, high), N(0, 1) or Bernoulli(probability)."""
 
     kind: CodeKind
     size: int = 1
@@ -172,12 +174,16 @@ class PriorCode:
 class PriorLayout:
     """The generator's input: `noise` columns of noise, then the codes in their order.
 
-    `distribution` is that of the noise: "normal" is N(0, 1), "uniform" is uniform(-1, 1).
+    `distribution` is that of the noise: "normal" is N(0, 1), "uniform" is uniform(-1, 1). Derived: `width` is
+    the number of columns, `most_classes` and `runs` are as in `Layout`.
     """
 
     noise: int
     distribution: Literal["normal", "uniform"] = "normal"
     codes: tuple[PriorCode, ...] = ()
+    width: int = field(init=False, repr=False, compare=False)
+    most_classes: int = field(init=False, repr=False, compare=False)
+    runs: tuple[PriorRun, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "codes", tuple(self.codes))
@@ -185,17 +191,14 @@ class PriorLayout:
             raise ValueError(f"the number of noise columns is at least 0, not {self.noise}")
         if self.distribution not in ("normal", "uniform"):
             raise ValueError(f"noise is 'normal' or 'uniform', not {self.distribution!r}")
-        if self.width == 0:
+        width = self.noise + sum(code.width for code in self.codes)
+        if width == 0:
             raise ValueError("a prior has at least one column: noise, or a code")
+        object.__setattr__(self, "width", width)
+        object.__setattr__(self, "most_classes", max((code.size for code in self.codes), default=1))
+        object.__setattr__(self, "runs", self._gather())
 
-    @cached_property
-    def width(self) -> int:
-        """Columns of the generator's input."""
-        return self.noise + sum(code.width for code in self.codes)
-
-    @cached_property
-    def runs(self) -> tuple[PriorRun, ...]:
-        """Neighbouring equal codes gathered."""
+    def _gather(self) -> tuple[PriorRun, ...]:
         runs: list[PriorRun] = []
         column = self.noise
         for index, code in enumerate(self.codes):
@@ -219,8 +222,6 @@ class PriorRun:
 
 
 def check_log_var_bounds(low: float, high: float) -> None:
-    """Refuse bounds of a log-variance that are not finite or not in order."""
-    if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise ValueError(f"the log-variance needs finite bounds with min < max, not {low} and {high}")
-    if low < -80.0 or high > 80.0:
-        raise ValueError(f"exp of a log-variance must be a float32: bounds within ±80, not {low} and {high}")
+    """Refuse bounds of a log-variance that are out of order or whose exponential is not a float32."""
+    if not -80.0 <= low < high <= 80.0:
+        raise ValueError(f"the log-variance needs bounds -80 ≤ min < max ≤ 80, not {low} and {high}")

@@ -12,6 +12,7 @@ import math
 
 import torch
 from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 from .layout import Kind, Layout, PriorLayout
 
@@ -59,7 +60,7 @@ def cross_entropy(logits: Tensor, target: Tensor, reduction: str, ignore_index: 
 
 
 def q_head_nll(parameters: Tensor, targets: Tensor, layout: Layout) -> Tensor:
-    """[C] batch means of -log Q(c_i | x); minus λ times these is what InfoGAN adds (eq. 5 of arXiv:1606.03657)."""
+    """[C] batch means of -log Q(c_i | x): L_I is H(c_i) minus these (eq. 5 of arXiv:1606.03657)."""
     dtype = compute_dtype(parameters)
     batch = parameters.shape[0]
     means = []
@@ -78,7 +79,7 @@ def q_head_nll(parameters: Tensor, targets: Tensor, layout: Layout) -> Tensor:
         elif run.kind is Kind.GAUSSIAN_FIXED:
             means.append(0.5 * (c.to(dtype) - q).square().mean(dim=0) + HALF_LOG_2_PI)
         else:
-            means.append((torch.nn.functional.softplus(q) - c.to(dtype) * q).mean(dim=0))
+            means.append(binary_cross_entropy_with_logits(q, c.to(dtype), reduction="none").mean(dim=0))
     return means[0] if len(means) == 1 else torch.cat(means)
 
 
@@ -141,11 +142,11 @@ def sample_latents(
         noise_words = words[:, :noise_blocks]
         normal = layout.distribution == "normal"
         noise = _normal_pairs(noise_words) if normal else _uniform(noise_words, -1.0, 1.0)
-        latents[:, : layout.noise] = noise.reshape(batch, -1)[:, : layout.noise]
+        latents[:, : layout.noise] = noise.flatten(1)[:, : layout.noise]
     if not layout.codes:
         return latents, targets
 
-    code_words = words[:, noise_blocks:].reshape(batch, -1, 2)
+    code_words = words[:, noise_blocks:].reshape(batch, 2 * code_blocks, 2)
     for run in layout.runs:
         code, last_code = run.code, run.first_code + run.count
         word = code_words[:, run.first_code : last_code]
@@ -174,7 +175,7 @@ def _uniform(word: Tensor, low: float, high: float) -> Tensor:
 
 
 def _normal_pairs(words: Tensor) -> Tensor:
-    """Box-Muller on the last axis: words (a, b) to r cos θ, r sin θ; in float64, rounded to float32 at the end."""
+    """Box-Muller on the last axis: words (a, b) to r cos θ, r sin θ, in float64 and rounded at the end."""
     u = (words.to(torch.float64) + 0.5) * 2.0**-32
     radius = (u[..., 0::2].log() * -2.0).sqrt_()
     angle = u[..., 1::2] * (2.0 * math.pi)

@@ -79,7 +79,7 @@ def test_q_head_nll_is_the_sum_of_its_codes():
     ]
     torch.testing.assert_close(q_head_nll(p, c, CODES), torch.stack(expected))
     half = q_head_nll(p.to(torch.bfloat16), c.float(), CODES)
-    assert half.dtype == torch.float32 and half.shape == (6,)
+    assert (half.dtype, half.shape) == (torch.float32, (6,))
 
 
 def test_gradients_of_both_orders():
@@ -127,17 +127,20 @@ MIXED = PriorLayout(
 def test_latents_have_the_distributions_they_name():
     n = 20_000
     x, c = sample_latents(MIXED, n, seed=7, step=3)
-    assert x.shape == (n, 5 + 10 + 1 + 1 + 1 + 3) and c.shape == (n, 5)
+    assert (x.shape, c.shape) == ((n, 5 + 10 + 1 + 1 + 1 + 3), (n, 5))
     for normal in (*x[:, :5].unbind(1), c[:, 2]):
-        assert abs(normal.mean()) < 5 / math.sqrt(n) and abs(normal.var() - 1) < 5 * math.sqrt(2 / n)
+        assert abs(normal.mean()) < 5 / math.sqrt(n)
+        assert abs(normal.var() - 1) < 5 * math.sqrt(2 / n)
         assert abs((normal.abs() < 0.6744898).float().mean() - 0.5) < 5 * 0.5 / math.sqrt(n)
     shares = torch.bincount(c[:, 0].long(), minlength=10) / n
     assert (shares - 0.1).abs().max() < 5 * math.sqrt(0.09 / n)
-    assert abs(c[:, 1].mean() - 0.5) < 5 * 5 / math.sqrt(12 * n) and -2 <= c[:, 1].min() < c[:, 1].max() <= 3
+    assert abs(c[:, 1].mean() - 0.5) < 5 * 5 / math.sqrt(12 * n)
+    assert -2 <= c[:, 1].min() < c[:, 1].max() <= 3
     assert abs(c[:, 3].mean() - 0.25) < 5 * math.sqrt(0.1875 / n)
     correlation = torch.corrcoef(torch.cat((x[:, :5], c), 1).T) - torch.eye(10)
     assert correlation.abs().max() < 5 / math.sqrt(n)
-    assert torch.equal(x[:, 5:15].argmax(1), c[:, 0].long()) and torch.equal(x[:, 5:15].sum(1), torch.ones(n))
+    assert torch.equal(x[:, 5:15].argmax(1), c[:, 0].long())
+    assert torch.equal(x[:, 5:15].sum(1), torch.ones(n))
     assert torch.equal(x[:, 15:18], c[:, 1:4])
 
 
@@ -159,7 +162,15 @@ def test_latents_of_a_known_seed_stay_what_they_are():
     # Computed once by this function; a change here breaks the resuming of every run made before it.
     x, c = sample_latents(PriorLayout(2, "normal", MIXED.codes[:2]), 1, seed=0, step=0)
     assert [round(value, 4) for value in x[0, :2].tolist()] == [0.9911, -0.9247]
-    assert c[0, 0] == 6 and round(c[0, 1].item(), 4) == 0.9099
+    assert [round(value, 4) for value in c[0].tolist()] == [6, 0.9099]
+
+
+def test_empty_batches():
+    x, c = sample_latents(MIXED, 0, seed=1, step=2)
+    assert (x.shape, c.shape) == ((0, MIXED.width), (0, 5))
+    p, c = q_head_inputs(0, torch.float32)
+    assert q_head_nll(p, c, CODES).isnan().all()
+    assert cross_entropy(torch.zeros(0, 3), torch.zeros(0, dtype=torch.int64), "sum") == 0
 
 
 def test_boundary_errors_name_the_values():
@@ -168,7 +179,7 @@ def test_boundary_errors_name_the_values():
         q_head_nll(p[:, :13], c, CODES)
     with pytest.raises(ValueError, match=r"\[4, 6\], not \[4, 5\]"):
         q_head_nll(p, c[:, :5], CODES)
-    with pytest.raises(TypeError, match="float32, not torch.float16"):
+    with pytest.raises(TypeError, match=r"float32, not torch\.float16"):
         q_head_nll(p, c.half(), CODES)
     with pytest.raises(TypeError, match=r"target holds integers, not torch\.float32"):
         cross_entropy(p, c[:, 0])

@@ -1,0 +1,203 @@
+"""The calls that the kernel table is about: shapes and dtypes that choose different tiles and code paths.
+
+A case is a function without arguments that makes one launch of the kernel it is named after (and the second
+launch of a reduction), its inputs and outputs, from which the floor of its traffic follows, and the width of
+the widest load that its shape allows.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from gan_zoo_kernels import Kind, Layout, PriorCode, PriorLayout
+from gan_zoo_kernels.fused import cross_entropy, gaussian_nll, q_head_nll, sample_latents
+from torch import Tensor
+
+DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+LAYOUTS = {
+    "10 + 2 gaussian": Layout.of(("categorical", 10), ("gaussian", 2)),
+    "10 x 10": Layout.of(*[("categorical", 10)] * 10),
+    "4 x 16": Layout.of(*[("categorical", 16)] * 4),
+    "all kinds": Layout.of(("categorical", 20), ("gaussian", 3), ("gaussian_fixed", 2), ("bernoulli", 2)),
+    "5 gaussian": Layout.of(("gaussian", 5)),
+    "8192 + all kinds": Layout.of(("categorical", 8192), ("gaussian", 1), ("gaussian_fixed", 1), ("bernoulli", 1)),
+}
+PRIORS = {
+    "62 + 10 + 2 uniform": PriorLayout(
+        62, "normal", (PriorCode("categorical", size=10), PriorCode("uniform"), PriorCode("uniform"))
+    ),
+    "128 + 10 x 10": PriorLayout(128, "normal", (PriorCode("categorical", size=10),) * 10),
+    "uniform 100": PriorLayout(100, "uniform"),
+    "8 + all kinds": PriorLayout(
+        8,
+        "normal",
+        (
+            PriorCode("categorical", size=8192),
+            PriorCode("gaussian"),
+            PriorCode("bernoulli"),
+            PriorCode("uniform"),
+        ),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One launch worth a line of the table."""
+
+    kernel: str
+    shape: str
+    dtype: str
+    run: Callable[[], object]
+    tensors: tuple[Tensor, ...]  # read once or written once; the outputs' twins stand for the outputs
+    vector: int  # bytes that one load should fetch at least, by what the shape's alignment allows
+
+    @property
+    def floor(self) -> int:
+        """Bytes of every input read once and every output written once."""
+        return sum(t.numel() * t.element_size() for t in self.tensors)
+
+
+def cases() -> Iterator[Case]:
+    """All cases, in the order of the table."""
+    for name, dtype in DTYPES.items():
+        yield from _gaussian(name, dtype)
+        yield from _cross_entropy(name, dtype)
+        yield from _q_head(name, dtype)
+        yield from _latents(name, dtype)
+
+
+def _vector(values: int, dtype: torch.dtype) -> int:
+    """Bytes of a load of neighbours when rows start at multiples of `values` values."""
+    power = values & -values  # the largest power of two that divides it
+    return min(16, power * dtype.itemsize)
+
+
+def _gaussian(name: str, dtype: torch.dtype) -> Iterator[Case]:
+    mean, log_var, target = (torch.zeros(64, 96, dtype=dtype) for _ in range(3))
+    loss, one = torch.zeros(64, 96), torch.zeros(())
+    bounds = (-8.0, 8.0)
+    flat = (mean, log_var, target)
+    row = torch.zeros(96, dtype=dtype)
+    yield Case(
+        "gaussian_nll_forward",
+        "64x96 mean",
+        name,
+        lambda: gaussian_nll.forward(*flat, "mean", *bounds),
+        (*flat, one),
+        16,
+    )
+    yield Case(
+        "gaussian_nll_forward",
+        "64x96 none",
+        name,
+        lambda: gaussian_nll.forward(*flat, "none", *bounds),
+        (*flat, loss),
+        16,
+    )
+    yield Case(
+        "gaussian_nll_forward",
+        "64x96 fixed variance",
+        name,
+        lambda: gaussian_nll.forward(mean, None, target, "mean", *bounds),
+        (mean, target, one),
+        16,
+    )
+    yield Case(
+        "gaussian_nll_forward",
+        "64x96, log_var a row",
+        name,
+        lambda: gaussian_nll.forward(mean, row.expand(64, 96), target, "mean", *bounds),
+        (mean, target, row.expand(64, 96), one),
+        dtype.itemsize,
+    )
+    yield Case(
+        "gaussian_nll_backward",
+        "64x96 mean",
+        name,
+        lambda: gaussian_nll.backward(one, *flat, "mean", *bounds, [1, 1, 1]),
+        (*flat, *flat, one),
+        16,
+    )
+    yield Case(
+        "gaussian_nll_backward",
+        "64x96 none",
+        name,
+        lambda: gaussian_nll.backward(loss, *flat, "none", *bounds, [1, 1, 0]),
+        (*flat, loss, mean, log_var),
+        16,
+    )
+
+
+def _cross_entropy(name: str, dtype: torch.dtype) -> Iterator[Case]:
+    for rows, columns in ((256, 2), (256, 10), (64, 100), (64, 128), (8, 1000), (4, 4096), (2, 8192)):
+        logits, target = torch.zeros(rows, columns, dtype=dtype), torch.zeros(rows, dtype=torch.int64)
+        loss, two, one = torch.zeros(rows), torch.zeros(2), torch.zeros(())
+        vector = _vector(columns, dtype)
+        for reduction, ignore_index in (("mean", None), ("none", 0)):
+            yield Case(
+                "cross_entropy_forward",
+                f"{rows}x{columns} {reduction}",
+                name,
+                lambda a=logits, b=target, r=reduction, i=ignore_index: cross_entropy.forward(a, b, r, i),
+                (logits, target, two if reduction == "mean" else loss),
+                vector,
+            )
+        yield Case(
+            "cross_entropy_backward",
+            f"{rows}x{columns} mean",
+            name,
+            lambda a=logits, b=target, g=one: cross_entropy.backward(g, g, a, b, "mean", None),
+            (logits, target, one, one, logits),
+            vector,
+        )
+
+
+def _q_head(name: str, dtype: torch.dtype) -> Iterator[Case]:
+    for shape, layout in LAYOUTS.items():
+        batch = 4 if layout.most_classes > 1000 else 256
+        codes = len(layout.segments)
+        parameters = torch.zeros(batch, layout.width, dtype=dtype)
+        targets, nll = torch.zeros(batch, codes), torch.zeros(codes)
+        segments = [int(n) for s in layout.segments for n in (s.kind, s.start, s.size)]
+        starts = [s.start for s in layout.segments if s.kind is Kind.CATEGORICAL] + [layout.width]
+        aligned = [_vector(n, dtype) for n in (*starts, *(s.size for s in layout.segments)) if n]
+        vector = min(aligned) if layout.most_classes > 1 else dtype.itemsize
+        yield Case(
+            "q_head_nll_forward",
+            f"{batch}: {shape}",
+            name,
+            lambda p=parameters, t=targets, s=segments: q_head_nll.forward(p, t, s, -8.0, 8.0),
+            (parameters, targets, nll),
+            vector,
+        )
+        yield Case(
+            "q_head_nll_backward",
+            f"{batch}: {shape}",
+            name,
+            lambda p=parameters, t=targets, s=segments, g=nll: q_head_nll.backward(g, p, t, s, -8.0, 8.0),
+            (parameters, targets, nll, parameters),
+            vector,
+        )
+
+
+def _latents(name: str, dtype: torch.dtype) -> Iterator[Case]:
+    for shape, layout in PRIORS.items():
+        outputs = (torch.zeros(128, layout.width, dtype=dtype), torch.zeros(128, len(layout.codes)))
+        numbers = sample_latents.numbers_of(layout)
+        yield Case(
+            "sample_latents",
+            f"128: {shape}",
+            name,
+            lambda n=numbers, d=dtype: sample_latents.draw(*n, 128, 1, 1, None, 0, 0, torch.device("cpu"), d),
+            outputs,
+            0,
+        )
+
+
+def selection(every: int) -> list[Case]:
+    """One case in `every`, spread over kernels, shapes and dtypes."""
+    return list(itertools.islice(cases(), 0, None, every))

@@ -1,0 +1,335 @@
+"""What the fused kernels compile to, without a GPU: registers, spills, the width of loads, bytes moved.
+
+    python -m benchmarks.kernels_compiled            # write benchmarks/results/kernels-compiled.{json,md}
+    python -m benchmarks.kernels_compiled --every 9  # compile one case in nine and check it, write nothing
+    python -m benchmarks.kernels_compiled --check    # check the written table, compile nothing
+
+Every case is compiled for five architectures with the signature that a call would have. Its traffic is
+counted in Triton's interpreter, in a process of its own, and put beside the floor: each input read once, each
+output written once. The exit status is 1 where a figure breaks a rule of `broken_rules`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import contextlib
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+SOURCES = ROOT / "kernels" / "gan_zoo_kernels" / "fused"
+TARGETS = {
+    "sm_80": ("cuda", 80, 32),
+    "sm_90": ("cuda", 90, 32),
+    "sm_100": ("cuda", 100, 32),
+    "sm_120": ("cuda", 120, 32),
+    "gfx942": ("hip", "gfx942", 64),
+}
+MOST_REGISTERS = 96  # so that 640 threads fit on every multiprocessor of these architectures
+MOST_TRAFFIC = 1.05  # times the floor, for partial sums and the scalars that every program reads
+
+
+def sources_digest() -> str:
+    """A digest of everything that decides the figures, so that a stale table is found without compiling."""
+    digest = hashlib.sha256()
+    for path in (*sorted(SOURCES.glob("*.py")), ROOT / "benchmarks" / "kernel_cases.py"):
+        if path.name not in ("traffic.py", "operators.py", "__init__.py"):
+            digest.update(_code_of(path).encode())
+    return digest.hexdigest()
+
+
+def _code_of(path: Path) -> str:
+    """The file's code without its comments, docstrings and layout."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if (
+            isinstance(body, list)
+            and body
+            and isinstance(body[0], ast.Expr)
+            and isinstance(body[0].value, ast.Constant)
+        ):
+            body[0].value.value = ""
+    return ast.unparse(tree)
+
+
+_figures: dict[Any, dict[str, Any]] = {}  # of compiled kernels; Triton keeps and reuses them
+
+
+class _Driver:
+    """Stands where Triton's driver does and says what to compile for; it cannot launch."""
+
+    def __init__(self, index: int, target: Any) -> None:
+        self.index, self.target = index, target
+
+    def get_current_target(self) -> Any:
+        return self.target
+
+    def get_current_device(self) -> int:
+        return self.index
+
+    def get_current_stream(self, _: int) -> int:
+        return 0
+
+
+def compile_case(case: Any, target: str) -> list[dict[str, Any]]:
+    """A line of figures for each launch of the case, compiled for `target`."""
+    import triton
+    from gan_zoo_kernels.fused.launches import planned_launches
+    from triton.backends.compiler import GPUTarget
+
+    backend, architecture, warp_size = TARGETS[target]
+    with planned_launches(warp_size) as launches:
+        case.run()
+    index = list(TARGETS).index(target)
+    triton.runtime.driver.set_active(_Driver(index, GPUTarget(backend, architecture, warp_size)))
+    lines = []
+    for launch in launches:
+        with _captured_output() as output:
+            compiled = launch.kernel.warmup(*launch.arguments, grid=(launch.programs,), **launch.options)
+        name = launch.kernel.__name__.removesuffix("_kernel")
+        if compiled not in _figures:
+            _figures[compiled] = _nvidia(compiled, output) if backend == "cuda" else _amd(compiled)
+        elif name != case.kernel:
+            continue  # the second launch of a reduction is the same for many cases
+        lines.append(
+            {
+                "kernel": name,
+                "shape": case.shape,
+                "dtype": case.dtype,
+                "target": target,
+                "warps": launch.options["num_warps"],
+                **_figures[compiled],
+                "expected_load": case.vector if name == case.kernel else 0,
+            }
+        )
+    return lines
+
+
+@contextlib.contextmanager
+def _captured_output() -> Any:
+    """What the assembler prints, which it does from Python."""
+    import io
+
+    text = io.StringIO()
+    with contextlib.redirect_stdout(text), contextlib.redirect_stderr(text):
+        yield text
+
+
+def _nvidia(compiled: Any, output: Any) -> dict[str, Any]:
+    log, ptx = output.getvalue(), compiled.asm["ptx"]
+    spilled = sum(int(n) for n in re.findall(r"(\d+) bytes spill", log))
+    return {
+        "registers": max(int(n) for n in re.findall(r"Used (\d+) registers", log)),
+        "spilled_bytes": spilled,
+        "stack_bytes": max(int(n) for n in re.findall(r"(\d+) bytes stack", log)),
+        "shared_bytes": compiled.metadata.shared,
+        "widest_load": _widest(r"ld\.global[\w.:]*?(?:\.v(\d))?\.b(\d+)", ptx),
+        "widest_store": _widest(r"st\.global[\w.:]*?(?:\.v(\d))?\.b(\d+)", ptx),
+        "fused_float32": len(re.findall(r"\bfma\.[\w.]*f32", ptx)),
+    }
+
+
+def _widest(pattern: str, text: str) -> int:
+    return max((int(v or 1) * int(bits) // 8 for v, bits in re.findall(pattern, text)), default=0)
+
+
+def _amd(compiled: Any) -> dict[str, Any]:
+    text = compiled.asm["amdgcn"]
+
+    def field(name: str) -> int:
+        return max(int(n) for n in re.findall(rf"\.{name}:\s+(\d+)", text))
+
+    def widest(kind: str) -> int:
+        sizes = {
+            "ubyte": 1,
+            "ushort": 2,
+            "short": 2,
+            "short_d16": 2,
+            "short_d16_hi": 2,
+            "dword": 4,
+            "byte": 1,
+        }
+        found = [0]
+        for word in re.findall(rf"\b(?:global|buffer|flat)_{kind}_(\w+)", text):
+            wide = re.fullmatch(r"dwordx(\d)", word)
+            found.append(4 * int(wide[1]) if wide else sizes.get(word, 0))
+        return max(found)
+
+    return {
+        "registers": field("vgpr_count"),
+        "spilled_bytes": 4 * (field("vgpr_spill_count") + field("sgpr_spill_count")),
+        "stack_bytes": field("private_segment_fixed_size"),
+        "shared_bytes": compiled.metadata.shared,
+        "widest_load": widest("load"),
+        "widest_store": widest("store"),
+        "fused_float32": len(re.findall(r"\bv_(?:pk_)?fm\w+_f32", text)),
+    }
+
+
+def compile_all(every: int, targets: list[str]) -> list[dict[str, Any]]:
+    """Lines for one case in `every` and each target; a launch that several cases share stands once."""
+    import triton
+
+    from benchmarks.kernel_cases import selection
+
+    triton.knobs.nvidia.dump_ptxas_log = True
+    triton.knobs.compilation.always_compile = True
+    lines = []
+    for case in selection(every):
+        for target in targets:
+            lines += compile_case(case, target)
+    return lines
+
+
+def count_traffic(every: int) -> list[dict[str, Any]]:
+    """Bytes moved by each case, counted in the interpreter, beside the floor; needs TRITON_INTERPRET=1."""
+    from gan_zoo_kernels.fused.traffic import recorded_traffic
+
+    from benchmarks.kernel_cases import selection
+
+    lines = []
+    for case in selection(every):
+        with recorded_traffic() as traffic:
+            case.run()
+        lines.append(
+            {
+                "kernel": case.kernel,
+                "shape": case.shape,
+                "dtype": case.dtype,
+                "moved_bytes": traffic.bytes_loaded + traffic.bytes_stored,
+                "floor_bytes": case.floor,
+            }
+        )
+    return lines
+
+
+def broken_rules(compiled: list[dict[str, Any]], traffic: list[dict[str, Any]]) -> list[str]:
+    """What is wrong with the figures, a sentence each."""
+    wrong = []
+    for line in compiled:
+        name = f"{line['kernel']} {line['shape']} {line['dtype']} on {line['target']}"
+        if line["spilled_bytes"]:
+            wrong.append(f"{name} spills {line['spilled_bytes']} bytes")
+        if line["registers"] > MOST_REGISTERS:
+            wrong.append(f"{name} takes {line['registers']} registers, more than {MOST_REGISTERS}")
+        if line["kernel"] == "sample_latents" and line["fused_float32"]:
+            wrong.append(f"{name} rounds {line['fused_float32']} products once: not the reference's bits")
+        if line["widest_load"] < line["expected_load"]:
+            wrong.append(f"{name} loads {line['widest_load']} bytes at a time and could {line['expected_load']}")
+    for line in traffic:
+        if line["moved_bytes"] > MOST_TRAFFIC * line["floor_bytes"]:
+            name = f"{line['kernel']} {line['shape']} {line['dtype']}"
+            wrong.append(f"{name} moves {line['moved_bytes']} bytes, the floor is {line['floor_bytes']}")
+    return wrong
+
+
+def check_written() -> list[str]:
+    """What is wrong with the table in benchmarks/results; it needs neither Triton nor time."""
+    path = RESULTS / "kernels-compiled.json"
+    table = json.loads(path.read_text())
+    wrong = broken_rules(table["compiled"], table["traffic"])
+    missing = set(TARGETS) - {line["target"] for line in table["compiled"]}
+    if missing:
+        wrong.append(f"the table lacks {', '.join(sorted(missing))}")
+    if table["sources"] != sources_digest():
+        wrong.append("the table is of other sources: run python -m benchmarks.kernels_compiled")
+    if (RESULTS / "kernels-compiled.md").read_text() != markdown(table):
+        wrong.append("kernels-compiled.md is not made from kernels-compiled.json")
+    return wrong
+
+
+def markdown(table: dict[str, Any]) -> str:
+    """The table for a reader: a line a kernel and shape, the worst over dtypes and targets."""
+    registers = [f"registers {target}" for target in TARGETS]
+    heads = ["kernel", "shape", *registers, "spills", "widest load sm_90", "moved / floor"]
+    text = [
+        "# What the fused kernels compile to",
+        "",
+        "Made by `python -m benchmarks.kernels_compiled`. Nothing here was run on a GPU: registers are those",
+        "of a thread, widest loads are in bytes, each for fp32 / fp16 / bf16; bytes moved are counted in",
+        "Triton's interpreter, and the floor reads each input once and writes each output once.",
+        "",
+        f"Triton {table['triton']}.",
+        "",
+        f"| {' | '.join(heads)} |",
+        "| --- " * len(heads) + "|",
+    ]
+    rows = dict.fromkeys((line["kernel"], line["shape"]) for line in table["compiled"])
+    for kernel, shape in rows:
+        mine = [x for x in table["compiled"] if (x["kernel"], x["shape"]) == (kernel, shape)]
+        moved = [x for x in table["traffic"] if (x["kernel"], x["shape"]) == (kernel, shape)]
+        registers = [" / ".join(str(x["registers"]) for x in mine if x["target"] == t) for t in TARGETS]
+        spills = sum(x["spilled_bytes"] for x in mine)
+        loads = " / ".join(str(x["widest_load"]) for x in mine if x["target"] == "sm_90")
+        ratio = max((x["moved_bytes"] / x["floor_bytes"] for x in moved), default=None)
+        text.append(
+            f"| {kernel} | {shape} | {' | '.join(registers)} | {spills} | {loads} | "
+            f"{'' if ratio is None else f'{ratio:.3f}'} |"
+        )
+    return "\n".join(text) + "\n"
+
+
+def main() -> int:
+    """Make the table, or check a part of it; the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--every", type=int, default=0, metavar="N", help="check one case in N, write nothing")
+    parser.add_argument("--check", action="store_true", help="check the written table, compile nothing")
+    parser.add_argument("--targets", nargs="+", default=list(TARGETS), choices=TARGETS)
+    parser.add_argument("--traffic", action="store_true", help="print the traffic only, as JSON (interpreter)")
+    options = parser.parse_args()
+    every = max(1, options.every)
+    if options.traffic:
+        print(json.dumps(count_traffic(every)))
+        return 0
+
+    if options.check:
+        wrong = check_written()
+        print("\n".join(wrong) or "the table is of these sources and within the rules")
+        return 1 if wrong else 0
+
+    import triton
+
+    command = [sys.executable, "-m", "benchmarks.kernels_compiled", "--traffic", "--every", str(every)]
+    counted = subprocess.run(
+        command,
+        env={**os.environ, "TRITON_INTERPRET": "1"},
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    with tempfile.TemporaryDirectory() as cache:
+        triton.knobs.cache.dir = cache
+        compiled = compile_all(every, options.targets)
+    table = {
+        "triton": triton.__version__,
+        "sources": sources_digest(),
+        "compiled": compiled,
+        "traffic": json.loads(counted.stdout.splitlines()[-1]),
+    }
+    wrong = broken_rules(table["compiled"], table["traffic"])
+    if not options.every:
+        RESULTS.mkdir(exist_ok=True)
+        lines = ",\n".join(json.dumps(line) for line in table["compiled"])
+        bytes_ = ",\n".join(json.dumps(line) for line in table["traffic"])
+        head = json.dumps({k: table[k] for k in ("triton", "sources")})[:-1]
+        text = f'{head}, "compiled": [\n{lines}\n], "traffic": [\n{bytes_}\n]}}\n'
+        (RESULTS / "kernels-compiled.json").write_text(text)
+        (RESULTS / "kernels-compiled.md").write_text(markdown(table))
+    print(f"{len(compiled)} launches compiled, {len(wrong)} break a rule")
+    print("\n".join(wrong))
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,269 @@
+"""All codes of a Q head in one launch forward and one backward.
+
+A program takes one code of a block of rows: the grid has rows of blocks times codes, codes fastest, so that
+programs which share cache lines of a row run side by side. What the columns of a code mean is looked up by
+comparing its index with the runs of the layout, which are constants of the compiled kernel.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from ..layout import Kind, Layout, Segment
+from . import tiles
+from .column_sums import column_sums
+from .launches import launch, warp_size
+from .mathematics import HALF_LOG_2_PI, bound, exp, log1p_of_exp
+from .operators import once_differentiable, register
+
+CATEGORICAL = tl.constexpr(int(Kind.CATEGORICAL))
+GAUSSIAN = tl.constexpr(int(Kind.GAUSSIAN))
+GAUSSIAN_FIXED = tl.constexpr(int(Kind.GAUSSIAN_FIXED))
+
+
+@triton.jit
+def find_code(code, RUNS: tl.constexpr):
+    """(kind, number of columns, first column) of a code; RUNS holds five numbers a run, as in `Run`."""
+    kind = RUNS[0]
+    size = RUNS[1]
+    column = RUNS[4] + (code - RUNS[3]) * RUNS[1]
+    for i in tl.static_range(5, len(RUNS), 5):
+        here = code >= RUNS[i + 3]
+        kind = tl.where(here, RUNS[i], kind)
+        size = tl.where(here, RUNS[i + 1], size)
+        column = tl.where(here, RUNS[i + 4] + (code - RUNS[i + 3]) * RUNS[i + 1], column)
+    return kind, size, column
+
+
+@triton.jit(do_not_specialize=["batch", "divisor"])
+def q_head_nll_forward_kernel(
+    parameters, targets, out,
+    batch, row_stride, column_stride, target_row_stride, target_column_stride, divisor,
+    LOW: tl.constexpr, HIGH: tl.constexpr, RUNS: tl.constexpr, CODES: tl.constexpr, KINDS: tl.constexpr,
+    CONTIGUOUS: tl.constexpr, WIDTH: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+):  # fmt: skip
+    code = tl.program_id(0) % CODES
+    part = tl.program_id(0) // CODES
+    parts = tl.num_programs(0) // CODES
+    kind, size, column = find_code(code, RUNS)
+    stride = WIDTH if CONTIGUOUS else row_stride
+    total = tl.zeros((ROWS,), dtype=tl.float32)
+    for first in range(part * ROWS, batch, parts * ROWS):
+        row = first + tl.arange(0, ROWS)
+        live = row < batch
+        q = parameters + row.to(tl.int64) * stride + column * column_stride
+        c = tl.load(targets + row.to(tl.int64) * target_row_stride + code * target_column_stride, live, 0.0)
+        nll = tl.zeros((ROWS,), dtype=tl.float32)
+        if KINDS & 1:
+            if kind == CATEGORICAL:
+                k = tl.arange(0, COLUMNS)
+                here = k[None, :] < size
+                x = tl.load(q[:, None] + k[None, :] * column_stride, live[:, None] & here, 0.0).to(tl.float32)
+                x = tl.where(here, x, float("-inf"))
+                top = tl.max(x, axis=1)
+                log_sum = tl.log(tl.sum(exp(x - top[:, None]), axis=1))
+                chosen = tl.sum(tl.where(k[None, :].to(tl.float32) == c[:, None], x, 0.0), axis=1)
+                is_class = (c >= 0) & (c < size) & (c == tl.floor(c))
+                nll = tl.where(is_class, log_sum + (top - chosen), float("nan"))
+        if KINDS & 6:
+            if (kind == GAUSSIAN) | (kind == GAUSSIAN_FIXED):
+                mean = tl.load(q, live, 0.0).to(tl.float32)
+                square = (c - mean) * (c - mean)
+                nll = 0.5 * square + HALF_LOG_2_PI
+                if KINDS & 2:
+                    learned = kind == GAUSSIAN
+                    log_var = tl.load(q + column_stride, live & learned, 0.0).to(tl.float32)
+                    log_var = tl.where(learned, bound(log_var, LOW, HIGH), 0.0)
+                    nll = 0.5 * (log_var + square * exp(-log_var)) + HALF_LOG_2_PI
+        if KINDS & 8:
+            if kind > GAUSSIAN_FIXED:
+                x = tl.load(q, live, 0.0).to(tl.float32)
+                nll = (1.0 - c) * x + tl.maximum(-x, 0.0) + log1p_of_exp(-tl.abs(x))
+        total += tl.where(live, nll, 0.0)
+    tl.store(out + tl.program_id(0), tl.div_rn(tl.sum(total, axis=0), divisor))
+
+
+@triton.jit(do_not_specialize=["batch", "divisor"])
+def q_head_nll_backward_kernel(
+    upstream, parameters, targets, gradient,
+    batch, upstream_stride, row_stride, column_stride, target_row_stride, target_column_stride, divisor,
+    LOW: tl.constexpr, HIGH: tl.constexpr, RUNS: tl.constexpr, CODES: tl.constexpr, KINDS: tl.constexpr,
+    CONTIGUOUS: tl.constexpr, WIDTH: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+):  # fmt: skip
+    code = tl.program_id(0) % CODES
+    kind, size, column = find_code(code, RUNS)
+    stride = WIDTH if CONTIGUOUS else row_stride
+    row = tl.program_id(0) // CODES * ROWS + tl.arange(0, ROWS)
+    live = row < batch
+    wide = row.to(tl.int64)
+    q = parameters + wide * stride + column * column_stride
+    out = gradient + wide * WIDTH + column
+    c = tl.load(targets + wide * target_row_stride + code * target_column_stride, live, 0.0)
+    g = tl.div_rn(tl.load(upstream + code * upstream_stride), divisor)
+    if KINDS & 1:
+        if kind == CATEGORICAL:
+            k = tl.arange(0, COLUMNS)
+            here = k[None, :] < size
+            x = tl.load(q[:, None] + k[None, :] * column_stride, live[:, None] & here, 0.0).to(tl.float32)
+            x = tl.where(here, x, float("-inf"))
+            e = exp(x - tl.max(x, axis=1)[:, None])
+            p = e / tl.sum(e, axis=1)[:, None]
+            d = tl.where(k[None, :].to(tl.float32) == c[:, None], p - 1.0, p) * g
+            is_class = (c >= 0) & (c < size) & (c == tl.floor(c))
+            d = tl.where(is_class[:, None], d, float("nan"))
+            tl.store(out[:, None] + k[None, :], d.to(gradient.dtype.element_ty), live[:, None] & here)
+    if KINDS & 6:
+        if (kind == GAUSSIAN) | (kind == GAUSSIAN_FIXED):
+            error = tl.load(q, live, 0.0).to(tl.float32) - c
+            if KINDS & 2:
+                learned = kind == GAUSSIAN
+                raw = tl.load(q + column_stride, live & learned, 0.0).to(tl.float32)
+                log_var = tl.where(learned, bound(raw, LOW, HIGH), 0.0)
+                inside = (raw >= LOW) & (raw <= HIGH)
+                precision = exp(-log_var)
+                d = tl.where(inside, 0.5 * (1.0 - error * error * precision) * g, 0.0)
+                tl.store(out + 1, d.to(gradient.dtype.element_ty), live & learned)
+                error = error * precision
+            tl.store(out, (error * g).to(gradient.dtype.element_ty), live)
+    if KINDS & 8:
+        if kind > GAUSSIAN_FIXED:
+            x = tl.load(q, live, 0.0).to(tl.float32)
+            e = exp(-tl.abs(x))
+            p = tl.where(x >= 0, 1.0, e) / (1.0 + e)
+            tl.store(out, ((p - c) * g).to(gradient.dtype.element_ty), live)
+
+
+def constants(layout: Layout) -> dict[str, Any]:
+    """What a compiled kernel knows of a layout."""
+    kinds = 0
+    runs: list[int] = []
+    for run in layout.runs:
+        kinds |= 1 << run.kind
+        runs += [int(run.kind), run.size, run.count, run.first_code, run.first_column]
+    return {
+        "LOW": float(layout.log_var_min),
+        "HIGH": float(layout.log_var_max),
+        "RUNS": tuple(runs),
+        "CODES": len(layout.segments),
+        "KINDS": kinds,
+    }
+
+
+def tile_of(layout: Layout, warps_of: int) -> tiles.Tile:
+    """Wide enough for the largest categorical code; codes of one or two columns use its rows only."""
+    return tiles.row_tile(layout.most_classes, warps_of)
+
+
+@functools.lru_cache(maxsize=256)
+def layout_of(segments: tuple[int, ...], low: float, high: float) -> Layout:
+    """The layout that an operator received as numbers: kind, start and size of each segment."""
+    triples = zip(segments[0::3], segments[1::3], segments[2::3], strict=True)
+    return Layout(tuple(Segment(Kind(k), start, size) for k, start, size in triples), low, high)
+
+
+def forward(parameters: Tensor, targets: Tensor, segments: list[int], low: float, high: float) -> Tensor:
+    """[C] batch means; one launch, and a second that adds the parts of a batch of more than a few tiles."""
+    layout = layout_of(tuple(segments), low, high)
+    batch, codes = targets.shape
+    out = torch.empty(codes, dtype=torch.float32, device=parameters.device)
+    if batch == 0:
+        return out.fill_(math.nan)
+    tile = tile_of(layout, warp_size())
+    parts = tiles.parts(-(-batch // tile.rows))
+    partials = out if parts == 1 else torch.empty((parts, codes), dtype=torch.float32, device=out.device)
+    launch(
+        q_head_nll_forward_kernel,
+        parts * codes,
+        parameters,
+        parameters,
+        targets,
+        partials,
+        batch,
+        *parameters.stride(),
+        *targets.stride(),
+        float(batch) if parts == 1 else 1.0,
+        **constants(layout),
+        CONTIGUOUS=parameters.is_contiguous(),
+        WIDTH=layout.width,
+        ROWS=tile.rows,
+        COLUMNS=tile.columns,
+        num_warps=tile.warps,
+    )
+    if parts > 1:
+        column_sums(partials, out, float(batch))
+    return out
+
+
+def backward(
+    upstream: Tensor, parameters: Tensor, targets: Tensor, segments: list[int], low: float, high: float
+) -> Tensor:
+    """[B, P] gradient in the dtype of the parameters, from the [C] gradient of the means."""
+    layout = layout_of(tuple(segments), low, high)
+    gradient = torch.empty(parameters.shape, dtype=parameters.dtype, device=parameters.device)
+    batch, codes = targets.shape
+    if batch == 0:
+        return gradient
+    tile = tile_of(layout, warp_size())
+    launch(
+        q_head_nll_backward_kernel,
+        -(-batch // tile.rows) * codes,
+        parameters,
+        upstream,
+        parameters,
+        targets,
+        gradient,
+        batch,
+        upstream.stride(0),
+        *parameters.stride(),
+        *targets.stride(),
+        float(batch),
+        **constants(layout),
+        CONTIGUOUS=parameters.is_contiguous(),
+        WIDTH=layout.width,
+        ROWS=tile.rows,
+        COLUMNS=tile.columns,
+        num_warps=tile.warps,
+    )
+    return gradient
+
+
+_forward = register(
+    "q_head_nll(Tensor parameters, Tensor targets, int[] segments, float low, float high) -> Tensor",
+    forward,
+    lambda parameters, targets, segments, low, high: parameters.new_empty(targets.shape[1], dtype=torch.float32),
+)
+_backward = register(
+    "q_head_nll_backward(Tensor upstream, Tensor parameters, Tensor targets, int[] segments, float low, "
+    "float high) -> Tensor",
+    backward,
+    lambda upstream, parameters, *_: parameters.new_empty(parameters.shape),
+)
+
+
+class _QHeadNLL(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, parameters: Tensor, targets: Tensor, segments: list[int], low: float, high: float) -> Tensor:
+        ctx.save_for_backward(parameters, targets)
+        ctx.layout = (segments, low, high)
+        mean: Tensor = _forward(parameters, targets, segments, low, high)
+        return mean
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
+        parameters, targets = ctx.saved_tensors
+        gradient = _backward(upstream[0], parameters, targets, *ctx.layout)
+        return once_differentiable(gradient, upstream[0], parameters), None, None, None, None
+
+
+def q_head_nll(parameters: Tensor, targets: Tensor, layout: Layout) -> Tensor:
+    """See `gan_zoo_kernels.q_head_nll`; the arguments are trusted here."""
+    segments = [int(n) for s in layout.segments for n in (s.kind, s.start, s.size)]
+    mean: Tensor = _QHeadNLL.apply(parameters, targets, segments, layout.log_var_min, layout.log_var_max)  # type: ignore[no-untyped-call]
+    return mean

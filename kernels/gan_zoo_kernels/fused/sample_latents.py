@@ -1,0 +1,279 @@
+"""Noise and codes drawn and packed in one launch: Philox-4x32-10 and Box-Muller, as in `reference`.
+
+A program takes a block of rows and one unit of work: a stretch of the noise, or one code. Uniforms and
+classes come from integers by operations that IEEE 754 rounds in one way only, so they are the reference's bit
+for bit; normals are rounded from float64, where the two differ in the last bits at most.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import Any, get_args
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+from triton.language.random import philox_impl
+
+from ..layout import CodeKind, PriorCode, PriorLayout
+from ..reference import CODE_COUNTERS as _CODE_COUNTERS
+from . import tiles
+from .launches import launch, warp_size
+from .operators import register
+
+CATEGORICAL = tl.constexpr(0)
+UNIFORM = tl.constexpr(1)
+GAUSSIAN = tl.constexpr(2)
+BERNOULLI = tl.constexpr(3)
+KINDS = get_args(CodeKind)
+CODE_COUNTERS = tl.constexpr(_CODE_COUNTERS)
+TWO_PI = tl.constexpr(2.0 * math.pi)
+
+
+@triton.jit
+def uniform(word, low, span):
+    """low + u · span with u = the upper 24 bits / 2**24; the product and the sum are rounded apart."""
+    return (word >> 8).to(tl.float32) * 5.9604644775390625e-08 * span + low
+
+
+@triton.jit
+def normal_pair(a, b):
+    """Box-Muller in float64: two words to two normals, rounded to float32."""
+    u = (a.to(tl.float64) + 0.5) * 2.3283064365386963e-10
+    angle = (b.to(tl.float64) + 0.5) * 2.3283064365386963e-10 * TWO_PI
+    radius = tl.sqrt(tl.log(u) * -2.0)
+    return (radius * tl.cos(angle)).to(tl.float32), (radius * tl.sin(angle)).to(tl.float32)
+
+
+@triton.jit
+def find_code(code, RUNS: tl.constexpr):
+    """(kind, width, first column, low, span) of a code; RUNS holds six numbers a run of equal codes."""
+    kind = RUNS[0]
+    size = RUNS[1]
+    column = RUNS[3] + (code - RUNS[2]) * RUNS[1]
+    low = RUNS[4]
+    span = RUNS[5]
+    for i in tl.static_range(6, len(RUNS), 6):
+        here = code >= RUNS[i + 2]
+        kind = tl.where(here, RUNS[i], kind)
+        size = tl.where(here, RUNS[i + 1], size)
+        column = tl.where(here, RUNS[i + 3] + (code - RUNS[i + 2]) * RUNS[i + 1], column)
+        low = tl.where(here, RUNS[i + 4], low)
+        span = tl.where(here, RUNS[i + 5], span)
+    return kind, size, column, low, span
+
+
+@triton.jit
+def draw_noise(
+    latents, live, c0, c2, c3, k0, k1, unit, row,
+    NOISE: tl.constexpr, NORMAL: tl.constexpr, WIDTH: tl.constexpr, ROWS: tl.constexpr, BLOCKS: tl.constexpr,
+):  # fmt: skip
+    """A stretch of 4 · BLOCKS columns of noise for each row."""
+    block = unit * BLOCKS + tl.arange(0, BLOCKS)
+    zero = tl.zeros((ROWS, BLOCKS), dtype=tl.uint32)
+    c1 = zero + block.to(tl.uint32)[None, :]
+    a, b, c, d = philox_impl(zero + c0[:, None], c1, zero + c2, zero + c3, k0, k1)
+    if NORMAL:
+        z0, z1 = normal_pair(a, b)
+        z2, z3 = normal_pair(c, d)
+    else:
+        z0, z1 = uniform(a, -1.0, 2.0), uniform(b, -1.0, 2.0)
+        z2, z3 = uniform(c, -1.0, 2.0), uniform(d, -1.0, 2.0)
+    z = tl.join(tl.join(z0, z2), tl.join(z1, z3)).reshape((ROWS, 4 * BLOCKS))
+    column = unit * (4 * BLOCKS) + tl.arange(0, 4 * BLOCKS)
+    at = latents + row[:, None] * WIDTH + column[None, :]
+    tl.store(at, z.to(latents.dtype.element_ty), mask=live[:, None] & (column < NOISE)[None, :])
+
+
+@triton.jit
+def draw_code(
+    latents, targets, live, c0, c2, c3, k0, k1, code, row,
+    RUNS: tl.constexpr, KINDS: tl.constexpr, CODES: tl.constexpr, WIDTH: tl.constexpr,
+    ROWS: tl.constexpr, CLASSES: tl.constexpr,
+):  # fmt: skip
+    """One code of each row: its columns of the input, and its target."""
+    kind, size, column, low, span = find_code(code, RUNS)
+    out = latents + row * WIDTH + column
+    zero = tl.zeros((ROWS,), dtype=tl.uint32)
+    c1 = zero + (code // 2).to(tl.uint32) + tl.full((), CODE_COUNTERS, tl.uint32)
+    a, b, c, d = philox_impl(c0, c1, zero + c2, zero + c3, k0, k1)
+    word = tl.where(code % 2 == 0, a, c)
+    value = uniform(word, low, span)
+    if KINDS & 1:
+        if kind == CATEGORICAL:
+            index = tl.umulhi(word, zero + size.to(tl.uint32)).to(tl.int32)
+            value = index.to(tl.float32)
+            k = tl.arange(0, CLASSES)
+            one_hot = (k[None, :] == index[:, None]).to(tl.float32).to(latents.dtype.element_ty)
+            tl.store(out[:, None] + k[None, :], one_hot, mask=live[:, None] & (k < size)[None, :])
+    if KINDS & 4:
+        if kind == GAUSSIAN:
+            value, _ = normal_pair(word, tl.where(code % 2 == 0, b, d))
+    if KINDS & 8:
+        if kind == BERNOULLI:
+            value = ((word >> 8).to(tl.float32) < low).to(tl.float32)
+    if KINDS & 14:
+        tl.store(out, value.to(latents.dtype.element_ty), mask=live & (kind > CATEGORICAL))
+    tl.store(targets + row * CODES + code, value, mask=live)
+
+
+@triton.jit(do_not_specialize=["batch", "first_row", "step", "stream", "key0", "key1"])
+def sample_latents_kernel(
+    latents, targets, step_pointer,
+    batch, first_row, step, stream, key0, key1,
+    STEP_TENSOR: tl.constexpr, NOISE: tl.constexpr, NORMAL: tl.constexpr, NOISE_UNITS: tl.constexpr,
+    RUNS: tl.constexpr, KINDS: tl.constexpr, CODES: tl.constexpr, WIDTH: tl.constexpr,
+    ROWS: tl.constexpr, BLOCKS: tl.constexpr, CLASSES: tl.constexpr,
+):  # fmt: skip
+    unit = tl.program_id(0) % (NOISE_UNITS + CODES)
+    i = tl.program_id(0) // (NOISE_UNITS + CODES) * ROWS + tl.arange(0, ROWS)
+    live = i < batch
+    row = i.to(tl.int64)
+    c0 = first_row.to(tl.uint32, bitcast=True) + i.to(tl.uint32, bitcast=True)
+    if STEP_TENSOR:
+        c2 = tl.load(step_pointer).to(tl.uint32)
+    else:
+        c2 = step.to(tl.uint32, bitcast=True)
+    c3 = stream.to(tl.uint32, bitcast=True)
+    k0 = key0.to(tl.uint32, bitcast=True)
+    k1 = key1.to(tl.uint32, bitcast=True)
+    if unit < NOISE_UNITS:
+        draw_noise(
+            latents, live, c0, c2, c3, k0, k1, unit, row,
+            NOISE, NORMAL, WIDTH, ROWS, BLOCKS,
+        )  # fmt: skip
+    elif CODES > 0:
+        draw_code(
+            latents, targets, live, c0, c2, c3, k0, k1, unit - NOISE_UNITS, row,
+            RUNS, KINDS, CODES, WIDTH, ROWS, CLASSES,
+        )  # fmt: skip
+
+
+def constants(layout: PriorLayout, warps_of: int) -> tuple[dict[str, Any], int, int]:
+    """What a compiled kernel knows of a layout; the units of work of a block of rows; the warps."""
+    widest = layout.most_classes
+    noise_blocks = -(-layout.noise // 4)
+    tile = tiles.latent_tile(noise_blocks, widest, warps_of)
+    noise_units = -(-noise_blocks // tile.columns)
+    kinds = 0
+    runs: list[int | float] = []
+    for run in layout.runs:
+        kind = KINDS.index(run.code.kind)
+        kinds |= 1 << kind
+        runs += [kind, run.code.size, run.first_code, run.first_column, *_low_and_span(run.code)]
+    known = {
+        "NOISE": layout.noise,
+        "NORMAL": layout.distribution == "normal",
+        "NOISE_UNITS": noise_units,
+        "RUNS": tuple(runs),
+        "KINDS": kinds,
+        "CODES": len(layout.codes),
+        "WIDTH": layout.width,
+        "ROWS": tile.rows,
+        "BLOCKS": tile.columns,
+        "CLASSES": tiles.next_power_of_two(widest),
+    }
+    return known, noise_units + len(layout.codes), tile.warps
+
+
+def _low_and_span(code: PriorCode) -> tuple[float, float]:
+    """Two floats a code needs: of a Bernoulli code, the number of 2**24 equally likely draws that give 1."""
+    if code.kind == "bernoulli":
+        return float(round(code.probability * 2**24)), 0.0
+    return float(code.low), float(code.high - code.low)
+
+
+def draw(
+    numbers: list[int],
+    floats: list[float],
+    kinds: list[int],
+    batch: int,
+    seed: int,
+    step: int,
+    step_tensor: Tensor | None,
+    stream: int,
+    first_row: int,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> tuple[Tensor, Tensor]:
+    """(input, targets) of a layout that `numbers_of` took apart."""
+    layout = _layout(tuple(numbers), tuple(floats), tuple(kinds))
+    latents = torch.empty((batch, layout.width), dtype=dtype, device=device)
+    targets = torch.empty((batch, len(layout.codes)), dtype=torch.float32, device=device)
+    if batch == 0:
+        return latents, targets
+    known, units, warps = _constants(layout, warp_size())
+    launch(
+        sample_latents_kernel,
+        -(-batch // known["ROWS"]) * units,
+        latents,
+        latents,
+        targets,
+        targets if step_tensor is None else step_tensor,
+        batch,
+        *(_signed(word) for word in (first_row, step, stream, seed, seed >> 32)),
+        STEP_TENSOR=step_tensor is not None,
+        **known,
+        num_warps=warps,
+        enable_fp_fusion=False,
+    )
+    return latents, targets
+
+
+def _signed(word: int) -> int:
+    """The low 32 bits as a signed number, so that every value has one argument type."""
+    return ((word & 0xFFFFFFFF) ^ 0x80000000) - 0x80000000
+
+
+_constants = functools.lru_cache(maxsize=256)(constants)
+
+
+@functools.lru_cache(maxsize=256)
+def _layout(numbers: tuple[int, ...], floats: tuple[float, ...], kinds: tuple[int, ...]) -> PriorLayout:
+    noise, normal, *sizes = numbers
+    codes = tuple(
+        PriorCode(KINDS[kind], size, *floats[3 * i : 3 * i + 3])
+        for i, (kind, size) in enumerate(zip(kinds, sizes, strict=True))
+    )
+    return PriorLayout(noise, "normal" if normal else "uniform", codes)
+
+
+def numbers_of(layout: PriorLayout) -> tuple[list[int], list[float], list[int]]:
+    numbers = [layout.noise, int(layout.distribution == "normal"), *(code.size for code in layout.codes)]
+    floats = [x for code in layout.codes for x in (code.low, code.high, code.probability)]
+    return numbers, floats, [KINDS.index(code.kind) for code in layout.codes]
+
+
+def _fake(numbers, floats, kinds, batch, seed, step, step_tensor, stream, first_row, device, dtype):  # type: ignore[no-untyped-def]
+    width = numbers[0] + sum(numbers[2:])
+    latents = torch.empty((batch, width), dtype=dtype, device=device)
+    return latents, torch.empty((batch, len(kinds)), dtype=torch.float32, device=device)
+
+
+_draw = register(
+    "sample_latents(int[] numbers, float[] floats, int[] kinds, SymInt batch, int seed, SymInt step, "
+    "Tensor? step_tensor, int stream, SymInt first_row, Device device, ScalarType dtype) -> (Tensor, Tensor)",
+    draw,
+    _fake,
+)
+
+
+def sample_latents(
+    layout: PriorLayout,
+    batch: int,
+    seed: int,
+    step: int | Tensor,
+    stream: int,
+    first_row: int,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> tuple[Tensor, Tensor]:
+    """See `gan_zoo_kernels.sample_latents`; the arguments are trusted here."""
+    number, tensor = (0, step) if isinstance(step, Tensor) else (step, None)
+    seed = seed - 2**64 if seed >= 2**63 else seed  # an operator's integer is signed
+    drawn: tuple[Tensor, Tensor] = _draw(
+        *numbers_of(layout), batch, seed, number, tensor, stream, first_row, device, dtype
+    )
+    return drawn

@@ -1,0 +1,127 @@
+"""The fused latents are the reference's: uniforms and classes bit for bit, normals within one ulp."""
+
+import pytest
+import torch
+from gan_zoo_kernels import PriorCode, PriorLayout, sample_latents
+from gan_zoo_kernels.fused.launches import count_launches
+from gan_zoo_kernels.fused.traffic import recorded_traffic
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+CATEGORICAL = PriorCode("categorical", size=10)
+UNIFORM = PriorCode("uniform")
+SKEWED = PriorCode("uniform", low=-0.3, high=1.7)
+GAUSSIAN = PriorCode("gaussian")
+BERNOULLI = PriorCode("bernoulli", probability=0.3)
+MNIST = PriorLayout(62, "normal", (CATEGORICAL, UNIFORM, UNIFORM))
+MIXED = PriorLayout(5, "uniform", (GAUSSIAN, CATEGORICAL, SKEWED, GAUSSIAN, BERNOULLI, UNIFORM, CATEGORICAL))
+KEY = {"seed": 2**64 - 3, "step": 2**32 - 5, "stream": 2**31}
+
+
+def normal_columns(layout):
+    mask = torch.zeros(layout.width, dtype=torch.bool)
+    mask[: layout.noise] = layout.distribution == "normal"
+    column = layout.noise
+    for code in layout.codes:
+        mask[column : column + code.width] = code.kind == "gaussian"
+        column += code.width
+    return mask
+
+
+def ulps_apart(a, b):
+    """How many float32 numbers lie between a and b."""
+
+    def ordered(t):
+        bits = t.contiguous().view(torch.int32).long()
+        return torch.where(bits < 0, -(bits & 0x7FFFFFFF), bits)
+
+    return (ordered(a) - ordered(b)).abs()
+
+
+def check(layout, batch, device, **options):
+    fused = [t.cpu() for t in sample_latents(layout, batch, device=device, implementation="triton", **options)]
+    plain = sample_latents(layout, batch, implementation="reference", **options)
+    for a, b in zip(fused, plain, strict=True):
+        assert (a.dtype, a.shape) == (b.dtype, b.shape)
+    normal = normal_columns(layout)
+    gaussian = torch.tensor([code.kind == "gaussian" for code in layout.codes], dtype=torch.bool)
+    for a, b, rounded in ((fused[0].float(), plain[0].float(), normal), (fused[1], plain[1], gaussian)):
+        assert torch.equal(a[:, ~rounded], b[:, ~rounded])
+        if a[:, rounded].numel():
+            assert ulps_apart(a[:, rounded], b[:, rounded]).max() <= 1
+
+
+@pytest.mark.parametrize("layout", [MNIST, MIXED, PriorLayout(7), PriorLayout(0, codes=(CATEGORICAL,))])
+@pytest.mark.parametrize("batch", [0, 1, 16, 17, 128])
+def test_values(layout, batch, device):
+    check(layout, batch, device, first_row=2**32 - 200, **KEY)
+
+
+@pytest.mark.parametrize("noise", [1, 2, 3, 4, 255, 256, 257, 1000])
+def test_widths_of_noise(noise, device):
+    check(PriorLayout(noise, "normal", (UNIFORM,)), 5, device, seed=1, step=2)
+
+
+@pytest.mark.parametrize("classes", [2, 3, 33, 1000, 4096])
+def test_numbers_of_classes(classes, device):
+    check(PriorLayout(4, "normal", (PriorCode("categorical", size=classes), UNIFORM)), 5, device, seed=1, step=2)
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_normals(device):
+    check(PriorLayout(100), 1000, device, seed=5, step=9)
+
+
+def test_half_precisions_round_the_float32_values(device):
+    exact = sample_latents(MNIST, 64, device=device, implementation="triton", **KEY)
+    half = sample_latents(MNIST, 64, device=device, dtype=torch.float16, implementation="triton", **KEY)
+    assert torch.equal(half[0], exact[0].half())
+    assert torch.equal(half[1], exact[1])
+    bf16 = sample_latents(MNIST, 64, device=device, dtype=torch.bfloat16, implementation="triton", **KEY)[0]
+    assert ((bf16.float() - exact[0]).abs() <= 2**-7 * exact[0].abs()).all()  # the interpreter truncates
+
+
+def test_a_step_on_the_device(device):
+    for step in (0, 7, 2**32 - 1):
+        on_device = torch.tensor(step, device=device)
+        drawn = sample_latents(MIXED, 9, seed=3, step=on_device, device=device, implementation="triton")
+        expected = sample_latents(MIXED, 9, seed=3, step=step, device=device, implementation="triton")
+        assert all(torch.equal(a, b) for a, b in zip(drawn, expected, strict=True))
+
+
+def test_one_launch(device):
+    for layout in (MNIST, MIXED, PriorLayout(128, "normal", (CATEGORICAL,) * 10)):
+        with count_launches() as names:
+            sample_latents(layout, 40, seed=1, step=1, device=device, implementation="triton")
+        assert names == ["sample_latents_kernel"]
+
+
+@pytest.mark.usefixtures("interpreter")
+@pytest.mark.parametrize("layout", [MNIST, MIXED])
+def test_every_value_is_written_once_and_nothing_is_read(layout):
+    with recorded_traffic() as traffic:
+        latents, targets = sample_latents(layout, 37, seed=1, step=1, implementation="triton")
+    assert traffic.loads == []
+    assert traffic.stored(latents).tolist() == list(range(latents.numel()))
+    assert traffic.stored(targets).tolist() == list(range(targets.numel()))
+    assert traffic.strays([latents, targets]) == 0
+
+
+codes = st.one_of(
+    st.builds(PriorCode, st.just("categorical"), size=st.integers(2, 40)),
+    st.builds(PriorCode, st.just("uniform"), low=st.floats(-9, 0), high=st.floats(0.125, 9)),
+    st.just(GAUSSIAN),
+    st.builds(PriorCode, st.just("bernoulli"), probability=st.floats(0, 1)),
+)
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(
+    st.integers(1, 80),
+    st.sampled_from(["normal", "uniform"]),
+    st.lists(codes, max_size=6),
+    st.fixed_dictionaries({"seed": st.integers(0, 2**64 - 1), "step": st.integers(0, 2**32 - 1)}),
+)
+def test_any_layout(noise, distribution, mix, key):
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    check(PriorLayout(noise, distribution, tuple(mix)), 21, device, **key)

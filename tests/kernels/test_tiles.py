@@ -1,0 +1,64 @@
+"""Tiles and strides: pure functions of the shape."""
+
+import pytest
+import torch
+from gan_zoo_kernels.fused import tiles
+from gan_zoo_kernels.fused.tiles import Tile
+
+COLUMNS = [1, 2, 3, 10, 16, 17, 100, 128, 1000, 1024, 4096, 4097, tiles.MAX_COLUMNS]
+
+
+def test_examples():
+    assert tiles.row_tile(10) == Tile(rows=128, columns=16, warps=8)
+    assert tiles.row_tile(1000) == Tile(rows=2, columns=1024, warps=8)
+    assert tiles.row_tile(4096) == Tile(rows=1, columns=4096, warps=16)
+    assert tiles.row_tile(10, warp_size=64) == Tile(rows=128, columns=16, warps=4)
+    assert tiles.latent_tile(16, 10) == Tile(rows=16, columns=16, warps=4)
+    assert tiles.parts(4) == 1
+    assert tiles.parts(5) == 5
+    assert tiles.parts(10**6) == tiles.PARTS
+
+
+@pytest.mark.parametrize("warp_size", [32, 64])
+@pytest.mark.parametrize("columns", COLUMNS)
+def test_row_tiles_hold_a_row_and_fit_the_device(columns, warp_size):
+    tile = tiles.row_tile(columns, warp_size)
+    assert tile.columns >= columns
+    threads = tile.warps * warp_size
+    for power in (tile.rows, tile.columns, tile.warps):
+        assert power & (power - 1) == 0
+    assert warp_size <= threads <= 1024
+    assert tile.rows * tile.columns <= tiles.VALUES_PER_THREAD * threads
+
+
+@pytest.mark.parametrize("warp_size", [32, 64])
+@pytest.mark.parametrize("classes", [c for c in COLUMNS if c > 1])
+@pytest.mark.parametrize("noise_blocks", [0, 1, 16, 33, 1000])
+def test_latent_tiles_fit_the_device(noise_blocks, classes, warp_size):
+    tile = tiles.latent_tile(noise_blocks, classes, warp_size)
+    threads = tile.warps * warp_size
+    assert 128 <= threads <= 1024
+    assert tile.rows * tile.columns <= 2 * threads  # four normals in float64 for each
+    assert tile.rows * tiles.next_power_of_two(classes) <= 32 * threads
+
+
+def test_a_row_that_is_too_long_is_refused():
+    with pytest.raises(ValueError, match="not 8193"):
+        tiles.row_tile(tiles.MAX_COLUMNS + 1)
+
+
+def test_strides_merge_axes_where_all_tensors_allow_it():
+    pytest.importorskip("triton")
+    from gan_zoo_kernels.fused.strides import as_rows_and_columns
+
+    base = torch.empty(4, 6, 8)
+    same, columns, strides, flat = as_rows_and_columns([base, torch.empty(4, 6, 8)])
+    assert (columns, strides, flat) == (192, [(0, 1), (0, 1)], True)
+    assert same[0] is base
+
+    _, columns, strides, flat = as_rows_and_columns([base, torch.empty(8).expand(4, 6, 8)])
+    assert (columns, strides, flat) == (8, [(8, 1), (0, 1)], False)
+
+    kept, columns, strides, flat = as_rows_and_columns([base, torch.empty(4, 8, 6).mT])
+    assert (columns, strides, flat) == (192, [(0, 1), (0, 1)], True)
+    assert kept[1].is_contiguous()  # three strides: copied
