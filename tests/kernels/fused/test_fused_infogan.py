@@ -1,0 +1,82 @@
+"""InfoGAN on the fused kernels: how often they are launched, and that it learns as it does in plain torch."""
+
+import pytest
+import torch
+from gan_zoo_kernels.fused.launches import count_launches
+from narrow import MIX, narrow_config, narrow_train
+
+from gan_zoo.models.infogan import model as infogan
+from gan_zoo.training.run import build
+
+STEPS = 200
+FLOAT32 = torch.finfo(torch.float32).eps
+
+
+def launches_of_the_information_term(codes, device, variance="learned"):
+    model = build(narrow_config("infogan", infogan__codes=codes, infogan__variance=variance), device)
+    latents = model.prior.sample(64, seed=0, device=device)
+    features = model.discriminator.trunk(model.generator(latents.input)).detach().requires_grad_()
+    with count_launches() as names:
+        (-(model.weights * model.information(features, latents)).sum()).backward()
+    return names
+
+
+@pytest.mark.parametrize("codes", ["categorical:10", "categorical:10, uniform:2", MIX, "categorical:10x10"])
+def test_the_information_term_is_four_launches_at_most_whatever_the_codes(codes, device, monkeypatch):
+    monkeypatch.setenv("GAN_ZOO_KERNELS", "triton")
+    names = launches_of_the_information_term(codes, device)
+    assert 2 <= len(names) <= 4
+    assert len(names) == len(launches_of_the_information_term("categorical:10", device))
+
+
+def test_the_latents_of_a_step_are_one_launch(device, monkeypatch):
+    monkeypatch.setenv("GAN_ZOO_KERNELS", "triton")
+    model = build(narrow_config("infogan", infogan__codes=MIX), device)
+    with count_launches() as names:
+        model.prior.sample(64, seed=0, step=3, device=device)
+    assert len(names) == 1
+
+
+@pytest.fixture
+def curve(tmp_path, device):
+    """Trains a small InfoGAN and gives its losses and bounds, step by step."""
+
+    def train(name):
+        run = narrow_train(
+            "infogan",
+            tmp_path / name,
+            trunk__name="mlp",
+            training__steps=STEPS,
+            training__batch_size=32,
+            training__device=str(device),
+            infogan__codes="categorical:5, uniform:1, bernoulli(0.3):1",
+            infogan__variance="learned",
+        )
+        return [[v for k, v in line.items() if k not in ("step", "images_per_second")] for line in run.metrics()]
+
+    return train
+
+
+def distances(one, other):
+    """By how much two curves are apart so far, at each step."""
+    apart, largest = [], 0.0
+    for a, b in zip(one, other, strict=True):
+        largest = max(largest, *(abs(x - y) for x, y in zip(a, b, strict=True)))
+        apart.append(largest)
+    return apart
+
+
+def test_infogan_learns_the_same_through_the_kernels_and_through_the_reference(curve, monkeypatch):
+    """The game is chaotic: what two runs of plain torch are apart when Q's output is moved by one ulp is allowed."""
+    monkeypatch.setenv("GAN_ZOO_KERNELS", "triton")
+    fused = curve("fused")
+    monkeypatch.setenv("GAN_ZOO_KERNELS", "reference")
+    plain = curve("plain")
+    q_head_nll = infogan.q_head_nll
+    monkeypatch.setattr(infogan, "q_head_nll", lambda p, c, layout: q_head_nll(p * (1 + FLOAT32), c, layout))
+    moved = curve("moved")
+
+    apart, allowed = distances(fused, plain), distances(moved, plain)
+    assert len(apart) == STEPS
+    assert apart[49] < 1e-5
+    assert all(a <= 3 * b + 1e-5 for a, b in zip(apart, allowed, strict=True))
