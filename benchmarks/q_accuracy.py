@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import time
 from pathlib import Path
 from typing import Any
 
@@ -64,12 +63,10 @@ def main() -> None:
 
     rows: list[dict[str, Any]] = []
     for seed in given.seeds:
-        begun = time.monotonic()
         run = train_or_open(given.runs / f"q-{Path(given.config).stem}-seed{seed}", given.config, seed)
         last = run.metrics()[-1]
         facts = {k: last[k] for k in last if k.startswith("mi") or k == "entropy"}
         rows.append({"seed": seed, "steps": last["step"], "accuracy": accuracies(run), **facts})
-        rows[-1]["seconds"] = round(time.monotonic() - begun)
         print(json.dumps(rows[-1]))
     tests = [row["accuracy"]["test"] for row in rows]
     result = {

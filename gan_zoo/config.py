@@ -105,7 +105,7 @@ class Optimizer(Settings):
 class Training(Settings):
     """The loop."""
 
-    steps: Annotated[Positive, arg(aliases=["--steps"])] = 2000
+    steps: Annotated[Positive, arg(aliases=["--steps"])] = 1500
     """Discriminator updates in the whole run."""
     batch_size: Annotated[Positive, arg(aliases=["--batch-size"])] = 128
     """Images a step."""
