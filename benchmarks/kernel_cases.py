@@ -2,12 +2,13 @@
 
 A case is a function without arguments that makes one launch of the kernel it is named after (and the second
 launch of a reduction), its inputs and outputs, from which the floor of its traffic follows, and the width of
-the widest load that its shape allows.
+the loads that its shape allows for each large input. Labels, targets of a Q head and scalars are not among them.
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -44,6 +45,11 @@ PRIORS = {
 }
 
 
+MOST_TRAFFIC = 1.05  # times the floor, for partial sums and the scalars that every program reads
+BROADCAST_TRAFFIC = 1.5  # the exception: a row that is broadcast over 64 rows is asked for 64 times (from a cache)
+STACK_OF_NORMALS = 48  # the exception: the table with which CUDA's float64 sine and cosine reduce a large angle
+
+
 @dataclass(frozen=True)
 class Case:
     """One launch worth a line of the table."""
@@ -53,12 +59,14 @@ class Case:
     dtype: str
     run: Callable[[], object]
     tensors: tuple[Tensor, ...]  # read once or written once; the outputs' twins stand for the outputs
-    vector: int  # bytes that one load should fetch at least, by what the shape's alignment allows
+    loads: dict[str, int]  # kernel argument: bytes that one load of it fetches at least, by the shape's alignment
+    most_traffic: float = MOST_TRAFFIC  # times the floor
+    stack: int = 0  # bytes a thread may have on an NVIDIA GPU
 
     @property
     def floor(self) -> int:
-        """Bytes of every input read once and every output written once."""
-        return sum(t.numel() * t.element_size() for t in self.tensors)
+        """Bytes of every input read once and every output written once; a broadcast input has few."""
+        return sum(_stored(t) * t.element_size() for t in self.tensors)
 
 
 def cases() -> Iterator[Case]:
@@ -68,6 +76,11 @@ def cases() -> Iterator[Case]:
         yield from _cross_entropy(name, dtype)
         yield from _q_head(name, dtype)
         yield from _latents(name, dtype)
+
+
+def _stored(tensor: Tensor) -> int:
+    """Elements in memory: an axis of stride 0 has one."""
+    return math.prod(size for size, stride in zip(tensor.shape, tensor.stride(), strict=True) if stride)
 
 
 def _vector(values: int, dtype: torch.dtype) -> int:
@@ -82,13 +95,14 @@ def _gaussian(name: str, dtype: torch.dtype) -> Iterator[Case]:
     bounds = (-8.0, 8.0)
     flat = (mean, log_var, target)
     row = torch.zeros(96, dtype=dtype)
+    wide = {"mean": 16, "log_var": 16, "target": 16}
     yield Case(
         "gaussian_nll_forward",
         "64x96 mean",
         name,
         lambda: gaussian_nll.forward(*flat, "mean", *bounds),
         (*flat, one),
-        16,
+        wide,
     )
     yield Case(
         "gaussian_nll_forward",
@@ -96,7 +110,7 @@ def _gaussian(name: str, dtype: torch.dtype) -> Iterator[Case]:
         name,
         lambda: gaussian_nll.forward(*flat, "none", *bounds),
         (*flat, loss),
-        16,
+        wide,
     )
     yield Case(
         "gaussian_nll_forward",
@@ -104,15 +118,16 @@ def _gaussian(name: str, dtype: torch.dtype) -> Iterator[Case]:
         name,
         lambda: gaussian_nll.forward(mean, None, target, "mean", *bounds),
         (mean, target, one),
-        16,
+        {"mean": 16, "target": 16},
     )
     yield Case(
         "gaussian_nll_forward",
-        "64x96, log_var a row",
+        "64x96, log_var a row (exception)",
         name,
         lambda: gaussian_nll.forward(mean, row.expand(64, 96), target, "mean", *bounds),
         (mean, target, row.expand(64, 96), one),
-        dtype.itemsize,
+        dict.fromkeys(wide, dtype.itemsize),
+        most_traffic=BROADCAST_TRAFFIC,
     )
     yield Case(
         "gaussian_nll_backward",
@@ -120,7 +135,7 @@ def _gaussian(name: str, dtype: torch.dtype) -> Iterator[Case]:
         name,
         lambda: gaussian_nll.backward(one, *flat, "mean", *bounds, [1, 1, 1]),
         (*flat, *flat, one),
-        16,
+        wide,
     )
     yield Case(
         "gaussian_nll_backward",
@@ -128,7 +143,7 @@ def _gaussian(name: str, dtype: torch.dtype) -> Iterator[Case]:
         name,
         lambda: gaussian_nll.backward(loss, *flat, "none", *bounds, [1, 1, 0]),
         (*flat, loss, mean, log_var),
-        16,
+        {**wide, "upstream": 16},
     )
 
 
@@ -136,7 +151,7 @@ def _cross_entropy(name: str, dtype: torch.dtype) -> Iterator[Case]:
     for rows, columns in ((256, 2), (256, 10), (64, 100), (64, 128), (8, 1000), (4, 4096), (2, 8192)):
         logits, target = torch.zeros(rows, columns, dtype=dtype), torch.zeros(rows, dtype=torch.int64)
         loss, two, one = torch.zeros(rows), torch.zeros(2), torch.zeros(())
-        vector = _vector(columns, dtype)
+        wide = {"logits": _vector(columns, dtype)}
         for reduction, ignore_index in (("mean", None), ("none", 0)):
             yield Case(
                 "cross_entropy_forward",
@@ -144,7 +159,7 @@ def _cross_entropy(name: str, dtype: torch.dtype) -> Iterator[Case]:
                 name,
                 lambda a=logits, b=target, r=reduction, i=ignore_index: cross_entropy.forward(a, b, r, i),
                 (logits, target, two if reduction == "mean" else loss),
-                vector,
+                wide,
             )
         yield Case(
             "cross_entropy_backward",
@@ -152,7 +167,7 @@ def _cross_entropy(name: str, dtype: torch.dtype) -> Iterator[Case]:
             name,
             lambda a=logits, b=target, g=one: cross_entropy.backward(g, g, a, b, "mean", None),
             (logits, target, one, one, logits),
-            vector,
+            wide,
         )
 
 
@@ -163,16 +178,18 @@ def _q_head(name: str, dtype: torch.dtype) -> Iterator[Case]:
         parameters = torch.zeros(batch, layout.width, dtype=dtype)
         targets, nll = torch.zeros(batch, codes), torch.zeros(codes)
         segments = [int(n) for s in layout.segments for n in (s.kind, s.start, s.size)]
-        starts = [s.start for s in layout.segments if s.kind is Kind.CATEGORICAL] + [layout.width]
-        aligned = [_vector(n, dtype) for n in (*starts, *(s.size for s in layout.segments)) if n]
-        vector = min(aligned) if layout.most_classes > 1 else dtype.itemsize
+        categorical = [s for s in layout.segments if s.kind is Kind.CATEGORICAL]
+        starts_and_sizes = [n for s in categorical for n in (s.start, s.size)]
+        wide = {
+            "parameters": _vector(math.gcd(layout.width, *starts_and_sizes), dtype) if categorical else dtype.itemsize
+        }
         yield Case(
             "q_head_nll_forward",
             f"{batch}: {shape}",
             name,
             lambda p=parameters, t=targets, s=segments: q_head_nll.forward(p, t, s, -8.0, 8.0),
             (parameters, targets, nll),
-            vector,
+            wide,
         )
         yield Case(
             "q_head_nll_backward",
@@ -180,7 +197,7 @@ def _q_head(name: str, dtype: torch.dtype) -> Iterator[Case]:
             name,
             lambda p=parameters, t=targets, s=segments, g=nll: q_head_nll.backward(g, p, t, s, -8.0, 8.0),
             (parameters, targets, nll, parameters),
-            vector,
+            wide,
         )
 
 
@@ -188,13 +205,15 @@ def _latents(name: str, dtype: torch.dtype) -> Iterator[Case]:
     for shape, layout in PRIORS.items():
         outputs = (torch.zeros(128, layout.width, dtype=dtype), torch.zeros(128, len(layout.codes)))
         numbers = sample_latents.numbers_of(layout)
+        normal = layout.distribution == "normal" or any(code.kind == "gaussian" for code in layout.codes)
         yield Case(
             "sample_latents",
             f"128: {shape}",
             name,
             lambda n=numbers, d=dtype: sample_latents.draw(*n, 128, 1, 1, None, 0, 0, torch.device("cpu"), d),
             outputs,
-            0,
+            {},
+            stack=STACK_OF_NORMALS if normal else 0,
         )
 
 

@@ -26,7 +26,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
-SOURCES = ROOT / "kernels" / "gan_zoo_kernels" / "fused"
+SOURCES = ROOT / "kernels" / "gan_zoo_kernels"
 TARGETS = {
     "sm_80": ("cuda", 80, 32),
     "sm_90": ("cuda", 90, 32),
@@ -35,13 +35,13 @@ TARGETS = {
     "gfx942": ("hip", "gfx942", 64),
 }
 MOST_REGISTERS = 96  # so that 640 threads fit on every multiprocessor of these architectures
-MOST_TRAFFIC = 1.05  # times the floor, for partial sums and the scalars that every program reads
 
 
 def sources_digest() -> str:
     """A digest of everything that decides the figures, so that a stale table is found without compiling."""
     digest = hashlib.sha256()
-    for path in (*sorted(SOURCES.glob("*.py")), ROOT / "benchmarks" / "kernel_cases.py"):
+    beside = [SOURCES / "layout.py", SOURCES / "reference.py", ROOT / "benchmarks" / "kernel_cases.py"]
+    for path in (*sorted((SOURCES / "fused").glob("*.py")), *beside):
         if path.name not in ("traffic.py", "operators.py", "__init__.py"):
             digest.update(_code_of(path).encode())
     return digest.hexdigest()
@@ -99,6 +99,8 @@ def compile_case(case: Any, target: str) -> list[dict[str, Any]]:
         name = launch.kernel.__name__.removesuffix("_kernel")
         if compiled not in _figures:
             _figures[compiled] = _nvidia(compiled, output) if backend == "cuda" else _amd(compiled)
+            pointers = [n for n, t in zip(launch.kernel.arg_names, launch.arguments, strict=False) if _is_tensor(t)]
+            _figures[compiled]["loads"] = loads_of(compiled.asm["llir"], pointers)
         elif name != case.kernel:
             continue  # the second launch of a reduction is the same for many cases
         lines.append(
@@ -109,10 +111,46 @@ def compile_case(case: Any, target: str) -> list[dict[str, Any]]:
                 "target": target,
                 "warps": launch.options["num_warps"],
                 **_figures[compiled],
-                "expected_load": case.vector if name == case.kernel else 0,
+                "expected_loads": case.loads if name == case.kernel else {},
+                "allowed_stack": case.stack if name == case.kernel and backend == "cuda" else 0,
             }
         )
     return lines
+
+
+def _is_tensor(argument: Any) -> bool:
+    return hasattr(argument, "data_ptr")
+
+
+def loads_of(llir: str, pointers: list[str]) -> dict[str, int]:
+    """Bytes of the widest load from each pointer argument, by following addresses through LLVM's code."""
+    _, _, function = llir.partition("\ndefine ")
+    head, _, body = function.partition("{\n")
+    parameters = re.findall(r"ptr addrspace\(1\)(?: [a-z]+(?:\([\w, ]*\))?)* (%\d+)", head)
+    origins = {parameter: {name} for parameter, name in zip(parameters, pointers, strict=False)}
+    widest = dict.fromkeys(pointers, 0)
+    for _ in range(2):  # a loop's phi may stand before what it names
+        for line in body.splitlines():
+            where = set().union(*(origins.get(p, ()) for p in re.findall(r"(%[\w.]+)", line.partition(" = ")[2])))
+            result = re.match(r"\s*(%[\w.]+) = (?:tail call )?(?:ptr|getelementptr|phi ptr|select .* ptr)", line)
+            if result:
+                origins[result[1]] = origins.get(result[1], set()) | where
+            for name in where:
+                widest[name] = max(widest[name], _load_bytes(line))
+    return widest
+
+
+def _load_bytes(line: str) -> int:
+    """Bytes that a line of LLVM's code loads from global memory; 0 if it is no such load."""
+    if "ld.global" in line:
+        return _widest(r"ld\.global[\w.:]*?(?:\.v(\d))?\.b(\d+)", line)
+    loaded = re.search(r"call (\S+|<[^>]*>) @llvm\.amdgcn\.raw\.ptr\.buffer\.load", line)
+    loaded = loaded or re.search(r" = load (\S+|<[^>]*>), ptr addrspace\(1\)", line)
+    if not loaded:
+        return 0
+    bits = {"half": 16, "bfloat": 16, "float": 32, "double": 64}
+    number, kind = re.fullmatch(r"(?:<(\d+) x )?(\w+)>?", loaded[1]).groups()
+    return int(number or 1) * (bits.get(kind) or int(kind.removeprefix("i"))) // 8
 
 
 @contextlib.contextmanager
@@ -208,6 +246,7 @@ def count_traffic(every: int) -> list[dict[str, Any]]:
                 "dtype": case.dtype,
                 "moved_bytes": traffic.bytes_loaded + traffic.bytes_stored,
                 "floor_bytes": case.floor,
+                "most_traffic": case.most_traffic,
             }
         )
     return lines
@@ -224,10 +263,13 @@ def broken_rules(compiled: list[dict[str, Any]], traffic: list[dict[str, Any]]) 
             wrong.append(f"{name} takes {line['registers']} registers, more than {MOST_REGISTERS}")
         if line["kernel"] == "sample_latents" and line["fused_float32"]:
             wrong.append(f"{name} rounds {line['fused_float32']} products once: not the reference's bits")
-        if line["widest_load"] < line["expected_load"]:
-            wrong.append(f"{name} loads {line['widest_load']} bytes at a time and could {line['expected_load']}")
+        if line["stack_bytes"] > line["allowed_stack"]:
+            wrong.append(f"{name} has a stack of {line['stack_bytes']} bytes, not {line['allowed_stack']}")
+        for argument, could in line["expected_loads"].items():
+            if line["loads"][argument] < could:
+                wrong.append(f"{name} loads {line['loads'][argument]} bytes of {argument} at a time and could {could}")
     for line in traffic:
-        if line["moved_bytes"] > MOST_TRAFFIC * line["floor_bytes"]:
+        if line["moved_bytes"] > line["most_traffic"] * line["floor_bytes"]:
             name = f"{line['kernel']} {line['shape']} {line['dtype']}"
             wrong.append(f"{name} moves {line['moved_bytes']} bytes, the floor is {line['floor_bytes']}")
     return wrong
@@ -251,13 +293,14 @@ def check_written() -> list[str]:
 def markdown(table: dict[str, Any]) -> str:
     """The table for a reader: a line a kernel and shape, the worst over dtypes and targets."""
     registers = [f"registers {target}" for target in TARGETS]
-    heads = ["kernel", "shape", *registers, "spills", "widest load sm_90", "moved / floor"]
+    heads = ["kernel", "shape", *registers, "spills", "load sm_90", "moved / floor"]
     text = [
         "# What the fused kernels compile to",
         "",
         "Made by `python -m benchmarks.kernels_compiled`. Nothing here was run on a GPU: registers are those",
-        "of a thread, widest loads are in bytes, each for fp32 / fp16 / bf16; bytes moved are counted in",
-        "Triton's interpreter, and the floor reads each input once and writes each output once.",
+        "of a thread, each for fp32 / fp16 / bf16. A load is in bytes: the widest from each large input (not of",
+        "labels, targets of a Q head or scalars), the narrowest of these. Bytes moved are counted in Triton's",
+        "interpreter; the floor reads each input's storage once and writes each output once.",
         "",
         f"Triton {table['triton']}.",
         "",
@@ -270,7 +313,8 @@ def markdown(table: dict[str, Any]) -> str:
         moved = [x for x in table["traffic"] if (x["kernel"], x["shape"]) == (kernel, shape)]
         registers = [" / ".join(str(x["registers"]) for x in mine if x["target"] == t) for t in TARGETS]
         spills = sum(x["spilled_bytes"] for x in mine)
-        loads = " / ".join(str(x["widest_load"]) for x in mine if x["target"] == "sm_90")
+        on_sm_90 = [x for x in mine if x["target"] == "sm_90" and x["expected_loads"]]
+        loads = " / ".join(str(min(x["loads"][name] for name in x["expected_loads"])) for x in on_sm_90)
         ratio = max((x["moved_bytes"] / x["floor_bytes"] for x in moved), default=None)
         text.append(
             f"| {kernel} | {shape} | {' | '.join(registers)} | {spills} | {loads} | "

@@ -16,6 +16,7 @@ from gan_zoo.errors import InputError
 from gan_zoo.images import grid, to_uint8
 from gan_zoo.models.gan.codes import Code
 from gan_zoo.models.gan.model import GAN
+from gan_zoo.models.gan.prior import SHOWN
 
 CODES = "categorical:5, uniform:1, gaussian:1, bernoulli:1"
 
@@ -190,7 +191,7 @@ def test_a_sample_grid_holds_the_codes_that_are_named(run: Path, tmp_path: Path)
     with Image.open(tmp_path / "held.png") as picture:
         assert picture.size == (3 * 32 + 4, 3 * 32 + 4)
         assert np.array_equal(np.asarray(picture), np.asarray(grid(images, 3)))
-    drawn = trained.prior.sample(9, seed=4)
+    drawn = trained.prior.sample(9, seed=4, stream=SHOWN)
     held = drawn.codes.clone()
     held[:, 0], held[:, 1] = 3, -1.5
     expected = trained.generate(trained.prior.compose(drawn.input[:, : trained.prior.noise], held))

@@ -18,7 +18,7 @@ from gan_zoo.data.dataset import Dataset, open_dataset
 from gan_zoo.errors import InputError, TrainingError
 from gan_zoo.images import grid, save_image
 from gan_zoo.models.gan.model import GAN, evaluating
-from gan_zoo.models.gan.prior import Latents
+from gan_zoo.models.gan.prior import SHOWN, Latents
 from gan_zoo.resolve import changes, to_toml
 from gan_zoo.training.checkpoint import State, newest_whole
 from gan_zoo.training.ema import EMA
@@ -291,6 +291,6 @@ def _picture(run: Run, state: State, loggers: list[Logger]) -> None:
 def preview_latents(model: GAN) -> tuple[Latents, int]:
     """The latents of a run's pictures, and how many stand in a row."""
     if not model.codes:
-        return model.prior.sample(64, seed=model.config.seed, stream=1), 8
+        return model.prior.sample(64, seed=model.config.seed, stream=SHOWN), 8
     values = model.codes[0].traversal()[:20]
     return model.prior.traverse(model.codes[0], values, 8, seed=model.config.seed), len(values)

@@ -53,9 +53,9 @@ def implementation_for(
         return Choice("reference", obstacle)
     if device.type == "cpu":
         return Choice("reference", "a CPU is served by plain torch; the interpreter is for tests")
-    if torch.version.hip is None and torch.cuda.get_device_capability(device) < MIN_CAPABILITY:
-        have = ".".join(map(str, torch.cuda.get_device_capability(device)))
-        need = ".".join(map(str, MIN_CAPABILITY))
+    properties = torch.cuda.get_device_properties(device)
+    if torch.version.hip is None and (properties.major, properties.minor) < MIN_CAPABILITY:
+        have, need = f"{properties.major}.{properties.minor}", ".".join(map(str, MIN_CAPABILITY))
         return Choice("reference", f"compute capability {have} is older than {need}")
     return Choice("triton", f"triton is installed and the tensors are on {device}")
 

@@ -14,7 +14,7 @@ from .layout import LOG_VAR_MAX, LOG_VAR_MIN, Layout, PriorLayout, check_log_var
 Reduction = Literal["mean", "sum", "none"]
 
 _INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
-_LATENT_DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+_FLOATING = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
 
 def gaussian_nll(
@@ -171,12 +171,13 @@ def sample_latents(
         if not 0 <= value < 2**bits:
             raise ValueError(f"{name} lies in 0 … 2**{bits} - 1, not {value}")
     if isinstance(step, Tensor):
-        if step.ndim != 0 or step.dtype != torch.int64 or step.device.type != device.type:
+        elsewhere = step.device.type != device.type or device.index not in (None, step.device.index)
+        if step.ndim != 0 or step.dtype != torch.int64 or elsewhere:
             found = f"{step.dtype} {list(step.shape)} on {step.device}"
             raise ValueError(f"a step tensor is int64, 0-d and on {device}, not {found}")
     elif not 0 <= step < 2**32:
         raise ValueError(f"step lies in 0 … 2**32 - 1, not {step}")
-    if dtype not in _LATENT_DTYPES:
+    if dtype not in _FLOATING:
         raise TypeError(f"latents are floating-point, not {dtype}")
     choice = implementation_for(device, implementation, dtype=dtype, columns=layout.most_classes)
     if choice.path == "triton":
@@ -206,7 +207,7 @@ def _check_reduction(reduction: str) -> None:
 
 def _check_floating(**tensors: Tensor) -> None:
     for name, tensor in tensors.items():
-        if tensor.dtype not in _LATENT_DTYPES:
+        if tensor.dtype not in _FLOATING:
             raise TypeError(f"{name} is float32, float16, bfloat16 or float64, not {tensor.dtype}")
 
 

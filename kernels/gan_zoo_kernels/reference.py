@@ -132,7 +132,7 @@ def sample_latents(
     counters[0] = torch.arange(first_row, first_row + batch, device=device).unsqueeze(1)
     counters[1, :, :noise_blocks] = torch.arange(noise_blocks, device=device)
     counters[1, :, noise_blocks:] = torch.arange(CODE_COUNTERS, CODE_COUNTERS + code_blocks, device=device)
-    counters[2] = step
+    counters[2] = step & _WORD
     counters[3] = stream
     words = philox_4x32(counters.view(4, -1), seed).view(4, batch, blocks).permute(1, 2, 0)
 

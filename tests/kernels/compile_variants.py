@@ -17,10 +17,10 @@ from benchmarks.kernels_compiled import compile_case
 class Variant:
     """Looks like a case of the table."""
 
-    dtype, vector = "mixed", 0
+    dtype, stack = "mixed", 0
 
     def __init__(self, kernel, shape, run):
-        self.kernel, self.shape, self.run = kernel, shape, run
+        self.kernel, self.shape, self.run, self.loads = kernel, shape, run, {}
 
 
 def variants():

@@ -3,6 +3,7 @@
 In processes of their own: ahead-of-time compilation is impossible where the interpreter is switched on.
 """
 
+import json
 import os
 import subprocess
 import sys
@@ -21,6 +22,15 @@ def run(*arguments):
     return result.stdout
 
 
+def run_script(name):
+    environment = {key: value for key, value in os.environ.items() if key != "TRITON_INTERPRET"}
+    environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), environment.get("PYTHONPATH", "")])
+    script = Path(__file__).parent / name
+    result = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
+    return result.stdout
+
+
 def test_the_written_table_is_of_these_sources_and_within_the_rules():
     assert "within the rules" in run("--check")
 
@@ -32,12 +42,14 @@ def test_a_spread_of_cases_compiles_within_the_rules():
     assert launches >= 10, output
 
 
+def test_batch_sizes_share_one_variant_of_every_kernel():
+    pytest.importorskip("triton")
+    made = json.loads(run_script("compile_batches.py"))
+    assert len(made) == 7
+    assert all(counts == [4, 1] for counts in made.values()), made
+
+
 @pytest.mark.slow
 def test_variants_that_the_table_leaves_out_compile():
     pytest.importorskip("triton")
-    environment = {key: value for key, value in os.environ.items() if key != "TRITON_INTERPRET"}
-    environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), environment.get("PYTHONPATH", "")])
-    script = Path(__file__).parent / "compile_variants.py"
-    result = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stderr[-3000:]
-    assert int(result.stdout.split()[0]) >= 60
+    assert int(run_script("compile_variants.py").split()[0]) >= 60

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -42,14 +43,14 @@ def test_unknown_names_are_refused(value, monkeypatch):
 
 @INSTALLED
 def test_a_gpu_takes_the_kernels(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (9, 0))
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(major=9, minor=0))
     assert implementation_for("cuda:0").path == "triton"
     assert "float64" in implementation_for("cuda:0", dtype=torch.float64).reason
     assert implementation_for("cuda:0", columns=MAX_COLUMNS).path == "triton"
     assert implementation_for("cuda:0", columns=MAX_COLUMNS + 1).path == "reference"
     with pytest.raises(RuntimeError, match="float64"):
         implementation_for("cuda:0", "triton", dtype=torch.float64)
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (7, 5))
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(major=7, minor=5))
     assert implementation_for("cuda:0").reason == "compute capability 7.5 is older than 8.0"
 
 

@@ -17,7 +17,7 @@ from gan_zoo.config import Config, Settings
 from gan_zoo.errors import InputError, unknown
 from gan_zoo.losses.adversarial import AdversarialLoss
 from gan_zoo.models.gan.codes import Code
-from gan_zoo.models.gan.prior import Latents, Prior
+from gan_zoo.models.gan.prior import SHOWN, Latents, Prior
 from gan_zoo.registry import losses, trunks
 from gan_zoo.shapes import ImageShape
 from gan_zoo.trunks.layers import spectral
@@ -127,7 +127,7 @@ class GAN(nn.Module):
             raise InputError(f"n is a whole number from 1, not {n!r}")
         if codes is not None and not isinstance(codes, Mapping):
             raise InputError(f"codes are given by name, as in {{'c1': 3}}, not as {codes!r}")
-        latents = self.prior.sample(n, seed=seed)
+        latents = self.prior.sample(n, seed=seed, stream=SHOWN)
         values = latents.codes.clone()
         names = [code.name for code in self.codes]
         for name, value in (codes or {}).items():

@@ -13,6 +13,9 @@ from torch.nn import functional as F
 
 from gan_zoo.models.gan.codes import Code
 
+TRAINING, SHOWN = 0, 1
+"""Streams of random numbers: what is looked at was not trained on."""
+
 
 @dataclass(frozen=True)
 class Latents:
@@ -46,7 +49,7 @@ class Prior:
     @property
     def width(self) -> int:
         """Columns of the generator's input."""
-        return self.noise + sum(code.width for code in self.codes)
+        return self.layout.width
 
     def sample(
         self,
@@ -54,7 +57,7 @@ class Prior:
         *,
         seed: int,
         step: int = 0,
-        stream: int = 0,
+        stream: int = TRAINING,
         first_row: int = 0,
         device: torch.device | str = "cpu",
     ) -> Latents:
@@ -76,7 +79,7 @@ class Prior:
         Returns:
             `rows * len(values)` latents.
         """
-        drawn = self.sample(rows, seed=seed, stream=1)
+        drawn = self.sample(rows, seed=seed, stream=SHOWN)
         noise = drawn.input[:, : self.noise].repeat_interleave(len(values), 0)
         codes = drawn.codes.repeat_interleave(len(values), 0)
         codes[:, self.codes.index(code)] = torch.tensor(values).repeat(rows)

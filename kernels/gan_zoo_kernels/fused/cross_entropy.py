@@ -19,21 +19,24 @@ from .column_sums import column_sums
 from .launches import launch, warp_size
 from .mathematics import exp
 from .operators import once_differentiable, register
+from .strides import offsets
 
 
 @triton.jit
-def load_rows(logits, row, live, row_stride, column_stride, K: tl.constexpr, COLUMNS: tl.constexpr):
+def load_rows(
+    logits, row, live, row_stride, column_stride, CONTIGUOUS: tl.constexpr, K: tl.constexpr, COLUMNS: tl.constexpr
+):
     """A tile of logits in float32, -inf beyond the last column, and its column numbers."""
     k = tl.arange(0, COLUMNS)
     here = (k < K)[None, :]
-    at = logits + row.to(tl.int64)[:, None] * row_stride + k[None, :] * column_stride
+    at = logits + row.to(tl.int64)[:, None] * row_stride + offsets(k, column_stride, CONTIGUOUS)[None, :]
     x = tl.load(at, mask=live[:, None] & here, other=0.0).to(tl.float32)
     return tl.where(here, x, float("-inf")), k
 
 
 @triton.jit(do_not_specialize=["rows", "label_stride", "ignore_index"])
 def cross_entropy_forward_kernel(
-    logits, labels, out,
+    logits, labels, out, count_out, part_stride,
     rows, row_stride, column_stride, label_stride, ignore_index: tl.int64,
     IGNORES: tl.constexpr, NONE: tl.constexpr, DIVIDE: tl.constexpr, CONTIGUOUS: tl.constexpr,
     K: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
@@ -45,7 +48,7 @@ def cross_entropy_forward_kernel(
         row = first + tl.arange(0, ROWS)
         live = row < rows
         label = tl.load(labels + row.to(tl.int64) * label_stride, mask=live, other=0).to(tl.int64)
-        x, k = load_rows(logits, row, live, stride, column_stride, K, COLUMNS)
+        x, k = load_rows(logits, row, live, stride, column_stride, CONTIGUOUS, K, COLUMNS)
         top = tl.max(x, axis=1)
         log_sum = tl.log(tl.sum(exp(x - top[:, None]), axis=1))
         chosen = tl.sum(tl.where(k[None, :] == label[:, None], x, 0.0), axis=1)
@@ -55,7 +58,7 @@ def cross_entropy_forward_kernel(
             counted = live & (label != ignore_index)
         nll = tl.where(counted, nll, 0.0)
         if NONE:
-            tl.store(out + row, nll, mask=live)
+            tl.store(out + row.to(tl.int64), nll, mask=live)
         total += nll
         count += counted.to(tl.float32)
     if not NONE:
@@ -63,8 +66,8 @@ def cross_entropy_forward_kernel(
         row_count = tl.sum(count, axis=0)
         if DIVIDE:
             sum_of_losses = tl.div_rn(sum_of_losses, row_count)
-        tl.store(out + 2 * tl.program_id(0), sum_of_losses)
-        tl.store(out + 2 * tl.program_id(0) + 1, row_count)
+        tl.store(out + tl.program_id(0) * part_stride, sum_of_losses)
+        tl.store(count_out + tl.program_id(0) * part_stride, row_count)
 
 
 @triton.jit(do_not_specialize=["rows", "label_stride", "ignore_index"])
@@ -85,7 +88,7 @@ def cross_entropy_backward_kernel(
         g = tl.zeros((ROWS,), dtype=tl.float32) + tl.load(upstream)
     if MEAN:
         g = tl.div_rn(g, tl.zeros((ROWS,), tl.float32) + tl.load(count))
-    x, k = load_rows(logits, row, live, stride, column_stride, K, COLUMNS)
+    x, k = load_rows(logits, row, live, stride, column_stride, CONTIGUOUS, K, COLUMNS)
     e = exp(x - tl.max(x, axis=1)[:, None])
     p = e / tl.sum(e, axis=1)[:, None]
     d = tl.where(k[None, :] == label[:, None], p - 1.0, p) * g[:, None]
@@ -101,34 +104,35 @@ def _rows(tensor: Tensor, axes: int) -> Tensor:
     return tensor.reshape(tensor.shape[:axes].numel(), *tensor.shape[axes:])
 
 
-def forward(logits: Tensor, target: Tensor, reduction: str, ignore_index: int | None) -> Tensor:
-    """[2], the loss and the number of rows that count; for reduction "none" the losses [...]."""
+def forward(logits: Tensor, target: Tensor, reduction: str, ignore_index: int | None) -> tuple[Tensor, Tensor]:
+    """The loss [] and the number of rows that count []; for reduction "none" the losses [...] and no count [0]."""
     x, labels = _rows(logits, target.ndim), _rows(target, target.ndim)
     rows, columns = x.shape
-    if reduction == "none":
-        out = torch.empty(target.shape, dtype=torch.float32, device=logits.device)
-    else:
-        out = torch.empty(2, dtype=torch.float32, device=logits.device)
+    none = reduction == "none"
+    out = torch.empty(target.shape if none else (), dtype=torch.float32, device=logits.device)
+    count = torch.empty((0,) if none else (), dtype=torch.float32, device=logits.device)
     if rows == 0:
-        return out.fill_(math.nan) if reduction == "mean" else out.zero_()
+        return out.fill_(math.nan if reduction == "mean" else 0.0), count.zero_()
     tile = tiles.row_tile(columns, warp_size())
     blocks = -(-rows // tile.rows)
-    parts = blocks if reduction == "none" else tiles.parts(blocks)
-    second = parts > 1 and reduction != "none"
-    partials = torch.empty((parts, 2), dtype=torch.float32, device=out.device) if second else out
+    parts = blocks if none else tiles.parts(blocks)
+    second = parts > 1 and not none
+    partials = torch.empty((parts, 2), dtype=torch.float32, device=out.device) if second else None
     launch(
         cross_entropy_forward_kernel,
         parts,
         logits,
         x,
         labels,
-        partials,
+        out if partials is None else partials,
+        count if partials is None else partials.view(-1)[1:],
+        2,
         rows,
         *x.stride(),
         labels.stride(0),
         0 if ignore_index is None else ignore_index,
         IGNORES=ignore_index is not None,
-        NONE=reduction == "none",
+        NONE=none,
         DIVIDE=reduction == "mean" and not second,
         CONTIGUOUS=x.is_contiguous(),
         K=columns,
@@ -136,9 +140,9 @@ def forward(logits: Tensor, target: Tensor, reduction: str, ignore_index: int | 
         COLUMNS=tile.columns,
         num_warps=tile.warps,
     )
-    if second:
-        column_sums(partials, out, ratio=reduction == "mean")
-    return out
+    if partials is not None:
+        column_sums(partials, out, count=count, ratio=reduction == "mean")
+    return out, count
 
 
 def backward(
@@ -179,10 +183,11 @@ def backward(
 
 
 _forward = register(
-    "cross_entropy(Tensor logits, Tensor target, str reduction, int? ignore_index) -> Tensor",
+    "cross_entropy(Tensor logits, Tensor target, str reduction, int? ignore_index) -> (Tensor, Tensor)",
     forward,
-    lambda logits, target, reduction, ignore_index: logits.new_empty(
-        target.shape if reduction == "none" else (2,), dtype=torch.float32
+    lambda logits, target, reduction, ignore_index: (
+        logits.new_empty(target.shape if reduction == "none" else (), dtype=torch.float32),
+        logits.new_empty((0,) if reduction == "none" else (), dtype=torch.float32),
     ),
 )
 _backward = register(
@@ -196,8 +201,8 @@ _backward = register(
 class _CrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: Tensor, target: Tensor, reduction: str, ignore_index: int | None) -> Tensor:
-        out: Tensor = _forward(logits, target, reduction, ignore_index)
-        loss, count = (out, out) if reduction == "none" else out.unbind(0)
+        loss: Tensor
+        loss, count = _forward(logits, target, reduction, ignore_index)
         ctx.save_for_backward(logits, target, count)
         ctx.options = (reduction, ignore_index)
         return loss

@@ -42,7 +42,7 @@ def gaussian_nll_forward_kernel(
     if EVEN:
         n = n // 16 * 16  # what the compiler must know to join the masks of neighbours
     total = tl.zeros((ELEMENTS,), dtype=tl.float32)
-    for tile in range(tl.program_id(0), tl.cdiv(n, ELEMENTS), tl.num_programs(0)):
+    for tile in range(tl.program_id(0), tl.cdiv(n.to(tl.int64) if WIDE else n, ELEMENTS), tl.num_programs(0)):
         first = tile.to(tl.int64) * ELEMENTS if WIDE else tile * ELEMENTS
         i = first + tl.arange(0, ELEMENTS)
         live = i < n

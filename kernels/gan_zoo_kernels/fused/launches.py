@@ -64,7 +64,7 @@ def count_launches() -> Iterator[list[str]]:
     try:
         yield names
     finally:
-        _counts.remove(names)
+        _counts.pop()
 
 
 @contextlib.contextmanager
@@ -79,4 +79,4 @@ def planned_launches(warp_size: int) -> Iterator[list[Launch]]:
     try:
         yield plan.launches
     finally:
-        _plans.remove(plan)
+        _plans.pop()

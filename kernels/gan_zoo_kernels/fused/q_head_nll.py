@@ -22,6 +22,7 @@ from .column_sums import column_sums
 from .launches import launch, warp_size
 from .mathematics import HALF_LOG_2_PI, bound, exp, log1p_of_exp
 from .operators import once_differentiable, register
+from .strides import offsets
 
 CATEGORICAL = tl.constexpr(int(Kind.CATEGORICAL))
 GAUSSIAN = tl.constexpr(int(Kind.GAUSSIAN))
@@ -42,12 +43,12 @@ def find_code(code, RUNS: tl.constexpr):
     return kind, size, column
 
 
-@triton.jit(do_not_specialize=["batch", "divisor"])
+@triton.jit(do_not_specialize=["batch", "target_row_stride", "target_column_stride", "divisor"])
 def q_head_nll_forward_kernel(
     parameters, targets, out,
     batch, row_stride, column_stride, target_row_stride, target_column_stride, divisor,
     LOW: tl.constexpr, HIGH: tl.constexpr, RUNS: tl.constexpr, CODES: tl.constexpr, KINDS: tl.constexpr,
-    CONTIGUOUS: tl.constexpr, WIDTH: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+    ALIGN: tl.constexpr, CONTIGUOUS: tl.constexpr, WIDTH: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
     code = tl.program_id(0) % CODES
     part = tl.program_id(0) // CODES
@@ -58,14 +59,17 @@ def q_head_nll_forward_kernel(
     for first in range(part * ROWS, batch, parts * ROWS):
         row = first + tl.arange(0, ROWS)
         live = row < batch
-        q = parameters + row.to(tl.int64) * stride + column * column_stride
-        c = tl.load(targets + row.to(tl.int64) * target_row_stride + code * target_column_stride, live, 0.0)
+        wide = row.to(tl.int64)
+        q = parameters + wide * stride + offsets(column, column_stride, CONTIGUOUS)
+        c = tl.load(targets + wide * target_row_stride + code.to(tl.int64) * target_column_stride, live, 0.0)
         nll = tl.zeros((ROWS,), dtype=tl.float32)
         if KINDS & 1:
             if kind == CATEGORICAL:
                 k = tl.arange(0, COLUMNS)
-                here = k[None, :] < size
-                x = tl.load(q[:, None] + k[None, :] * column_stride, live[:, None] & here, 0.0).to(tl.float32)
+                here = k[None, :] < size // ALIGN * ALIGN  # as below: what the compiler must know to join loads
+                start = wide * stride + offsets(column // ALIGN * ALIGN, column_stride, CONTIGUOUS)
+                logits = parameters + start[:, None] + offsets(k, column_stride, CONTIGUOUS)[None, :]
+                x = tl.load(logits, live[:, None] & here, 0.0).to(tl.float32)
                 x = tl.where(here, x, float("-inf"))
                 top = tl.max(x, axis=1)
                 log_sum = tl.log(tl.sum(exp(x - top[:, None]), axis=1))
@@ -90,12 +94,12 @@ def q_head_nll_forward_kernel(
     tl.store(out + tl.program_id(0), tl.div_rn(tl.sum(total, axis=0), divisor))
 
 
-@triton.jit(do_not_specialize=["batch", "divisor"])
+@triton.jit(do_not_specialize=["batch", "target_row_stride", "target_column_stride", "divisor"])
 def q_head_nll_backward_kernel(
     upstream, parameters, targets, gradient,
     batch, upstream_stride, row_stride, column_stride, target_row_stride, target_column_stride, divisor,
     LOW: tl.constexpr, HIGH: tl.constexpr, RUNS: tl.constexpr, CODES: tl.constexpr, KINDS: tl.constexpr,
-    CONTIGUOUS: tl.constexpr, WIDTH: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+    ALIGN: tl.constexpr, CONTIGUOUS: tl.constexpr, WIDTH: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
     code = tl.program_id(0) % CODES
     kind, size, column = find_code(code, RUNS)
@@ -103,22 +107,26 @@ def q_head_nll_backward_kernel(
     row = tl.program_id(0) // CODES * ROWS + tl.arange(0, ROWS)
     live = row < batch
     wide = row.to(tl.int64)
-    q = parameters + wide * stride + column * column_stride
+    q = parameters + wide * stride + offsets(column, column_stride, CONTIGUOUS)
     out = gradient + wide * WIDTH + column
-    c = tl.load(targets + wide * target_row_stride + code * target_column_stride, live, 0.0)
+    c = tl.load(targets + wide * target_row_stride + code.to(tl.int64) * target_column_stride, live, 0.0)
     g = tl.div_rn(tl.load(upstream + code * upstream_stride), divisor)
     if KINDS & 1:
         if kind == CATEGORICAL:
             k = tl.arange(0, COLUMNS)
-            here = k[None, :] < size
-            x = tl.load(q[:, None] + k[None, :] * column_stride, live[:, None] & here, 0.0).to(tl.float32)
+            here = k[None, :] < size // ALIGN * ALIGN  # what the compiler must know to join loads and stores
+            first_logit = column // ALIGN * ALIGN
+            start = wide * stride + offsets(first_logit, column_stride, CONTIGUOUS)
+            logits = parameters + start[:, None] + offsets(k, column_stride, CONTIGUOUS)[None, :]
+            x = tl.load(logits, live[:, None] & here, 0.0).to(tl.float32)
             x = tl.where(here, x, float("-inf"))
             e = exp(x - tl.max(x, axis=1)[:, None])
             p = e / tl.sum(e, axis=1)[:, None]
             d = tl.where(k[None, :].to(tl.float32) == c[:, None], p - 1.0, p) * g
             is_class = (c >= 0) & (c < size) & (c == tl.floor(c))
             d = tl.where(is_class[:, None], d, float("nan"))
-            tl.store(out[:, None] + k[None, :], d.to(gradient.dtype.element_ty), live[:, None] & here)
+            at = gradient + (wide * WIDTH + first_logit)[:, None] + k[None, :]
+            tl.store(at, d.to(gradient.dtype.element_ty), live[:, None] & here)
     if KINDS & 6:
         if (kind == GAUSSIAN) | (kind == GAUSSIAN_FIXED):
             error = tl.load(q, live, 0.0).to(tl.float32) - c
@@ -140,6 +148,11 @@ def q_head_nll_backward_kernel(
             tl.store(out, ((p - c) * g).to(gradient.dtype.element_ty), live)
 
 
+def numbers_of(layout: Layout) -> list[int]:
+    """A layout's segments as an operator receives them: kind, start and size of each."""
+    return [int(n) for s in layout.segments for n in (s.kind, s.start, s.size)]
+
+
 def constants(layout: Layout) -> dict[str, Any]:
     """What a compiled kernel knows of a layout."""
     kinds = 0
@@ -147,18 +160,20 @@ def constants(layout: Layout) -> dict[str, Any]:
     for run in layout.runs:
         kinds |= 1 << run.kind
         runs += [int(run.kind), run.size, run.count, run.first_code, run.first_column]
+    categorical = [run for run in layout.runs if run.kind == Kind.CATEGORICAL]
     return {
         "LOW": float(layout.log_var_min),
         "HIGH": float(layout.log_var_max),
         "RUNS": tuple(runs),
         "CODES": len(layout.segments),
         "KINDS": kinds,
+        "ALIGN": math.gcd(16, *(n for run in categorical for n in (run.first_column, run.size))),
     }
 
 
-def tile_of(layout: Layout, warps_of: int) -> tiles.Tile:
+def tile_of(layout: Layout, threads_of_a_warp: int) -> tiles.Tile:
     """Wide enough for the largest categorical code; codes of one or two columns use its rows only."""
-    return tiles.row_tile(layout.most_classes, warps_of)
+    return tiles.row_tile(layout.most_classes, threads_of_a_warp)
 
 
 @functools.lru_cache(maxsize=256)
@@ -264,6 +279,5 @@ class _QHeadNLL(torch.autograd.Function):
 
 def q_head_nll(parameters: Tensor, targets: Tensor, layout: Layout) -> Tensor:
     """See `gan_zoo_kernels.q_head_nll`; the arguments are trusted here."""
-    segments = [int(n) for s in layout.segments for n in (s.kind, s.start, s.size)]
-    mean: Tensor = _QHeadNLL.apply(parameters, targets, segments, layout.log_var_min, layout.log_var_max)  # type: ignore[no-untyped-call]
+    mean: Tensor = _QHeadNLL.apply(parameters, targets, numbers_of(layout), layout.log_var_min, layout.log_var_max)  # type: ignore[no-untyped-call]
     return mean

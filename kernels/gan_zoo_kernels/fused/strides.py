@@ -1,12 +1,24 @@
-"""Views of one broadcast shape as rows and columns that a kernel can walk without a copy."""
+"""Where elements lie: offsets in a kernel, and views of one shape that a kernel can walk without a copy."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import triton
+import triton.language as tl
 from torch import Tensor
 
 Strides = tuple[int, int]
+
+
+@triton.jit
+def offsets(k, stride, CONTIGUOUS: tl.constexpr):
+    """Offsets of columns k; in int64 where their stride may be anything."""
+    if CONTIGUOUS:
+        at = k
+    else:
+        at = k.to(tl.int64) * stride
+    return at
 
 
 def as_rows_and_columns(tensors: Sequence[Tensor]) -> tuple[list[Tensor], int, list[Strides], bool]:

@@ -126,11 +126,26 @@ def test_label_dtypes(integer, device):
 
 
 def test_float16_gradients_survive_a_loss_scale(device):
-    logits, target = draw((64, 1000), torch.float16, device)
-    loss = cross_entropy(logits, target, implementation="triton") * (2.0**16 * 64 / 8192)
-    (gradient,) = torch.autograd.grad(loss, logits)
+    logits, target = draw((64, 1000), torch.float16, device, spread=2.5)
+    scale = 2.0**16
+    exact = logits.detach().double().requires_grad_()
+    (unscaled,) = torch.autograd.grad(cross_entropy(exact, target, implementation="reference"), exact)
+    assert (unscaled.half() * scale == 0).sum() > 1000  # divided by the batch in float16, then scaled: too late
+    (gradient,) = torch.autograd.grad(cross_entropy(logits, target, implementation="triton") * scale, logits)
     assert (gradient == 0).sum() == 0
     assert gradient.isfinite().all()
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("rows", [9, 1000])
+def test_a_loss_may_be_changed_in_place(rows, reduction, device):
+    logits, target = draw((rows, 7), torch.float32, device)
+    gradients = []
+    for implementation in ("triton", "reference"):
+        loss = cross_entropy(logits, target, reduction, implementation=implementation)
+        loss += 1
+        gradients += torch.autograd.grad(loss.sum(), logits)
+    torch.testing.assert_close(*gradients)
 
 
 @pytest.mark.parametrize(("rows", "launches"), [(128, 2), (1000, 3)])
@@ -148,18 +163,19 @@ def test_inputs_are_read_once_and_gradients_written_once(shape, reduction):
     logits, target = draw(shape, torch.float16, "cpu")
     with recorded_traffic() as forward:
         nll = cross_entropy(logits, target, reduction, implementation="triton")
-    upstream = torch.ones_like(nll)
+    upstream, count = torch.ones_like(nll), nll.grad_fn.saved_tensors[2]
     with recorded_traffic() as backward:
         (gradient,) = torch.autograd.grad(nll, logits, upstream)
     every, rows = list(range(logits.numel())), list(range(shape[0]))
     assert forward.loaded(logits).tolist() == every
     assert forward.loaded(target).tolist() == rows
-    assert forward.stored(nll).tolist() == (rows if reduction == "none" else [0, 1])  # the loss, the count
-    assert forward.strays([logits, target, nll]) == 0
+    assert forward.stored(nll).tolist() == (rows if reduction == "none" else [0])
+    assert forward.stored(count).tolist() == [0] * count.numel()
+    assert forward.strays([logits, target, nll, count]) == 0
     assert backward.loaded(logits).tolist() == every
     assert backward.loaded(target).tolist() == rows
     assert backward.stored(gradient).tolist() == every
-    assert backward.strays([logits, target, upstream, nll, gradient]) == 0
+    assert backward.strays([logits, target, upstream, count, gradient]) == 0
 
 
 @settings(max_examples=25, deadline=None, derandomize=True)

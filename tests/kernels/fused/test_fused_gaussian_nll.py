@@ -192,3 +192,15 @@ def test_terms_of_a_broadcast_gradient_are_added_in_float32(device):
     target = torch.full((10_000,), -1e-4, device=device)
     gaussian_nll(mean, None, target, implementation="triton").backward()
     assert abs(mean.grad.item() - 1e-4) < 1e-7  # each term is 10⁻⁸, which float16 does not have
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("n", [9, 5000])
+def test_a_loss_may_be_changed_in_place(n, reduction, device):
+    inputs = triple((n,), [torch.float32] * 3, device)
+    gradients = []
+    for implementation in ("triton", "reference"):
+        loss = gaussian_nll(*inputs, reduction, implementation=implementation)
+        loss += 1
+        gradients.append(torch.autograd.grad(loss.sum(), inputs))
+    torch.testing.assert_close(*gradients)

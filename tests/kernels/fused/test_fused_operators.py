@@ -1,5 +1,8 @@
 """The kernels as torch operators: registered, traceable, reproducible, once differentiable."""
 
+import functools
+import shutil
+
 import gan_zoo_kernels.fused.cross_entropy
 import gan_zoo_kernels.fused.gaussian_nll
 import gan_zoo_kernels.fused.q_head_nll
@@ -15,19 +18,20 @@ from gan_zoo_kernels import (
     q_head_nll,
     sample_latents,
 )
+from gan_zoo_kernels.fused.launches import count_launches
 
 LATENTS = PriorLayout(6, "normal", (PriorCode("categorical", size=10), PriorCode("uniform"), PriorCode("uniform")))
 Q_HEAD = Layout.of(("categorical", 10), ("gaussian", 2))
 SEGMENTS = [int(n) for s in Q_HEAD.segments for n in (s.kind, s.start, s.size)]
 
 
-def information_term(parameters):
+def information_term(parameters, implementation="triton"):
     _, c = sample_latents(
-        LATENTS, parameters.shape[0], seed=1, step=2, device=parameters.device, implementation="triton"
+        LATENTS, parameters.shape[0], seed=1, step=2, device=parameters.device, implementation=implementation
     )
-    nll = q_head_nll(parameters, c, Q_HEAD, implementation="triton").sum()
-    nll = nll + cross_entropy(parameters[:, :10], c[:, 0].long(), implementation="triton")
-    return nll + gaussian_nll(parameters[:, 10], parameters[:, 11], c[:, 1], implementation="triton")
+    nll = q_head_nll(parameters, c, Q_HEAD, implementation=implementation).sum()
+    nll = nll + cross_entropy(parameters[:, :10], c[:, 0].long(), implementation=implementation)
+    return nll + gaussian_nll(parameters[:, 10], parameters[:, 11], c[:, 1], implementation=implementation)
 
 
 def cases(device):
@@ -67,9 +71,47 @@ def test_compiled_whole_and_once_for_all_batches(device):
     assert len(graphs) == 1
 
 
+def test_compiled_by_default_a_second_batch_size_compiles_once_more_and_a_third_does_not(device):
+    torch._dynamo.reset()
+    graphs = []
+
+    def backend(graph, _):
+        graphs.append(graph)
+        return graph.forward
+
+    compiled = torch.compile(information_term, fullgraph=True, backend=backend)
+    counts = []
+    for batch in (8, 9, 40, 128):
+        p = torch.randn(batch, 14, device=device, requires_grad=True)
+        assert torch.equal(compiled(p), information_term(p))
+        counts.append(len(graphs))
+    assert counts == [1, 2, 2, 2]
+
+
 def test_compiled_through_aot_autograd(device):
     torch._dynamo.reset()
     compiled = torch.compile(information_term, fullgraph=True, backend="aot_eager")
+    p = torch.randn(8, 14, device=device, requires_grad=True)
+    value, expected = compiled(p), information_term(p)
+    torch.testing.assert_close(value, expected)
+    torch.testing.assert_close(*(torch.autograd.grad(v, p)[0] for v in (value, expected)))
+
+
+@pytest.mark.parametrize("environment", ["triton", "reference", "auto"])
+def test_compiled_with_the_implementation_unset(environment, device, monkeypatch):
+    monkeypatch.setenv("GAN_ZOO_KERNELS", environment)
+    torch._dynamo.reset()
+    term = functools.partial(information_term, implementation=None)
+    p = torch.randn(8, 14, device=device, requires_grad=True)
+    value, expected = torch.compile(term, fullgraph=True, backend="aot_eager")(p), term(p)
+    torch.testing.assert_close(value, expected)
+    torch.testing.assert_close(*(torch.autograd.grad(v, p)[0] for v in (value, expected)))
+
+
+@pytest.mark.skipif(not (shutil.which("g++") or shutil.which("clang++")), reason="inductor needs a C++ compiler")
+def test_compiled_by_the_default_backend(device):
+    torch._dynamo.reset()
+    compiled = torch.compile(information_term, fullgraph=True)
     p = torch.randn(8, 14, device=device, requires_grad=True)
     value, expected = compiled(p), information_term(p)
     torch.testing.assert_close(value, expected)
@@ -90,15 +132,60 @@ def test_exported_with_any_batch(device):
     torch.testing.assert_close(program.module()(p), information_term(p))
 
 
-def test_reruns_are_bit_equal_and_inputs_stay(device):
+def calls(device):
+    """Each function at a size whose sums take two launches, with its inputs; those that require it get gradients."""
     p = torch.randn(1000, 14, device=device, requires_grad=True)
     c = sample_latents(LATENTS, 1000, seed=1, step=2, implementation="reference")[1].to(device)
-    before = p.detach().clone(), c.clone()
-    first, second = (q_head_nll(p, c, Q_HEAD, implementation="triton") for _ in range(2))
-    assert torch.equal(first, second)
-    assert torch.equal(*(torch.autograd.grad(nll.sum(), p)[0] for nll in (first, second)))
-    assert torch.equal(p, before[0])
-    assert torch.equal(c, before[1])
+    a, b, target = (torch.randn(100, 70, device=device, requires_grad=True) for _ in range(3))
+    row = torch.randn(70, device=device, requires_grad=True)
+    label, step = c[:, 0].long(), torch.tensor(5, device=device)
+    fused = {"implementation": "triton"}
+    found = {
+        "q_head_nll": (lambda p, c: q_head_nll(p, c, Q_HEAD, **fused), (p, c)),
+        "sample_latents": (
+            lambda step: sample_latents(LATENTS, 100, seed=1, step=step, device=device, **fused),
+            (step,),
+        ),
+    }
+    for reduction in ("mean", "sum", "none"):
+        found[f"cross_entropy {reduction}"] = (
+            lambda p, label, r=reduction: cross_entropy(p, label, r, ignore_index=3, **fused),
+            (p, label),
+        )
+        for shape, log_var in (("", b), (" of a row", row)):
+            found[f"gaussian_nll {reduction}{shape}"] = (
+                lambda a, s, target, r=reduction: gaussian_nll(a, s, target, r, **fused),
+                (a, log_var, target),
+            )
+    return found
+
+
+@pytest.mark.parametrize("name", list(calls(torch.device("cpu"))))
+def test_reruns_are_bit_equal_and_inputs_stay(name, device):
+    function, inputs = calls(device)[name]
+    before = [t.detach().clone() for t in inputs]
+    wanted = [t for t in inputs if t.requires_grad]
+    results = []
+    for _ in range(2):
+        values = function(*inputs)
+        values = values if isinstance(values, tuple) else (values,)
+        gradients = torch.autograd.grad(values[0], wanted, torch.ones_like(values[0])) if wanted else ()
+        results.append([*values, *gradients])
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+    assert all(torch.equal(t, old) for t, old in zip(inputs, before, strict=True))
+
+
+def test_launches_are_counted_by_every_block_they_are_in(device):
+    p, c = torch.randn(8, 14, device=device), torch.zeros(8, 3, device=device)
+    with count_launches() as outer:
+        with count_launches() as inner:
+            q_head_nll(p, c, Q_HEAD, implementation="triton")
+        q_head_nll(p, c, Q_HEAD, implementation="triton")
+        with count_launches() as later:
+            pass
+        q_head_nll(p, c, Q_HEAD, implementation="triton")
+    q_head_nll(p, c, Q_HEAD, implementation="triton")
+    assert [len(names) for names in (outer, inner, later)] == [3, 1, 0]
 
 
 def test_double_backward_says_what_to_do(device):

@@ -111,11 +111,26 @@ def test_views(dtype, device):
 
 def test_float16_gradients_survive_a_loss_scale(device):
     layout = Layout.of(("categorical", 1000))
-    parameters, targets = draw(layout, 64, torch.float16, device)
-    scaled = q_head_nll(parameters, targets, layout, implementation="triton") * (2.0**16 * 64 / 8192)
+    parameters, targets = draw(layout, 64, torch.float16, device, spread=2.5)
+    scale = 2.0**16
+    exact = parameters.detach().double().requires_grad_()
+    (unscaled,) = torch.autograd.grad(q_head_nll(exact, targets, layout, implementation="reference").sum(), exact)
+    assert (unscaled.half() * scale == 0).sum() > 1000  # divided by the batch in float16, then scaled: too late
+    scaled = q_head_nll(parameters, targets, layout, implementation="triton") * scale
     (gradient,) = torch.autograd.grad(scaled.sum(), parameters)
     assert (gradient == 0).sum() == 0
     assert gradient.isfinite().all()
+
+
+@pytest.mark.parametrize("batch", [9, 1000])
+def test_a_loss_may_be_changed_in_place(batch, device):
+    parameters, targets = draw(MIXED, batch, torch.float32, device)
+    gradients = []
+    for implementation in ("triton", "reference"):
+        nll = q_head_nll(parameters, targets, MIXED, implementation=implementation)
+        nll += 1
+        gradients += torch.autograd.grad(nll.sum(), parameters)
+    torch.testing.assert_close(*gradients)
 
 
 MANY = Layout.of(*[("categorical", 4), ("gaussian", 3), ("bernoulli", 1)] * 10)

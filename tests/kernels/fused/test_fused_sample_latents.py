@@ -89,6 +89,17 @@ def test_a_step_on_the_device(device):
         assert all(torch.equal(a, b) for a, b in zip(drawn, expected, strict=True))
 
 
+@pytest.mark.parametrize("step", [-1, -(2**40) - 3, 2**32, 2**33 + 7, 2**63 - 1])
+def test_a_step_on_the_device_counts_by_its_low_32_bits(step, device):
+    on_device = torch.tensor(step, device=device)
+    check(MIXED, 9, device, seed=3, step=step % 2**32)
+    fused = sample_latents(MIXED, 9, seed=3, step=on_device, device=device, implementation="triton")
+    plain = sample_latents(MIXED, 9, seed=3, step=on_device, device=device, implementation="reference")
+    for drawn, implementation in ((fused, "triton"), (plain, "reference")):
+        expected = sample_latents(MIXED, 9, seed=3, step=step % 2**32, device=device, implementation=implementation)
+        assert all(torch.equal(a, b) for a, b in zip(drawn, expected, strict=True))
+
+
 def test_one_launch(device):
     for layout in (MNIST, MIXED, PriorLayout(128, "normal", (CATEGORICAL,) * 10)):
         with count_launches() as names:
