@@ -19,7 +19,7 @@ from gan_zoo.resolve import to_toml
 from gan_zoo.training import loop
 from gan_zoo.training.environment import PACKAGES, version_of
 from gan_zoo.training.precision import kernel_path, pick_device
-from gan_zoo.training.run import is_checkpoint, load
+from gan_zoo.training.run import held_run, is_checkpoint, load
 
 console = Console(highlight=False, soft_wrap=True, markup=False)
 
@@ -32,8 +32,7 @@ def train(config: Config, out: Path | None, *, resume: bool, dry_run: bool) -> N
         for part, module in state.model.named_children():
             console.print(f"# {part}: {sum(p.numel() for p in module.parameters()):,} parameters")
         return
-    resume = resume and out is not None and (out / "config.toml").exists()
-    run = loop.train(config, out=out, resume=resume)
+    run = loop.train(config, out=out, resume=resume and held_run(out) is not None)
     console.print(f"run: {run.folder}")
     pictures = [max(run.samples.glob("step-*.png"))]
     model = run.load()

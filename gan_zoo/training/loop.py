@@ -58,8 +58,9 @@ def train(config: Config, *, out: Path | None = None, resume: bool = False, quie
     """
     config, dataset, state = prepare(config)
     if resume and out is not None:
-        run = Run(open_run(out).folder, config)
-        notes = _resume(run, state)
+        before = open_run(out)
+        run = Run(before.folder, config)
+        notes = _resume(run, state, before.config)
     else:
         run, notes = create_run(config, out, environment(state.model.device)), []
     try:
@@ -134,8 +135,8 @@ def new_state(config: Config, device: torch.device) -> State:
     return State(model, ema, {"discriminator": discriminator, "generator": generator}, precision)
 
 
-def _resume(run: Run, state: State) -> list[str]:
-    """Bring `state` to the newest whole checkpoint of `run`; the tree in force is written down again.
+def _resume(run: Run, state: State, before: Config) -> list[str]:
+    """Bring `state` to the newest whole checkpoint of `run`; the tree in force is written down in place of `before`.
 
     Returns:
         What its user should know: newer checkpoints that are damaged, keys that are not what they were.
@@ -149,7 +150,7 @@ def _resume(run: Run, state: State) -> list[str]:
     elif complaints:
         raise InputError("; ".join(complaints))
     notes = [f"passed over: {complaint}" for complaint in complaints]
-    notes += [f"changed: {change}" for change in changes(open_run(run.folder).config, run.config)]
+    notes += [f"changed: {change}" for change in changes(before, run.config)]
     if state.step >= run.config.training.steps:
         raise InputError(f"{run.folder} is done: {state.step} steps; ask for more by --steps")
     (run.folder / "config.toml").write_text(to_toml(run.config))

@@ -106,7 +106,8 @@ def held_run(folder: Path | None) -> Run | None:
     """
     if folder is None:
         raise InputError("--resume needs the run's folder: --out DIR")
-    return open_run(folder) if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())) else None
+    empty = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+    return None if empty else open_run(folder)
 
 
 def build(config: Config, device: torch.device | str = "cpu") -> GAN:
