@@ -40,6 +40,9 @@ class Data(Settings):
     """What is drawn anew for every image shown to D, e.g. "flip, shift:0.1, rotate:0.2, cutout:0.5"."""
     augment_fakes: bool = True
     """Whether fakes are augmented like the reals, differentiably (Zhao et al., 2020, DiffAugment)."""
+    warp: str = ""
+    """What may be done to an image without changing what it shows, in the words of augment; InfoGAN's consistency term
+    compares images with such copies of them."""
     memory: Weight = 2.0
     """Sets of up to this many GiB (as bytes of pixels) are held in memory on the device; larger ones are streamed."""
     workers: Count = 2

@@ -25,6 +25,7 @@ LARGEST = {
     "rotate": pi,
     "scale": 1.0,
     "shear": 1.0,
+    "height": 1.0,
     "brightness": 2.0,
     "saturation": 1.0,
     "contrast": 1.0,
@@ -37,6 +38,7 @@ DEFAULT = {
     "rotate": 0.2,
     "scale": 0.2,
     "shear": 0.2,
+    "height": 0.2,
     "brightness": 0.5,
     "saturation": 1.0,
     "contrast": 0.5,
@@ -55,6 +57,7 @@ class Augment:
         rotate: Largest angle in radians; uniform in [-rotate, rotate].
         scale: Largest enlargement less one; the factor is log-uniform in [1 / (1 + scale), 1 + scale].
         shear: Largest slant, in columns a row; uniform in [-shear, shear].
+        height: As scale, of the height alone.
         brightness: Largest value added to an image in [-1, 1]; uniform in [-brightness, brightness].
         saturation: A pixel's distance from its grey is multiplied by a factor uniform in
             [1 - saturation, 1 + saturation].
@@ -68,6 +71,7 @@ class Augment:
     rotate: float = 0.0
     scale: float = 0.0
     shear: float = 0.0
+    height: float = 0.0
     brightness: float = 0.0
     saturation: float = 0.0
     contrast: float = 0.0
@@ -91,7 +95,7 @@ class Augment:
         if not self:
             return images
         seen = self._colour(images, generator)
-        if self.flip or self.shift or self.rotate or self.scale or self.shear:
+        if self.flip or self.shift or self.rotate or self.scale or self.shear or self.height:
             seen = self._geometry(seen, generator)
         if self.cutout:
             seen = self._cut(seen, generator)
@@ -120,11 +124,12 @@ class Augment:
         mirror = None
         if self.flip:
             mirror = torch.rand(n, device=images.device, generator=generator) < self.flip
-        log_factor = draw(log1p(self.scale))
+        log_factor, log_stretch = draw(log1p(self.scale)), draw(log1p(self.height))
         return warp(
             images,
             mirror=mirror,
             factor=None if log_factor is None else log_factor.exp(),
+            stretch=None if log_stretch is None else log_stretch.exp(),
             slant=draw(self.shear),
             angle=draw(self.rotate),
             offset=draw(self.shift, 2),
@@ -150,11 +155,12 @@ def warp(
     *,
     mirror: Tensor | None = None,
     factor: Tensor | None = None,
+    stretch: Tensor | None = None,
     slant: Tensor | None = None,
     angle: Tensor | None = None,
     offset: Tensor | None = None,
 ) -> Tensor:
-    """Mirror, then scale, slant, turn and move each image about its centre, in one bilinear resampling.
+    """Mirror, then scale, stretch, slant, turn and move each image about its centre, in one bilinear resampling.
 
     What comes in from outside continues the image's edge. Differentiable in the images, twice; not in the
     other arguments.
@@ -163,6 +169,7 @@ def warp(
         images: [n, c, h, w], square.
         mirror: bool [n]; whether left and right change places.
         factor: [n]; above 1 what is seen grows.
+        stretch: [n]; above 1 what is seen grows in height alone.
         slant: [n]; columns to the right for every row down.
         angle: [n], in radians; positive turns clockwise as the image is seen.
         offset: [n, 2], in shares of the width: right and down.
@@ -171,7 +178,7 @@ def warp(
         [n, c, h, w] in the images' dtype.
     """
     with torch.autocast(images.device.type, enabled=False):  # bfloat16 is too coarse for places
-        grid = _grid(images, mirror=mirror, factor=factor, slant=slant, angle=angle, offset=offset)
+        grid = _grid(images, mirror=mirror, factor=factor, stretch=stretch, slant=slant, angle=angle, offset=offset)
         warped: Tensor = _Resample.apply(images.float(), grid)  # type: ignore[no-untyped-call]
     return warped.to(images.dtype)
 
@@ -181,6 +188,7 @@ def _grid(
     *,
     mirror: Tensor | None,
     factor: Tensor | None,
+    stretch: Tensor | None,
     slant: Tensor | None,
     angle: Tensor | None,
     offset: Tensor | None,
@@ -193,6 +201,8 @@ def _grid(
         back = torch.diag_embed(torch.stack([sign, torch.ones_like(sign)], dim=-1))
     if factor is not None:
         back = back / factor.view(n, 1, 1)
+    if stretch is not None:
+        back = back @ torch.diag_embed(torch.stack([torch.ones_like(stretch), 1 / stretch], dim=-1))
     if slant is not None:
         one, zero = torch.ones_like(slant), torch.zeros_like(slant)
         back = back @ torch.stack([one, -slant, zero, one], dim=-1).view(n, 2, 2)
@@ -238,8 +248,8 @@ class _Transposed(torch.autograd.Function):
         return _Resample.apply(gradient, grid), None, None  # type: ignore[no-untyped-call]
 
 
-def parse_augment(text: str) -> Augment:
-    """Read a policy such as ``"flip, shift:0.125, cutout"``; an empty one changes nothing.
+def parse_augment(text: str, key: str = "data.augment") -> Augment:
+    """Read a policy such as ``"flip, shift:0.125, cutout"``, the setting `key`; an empty one changes nothing.
 
     Raises:
         InputError: If an operation is unknown or named twice, or an amount is no number within its range.
@@ -248,21 +258,21 @@ def parse_augment(text: str) -> Augment:
     for item in filter(None, (part.strip() for part in text.split(","))):
         name, colon, value = (part.strip() for part in item.partition(":"))
         if name not in DEFAULT:
-            raise unknown("operation", name, DEFAULT, where="data.augment: ")
+            raise unknown("operation", name, DEFAULT, where=f"{key}: ")
         if name in amounts:
-            raise InputError(f"data.augment names {name!r} twice in {text!r}; each operation is named once")
-        amounts[name] = _amount(name, value) if colon else DEFAULT[name]
+            raise InputError(f"{key} names {name!r} twice in {text!r}; each operation is named once")
+        amounts[name] = _amount(name, value, key) if colon else DEFAULT[name]
     return Augment(**amounts)
 
 
-def _amount(name: str, value: str) -> float:
+def _amount(name: str, value: str, key: str) -> float:
     try:
         amount = float(value)
     except ValueError:
         amount = float("nan")
     if not isfinite(amount) or not 0 <= amount <= LARGEST[name]:
         raise InputError(
-            f"data.augment: the amount of {name!r} is {value!r}; accepted: a number from 0 to "
+            f"{key}: the amount of {name!r} is {value!r}; accepted: a number from 0 to "
             f"{LARGEST[name]:.4g}, or {name!r} alone for {DEFAULT[name]:g}"
         )
     return amount

@@ -48,7 +48,7 @@ def train_step(
         fake_x = augment_fake(fake.detach().float(), random).requires_grad_(penalised)
         with precision.autocast(penalised=penalised):
             real, judged = model.discriminator(real_x), model.discriminator(fake_x)
-            objective = model.discriminator_objective(real, judged, latents, batch.labels)
+            objective = model.discriminator_objective(real, judged, latents, batch.labels, random)
             if penalties.due(step):
                 objective.terms |= penalties(model.discriminator, real_x, fake_x, real.logits, judged.logits, random)
         discriminator.backward(objective.loss / len(parts))

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from gan_zoo.data.augment import DEFAULT, LARGEST, Augment, parse_augment, warp
 from gan_zoo.errors import InputError
 
-EVERYTHING = "flip, shift:0.125, rotate:0.2, scale:0.1, shear:0.4, brightness:0.5, saturation, contrast, cutout:0.5"
+EVERYTHING = (
+    "flip, shift:0.125, rotate:0.2, scale:0.1, shear:0.4, height:0.3, brightness:0.5, saturation, contrast, cutout:0.5"
+)
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -20,7 +22,7 @@ def generator(seed: int = 0) -> torch.Generator:
 
 
 def test_a_policy_is_read() -> None:
-    assert parse_augment(EVERYTHING) == Augment(0.5, 0.125, 0.2, 0.1, 0.4, 0.5, 1.0, 0.5, 0.5)
+    assert parse_augment(EVERYTHING) == Augment(0.5, 0.125, 0.2, 0.1, 0.4, 0.3, 0.5, 1.0, 0.5, 0.5)
     assert parse_augment("  shift : 0.1 ,, ") == Augment(shift=0.1)
 
 

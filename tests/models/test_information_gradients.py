@@ -36,7 +36,9 @@ def test_in_the_discriminator_s_step_the_term_reaches_what_is_asked(trains: str,
     latents = game.latents()
     fake = model.generator(latents.input).detach()
     real, judged = model.discriminator(torch.zeros_like(fake)), model.discriminator(fake)
-    model.discriminator_objective(real, judged, latents, None).terms["discriminator/information"].backward()
+    model.discriminator_objective(real, judged, latents, None, game.random).terms[
+        "discriminator/information"
+    ].backward()
     assert reached(model) == expected
 
 
@@ -97,7 +99,7 @@ def test_the_term_is_minus_the_weighted_bounds(side: str) -> None:
     bound = model.information(fake.features, latents)
     lambdas = torch.tensor([0.7, 0.2, 0.7, 0.7, 0.2, 0.2, 0.7, 0.7])
     objective = (
-        model.discriminator_objective(real, fake, latents, None)
+        model.discriminator_objective(real, fake, latents, None, game.random)
         if side == "discriminator"
         else model.generator_objective(fake, real, latents)
     )
@@ -111,7 +113,7 @@ def test_the_term_is_minus_the_weighted_bounds(side: str) -> None:
 def test_a_weight_of_zero_silences_its_codes_and_no_others(setting: str, silenced: set[int]) -> None:
     game, model = infogan(**{f"infogan__{setting}": 0.0})
     real, fake, latents = game.judge()
-    model.discriminator_objective(real, fake, latents, None).terms["discriminator/information"].backward()
+    model.discriminator_objective(real, fake, latents, None, game.random).terms["discriminator/information"].backward()
     gradient = model.q[-1].weight.grad
     for index, segment in enumerate(model.layout.segments):
         arrived = bool(gradient[segment.start : segment.start + segment.size].any())

@@ -94,7 +94,7 @@ def test_acgan_s_class_terms_are_the_nll_of_the_label_for_reals_and_of_the_code_
     asked = latents.codes[:, 0].long()
     of_real = F.cross_entropy(model.class_head(real.features), labels)
     of_fake = F.cross_entropy(model.class_head(fake.features), asked)
-    objective = model.discriminator_objective(real, fake, latents, labels)
+    objective = model.discriminator_objective(real, fake, latents, labels, game.random)
     torch.testing.assert_close(objective.terms["discriminator/class"], 0.5 * (of_real + of_fake))
     torch.testing.assert_close(objective.metrics["class_nll/real"], of_real.detach())
     torch.testing.assert_close(objective.metrics["class_nll/fake"], of_fake.detach())

@@ -141,7 +141,7 @@ def test_the_bound_of_each_code_their_sum_and_the_entropy_are_told_in_nats() -> 
     model = game.model
     assert isinstance(model, InfoGAN)
     real, fake, latents = game.judge()
-    metrics = model.discriminator_objective(real, fake, latents, None).metrics
+    metrics = model.discriminator_objective(real, fake, latents, None, game.random).metrics
     model.eval()
     assert set(metrics) == {"mi", "entropy", *(f"mi/c{k}" for k in range(1, 9))}
     each = [float(metrics[f"mi/c{k}"]) for k in range(1, 9)]

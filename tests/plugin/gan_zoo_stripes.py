@@ -33,10 +33,10 @@ class CalmGAN(GAN):
         self.weight = config.model_dump()["calm_gan"]["weight"]
 
     def discriminator_objective(
-        self, real: Judgement, fake: Judgement, latents: Latents, labels: Tensor | None
+        self, real: Judgement, fake: Judgement, latents: Latents, labels: Tensor | None, random: torch.Generator
     ) -> Objective:
         """The GAN's, and the term."""
-        objective = super().discriminator_objective(real, fake, latents, labels)
+        objective = super().discriminator_objective(real, fake, latents, labels, random)
         logits = torch.cat([real.logits, fake.logits]).float()
         objective.terms["discriminator/calm"] = self.weight * logits.square().mean()
         return objective

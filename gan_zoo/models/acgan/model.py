@@ -51,12 +51,12 @@ class ACGAN(GAN):
         return cross_entropy(self.class_head(features), labels)
 
     def discriminator_objective(
-        self, real: Judgement, fake: Judgement, latents: Latents, labels: Tensor | None
+        self, real: Judgement, fake: Judgement, latents: Latents, labels: Tensor | None, random: torch.Generator
     ) -> Objective:
         """-(L_S + L_C)."""
         if labels is None:
             raise InputError(f"model acgan trains on labels, and data {self.config.data.name!r} has none")
-        objective = super().discriminator_objective(real, fake, latents, labels)
+        objective = super().discriminator_objective(real, fake, latents, labels, random)
         nll = self.class_nll(real.features, labels), self.class_nll(fake.features, latents.codes[:, 0].long())
         objective.terms["discriminator/class"] = self.class_weight * (nll[0] + nll[1])
         objective.metrics |= {"class_nll/real": nll[0].detach(), "class_nll/fake": nll[1].detach()}

@@ -27,6 +27,7 @@ from gan_zoo.trunks.trunk import DiscriminatorTrunk
 class Judgement(NamedTuple):
     """What the discriminator makes of images [n, C, H, W]."""
 
+    images: Tensor
     logits: Tensor  # [n, 1], above 0 for real
     features: Tensor  # [n, trunk width], which every head reads
 
@@ -55,7 +56,7 @@ class Discriminator(nn.Module):
     def forward(self, images: Tensor) -> Judgement:
         """Judge images [n, C, H, W] in one pass of the trunk."""
         features = self.trunk(images)
-        return Judgement(self.head(features), features)
+        return Judgement(images, self.head(features), features)
 
 
 class GAN(nn.Module):
@@ -100,9 +101,17 @@ class GAN(nn.Module):
         return self.prior.codes
 
     def discriminator_objective(
-        self, real: Judgement, fake: Judgement, latents: Latents, labels: Tensor | None
+        self, real: Judgement, fake: Judgement, latents: Latents, labels: Tensor | None, random: torch.Generator
     ) -> Objective:
-        """What D minimises: its adversarial loss, from one pass over reals and one over fakes."""
+        """What D minimises: its adversarial loss, from one pass over reals and one over fakes.
+
+        Args:
+            real: Of the reals, as they were augmented.
+            fake: Of the fakes, cut off from the generator.
+            latents: What the fakes were generated from.
+            labels: int64 [n] of the reals, where the data has any.
+            random: For whatever a model draws in this step, on its device.
+        """
         return Objective({"discriminator/adversarial": self.adversarial.discriminator(real.logits, fake.logits)})
 
     def generator_objective(self, fake: Judgement, real: Judgement, latents: Latents) -> Objective:

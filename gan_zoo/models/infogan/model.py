@@ -10,9 +10,12 @@ from gan_zoo_kernels import q_head_nll
 from torch import Tensor
 
 from gan_zoo.config import Config
+from gan_zoo.data.augment import parse_augment
+from gan_zoo.errors import InputError
 from gan_zoo.models.gan.codes import Code, parse_codes
 from gan_zoo.models.gan.model import GAN, Judgement, Objective, evaluating
 from gan_zoo.models.gan.prior import Latents
+from gan_zoo.models.infogan.consistency import consistency
 from gan_zoo.models.infogan.q_head import Posterior, QHead, posteriors, q_layout
 from gan_zoo.models.infogan.settings import InfoGANSettings
 
@@ -33,6 +36,13 @@ class InfoGAN(GAN):
         super().__init__(config)
         own = _settings(config)
         self.trains = own.trains
+        self.consistency, self.spread = own.consistency, own.spread
+        self.warp = parse_augment(config.data.warp, "data.warp")
+        if self.consistency and not self.warp:
+            raise InputError(
+                f"infogan.consistency = {self.consistency:g} compares images with warped copies; data.warp is empty: "
+                "say what leaves their meaning alone, as in rotate:0.2, or set the weight to 0"
+            )
         self.layout = q_layout(self.codes, own.variance, (own.log_variance_min, own.log_variance_max))
         self.q = QHead(self.discriminator.trunk.width, self.layout, hidden=own.head_width, norm_kind=own.head_norm)
         weights = [own.lambda_discrete if code.discrete else own.lambda_continuous for code in self.codes]
@@ -49,13 +59,17 @@ class InfoGAN(GAN):
         return self.entropy - q_head_nll(self.q(features), latents.codes, self.layout)
 
     def discriminator_objective(
-        self, real: Judgement, fake: Judgement, latents: Latents, labels: Tensor | None
+        self, real: Judgement, fake: Judgement, latents: Latents, labels: Tensor | None, random: torch.Generator
     ) -> Objective:
         """The GAN's, less λ L_I: trains Q, and the trunk too unless the features are cut off."""
-        objective = super().discriminator_objective(real, fake, latents, labels)
+        objective = super().discriminator_objective(real, fake, latents, labels, random)
         features = fake.features if self.trains == "generator+q+trunk" else fake.features.detach()
         bound = self.information(features, latents)
         objective.terms["discriminator/information"] = -(self.weights * bound).sum()
+        if self.consistency and any(code.kind == "categorical" for code in self.codes):
+            warped = self.discriminator.trunk(self.warp(real.images.detach(), random))
+            agreement = consistency(self.q(real.features), self.q(warped), self.layout, spread=self.spread)
+            objective.terms["discriminator/consistency"] = self.consistency * agreement
         objective.metrics |= {f"mi/{c.name}": b for c, b in zip(self.codes, bound.detach().unbind(), strict=True)}
         objective.metrics |= {"mi": bound.detach().sum(), "entropy": self.entropy.sum()}
         return objective

@@ -32,6 +32,10 @@ class InfoGANSettings(Settings):
     """Greatest log-variance of Q."""
     trains: Literal["generator+q+trunk", "generator+q", "q"] = "generator+q+trunk"
     """What the information term trains; with q alone the head only watches (fig. 1's plain GAN)."""
+    consistency: Weight = 0.0
+    """Weight of the agreement of Q on a real image and on a warped copy (see data.warp); 0 is the paper's InfoGAN."""
+    spread: Weight = 4.0
+    """Weight, within the consistency term, of the entropy of a batch's mean code: all its values are to be used."""
     head_width: Positive = 128
     """Hidden units of the Q head."""
     head_norm: Norm = "batch"
