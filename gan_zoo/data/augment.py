@@ -14,8 +14,9 @@ from math import isfinite, log1p, pi
 from typing import Any
 
 import torch
+from einops import rearrange
 from torch import Tensor
-from torch.nn.functional import affine_grid, grid_sample
+from torch.nn.functional import affine_grid, grid_sample, interpolate
 
 from gan_zoo.errors import InputError, unknown
 
@@ -26,6 +27,7 @@ LARGEST = {
     "scale": 1.0,
     "shear": 1.0,
     "height": 1.0,
+    "elastic": 0.25,
     "brightness": 2.0,
     "saturation": 1.0,
     "contrast": 1.0,
@@ -39,6 +41,7 @@ DEFAULT = {
     "scale": 0.2,
     "shear": 0.2,
     "height": 0.2,
+    "elastic": 0.05,
     "brightness": 0.5,
     "saturation": 1.0,
     "contrast": 0.5,
@@ -58,6 +61,8 @@ class Augment:
         scale: Largest enlargement less one; the factor is log-uniform in [1 / (1 + scale), 1 + scale].
         shear: Largest slant, in columns a row; uniform in [-shear, shear].
         height: As scale, of the height alone.
+        elastic: Standard deviation of a smooth displacement, as a share of the width, drawn at 4 by 4 places
+            (after Simard et al., 2003, section 2).
         brightness: Largest value added to an image in [-1, 1]; uniform in [-brightness, brightness].
         saturation: A pixel's distance from its grey is multiplied by a factor uniform in
             [1 - saturation, 1 + saturation].
@@ -72,6 +77,7 @@ class Augment:
     scale: float = 0.0
     shear: float = 0.0
     height: float = 0.0
+    elastic: float = 0.0
     brightness: float = 0.0
     saturation: float = 0.0
     contrast: float = 0.0
@@ -95,7 +101,7 @@ class Augment:
         if not self:
             return images
         seen = self._colour(images, generator)
-        if self.flip or self.shift or self.rotate or self.scale or self.shear or self.height:
+        if self.flip or self.shift or self.rotate or self.scale or self.shear or self.height or self.elastic:
             seen = self._geometry(seen, generator)
         if self.cutout:
             seen = self._cut(seen, generator)
@@ -133,7 +139,13 @@ class Augment:
             slant=draw(self.shear),
             angle=draw(self.rotate),
             offset=draw(self.shift, 2),
+            bend=self._bend(images, generator),
         )
+
+    def _bend(self, images: Tensor, generator: torch.Generator) -> Tensor | None:
+        if not self.elastic:
+            return None
+        return torch.randn(len(images), 2, 4, 4, device=images.device, generator=generator).mul_(self.elastic)
 
     def _cut(self, images: Tensor, generator: torch.Generator) -> Tensor:
         n, _, h, w = images.shape
@@ -159,6 +171,7 @@ def warp(
     slant: Tensor | None = None,
     angle: Tensor | None = None,
     offset: Tensor | None = None,
+    bend: Tensor | None = None,
 ) -> Tensor:
     """Mirror, then scale, stretch, slant, turn and move each image about its centre, in one bilinear resampling.
 
@@ -173,12 +186,16 @@ def warp(
         slant: [n]; columns to the right for every row down.
         angle: [n], in radians; positive turns clockwise as the image is seen.
         offset: [n, 2], in shares of the width: right and down.
+        bend: [n, 2, k, k], in shares of the width: how far to the right and down of each place its content lies,
+            at k by k places spread over the image; between them it varies smoothly.
 
     Returns:
         [n, c, h, w] in the images' dtype.
     """
     with torch.autocast(images.device.type, enabled=False):  # bfloat16 is too coarse for places
-        grid = _grid(images, mirror=mirror, factor=factor, stretch=stretch, slant=slant, angle=angle, offset=offset)
+        grid = _grid(
+            images, mirror=mirror, factor=factor, stretch=stretch, slant=slant, angle=angle, offset=offset, bend=bend
+        )
         warped: Tensor = _Resample.apply(images.float(), grid)  # type: ignore[no-untyped-call]
     return warped.to(images.dtype)
 
@@ -192,6 +209,7 @@ def _grid(
     slant: Tensor | None,
     angle: Tensor | None,
     offset: Tensor | None,
+    bend: Tensor | None,
 ) -> Tensor:
     """Where each place of the result comes from, [n, h, w, 2]: the steps undone, in reverse order."""
     n = len(images)
@@ -211,7 +229,11 @@ def _grid(
         back = back @ torch.stack([cos, sin, -sin, cos], dim=-1).view(n, 2, 2)
     moved = torch.zeros(n, 2, 1, device=images.device) if offset is None else -2 * (back @ offset[..., None])
     theta = torch.cat([back, moved], dim=2)
-    return affine_grid(theta, [n, 1, *images.shape[-2:]], align_corners=False)
+    places = affine_grid(theta, [n, 1, *images.shape[-2:]], align_corners=False)
+    if bend is not None:
+        smooth = interpolate(bend, images.shape[-2:], mode="bicubic", align_corners=True)
+        places = places + 2 * rearrange(smooth, "n xy h w -> n h w xy")
+    return places
 
 
 class _Resample(torch.autograd.Function):
