@@ -16,6 +16,7 @@ from gan_zoo.errors import InputError, unknown
 from gan_zoo.registry import models, presets
 
 DEFAULT_PRESET = "mnist-5k"
+DATA_AND_BUDGET = ("data", "training", "logging")
 
 Tree = dict[str, Any]
 
@@ -99,7 +100,7 @@ def _below(name: str, written_for: str, layers: Tree, *, implicit: bool) -> Tree
     if name == written_for:
         return _merge(own, layers)
     if implicit:
-        return _merge(layers, own)
+        return _merge({table: layers[table] for table in DATA_AND_BUDGET if table in layers}, own)
     if model_class(name).settings is None:
         return _merge(own, layers)
     return _merge(_merge(own, cast(Tree, model_class(written_for).defaults)), layers)

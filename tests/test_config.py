@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gan_zoo
-from gan_zoo.config import Config
+from gan_zoo.config import Config, Latent
 from gan_zoo.errors import InputError
 from gan_zoo.registry import losses, models, presets, trunks
 from gan_zoo.resolve import config_type, leaves, resolve, to_toml
@@ -59,6 +59,7 @@ def test_the_preset_that_is_used_where_none_is_named_gives_data_and_budget_only(
     tree = resolve("sngan")
     assert (tree.data.name, tree.trunk.name, tree.trunk.spectral_norm) == ("mnist-5k", "resnet", True)
     assert tree.training.steps == resolve("infogan").training.steps
+    assert (tree.latent, tree.optimizer.schedule) == (Latent(), "constant")
     assert resolve("infogan").trunk.name == "infogan-mnist"
 
 
