@@ -189,6 +189,28 @@ def traverse(
     commands.traverse(run, code=code, out=out, rows=rows, values=values, seed=seed, device=device)
 
 
+def centrality(
+    runs: Positional[Annotated[tuple[Path, ...], arg(metavar="RUN [RUN ...]")]],
+    /,
+    out: Path | None = None,
+    samples: int = 500,
+    seed: int = 0,
+    device: str = "cpu",
+) -> None:
+    """Choose among runs of the same codes the one that agrees most with the others; no labels are used.
+
+    Args:
+        runs: Run folders or checkpoints, 3 or more to choose one.
+        out: A JSON file for the scores.
+        samples: Votes for each ordered pair of runs; a vote takes 100 images.
+        seed: Decides the images.
+        device: Where to compute: auto, cpu, cuda, cuda:N.
+    """
+    from gan_zoo import commands
+
+    commands.centrality(runs, out=out, samples=samples, seed=seed, device=device)
+
+
 def models(*, json: bool = False) -> None:
     """List the models, plug-ins too.
 
@@ -258,6 +280,7 @@ def completion(shell: Positional[Literal["bash", "zsh", "fish"]], /) -> None:
 COMMANDS: dict[str, Callable[..., None]] = {
     "sample": sample,
     "traverse": traverse,
+    "centrality": centrality,
     "models": models,
     "trunks": trunks,
     "datasets": datasets,

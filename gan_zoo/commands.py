@@ -5,12 +5,18 @@ from __future__ import annotations
 import json
 import platform
 import sys
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from rich.console import Console
+from rich.progress import track
+from rich.table import Table
 
+from gan_zoo.analysis.centrality import centrality as find_centrality
+from gan_zoo.analysis.centrality import open_models
 from gan_zoo.analysis.traverse import write_picture, write_traversals
 from gan_zoo.config import Config
 from gan_zoo.errors import InputError
@@ -65,6 +71,32 @@ def traverse(
     target = out or _beside(source, "traversal.png")
     model = load(source, device=pick_device(device))
     console.print(str(write_traversals(model, target, code, rows=rows, count=values, seed=seed)))
+
+
+def centrality(runs: Sequence[Path], *, out: Path | None, samples: int, seed: int, device: str) -> None:
+    """`gan-zoo centrality`."""
+    if samples < 1:
+        raise InputError(f"--samples is 1 or more, not {samples}")
+    if out is not None and out.is_dir():
+        raise InputError(f"--out {out} is a folder; a file is needed, as in {out / 'centrality.json'}")
+    _check_seed(seed)
+    models = open_models(runs, pick_device(device))
+    watch = partial(track, description="runs", console=Console(stderr=True), transient=True, disable=not _seen())
+    found = find_centrality(models, samples=samples, seed=seed, watch=watch)
+    record = found.record(runs)
+    table = Table(title="row i, column j: the encoder of run j in the world of run i")
+    for heading in ("", *(str(j + 1) for j in range(len(runs))), "centrality"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("run", overflow="fold")
+    for i, (run, row) in enumerate(zip(runs, record["scores"], strict=True)):
+        scores = ("" if score is None else f"{score:.3f}" for score in row)
+        table.add_row(str(i + 1), *scores, f"{record['centrality'][i]:.3f}", str(run))
+    console.print(table)
+    if out is not None:
+        console.print(f"scores: {_write_json(record | {'samples': samples, 'seed': seed}, out)}")
+    if len(runs) == 2:
+        console.print("two runs are as central as each other: name 3 or more for a choice")
+    console.print(f"most central: {record['chosen']}")
 
 
 def parse_values(text: str) -> dict[str, float]:
@@ -126,6 +158,23 @@ def _precisions(device: torch.device) -> list[str]:
 def _kernel_path(device: torch.device) -> str:
     choice = kernel_path(device)
     return f"{choice.path}: {choice.reason}"
+
+
+def _seen() -> bool:
+    """Whether someone watches what is printed on the way."""
+    return sys.stderr.isatty()
+
+
+def _write_json(content: Any, path: Path) -> Path:
+    """Write a JSON file, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.partial")
+    try:
+        beside.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+    return path
 
 
 def _check_seed(seed: int) -> None:

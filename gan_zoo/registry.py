@@ -112,6 +112,10 @@ models = Registry(
             "gan_zoo.models.infogan.model:InfoGAN",
             "latent codes that the image tells, without labels",
         ),
+        "infogan-cr": (
+            "gan_zoo.models.infogan_cr.model:InfoGANCR",
+            "InfoGAN whose codes are told apart in pairs of images",
+        ),
     },
 )
 

@@ -26,6 +26,14 @@ def table_name(model: str) -> str:
     return model.replace("-", "_")
 
 
+def lineage(model: str) -> list[str]:
+    """`model`, the model that it extends, the one that this extends, and so on."""
+    names = [model]
+    while (base := model_class(names[-1]).extends) and base not in names:
+        names.append(models.check(base, where=f"model {names[-1]!r} extends an "))
+    return names
+
+
 def model_class(name: str) -> Any:
     """The class of the model called `name`.
 
@@ -172,6 +180,7 @@ def _own_tables(tree: Tree, model: str, source: str) -> Tree:
     """`tree` without the tables of other models, which a preset may carry beside its own."""
     others = {table_name(n): n for n in models.entries if n != model and table_name(n) not in Config.model_fields}
     own: Tree = {}
+    beside: dict[str, Mapping[str, Any]] = {}
     for key, value in tree.items():
         table = table_name(key)
         if table in others and not isinstance(value, Mapping):
@@ -180,9 +189,32 @@ def _own_tables(tree: Tree, model: str, source: str) -> Tree:
             own[table] = value
         elif table not in others:
             own[key] = value
-        elif models.entries[others[table]].origin == "gan-zoo":  # another's plug-in is not imported for this
-            _check_keys({table: value}, config_type(others[table]), source)
+        else:
+            if _built_in(others[table]):  # another's plug-in is not imported for this
+                _check_keys({table: value}, config_type(others[table]), source)
+            beside[others[table]] = value
+    mine = own.get(table_name(model), {})
+    if (ground := _inherited(beside, model)) and isinstance(mine, Mapping):
+        own[table_name(model)] = ground | {**mine}
     return own
+
+
+def _inherited(tables: Mapping[str, Mapping[str, Any]], model: str) -> Tree:
+    """What the tables of related models say about `model`'s own keys, the nearest one winning.
+
+    A model that extends another takes over what is said for that one, and back: codes that are written for InfoGAN
+    hold for its extensions, and InfoGAN beside one of them trains on the same codes.
+    """
+    known = model_class(model).settings.model_fields if model_class(model).settings else {}
+    extensions = [name for name in tables if _built_in(name) and model in lineage(name)]
+    ground: Tree = {}
+    for name in [*extensions, *reversed(lineage(model))]:
+        ground |= {key: value for key, value in tables.get(name, {}).items() if key in known}
+    return ground
+
+
+def _built_in(model: str) -> bool:
+    return models.entries[model].origin == "gan-zoo"
 
 
 def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> Tree:

@@ -40,11 +40,12 @@ def test_each_layer_wins_over_the_one_before(tmp_path: Path) -> None:
     assert [default, model, preset, from_file, flag] == ["dcgan", "mlp", "infogan-mnist", "dcgan", "resnet"]
 
 
+@pytest.mark.parametrize("swapped", ["infogan", "infogan-cr"])
 @pytest.mark.parametrize("model", ["wgan-gp", "sngan", "r3gan", "lsgan"])
-def test_infogan_keeps_the_networks_loss_and_optimizer_of_the_model_it_replaces(model: str) -> None:
+def test_infogan_keeps_the_networks_loss_and_optimizer_of_the_model_it_replaces(model: str, swapped: str) -> None:
     tree = {"model": model, "training": {"steps": 7}}
-    before, after = resolve(config=tree), resolve("infogan", tree)
-    assert after.model == "infogan"
+    before, after = resolve(config=tree), resolve(swapped, tree)
+    assert after.model == swapped
     for table in ("trunk", "loss", "optimizer", "training"):
         assert getattr(after, table) == getattr(before, table)
 
@@ -295,6 +296,60 @@ def test_a_table_of_another_registered_model_is_dropped() -> None:
     tree = {"infogan": {"codes": "uniform:1"}, "acgan": {"class_weight": 2.0}}
     assert resolve("dcgan", tree) == resolve("dcgan", {})
     assert resolve("infogan", tree) == resolve("infogan", {"infogan": {"codes": "uniform:1"}})
+
+
+CODES = {"codes": "uniform:5", "head_width": 64}
+
+
+def own(*args: object) -> dict[str, object]:
+    """The own table of the model that is named first."""
+    tree = resolve(*args).model_dump()  # type: ignore[arg-type]
+    table: dict[str, object] = tree[tree["model"].replace("-", "_")]
+    return table
+
+
+def test_a_model_takes_over_the_table_of_the_model_that_it_extends() -> None:
+    table = own("infogan-cr", {"model": "infogan", "infogan": CODES})
+    assert table.items() >= CODES.items()
+    assert table["contrast"] == own("infogan-cr", {})["contrast"]
+    assert "infogan" not in resolve("infogan-cr", {"infogan": CODES}).model_dump()
+    assert own("infogan-cr")["codes"] == own("infogan")["codes"]
+
+
+def test_a_model_takes_over_what_the_table_of_its_extension_says_of_its_keys() -> None:
+    table = own("infogan", {"model": "infogan-cr", "infogan_cr": CODES | {"contrast": 3.0}})
+    assert table == own("infogan", {"infogan": CODES})
+
+
+@pytest.mark.parametrize(("model", "wins"), [("infogan", "uniform:2"), ("infogan-cr", "uniform:3")])
+def test_a_model_s_own_table_wins_over_a_relative_s(model: str, wins: str) -> None:
+    tree = {"infogan_cr": {"codes": "uniform:3"}, "infogan": {"codes": "uniform:2", "head_width": 64}}
+    assert (own(model, tree)["codes"], own(model, tree)["head_width"]) == (wins, 64)
+    assert own(model, tree) == own(model, dict(reversed(tree.items())))
+
+
+def test_flags_win_over_a_relative_s_table() -> None:
+    assert resolve("infogan-cr", {"infogan": CODES}, {"codes": "gaussian:2"}).model_dump()["infogan_cr"]["codes"] == (
+        "gaussian:2"
+    )
+
+
+def test_a_model_that_extends_nothing_takes_over_no_table() -> None:
+    assert resolve("acgan", {"infogan": CODES, "infogan_cr": CODES}) == resolve("acgan", {})
+
+
+@pytest.mark.parametrize(
+    ("tree", "words"),
+    [
+        ({"infogan": {"coeds": "uniform:1"}}, ["'infogan.coeds'", "'infogan.codes'"]),
+        ({"infogan": {"codes": "x:3"}}, ["infogan_cr.codes", "'x:3'"]),
+        ({"infogan": CODES, "infogan_cr": 3}, ["infogan_cr is a table", "3"]),
+        ({"infogan": CODES, "infogan_cr": {"contrasts": 3}}, ["'infogan_cr.contrasts'", "'infogan_cr.contrast'"]),
+    ],
+)
+def test_a_relative_s_table_is_checked_as_it_stands(tree: dict[str, object], words: list[str]) -> None:
+    line = refusal("infogan-cr", tree)
+    assert all(word in line for word in words)
 
 
 def test_a_table_that_the_model_itself_does_not_have_is_refused() -> None:

@@ -85,6 +85,31 @@ def test_a_plug_in_s_model_trains_with_its_trunk_on_its_dataset(installed: Path,
     assert all(line["discriminator/calm"] > 0 for line in lines)
 
 
+EXTENSION = """
+from gan_zoo.models.infogan.model import InfoGAN
+
+class Mine(InfoGAN):
+    extends = "{base}"
+"""
+
+
+def test_a_plug_in_that_extends_a_model_takes_over_its_table(tmp_path: Path) -> None:
+    module = {"mine": EXTENSION.format(base="infogan")}
+    site = distribution(tmp_path / "site", "mine", "[gan_zoo.models]\nmy-gan = mine:Mine\n", module)
+    (tmp_path / "mine.toml").write_text('model = "infogan"\n[infogan]\ncodes = "uniform:3"\n')
+    ended = zoo_process("train", "my-gan", "--config", tmp_path / "mine.toml", "--dry-run", PYTHONPATH=str(site))
+    assert ended.code == 0, ended.err
+    tree = tomllib.loads(ended.out)
+    assert (tree["model"], tree["my_gan"]["codes"]) == ("my-gan", "uniform:3")
+
+
+def test_a_plug_in_that_extends_a_model_that_is_not_there_is_told(tmp_path: Path) -> None:
+    module = {"mine": EXTENSION.format(base="infogun")}
+    site = distribution(tmp_path, "mine", "[gan_zoo.models]\nmy-gan = mine:Mine\n", module)
+    ended = zoo_process("train", "my-gan", "--dry-run", PYTHONPATH=str(site))
+    refused_in_one_line(ended, "'my-gan' extends an unknown model 'infogun'", "'infogan'")
+
+
 def test_infogan_trains_on_a_plug_in_s_trunk_and_dataset(installed: Path, tmp_path: Path) -> None:
     ended = zoo_process(
         *("train", "infogan", "--trunk.name", "linear", "--data", "stripes", "--trunk.width", "4"),

@@ -18,7 +18,7 @@ from gan_zoo.training.run import Run
 SMALL = {"trunk.width": 2, "training.batch_size": 4, "training.device": "cpu"}
 FLAGS = ("--trunk.width", "2", "--batch-size", "4", "--device", "cpu")
 OF_INFOGAN = [name for name in presets() if resolve(config=name).model == "infogan"]
-OTHERS = [name for name in models.entries if name != "infogan"]
+OTHERS = [name for name in models.entries if "infogan" not in name]
 CROSS = [(model, preset) for preset in OF_INFOGAN for model in OTHERS]
 COVER = [(model, OF_INFOGAN[k % len(OF_INFOGAN)]) for k, model in enumerate(OTHERS)]
 COVER += [(OTHERS[k % len(OTHERS)], preset) for k, preset in enumerate(OF_INFOGAN) if k >= len(OTHERS)]
@@ -118,6 +118,17 @@ def test_a_preset_of_infogan_trains_another_model(
     assert {"discriminator/adversarial", "generator/adversarial"} <= metrics.keys()
     assert "mi" not in metrics
     assert "infogan" not in (run.folder / "config.toml").read_text().replace("infogan-mnist", "")
+
+
+@pytest.mark.parametrize("preset", ["mnist-5k", "faces-32"])
+def test_a_preset_of_infogan_trains_its_extension_on_its_codes(
+    preset: str, sets: dict[str, Path], tmp_path: Path
+) -> None:
+    run = train("infogan-cr", preset, sets[preset], tmp_path / "run")
+    own = run.config.model_dump()["infogan_cr"]
+    assert own.items() >= resolve("infogan", preset).model_dump()["infogan"].items()
+    (metrics,) = run.metrics()
+    assert {"mi", "generator/contrast", "discriminator/contrast", "contrast_accuracy"} <= metrics.keys()
 
 
 @pytest.mark.slow

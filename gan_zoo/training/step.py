@@ -61,7 +61,7 @@ def train_step(
         for latents, fake, real in played:
             with discriminator.frozen(), precision.autocast():
                 judged = model.discriminator(augment_fake(fake.float(), random))
-                objective = model.generator_objective(judged, real, latents)
+                objective = model.generator_objective(judged, real, latents, random)
             generator.backward(objective.loss / len(parts))
             objectives.append(objective)
         generator.update(step)

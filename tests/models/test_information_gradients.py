@@ -49,7 +49,7 @@ def test_in_the_generator_s_step_the_term_reaches_the_generator_alone(trains: st
     fake = model.generator(latents.input)
     with game.state.players["discriminator"].frozen():
         judged = model.discriminator(fake)
-        objective = model.generator_objective(judged, judged, latents)
+        objective = model.generator_objective(judged, judged, latents, game.random)
     objective.terms["generator/information"].backward()
     assert reached(model) == {"generator"}
 
@@ -57,7 +57,7 @@ def test_in_the_generator_s_step_the_term_reaches_the_generator_alone(trains: st
 def test_a_head_that_only_watches_gives_the_generator_no_term() -> None:
     game, model = infogan(infogan__trains="q")
     _, fake, latents = game.judge()
-    assert set(model.generator_objective(fake, fake, latents).terms) == {"generator/adversarial"}
+    assert set(model.generator_objective(fake, fake, latents, game.random).terms) == {"generator/adversarial"}
 
 
 def test_a_whole_step_moves_each_part_by_the_term_only_where_it_is_trained() -> None:
@@ -101,7 +101,7 @@ def test_the_term_is_minus_the_weighted_bounds(side: str) -> None:
     objective = (
         model.discriminator_objective(real, fake, latents, None, game.random)
         if side == "discriminator"
-        else model.generator_objective(fake, real, latents)
+        else model.generator_objective(fake, real, latents, game.random)
     )
     torch.testing.assert_close(objective.terms[f"{side}/information"], -(lambdas * bound).sum())
     assert len(bound.unique()) == len(bound)

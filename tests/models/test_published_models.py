@@ -98,7 +98,7 @@ def test_acgan_s_class_terms_are_the_nll_of_the_label_for_reals_and_of_the_code_
     torch.testing.assert_close(objective.terms["discriminator/class"], 0.5 * (of_real + of_fake))
     torch.testing.assert_close(objective.metrics["class_nll/real"], of_real.detach())
     torch.testing.assert_close(objective.metrics["class_nll/fake"], of_fake.detach())
-    generator = model.generator_objective(fake, real, latents)
+    generator = model.generator_objective(fake, real, latents, game.random)
     torch.testing.assert_close(generator.terms["generator/class"], 0.5 * of_fake)
     assert set(asked.tolist()) <= set(range(10))
 

@@ -284,7 +284,7 @@ def test_compiling_with_a_penalty_is_refused_before_a_folder_is_made(penalty: st
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", ["gan", "infogan"])
+@pytest.mark.parametrize("model", ["gan", "infogan", "infogan-cr"])
 def test_compiled_networks_train_to_the_same_losses(model: str, tmp_path: Path) -> None:
     plain = told(narrow_train(model, tmp_path / "plain", training__steps=4))
     compiled = told(narrow_train(model, tmp_path / "compiled", training__steps=4, training__compile=True))

@@ -23,6 +23,14 @@ RUNS: dict[str, tuple[str, dict[str, Any]]] = {
     "infogan": ("infogan", {"infogan__codes": "categorical:10, uniform:1, bernoulli:2"}),
     "infogan in bf16": ("infogan", {"training__precision": "bf16"}),
     "infogan in fp16": ("infogan", {"training__precision": "fp16"}),
+    "infogan-cr, scheduled": (
+        "infogan-cr",
+        {
+            "infogan_cr__contrast_after": 2,
+            "infogan_cr__contrast_gap": 1.5,
+            "infogan_cr__contrast_gap_after": 9,
+        },
+    ),
     "wgan-gp": ("wgan-gp", {}),
     "sngan, lazy penalty": ("sngan", {"loss__r1": 1.0, "loss__penalty_interval": 3, "trunk__name": "dcgan"}),
     "augmented": ("infogan", {"data__augment": "shift:0.2, rotate:0.3, brightness, cutout"}),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
 
 import torch
 from gan_zoo_kernels import cross_entropy
@@ -35,7 +34,8 @@ class ACGAN(GAN):
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
-        self.class_weight = cast(ACGANSettings, config.acgan).class_weight  # type: ignore[attr-defined]
+        own: ACGANSettings = self.own(config)
+        self.class_weight = own.class_weight
         classes = self.codes[0].classes
         self.class_head = spectral(nn.Linear(self.discriminator.trunk.width, classes), config.trunk.spectral_norm)
 
@@ -62,9 +62,11 @@ class ACGAN(GAN):
         objective.metrics |= {"class_nll/real": nll[0].detach(), "class_nll/fake": nll[1].detach()}
         return objective
 
-    def generator_objective(self, fake: Judgement, real: Judgement, latents: Latents) -> Objective:
+    def generator_objective(
+        self, fake: Judgement, real: Judgement, latents: Latents, random: torch.Generator
+    ) -> Objective:
         """L_S - L_C."""
-        objective = super().generator_objective(fake, real, latents)
+        objective = super().generator_objective(fake, real, latents, random)
         nll = self.class_nll(fake.features, latents.codes[:, 0].long())
         objective.terms["generator/class"] = self.class_weight * nll
         return objective

@@ -19,6 +19,7 @@ from gan_zoo.losses.adversarial import AdversarialLoss
 from gan_zoo.models.gan.codes import Code
 from gan_zoo.models.gan.prior import SHOWN, Latents, Prior
 from gan_zoo.registry import losses, trunks
+from gan_zoo.resolve import table_name
 from gan_zoo.shapes import ImageShape
 from gan_zoo.trunks.layers import spectral
 from gan_zoo.trunks.trunk import DiscriminatorTrunk
@@ -66,12 +67,14 @@ class GAN(nn.Module):
         config: The resolved tree, with `data.resolution` and `data.channels` known.
 
     A model derives from this class, and may say `defaults` (a tree that presets and flags override), `settings` (the
-    type of its own table), `codes_of` (the latent codes of its prior), and extend the two objectives. Every
-    parameter outside `generator` is trained in the discriminator's step.
+    type of its own table), `extends` (the model whose table is the ground of its own), `codes_of` (the latent codes of
+    its prior), and extend the two objectives. Every parameter outside `generator` is trained in the discriminator's
+    step.
     """
 
     defaults: ClassVar[Mapping[str, Any]] = {"trunk": {"name": "mlp", "discriminator_norm": "none"}}
     settings: ClassVar[type[Settings] | None] = None
+    extends: ClassVar[str | None] = None
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -89,6 +92,11 @@ class GAN(nn.Module):
             trunk.discriminator(self.image, config.trunk), spectral_norm=config.trunk.spectral_norm
         )
         self.adversarial: AdversarialLoss = losses.get(config.loss.adversarial)
+
+    @staticmethod
+    def own(config: Config) -> Any:
+        """The own table of the model that `config` names, of the type that the model's `settings` is."""
+        return getattr(config, table_name(config.model))
 
     @classmethod
     def codes_of(cls, config: Config) -> Sequence[Code]:
@@ -114,8 +122,17 @@ class GAN(nn.Module):
         """
         return Objective({"discriminator/adversarial": self.adversarial.discriminator(real.logits, fake.logits)})
 
-    def generator_objective(self, fake: Judgement, real: Judgement, latents: Latents) -> Objective:
-        """What G minimises: its adversarial loss; `real` is detached, from the discriminator's step."""
+    def generator_objective(
+        self, fake: Judgement, real: Judgement, latents: Latents, random: torch.Generator
+    ) -> Objective:
+        """What G minimises: its adversarial loss; `real` is detached, from the discriminator's step.
+
+        Args:
+            fake: Of the fakes, as they were augmented, attached to the generator.
+            real: Of the reals.
+            latents: What the fakes were generated from.
+            random: For whatever a model draws in this step, on its device.
+        """
         return Objective({"generator/adversarial": self.adversarial.generator(fake.logits, real.logits)})
 
     @torch.no_grad()

@@ -24,14 +24,17 @@ class Latents:
     Attributes:
         input: [n, width]: the noise, then each code, a categorical one as one-hot.
         codes: float32 [n, number of codes]: the codes' values, a categorical one as its class.
+        step: Steps done before the one that they were drawn for.
     """
 
     input: Tensor
     codes: Tensor
+    step: int = 0
 
     def chunk(self, parts: int) -> list[Latents]:
         """The batch in `parts` pieces of nearly equal size."""
-        return [Latents(*pair) for pair in zip(self.input.chunk(parts), self.codes.chunk(parts), strict=True)]
+        pairs = zip(self.input.chunk(parts), self.codes.chunk(parts), strict=True)
+        return [Latents(*pair, self.step) for pair in pairs]
 
 
 class Prior:
@@ -63,7 +66,7 @@ class Prior:
     ) -> Latents:
         """Rows `first_row` to `first_row + n` of the latents of one step."""
         drawn = sample_latents(self.layout, n, seed=seed, step=step, stream=stream, first_row=first_row, device=device)
-        return Latents(*drawn)
+        return Latents(*drawn, step)
 
     def compose(self, noise: Tensor, codes: Tensor) -> Latents:
         """Latents of chosen values: noise [n, noise], codes [n, number of codes]."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
 
 import torch
 from gan_zoo_kernels import q_head_nll
@@ -18,6 +17,7 @@ from gan_zoo.models.gan.prior import Latents
 from gan_zoo.models.infogan.consistency import consistency
 from gan_zoo.models.infogan.q_head import Posterior, QHead, posteriors, q_layout
 from gan_zoo.models.infogan.settings import InfoGANSettings
+from gan_zoo.resolve import table_name
 
 
 class InfoGAN(GAN):
@@ -34,14 +34,14 @@ class InfoGAN(GAN):
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
-        own = _settings(config)
+        own: InfoGANSettings = self.own(config)
         self.trains = own.trains
         self.consistency, self.spread = own.consistency, own.spread
         self.warp = parse_augment(config.data.warp, "data.warp")
         if self.consistency and not self.warp:
             raise InputError(
-                f"infogan.consistency = {self.consistency:g} compares images with warped copies; data.warp is empty: "
-                "say what leaves their meaning alone, as in rotate:0.2, or set the weight to 0"
+                f"{table_name(config.model)}.consistency = {self.consistency:g} compares images with warped copies; "
+                "data.warp is empty: say what leaves their meaning alone, as in rotate:0.2, or set the weight to 0"
             )
         self.layout = q_layout(self.codes, own.variance, (own.log_variance_min, own.log_variance_max))
         self.q = QHead(self.discriminator.trunk.width, self.layout, hidden=own.head_width, norm_kind=own.head_norm)
@@ -51,8 +51,8 @@ class InfoGAN(GAN):
 
     @classmethod
     def codes_of(cls, config: Config) -> Sequence[Code]:
-        """The codes of the setting `infogan.codes`."""
-        return parse_codes(_settings(config).codes)
+        """The codes of the setting `codes`."""
+        return parse_codes(cls.own(config).codes)
 
     def information(self, features: Tensor, latents: Latents) -> Tensor:
         """L_I by code, in nats: E[log Q(c | x)] + H(c) ≤ I(c; x) (eq. 5)."""
@@ -74,9 +74,11 @@ class InfoGAN(GAN):
         objective.metrics |= {"mi": bound.detach().sum(), "entropy": self.entropy.sum()}
         return objective
 
-    def generator_objective(self, fake: Judgement, real: Judgement, latents: Latents) -> Objective:
+    def generator_objective(
+        self, fake: Judgement, real: Judgement, latents: Latents, random: torch.Generator
+    ) -> Objective:
         """The GAN's, less λ L_I."""
-        objective = super().generator_objective(fake, real, latents)
+        objective = super().generator_objective(fake, real, latents, random)
         if self.trains != "q":
             bound = self.information(fake.features, latents)
             objective.terms["generator/information"] = -(self.weights * bound).sum()
@@ -93,7 +95,3 @@ class InfoGAN(GAN):
         with evaluating(self):
             parameters = self.q(self.discriminator.trunk(self.own_images(images)))
         return posteriors(parameters, self.layout, self.codes)
-
-
-def _settings(config: Config) -> InfoGANSettings:
-    return cast(InfoGANSettings, config.infogan)  # type: ignore[attr-defined]

@@ -1,0 +1,199 @@
+"""ModelCentrality: which of several runs agrees most with the others, without a label (Lin et al., 2020, section 4).
+
+The generator of each run serves as a world whose factors are known, its codes, and the encoder of every other run is
+scored in it by FactorVAE's metric (Kim & Mnih, 2018, arXiv:1802.05983, section 4). Disentangled models resemble each
+other, entangled ones each in its own way: the run that is most like all the others is chosen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from gan_zoo.errors import InputError
+from gan_zoo.models.gan.codes import Code
+from gan_zoo.models.gan.prior import SHOWN, Latents, Prior
+from gan_zoo.training.run import load
+
+GROUP = 100
+"""Images that cast a vote together."""
+OVERALL = 5000
+"""Images over which a code's variance is taken that a group's is divided by."""
+AT_ONCE = 1000
+"""Images in one pass."""
+
+
+class Model(Protocol):
+    """A generator with codes, and an encoder of these codes."""
+
+    prior: Prior
+
+    def generate(self, latents: Latents) -> Tensor:
+        """Images [n, C, H, W] of latents."""
+
+    def encode(self, images: Tensor) -> Mapping[str, Any]:
+        """By code: probabilities [n, K], P(c = 1) [n], or a mean [n] and more."""
+
+
+@dataclass(frozen=True)
+class Centrality:
+    """How much some models agree.
+
+    Attributes:
+        scores: B [models, models]: B_ij is the score of model j's encoder on the images and codes of model i's
+            generator, in 0 to 1. The diagonal is NaN: no model is compared with itself.
+        centrality: [models]: the mean over j ≠ i of A_ij = (B_ij + B_ji) / 2.
+    """
+
+    scores: Tensor
+    centrality: Tensor
+
+    @property
+    def chosen(self) -> int:
+        """The most central model; of equals the first."""
+        return int(self.centrality.argmax())
+
+    def record(self, runs: Sequence[Path]) -> dict[str, Any]:
+        """The scores, row by row with none on the diagonal, and the run that is chosen; as JSON takes it."""
+        rows = [
+            [None if i == j else score for j, score in enumerate(row)] for i, row in enumerate(self.scores.tolist())
+        ]
+        names = [str(run) for run in runs]
+        return {
+            "runs": names,
+            "scores": rows,
+            "centrality": self.centrality.tolist(),
+            "chosen": names[self.chosen],
+        }
+
+
+def centrality(
+    models: Sequence[Model],
+    *,
+    samples: int = 500,
+    seed: int = 0,
+    watch: Callable[[Iterable[Model]], Iterable[Model]] = iter,
+) -> Centrality:
+    """Score every ordered pair of models of the same codes.
+
+    Args:
+        models: Two or more; from three on their centralities differ.
+        samples: Votes a pair. Chance is about 1 / number of codes, and above it where votes are few.
+        seed: Decides the images.
+        watch: Wraps the walk over the models, for a progress bar.
+    """
+    scores = torch.full((len(models), len(models)), float("nan"))
+    for i, world in enumerate(watch(models)):
+        others = [j for j in range(len(models)) if j != i]
+        scores[i, others] = torch.tensor(agreement(world, [models[j] for j in others], samples=samples, seed=seed))
+    return Centrality(scores, ((scores + scores.T) / 2).nanmean(1))
+
+
+def agreement(world: Model, readers: Sequence[Model], *, samples: int, seed: int) -> list[float]:
+    """FactorVAE's score of each reader's encoder, with `world`'s generator as data and its codes as the factors.
+
+    A vote is a group of images that share one code and differ in all else; it is cast by the code that varies least in
+    what the reader tells of them, relative to how it varies overall. A categorical code varies by the sum of the
+    variances of its probabilities, a continuous one by the variance of its mean.
+    """
+    factors = len(world.prior.codes)
+    overall = [_variances([_encode(reader, images) for images in _free(world, seed)]) for reader in readers]
+    spreads: list[list[Tensor]] = [[] for _ in readers]
+    for images in _grouped(world, samples, seed):
+        for reader, spread in zip(readers, spreads, strict=True):
+            told = [column.unflatten(0, (-1, GROUP)) for column in _encode(reader, images)]
+            spread.append(torch.stack([column.var(1).sum(-1) for column in told], 1))
+    fixed = torch.arange(samples) % factors
+    return [
+        factor_score(torch.cat(spread).cpu(), whole.cpu(), fixed, factors)
+        for spread, whole in zip(spreads, overall, strict=True)
+    ]
+
+
+def factor_score(variances: Tensor, overall: Tensor, fixed: Tensor, factors: int) -> float:
+    """How surely the code that varies least tells which factor was held fixed (Kim & Mnih, 2018, section 4).
+
+    Args:
+        variances: Of each code within each group, [groups, codes].
+        overall: Of each code over all images, [codes]; a code that never varies casts no vote.
+        fixed: The factor that each group shares, int64 [groups].
+        factors: How many factors there are.
+
+    Returns:
+        The accuracy, on these votes, of the classifier that takes each code for the factor most often behind it.
+    """
+    spread = torch.where(overall > 0, variances / overall, torch.inf)
+    least = spread.argmin(1)
+    votes = torch.bincount(least * factors + fixed, minlength=spread.shape[1] * factors).view(-1, factors)
+    return float(votes.amax(1).sum() / len(fixed))
+
+
+def open_models(runs: Sequence[Path], device: torch.device | str = "cpu") -> list[Model]:
+    """The models of runs that can be compared: of the same codes, two or more, and the same image shape.
+
+    Raises:
+        InputError: If there are fewer than two runs, one is named twice, or they cannot be compared.
+    """
+    if len(runs) < 2:
+        raise InputError(f"centrality compares runs, 3 or more to choose one; {len(runs)} is named")
+    for index, run in enumerate(runs):
+        if run.resolve() in [other.resolve() for other in runs[:index]]:
+            raise InputError(f"{run} is named twice: a run would agree with itself")
+    models: list[Any] = []
+    for run in runs:
+        model = load(run, device=device)
+        if not hasattr(model, "encode") or len(model.codes) < 2:
+            raise InputError(
+                f"{run}: centrality compares 2 or more codes; model {model.config.model} has {_told(model)}"
+            )
+        first = models[0] if models else model
+        for what, own, expected in (("codes", _told(model), _told(first)), ("images", model.image, first.image)):
+            if own != expected:
+                raise InputError(f"{run} has other {what} than {runs[0]}: {own}, not {expected}")
+        models.append(model)
+    return models
+
+
+def _told(model: Any) -> str:
+    def one(code: Code) -> str:
+        kind = f"{code.kind}:{code.classes}" if code.kind == "categorical" else code.kind
+        return f"{kind}({code.probability:g})" if code.kind == "bernoulli" else kind
+
+    return ", ".join(map(one, model.codes)) or "no codes"
+
+
+def _encode(reader: Model, images: Tensor) -> list[Tensor]:
+    """What a reader tells of each code, [n, columns]: a categorical code's probabilities, or one number."""
+    posteriors = reader.encode(images).values()
+    told = [posterior if isinstance(posterior, Tensor) else posterior[0] for posterior in posteriors]
+    return [column if column.ndim == 2 else column[:, None] for column in told]
+
+
+def _variances(batches: list[list[Tensor]]) -> Tensor:
+    """The variance of each code over all batches, [codes]."""
+    return torch.stack([torch.cat(parts).var(0).sum() for parts in zip(*batches, strict=True)])
+
+
+def _free(world: Model, seed: int) -> Iterator[Tensor]:
+    """Images of codes drawn from the prior, `OVERALL` of them."""
+    for first in range(0, OVERALL, AT_ONCE):
+        yield world.generate(
+            world.prior.sample(min(AT_ONCE, OVERALL - first), seed=seed, stream=SHOWN, first_row=first)
+        )
+
+
+def _grouped(world: Model, groups: int, seed: int) -> Iterator[Tensor]:
+    """Images in groups of `GROUP`, one after the other; group g shares the code g mod number of codes."""
+    prior = world.prior
+    for first in range(0, groups, AT_ONCE // GROUP):
+        count = min(AT_ONCE // GROUP, groups - first)
+        drawn = prior.sample(count * GROUP, seed=seed, step=1, stream=SHOWN, first_row=first * GROUP)
+        codes = drawn.codes.clone().unflatten(0, (count, GROUP))
+        each, fixed = torch.arange(count), torch.arange(first, first + count) % len(prior.codes)
+        codes[each, :, fixed] = codes[each, :1, fixed]
+        yield world.generate(prior.compose(drawn.input[:, : prior.noise], codes.flatten(0, 1)))

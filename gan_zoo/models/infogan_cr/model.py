@@ -1,0 +1,139 @@
+"""InfoGAN-CR: InfoGAN with the contrastive regulariser (Lin et al., 2020, arXiv:1906.06034, section 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from gan_zoo_kernels import cross_entropy
+from torch import Tensor, nn
+
+from gan_zoo.config import Config, TrunkSettings
+from gan_zoo.errors import InputError
+from gan_zoo.models.gan.model import Judgement, Objective
+from gan_zoo.models.gan.prior import Latents
+from gan_zoo.models.infogan.model import InfoGAN
+from gan_zoo.models.infogan_cr.pairs import couple
+from gan_zoo.models.infogan_cr.settings import InfoGANCRSettings
+from gan_zoo.registry import trunks
+from gan_zoo.resolve import table_name
+from gan_zoo.shapes import ImageShape
+from gan_zoo.trunks.layers import spectral
+
+
+class PairNetwork(nn.Module):
+    """H: which of the codes a pair of images has in common. A trunk of the discriminator's design, and a linear head.
+
+    Args:
+        image: Shape of one image.
+        codes: How many codes there are.
+        settings: Of the trunk.
+    """
+
+    def __init__(self, image: ImageShape, codes: int, settings: TrunkSettings) -> None:
+        super().__init__()
+        pair = ImageShape(2 * image.channels, image.resolution)
+        self.trunk = trunks.get(settings.name).discriminator(pair, settings)
+        self.head = spectral(nn.Linear(self.trunk.width, codes), settings.spectral_norm)
+
+    def forward(self, pairs: Tensor) -> Tensor:
+        """Pairs [n, 2C, R, R], one image's channels after the other's, to logits [n, codes]."""
+        logits: Tensor = self.head(self.trunk(pairs))
+        return logits
+
+
+class InfoGANCR(InfoGAN):
+    """min_{G,Q,H} max_D V(D, G) - λ L_I(G, Q) - α L_c(G, H), L_c = E[log H_i(x, x')] for a pair that shares code i.
+
+    A step makes half as many pairs as the batch has rows, so that a pass over pairs is as large as one over the batch,
+    and makes them in D's step, where H learns, and again in G's. A pair shares its noise, as in the authors' code: what
+    differs between its images is due to the codes. Neither D nor the generator's running statistics get to see them.
+    H learns on where the gap falls; the authors start it anew.
+    """
+
+    settings = InfoGANCRSettings
+    extends = "infogan"
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        own: InfoGANCRSettings = self.own(config)
+        self.contrast, self.contrast_after = own.contrast, own.contrast_after
+        self.contrast_gap, self.contrast_gap_after = own.contrast_gap, own.contrast_gap_after
+        self.h: PairNetwork | None = None
+        if not self.contrast:
+            return
+        key = f"{table_name(config.model)}.contrast = {self.contrast:g}"
+        if len(self.codes) < 2:
+            raise InputError(
+                f"{key}: which code a pair shares is a question from 2 codes on, and codes = {own.codes!r}"
+            )
+        if config.training.batch_size // config.training.accumulate < 2:
+            raise InputError(f"{key} pairs images of one part of a batch: 2 or more are needed in each")
+        trunk = config.trunk.model_copy(update={"width": own.contrast_width or config.trunk.width})
+        self.h = PairNetwork(self.image, len(self.codes), trunk)
+
+    def contrasting(self, step: int) -> PairNetwork | None:
+        """H, if the regulariser is in force in step `step`."""
+        return self.h if step >= self.contrast_after else None
+
+    def gap(self, step: int) -> float:
+        """The least distance of continuous codes that a pair does not share, in step `step`."""
+        over = self.contrast_gap_after is not None and step >= self.contrast_gap_after
+        return 0.0 if over else self.contrast_gap
+
+    def pairs(self, latents: Latents, random: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Pairs of images [m, 2C, R, R], and which code each shares, int64 [m].
+
+        The two draws that a pair is made from are neighbouring rows of `latents`. All codes are shared about equally
+        often.
+        """
+        count = max(2, len(latents.codes) // 2)
+        first, second = latents.codes[:count], latents.codes.roll(-1, 0)[:count]
+        turn = torch.randint(len(self.codes), (1,), device=first.device, generator=random)
+        shared = (torch.arange(count, device=first.device) + turn) % len(self.codes)
+        members = couple(first, second, shared, self.codes, gap=self.gap(latents.step), random=random)
+        noise = latents.input[:count, : self.prior.noise]
+        with unrecorded(self.generator):
+            images = self.generator(torch.cat([self.prior.compose(noise, codes).input for codes in members]))
+        return torch.cat(images.float().chunk(2), 1), shared
+
+    def discriminator_objective(
+        self, real: Judgement, fake: Judgement, latents: Latents, labels: Tensor | None, random: torch.Generator
+    ) -> Objective:
+        """InfoGAN's, less α L_c: trains H."""
+        objective = super().discriminator_objective(real, fake, latents, labels, random)
+        if (h := self.contrasting(latents.step)) is not None:
+            with torch.no_grad():
+                pairs, shared = self.pairs(latents, random)
+            logits = h(pairs)
+            nll = cross_entropy(logits, shared)
+            objective.terms["discriminator/contrast"] = self.contrast * nll
+            accuracy = (logits.detach().argmax(1) == shared).float().mean()
+            objective.metrics |= {"contrast_nll": nll.detach(), "contrast_accuracy": accuracy}
+        return objective
+
+    def generator_objective(
+        self, fake: Judgement, real: Judgement, latents: Latents, random: torch.Generator
+    ) -> Objective:
+        """InfoGAN's, less α L_c."""
+        objective = super().generator_objective(fake, real, latents, random)
+        if (h := self.contrasting(latents.step)) is not None:
+            pairs, shared = self.pairs(latents, random)
+            objective.terms["generator/contrast"] = self.contrast * cross_entropy(h(pairs), shared)
+        return objective
+
+
+@contextmanager
+def unrecorded(module: nn.Module) -> Iterator[None]:
+    """Within, batch norms normalise by the batch's statistics and leave the running ones alone."""
+    recording = [
+        m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats
+    ]
+    for norm in recording:
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for norm in recording:
+            norm.track_running_stats = True

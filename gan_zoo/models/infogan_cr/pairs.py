@@ -1,0 +1,73 @@
+"""Which codes a pair of images is made from: one in common, the others apart (Lin et al., 2020, section 3)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from gan_zoo.models.gan.codes import Code
+
+
+def couple(
+    first: Tensor, second: Tensor, shared: Tensor, codes: Sequence[Code], *, gap: float, random: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Two independent draws of codes as the codes of a pair.
+
+    A row's code `shared` is the first draw's in both members. Of the others, categorical and bernoulli codes have
+    different values, and continuous ones lie `gap` or more apart.
+
+    Args:
+        first: Codes drawn from the prior [n, number of codes].
+        second: The same, drawn independently.
+        shared: Which code each pair has in common, int64 [n].
+        codes: What the columns are.
+        gap: Least distance of continuous codes that are not shared, in 0 to 2.
+        random: Decides by which other value a categorical code is replaced.
+
+    Returns:
+        The codes of both members, [n, number of codes] each.
+    """
+    columns = []
+    for index, code in enumerate(codes):
+        a, b = first[:, index], second[:, index]
+        match code.kind:
+            case "categorical":
+                offset = torch.randint(1, code.classes, a.shape, device=a.device, generator=random)
+                pair = a, (a + offset) % code.classes
+            case "bernoulli":
+                pair = a, 1 - a
+            case "uniform":
+                pair = part_uniform(a, b, gap)
+            case "gaussian":
+                pair = part_gaussian(a, b, gap)
+        held = shared == index
+        columns.append((torch.where(held, a, pair[0]), torch.where(held, a, pair[1])))
+    one, other = zip(*columns, strict=True)
+    return torch.stack(one, 1), torch.stack(other, 1)
+
+
+def part_uniform(a: Tensor, b: Tensor, gap: float) -> tuple[Tensor, Tensor]:
+    """Independent a, b ~ U(-1, 1) to a pair that is uniform on {|a - b| ≥ gap} within the square.
+
+    The square of side 2 - gap is cut along a = b, and its halves are moved apart by gap: they become the two triangles
+    of that set, areas kept.
+    """
+    away = torch.where(a >= b, gap / 2, -gap / 2)
+    return a * (1 - gap / 2) + away, b * (1 - gap / 2) - away
+
+
+def part_gaussian(a: Tensor, b: Tensor, gap: float) -> tuple[Tensor, Tensor]:
+    """Independent a, b ~ N(0, 1) to a pair with their joint density, conditioned on |a - b| ≥ gap.
+
+    The sum is independent of the difference and is kept. The difference is N(0, 2): the probability of a larger one,
+    erfc(|a - b| / 2), is uniform; it is shrunk to the tail's probability erfc(gap / 2) and turned back.
+    """
+    if gap == 0:
+        return a, b
+    middle, difference = (a + b).double() / 2, (a - b).double()
+    beyond = torch.erfc(difference.abs() / 2) * math.erfc(gap / 2)
+    half = torch.erfinv(1 - beyond.clamp_min(2.0**-52)).copysign(difference)
+    return (middle + half).to(a), (middle - half).to(b)
