@@ -15,32 +15,29 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from scipy.optimize import linear_sum_assignment
 
 import gan_zoo
-from gan_zoo.data.batches import in_order
+from gan_zoo.analysis.clustering import Grouped, modes, scores
+from gan_zoo.analysis.encode import encoder
 from gan_zoo.data.dataset import Split, open_dataset
-from gan_zoo.models.infogan.model import InfoGAN
 from gan_zoo.training.environment import environment
 from gan_zoo.training.run import Run, open_run
 
 
-def agreement(model: InfoGAN, split: Split, classes: int) -> torch.Tensor:
-    """Counts [K, classes]: images of each class that Q's mode puts into each of the first code's K values."""
-    code = model.codes[0]
-    table = torch.zeros(code.classes, classes, dtype=torch.long)
-    for batch in in_order(split, batch_size=500, device=model.device):
-        told = model.encode(batch.images)[code.name].argmax(1).cpu()
-        table.index_put_((told, batch.labels.cpu()), torch.ones_like(told), accumulate=True)
-    return table
-
-
 def accuracies(run: Run) -> dict[str, float]:
-    """Accuracy on both splits, under the assignment of the training split."""
-    model, data = run.load(), open_dataset(run.config.data)
-    train, test = (agreement(model, split, data.classes) for split in (data.train, data.test))
-    rows, columns = linear_sum_assignment(train.numpy(), maximize=True)
-    return {name: (t[rows, columns].sum() / t.sum()).item() for name, t in (("train", train), ("test", test))}
+    """Accuracy of the first code on both splits, under the assignment of the training split."""
+    model, data = encoder(run.load()), open_dataset(run.config.data)
+    code = model.codes[0]
+
+    def grouped(split: Split | None) -> Grouped:
+        assert split is not None and split.labels is not None  # noqa: PT018
+        return Grouped(modes(model, split)[code.name], split.labels.numpy())
+
+    train, test = grouped(data.train), grouped(data.test)
+    told = {
+        name: scores(train, found, code.classes, data.classes) for name, found in (("train", train), ("test", test))
+    }
+    return {name: found["accuracy"] for name, found in told.items()}
 
 
 def train_or_open(folder: Path, config: str, seed: int) -> Run:

@@ -189,6 +189,85 @@ def traverse(
     commands.traverse(run, code=code, out=out, rows=rows, values=values, seed=seed, device=device)
 
 
+def encode(
+    run: Positional[RunFolder],
+    images: Positional[Annotated[tuple[str, ...], arg(metavar="[IMAGES ...]")]] = (),
+    /,
+    out: Path | None = None,
+    split: Literal["train", "test"] = "train",
+    batch_size: int = 256,
+    device: str = "cpu",
+) -> None:
+    """Write Q(c | x) of images as a table: a row for each image.
+
+    Args:
+        run: A run folder, or one of its checkpoints.
+        images: Image files; or a folder of images, an array file or a dataset's name; by default the run's own data.
+        out: The table (.csv or .parquet); by default codes.csv in the run folder.
+        split: Which part of a set that has several.
+        batch_size: Images at a time.
+        device: Where to compute: auto, cpu, cuda, cuda:N.
+    """
+    from gan_zoo import commands
+
+    commands.encode(run, images, out=out, split=split, batch_size=batch_size, device=device)
+
+
+def cluster(
+    run: Positional[RunFolder],
+    /,
+    k: int | None = None,
+    split: Literal["train", "test"] | None = None,
+    pool: Literal["mean", "max"] = "mean",
+    out: Path | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+) -> None:
+    """Find clusters by k-means++ on the trunk's features, beside Q's own clustering.
+
+    Args:
+        run: A run folder, or one of its checkpoints.
+        k: How many clusters; by default the data's classes, or the values of Q's first categorical code.
+        split: The split to show; by default each. Clusters are fitted on the training split.
+        pool: How the trunk's last feature map is pooled over space.
+        out: A JSON file to write, too.
+        seed: Decides the starts of k-means.
+        device: Where to compute: auto, cpu, cuda, cuda:N.
+    """
+    from gan_zoo import commands
+
+    commands.cluster(run, k=k, split=split, pool=pool, out=out, seed=seed, device=device)
+
+
+def evaluate(
+    run: Positional[RunFolder],
+    more: Positional[Annotated[tuple[Path, ...], arg(metavar="[RUN ...]")]] = (),
+    /,
+    metrics: str = "all",
+    out: Path | None = None,
+    n: Annotated[int, arg(aliases=["-n"])] = 5000,
+    features: str = "auto",
+    seed: int = 0,
+    device: str = "cpu",
+) -> None:
+    """Measure a run, or several runs and sum them up: a table, and JSON in each run.
+
+    Args:
+        run: A run folder, or one of its checkpoints.
+        more: Further ones, e.g. of other seeds: mean, deviation and worst are told then.
+        metrics: clustering, information, fidelity, coverage, separated by commas; all is every one that can be had.
+        out: A JSON file instead of evaluation.json in the run; of several runs one more, with the summary.
+        n: How many samples are drawn.
+        features: What images are compared by: auto, classifier (of the data's own labels), inception, or a
+            safetensors file with Inception's weights.
+        seed: Decides what is drawn.
+        device: Where to compute: auto, cpu, cuda, cuda:N.
+    """
+    from gan_zoo import commands
+
+    commands.evaluate((run, *more), metrics=metrics, out=out, n=n, features=features, seed=seed, device=device)
+
+
 def centrality(
     runs: Positional[Annotated[tuple[Path, ...], arg(metavar="RUN [RUN ...]")]],
     /,
@@ -280,6 +359,9 @@ def completion(shell: Positional[Literal["bash", "zsh", "fish"]], /) -> None:
 COMMANDS: dict[str, Callable[..., None]] = {
     "sample": sample,
     "traverse": traverse,
+    "encode": encode,
+    "evaluate": evaluate,
+    "cluster": cluster,
     "centrality": centrality,
     "models": models,
     "trunks": trunks,

@@ -8,24 +8,31 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from rich.console import Console
 from rich.progress import track
-from rich.table import Table
 
+from gan_zoo.analysis import encode as encoding
 from gan_zoo.analysis.centrality import centrality as find_centrality
 from gan_zoo.analysis.centrality import open_models
+from gan_zoo.analysis.cluster import cluster as find_clusters
+from gan_zoo.analysis.evaluate import evaluate as measure
+from gan_zoo.analysis.evaluate import summary
+from gan_zoo.analysis.fidelity import LEAST
+from gan_zoo.analysis.tables import centrality_table, cluster_table, evaluation_table, remarks
 from gan_zoo.analysis.traverse import write_picture, write_traversals
 from gan_zoo.config import Config
+from gan_zoo.data.dataset import open_dataset
 from gan_zoo.errors import InputError
+from gan_zoo.files import write_json
 from gan_zoo.images import grid
 from gan_zoo.resolve import to_toml
 from gan_zoo.training import loop
 from gan_zoo.training.environment import PACKAGES, version_of
 from gan_zoo.training.precision import kernel_path, pick_device
-from gan_zoo.training.run import held_run, is_checkpoint, load
+from gan_zoo.training.run import find, held_run, is_checkpoint, load
 
 console = Console(highlight=False, soft_wrap=True, markup=False)
 
@@ -77,23 +84,15 @@ def centrality(runs: Sequence[Path], *, out: Path | None, samples: int, seed: in
     """`gan-zoo centrality`."""
     if samples < 1:
         raise InputError(f"--samples is 1 or more, not {samples}")
-    if out is not None and out.is_dir():
-        raise InputError(f"--out {out} is a folder; a file is needed, as in {out / 'centrality.json'}")
     _check_seed(seed)
+    _check_json(out)
     models = open_models(runs, pick_device(device))
     watch = partial(track, description="runs", console=Console(stderr=True), transient=True, disable=not _seen())
     found = find_centrality(models, samples=samples, seed=seed, watch=watch)
     record = found.record(runs)
-    table = Table(title="row i, column j: the encoder of run j in the world of run i")
-    for heading in ("", *(str(j + 1) for j in range(len(runs))), "centrality"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("run", overflow="fold")
-    for i, (run, row) in enumerate(zip(runs, record["scores"], strict=True)):
-        scores = ("" if score is None else f"{score:.3f}" for score in row)
-        table.add_row(str(i + 1), *scores, f"{record['centrality'][i]:.3f}", str(run))
-    console.print(table)
+    console.print(centrality_table(record, runs))
     if out is not None:
-        console.print(f"scores: {_write_json(record | {'samples': samples, 'seed': seed}, out)}")
+        console.print(f"scores: {write_json(record | {'samples': samples, 'seed': seed}, out)}")
     if len(runs) == 2:
         console.print("two runs are as central as each other: name 3 or more for a choice")
     console.print(f"most central: {record['chosen']}")
@@ -117,6 +116,87 @@ def parse_values(text: str) -> dict[str, float]:
         if not equals:
             raise InputError(f"--codes: {part!r} is not NAME=NUMBER, as in c1=3,c2=-1.5")
     return values
+
+
+def encode(
+    source: Path,
+    images: Sequence[str],
+    *,
+    out: Path | None,
+    split: Literal["train", "test"],
+    batch_size: int,
+    device: str,
+) -> None:
+    """`gan-zoo encode`."""
+    if batch_size < 1:
+        raise InputError(f"--batch-size is 1 or more, not {batch_size}")
+    run, checkpoint = find(source)
+    target = out or run.folder / "codes.csv"
+    encoding.check_ending(target)
+    model = load(checkpoint, device=pick_device(device))
+    encoder, data = encoding.encoder(model), run.config.data
+    found = encoding.open_images(images, data, model.image, part=split)
+    table = encoding.encode(encoder, found, batch_size=batch_size, workers=data.workers)
+    rows = encoding.write_table(table, target)
+    console.print(f"{rows:,} images ({found.where}): {target}")
+
+
+def cluster(
+    source: Path,
+    *,
+    k: int | None,
+    split: Literal["train", "test"] | None,
+    pool: Literal["mean", "max"],
+    out: Path | None,
+    seed: int,
+    device: str,
+) -> None:
+    """`gan-zoo cluster`."""
+    _check_seed(seed)
+    _check_json(out)
+    run, checkpoint = find(source)
+    model, data = load(checkpoint, device=pick_device(device)), open_dataset(run.config.data)
+    parts = [part for part in ("train", "test") if part == "train" or data.test is not None]
+    if split is not None and split not in parts:
+        raise InputError(f"data {data.name!r} has no test split; accepted: --split train")
+    found = find_clusters(model, data, k=k, seed=seed, pool=pool)
+    console.print(cluster_table(found, [split] if split else parts))
+    if out:
+        facts = {"run": str(run.folder), "checkpoint": checkpoint.name, "seed": seed, "pool": pool}
+        console.print(str(write_json({**facts, "clusterings": found}, out)))
+
+
+def evaluate(
+    sources: Sequence[Path],
+    *,
+    metrics: str,
+    out: Path | None,
+    n: int,
+    features: str,
+    seed: int,
+    device: str,
+) -> None:
+    """`gan-zoo evaluate`."""
+    _check_seed(seed)
+    _check_json(out)
+    if n < LEAST:
+        raise InputError(f"--n is {LEAST} or more, not {n}")
+    names = None if metrics == "all" else [name.strip() for name in metrics.split(",")]
+    results = measure(sources, names, n=n, features=features, seed=seed, device=pick_device(device), say=_say)
+    several = len(results) > 1
+    written: list[Path] = []
+    if several or not out:
+        for source, result in zip(sources, results, strict=True):
+            name = f"evaluation-{result['checkpoint']}.json" if is_checkpoint(source) else "evaluation.json"
+            written.append(write_json(result, Path(result["run"]) / name))
+    if out:
+        together = {"summary": summary(results), "runs": results}
+        written.append(write_json(together if several else results[0], out))
+    console.print(evaluation_table(results))
+    for line in remarks(results):
+        console.print(line)
+    for path in written:
+        console.print(str(path))
 
 
 def doctor(*, as_json: bool) -> None:
@@ -165,21 +245,18 @@ def _seen() -> bool:
     return sys.stderr.isatty()
 
 
-def _write_json(content: Any, path: Path) -> Path:
-    """Write a JSON file, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.partial")
-    try:
-        beside.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
-    return path
-
-
 def _check_seed(seed: int) -> None:
     if not 0 <= seed < 2**63:
         raise InputError(f"--seed lies in 0 to 2^63 - 1, not at {seed}")
+
+
+def _check_json(out: Path | None) -> None:
+    if out is not None and out.suffix.lower() != ".json":
+        raise InputError(f"{out}: results are written as .json")
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
 
 
 def _beside(source: Path, name: str) -> Path:

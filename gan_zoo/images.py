@@ -11,6 +11,8 @@ from einops import rearrange
 from PIL import Image
 from torch import Tensor
 
+from gan_zoo.files import whole
+
 
 def to_uint8(images: Tensor) -> Tensor:
     """Images in [-1, 1] as bytes in 0…255, on the CPU; any shape."""
@@ -39,14 +41,7 @@ def save_image(image: Image.Image, path: Path, *, append: Sequence[Image.Image] 
     Raises:
         OSError: If the place cannot be written; nothing is left behind.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.stem}.partial{path.suffix}")
-    try:
-        frames: dict[str, Any] = {"append_images": append, "duration": milliseconds, "loop": 0}
+    frames: dict[str, Any] = {"append_images": append, "duration": milliseconds, "loop": 0}
+    with whole(path) as beside:
         image.save(beside, save_all=bool(append), **(frames if append else {}))
-        beside.replace(path)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror or str(error), str(path)) from None
-    finally:
-        beside.unlink(missing_ok=True)
     return path

@@ -157,6 +157,48 @@ TABLE = [
     (("traverse", "run", "--seed", "-5"), ["--seed", "-5"]),
     (("traverse", "run", "--out", "picture.txt"), ["picture.txt", ".webp"]),
     (("traverse", "run", "--out", "no-image.png/picture.gif"), ["no-image.png"]),
+    (("encode",), ["RUN"]),
+    (("encode", "nowhere"), ["nowhere", "no run folder"]),
+    (("encode", "shell"), ["shell", "no checkpoint"]),
+    (("encode", "plain"), ["model gan", "no codes"]),
+    (("encode", "run", "--out", "codes.xlsx"), ["codes.xlsx", ".csv", ".parquet"]),
+    (("encode", "run", "--out", "codes"), ["codes", ".csv", ".parquet"]),
+    (("encode", "run", "--out", "no-image.png/codes.csv"), ["no-image.png"]),
+    (("encode", "run", "--split", "validation"), ["--split", "train", "test"]),
+    (("encode", "run", "--split", "test"), ["set.npz", "no test split", "--split train"]),
+    (("encode", "run", "--batch-size", "0"), ["--batch-size", "0"]),
+    (("encode", "run", "--device", "tpu"), ["'tpu'", "cpu"]),
+    (("encode", "run", "empty"), ["'empty'", "no images", ".png"]),
+    (("encode", "run", "images"), ["images", "no-image.png", "no image"]),
+    (("encode", "run", "no-image.png"), ["no-image.png", "no image"]),
+    (("encode", "run", "missing.png"), ["missing.png", "no such image"]),
+    (("encode", "run", "no-image.png", "full"), ["full", "no image file"]),
+    (("encode", "run", "damaged.toml"), ["damaged.toml", "neither an image", ".npz"]),
+    (("encode", "run", "no-arrays.npz"), ["no-arrays.npz", "cannot be read"]),
+    (("encode", "run", "mnist-4k"), ["'mnist-4k'", "'mnist-5k'"]),
+    (("encode", "run", "mnist"), ["mnist", "data.path"]),
+    (("cluster", "nowhere"), ["nowhere", "no run folder"]),
+    (("cluster", "run", "--k", "1"), ["--k", "1", "24"]),
+    (("cluster", "run", "--k", "25"), ["--k", "25", "24"]),
+    (("cluster", "run", "--k", "some"), ["--k", "'some'"]),
+    (("cluster", "run", "--pool", "sum"), ["--pool", "mean", "max"]),
+    (("cluster", "run", "--split", "test"), ["no test split"]),
+    (("cluster", "run", "--seed", "-1"), ["--seed", "-1"]),
+    (("cluster", "run", "--out", "clusters.csv"), ["clusters.csv", ".json"]),
+    (("evaluate",), ["RUN"]),
+    (("evaluate", "nowhere"), ["nowhere", "no run folder"]),
+    (("evaluate", "run", "nowhere"), ["nowhere", "no run folder"]),
+    (("evaluate", "run", "--metrics", "clusterin"), ["metric 'clusterin'", "'clustering'", "fidelity"]),
+    (("evaluate", "run", "--metrics", ""), ["metric ''", "clustering"]),
+    (("evaluate", "plain", "--metrics", "clustering"), ["metric clustering", "model gan", "no codes"]),
+    (("evaluate", "run", "plain", "--metrics", "information"), ["metric information", "model gan"]),
+    (("evaluate", "run", "--n", "9"), ["--n", "10", "9"]),
+    (("evaluate", "run", "--features", "classifer"), ["'classifer'", "classifier", "inception"]),
+    (("evaluate", "run", "--features", "inception"), ["inception-2015-12-05.safetensors", "not downloaded"]),
+    (("evaluate", "run", "--features", "no-image.png"), ["no-image.png", "safetensors"]),
+    (("evaluate", "run", "--seed", "-1"), ["--seed", "-1"]),
+    (("evaluate", "run", "--out", "evaluation.txt"), ["evaluation.txt", ".json"]),
+    (("evaluate", "run", "--device", "cuda:99"), ["'cuda:99'", "cpu"]),
 ]  # fmt: skip
 
 
@@ -167,6 +209,7 @@ def test_bad_input_ends_in_one_line_and_exit_code_2(
     args: tuple[str, ...], words: list[str], place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(place)
+    monkeypatch.setenv("GAN_ZOO_CACHE", str(place / "cache"))
     before = tree(place)
     line = told(zoo(*args))
     for word in words:

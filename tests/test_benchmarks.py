@@ -3,9 +3,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
-
-from gan_zoo.data.dataset import Split
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 import q_accuracy
@@ -19,28 +16,6 @@ steps = 2
 batch_size = 8
 ema = 0.0
 """
-
-
-class Oracle:
-    """Tells classes 0, 1, 2 as codes 2, 0, 1."""
-
-    device = torch.device("cpu")
-
-    class Code:
-        name, classes = "c1", 3
-
-    codes = (Code(),)
-
-    def encode(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
-        classes = ((images[:, 0, 0, 0] + 1) * 127.5).round().long()
-        return {"c1": torch.eye(3)[(classes + 2) % 3]}
-
-
-def test_agreement_counts_images_by_code_and_class() -> None:
-    labels = torch.tensor([0, 1, 2, 2, 1, 2])
-    images = labels.to(torch.uint8)[:, None, None, None].expand(-1, 1, 4, 4).contiguous()
-    table = q_accuracy.agreement(Oracle(), Split(images, labels), 3)
-    assert table.tolist() == [[0, 2, 0], [0, 0, 3], [1, 0, 0]]
 
 
 def test_accuracies_of_seeds_are_written_and_a_finished_run_is_not_trained_again(

@@ -161,9 +161,9 @@ def test_the_command_names_the_most_central_run_and_writes_the_scores(
     assert told["centrality"] == found.centrality.tolist()
     assert ended.out.splitlines()[-1] == f"most central: {told['chosen']}"
     for i, value in enumerate(told["centrality"]):
-        (line,) = (line for line in ended.out.splitlines() if f"│ {runs[i]} " in line)
-        shown = ["" if score is None else f"{score:.3f}" for score in told["scores"][i]]
-        assert [cell.strip() for cell in line.split("│")[1:-1]] == [str(i + 1), *shown, f"{value:.3f}", str(runs[i])]
+        (line,) = (line for line in ended.out.splitlines() if line.split()[:1] == [str(i + 1)])
+        shown = [f"{score:.3f}" for score in told["scores"][i] if score is not None]
+        assert line.split() == [str(i + 1), *shown, f"{value:.3f}", str(runs[i])]
     assert [path.name for path in out.parent.iterdir()] == ["scores.json"]
 
 
@@ -187,7 +187,7 @@ def test_two_runs_are_said_to_be_no_choice(place: Path) -> None:
         (("a", "b", "--samples", "0"), ["--samples", "0"]),
         (("a", "b", "--seed", "-1"), ["--seed", "-1"]),
         (("a", "b", "--device", "cudo"), ["cudo"]),
-        (("a", "b", "--out", "."), ["--out", "folder"]),
+        (("a", "b", "--out", "."), [".json"]),
     ],
 )
 def test_what_cannot_be_compared_is_refused_in_one_line(

@@ -11,7 +11,10 @@ from typing import Any
 
 import torch
 
-PACKAGES = ("gan-zoo", "torch", "triton", "numpy", "einops", "safetensors", "pydantic", "tyro", "rich")
+PACKAGES = (
+    *("gan-zoo", "torch", "triton", "numpy", "einops", "safetensors", "pydantic", "tyro", "rich"),
+    *("scipy", "scikit-learn", "torchmetrics"),
+)
 
 
 def environment(device: torch.device) -> dict[str, Any]:

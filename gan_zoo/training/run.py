@@ -123,6 +123,22 @@ def is_checkpoint(path: Path) -> bool:
     return step_of(path) is not None and not (path / "config.toml").exists()
 
 
+def find(source: Path | str) -> tuple[Run, Path]:
+    """The run and the checkpoint that `source` names: a checkpoint, or a run folder's newest whole one.
+
+    Raises:
+        InputError: If there is no run, or a run without a whole checkpoint.
+    """
+    path = Path(source)
+    if is_checkpoint(path):
+        return open_run(path.absolute().parent.parent), path
+    run = open_run(path)
+    newest, complaints = newest_whole(run.checkpoints)
+    if newest is None:
+        raise InputError("; ".join(complaints) or f"{path} has no checkpoint yet")
+    return run, newest
+
+
 def load(source: Path | str, *, device: torch.device | str = "cpu") -> GAN:
     """A trained model, for evaluation: the generator's moving average where the run keeps one.
 
@@ -133,15 +149,7 @@ def load(source: Path | str, *, device: torch.device | str = "cpu") -> GAN:
     Raises:
         InputError: If there is no whole checkpoint, in one line that says what was found.
     """
-    path = Path(source)
-    if is_checkpoint(path):
-        run, checkpoint = open_run(path.absolute().parent.parent), path
-    else:
-        run = open_run(path)
-        newest, complaints = newest_whole(run.checkpoints)
-        if newest is None:
-            raise InputError("; ".join(complaints) or f"{path} has no checkpoint yet")
-        checkpoint = newest
+    run, checkpoint = find(source)
     state = read_state(checkpoint)
     model = build(run.config)
     load_weights(model, checkpoint / "model.safetensors")

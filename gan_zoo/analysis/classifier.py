@@ -1,0 +1,202 @@
+"""A small classifier of a set's own labels, whose features samples are measured with.
+
+As TF-GAN measured MNIST with a classifier of digits. It is trained once on the labels of the training images and kept;
+labels serve the measurement alone, no model sees it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from gan_zoo.data.augment import parse_augment
+from gan_zoo.data.batches import batches, in_order, normalise
+from gan_zoo.data.dataset import Dataset, Split
+from gan_zoo.errors import InputError
+from gan_zoo.files import whole
+from gan_zoo.models.gan.model import evaluating
+from gan_zoo.shapes import ImageShape
+from gan_zoo.training.checkpoint import load_weights
+
+RECIPE = 1
+"""Counted up when the network or its training changes: what was kept before is then trained anew."""
+FEATURES = 128
+LARGEST = 64
+"""Side in pixels up to which sets are classified."""
+EPOCHS, LEAST_STEPS, MOST_STEPS = 20, 400, 1500
+BATCH = 128
+
+
+class Classifier(nn.Module):
+    """Three convolutions and two linear layers: images [n, C, R, R] to logits [n, classes].
+
+    Attributes:
+        accuracy: On the test split; of a set without one, on every tenth training image, which it did not train on.
+    """
+
+    def __init__(self, image: ImageShape, classes: int) -> None:
+        super().__init__()
+        self.to_features = nn.Sequential(
+            *_block(image.channels, 16), nn.MaxPool2d(2),
+            *_block(16, 32), nn.MaxPool2d(2),
+            *_block(32, 64), nn.AdaptiveAvgPool2d(4),
+            nn.Flatten(), nn.Linear(64 * 4 * 4, FEATURES), nn.ReLU(),
+        )  # fmt: skip
+        self.head = nn.Linear(FEATURES, classes)
+        self.accuracy = 0.0
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits [n, classes] of images [n, C, R, R] in [-1, 1]."""
+        logits: Tensor = self.head(self.to_features(x))
+        return logits
+
+    @torch.no_grad()
+    def features(self, images: Tensor) -> Tensor:
+        """Features [n, 128], the last layer's input, of uint8 images [n, C, R, R]."""
+        with evaluating(self):
+            features: Tensor = self.to_features(normalise(images.to(self.head.weight.device)))
+        return features
+
+    @torch.no_grad()
+    def tell(self, images: Tensor) -> Tensor:
+        """The class, int64 [n], of uint8 images [n, C, R, R]."""
+        return self.head(self.features(images)).argmax(1)  # type: ignore[no-any-return]
+
+
+def suits(dataset: Dataset) -> str | None:
+    """Why there is no classifier of a set; none if there is one."""
+    if dataset.classes < 2 or dataset.train.labels is None:
+        return f"data {dataset.name!r} has no labels of two classes or more"
+    if dataset.image.resolution > LARGEST:
+        return (
+            f"data {dataset.name!r} has images of {dataset.image.resolution} pixels, and the classifier up to {LARGEST}"
+        )
+    return None
+
+
+def classifier(
+    dataset: Dataset, *, device: torch.device | str = "cpu", say: Callable[[str], None] = lambda line: None
+) -> Classifier:
+    """The classifier of a set's labels: the one that is kept, or one that is trained now and kept.
+
+    It is a function of the training images, their labels and the seed 0. Where it is kept is `cache_folder()`; a kept
+    one that is damaged is trained anew.
+
+    Args:
+        dataset: With labels.
+        device: Where to put it.
+        say: Takes a line before minutes pass.
+
+    Raises:
+        InputError: If the set has no labels, or its images are too large.
+    """
+    if reason := suits(dataset):
+        raise InputError(reason)
+    path = cache_folder() / f"classifier-{_slug(dataset)}-{_digest(dataset)}.safetensors"
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = Classifier(dataset.image, dataset.classes)
+    try:
+        with safe_open(path, framework="pt") as file:
+            network.accuracy = float(file.metadata()["accuracy"])
+        load_weights(network, path)
+    except (OSError, SafetensorError, InputError, KeyError, TypeError, ValueError):
+        say(f"training a classifier on the labels of {dataset.name}, for measurement alone; kept in {path}")
+        network.to(device)
+        train, held = _parts(dataset)
+        _train(network, train)
+        network.accuracy = _accuracy(network, held)
+        with whole(path) as beside:
+            weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+            save_file(weights, beside, {"accuracy": str(network.accuracy), "data": dataset.name})
+    return network.to(device).eval()
+
+
+def cache_folder() -> Path:
+    """Where what was worked out once is kept: $GAN_ZOO_CACHE, or gan-zoo in the user's folder for such things."""
+    if own := os.environ.get("GAN_ZOO_CACHE"):
+        return Path(own).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gan-zoo"
+
+
+def _block(channels: int, width: int) -> tuple[nn.Module, ...]:
+    return nn.Conv2d(channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()
+
+
+def _train(network: Classifier, split: Split) -> None:
+    """Adam with cross-entropy on slightly shifted images; the learning rate falls to zero linearly."""
+    device = network.head.weight.device
+    steps = min(max(EPOCHS * len(split) // BATCH, LEAST_STEPS), MOST_STEPS)
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
+    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 1e-3, total_iters=steps)
+    random = torch.Generator(device).manual_seed(0)
+    augment = parse_augment("shift:0.1")
+    network.train()
+    for _, batch in zip(range(steps), batches(split, seed=0, batch_size=BATCH, device=device), strict=False):
+        assert batch.labels is not None
+        loss = F.cross_entropy(network(augment(batch.images, random)), batch.labels)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+
+
+@torch.no_grad()
+def _accuracy(network: Classifier, split: Split) -> float:
+    right = torch.zeros((), dtype=torch.long, device=network.head.weight.device)
+    with evaluating(network):
+        for batch in in_order(split, batch_size=500, device=right.device):
+            right += (network(batch.images).argmax(1) == batch.labels).sum()
+    return right.item() / len(split)
+
+
+class _Chosen:
+    """A source that shows some of another's images."""
+
+    def __init__(self, split: Split, indices: Tensor) -> None:
+        self.images, self.indices = split.images, indices.tolist()
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> Tensor:
+        return self.images[self.indices[index]]
+
+
+def _parts(dataset: Dataset) -> tuple[Split, Split]:
+    """What the classifier trains on, and what its accuracy is counted on."""
+    if dataset.test is not None and dataset.test.labels is not None:
+        return dataset.train, dataset.test
+    held = torch.arange(len(dataset.train)) % 10 == 9
+    return choose(dataset.train, (~held).nonzero()[:, 0]), choose(dataset.train, held.nonzero()[:, 0])
+
+
+def choose(split: Split, indices: Tensor) -> Split:
+    """The images at `indices` (int64 [n]) of a split, with their labels."""
+    images = split.images
+    labels = None if split.labels is None else split.labels[indices]
+    return Split(images[indices] if isinstance(images, Tensor) else _Chosen(split, indices), labels)
+
+
+def _slug(dataset: Dataset) -> str:
+    name = re.sub(r"[^A-Za-z0-9]+", "-", Path(dataset.name).stem).strip("-").lower() or "data"
+    return f"{name[:40]}-{dataset.image.channels}x{dataset.image.resolution}x{dataset.image.resolution}"
+
+
+def _digest(dataset: Dataset) -> str:
+    """Of the recipe, and of the training images and labels in order."""
+    digest = hashlib.sha256(f"{RECIPE}/{dataset.classes}".encode())
+    for batch in in_order(dataset.train, batch_size=1000, device="cpu"):
+        digest.update(batch.images.numpy().tobytes())
+        assert batch.labels is not None
+        digest.update(batch.labels.numpy().tobytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,86 @@
+"""k-means++ on the trunk's features (Arthur and Vassilvitskii, 2007), beside Q's own clustering."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from gan_zoo.analysis.clustering import Grouped, Ints, modes, scores
+from gan_zoo.analysis.encode import encoder
+from gan_zoo.data.batches import in_order
+from gan_zoo.data.dataset import Dataset, Split
+from gan_zoo.errors import InputError
+from gan_zoo.models.gan.model import GAN, evaluating
+
+RESTARTS = 10
+"""k-means runs from so many starts, and the least sum of squares is taken."""
+
+
+@torch.no_grad()
+def pooled(model: GAN, split: Split, *, pool: Literal["mean", "max"] = "mean", batch_size: int = 500) -> NDArray[Any]:
+    """The trunk's last feature map, pooled over space: float32 [n, channels], in the split's order."""
+    found = []
+    with evaluating(model):
+        for batch in in_order(split, batch_size=batch_size, device=model.device):
+            maps = model.discriminator.trunk.feature_map(batch.images).float()
+            found.append((maps.mean((2, 3)) if pool == "mean" else maps.amax((2, 3))).cpu().numpy())
+    return np.concatenate(found)
+
+
+def cluster(
+    model: GAN, dataset: Dataset, *, k: int | None = None, seed: int = 0, pool: Literal["mean", "max"] = "mean"
+) -> dict[str, dict[str, Any]]:
+    """k-means clusters and, of a model with codes, Q's, both as they agree with the labels.
+
+    Args:
+        model: A trained model; of any GAN, since each has a trunk.
+        dataset: Clusters are fitted on its training split, and images of each split are put into the nearest.
+        k: How many clusters; by default the set's classes, else the values of Q's first categorical code.
+        seed: Decides k-means' starts.
+        pool: How a feature map becomes features.
+
+    Returns:
+        `k-means` and, for each categorical code, its name, with `k` and, for each split, `sizes` of the clusters and,
+        of a labelled split, the `scores` (see `gan_zoo.analysis.clustering`), with groups assigned to classes on the
+        training split, if that is labelled.
+
+    Raises:
+        InputError: If k is not known, or there are fewer training images than clusters.
+    """
+    from sklearn.cluster import KMeans
+
+    codes = {code.name: code.classes for code in model.codes if code.kind == "categorical"}
+    k = k or dataset.classes or next(iter(codes.values()), None)
+    if k is None:
+        raise InputError(
+            f"data {dataset.name!r} has no labels and model {model.config.model} no categorical code: say --k"
+        )
+    if not 2 <= k <= len(dataset.train):
+        raise InputError(f"--k {k}: between 2 clusters and {len(dataset.train)}, the number of training images")
+    splits = {"train": dataset.train} | ({"test": dataset.test} if dataset.test is not None else {})
+    features = {part: pooled(model, split, pool=pool) for part, split in splits.items()}
+    means = KMeans(k, init="k-means++", n_init=RESTARTS, random_state=seed % 2**32).fit(features["train"])
+    groups = {"k-means": {part: means.predict(found).astype(np.int64) for part, found in features.items()}}
+    if codes:
+        told = {part: modes(encoder(model), split) for part, split in splits.items()}
+        groups |= {name: {part: found[name] for part, found in told.items()} for name in codes}
+    return {
+        name: _told(found, splits, {"k-means": k, **codes}[name], dataset.classes) for name, found in groups.items()
+    }
+
+
+def _told(groups: dict[str, Ints], splits: dict[str, Split], k: int, classes: int) -> dict[str, Any]:
+    labelled = {
+        part: Grouped(found, labels.numpy().astype(np.int64))
+        for part, found in groups.items()
+        if classes and (labels := splits[part].labels) is not None
+    }
+    told: dict[str, Any] = {"k": k}
+    for part, found in groups.items():
+        told[part] = {"sizes": np.bincount(found, minlength=k).tolist()}
+        if part in labelled and "train" in labelled:
+            told[part]["scores"] = scores(labelled["train"], labelled[part], k, classes)
+    return told

@@ -1,0 +1,83 @@
+"""How well groups that were found without labels are the classes.
+
+Letters in shapes: n images, K groups. A group is a value of a categorical code, or a cluster of k-means.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gan_zoo.analysis.encode import Encoder
+from gan_zoo.data.batches import in_order
+from gan_zoo.data.dataset import Split
+
+Ints = NDArray[np.int64]
+
+
+class Grouped(NamedTuple):
+    """Images by the group they were put in and the class they are of, int64 [n] each."""
+
+    groups: Ints
+    classes: Ints
+
+
+def modes(model: Encoder, split: Split, *, batch_size: int = 500) -> dict[str, Ints]:
+    """The value, int64 [n], that Q gives most probability, of each categorical code and each image of a split."""
+    names = [code.name for code in model.codes if code.kind == "categorical"]
+    found: dict[str, list[Ints]] = {name: [] for name in names}
+    for batch in in_order(split, batch_size=batch_size, device=model.device):
+        posteriors = model.encode(batch.images)
+        for name in names:
+            probabilities = posteriors[name]
+            assert not isinstance(probabilities, tuple)
+            found[name].append(probabilities.argmax(1).cpu().numpy())
+    return {name: np.concatenate(parts) for name, parts in found.items()}
+
+
+def contingency(found: Grouped, k: int, classes: int) -> Ints:
+    """Counts [K, classes]: images of each class in each group."""
+    table = np.zeros((k, classes), dtype=np.int64)
+    np.add.at(table, (found.groups, found.classes), 1)
+    return table
+
+
+def assignment(table: Ints) -> Ints:
+    """The class [K] of each group in the one-to-one assignment of greatest agreement; -1 for a group without one.
+
+    Found by the Hungarian method (Kuhn, 1955) from a table [K, classes]. Where there are more groups than classes, the
+    groups that are left over have no class, and what is in them counts as wrong; where there are fewer, so do the
+    classes that are left over.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    rows, columns = linear_sum_assignment(table, maximize=True)
+    assigned = np.full(len(table), -1, dtype=np.int64)
+    assigned[rows] = columns
+    return assigned
+
+
+def accuracy(found: Grouped, assigned: Ints) -> float:
+    """The share of images whose class is that of their group."""
+    return float((assigned[found.groups] == found.classes).mean())
+
+
+def scores(fitted: Grouped, told: Grouped, k: int, classes: int) -> dict[str, float]:
+    """Agreement of groups and classes on `told`, with what has to be fitted fitted on `fitted`.
+
+    Returns:
+        `accuracy` under the best one-to-one assignment, `purity` (each group stands for its commonest class, several
+        groups for one class if need be), and the normalised mutual information `nmi` (by the mean of the entropies)
+        and the adjusted Rand index `ari` (Hubert and Arabie, 1985), which need no assignment.
+    """
+    from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+
+    table = contingency(fitted, k, classes)
+    return {
+        "accuracy": accuracy(told, assignment(table)),
+        "purity": accuracy(told, table.argmax(1)),
+        "nmi": float(normalized_mutual_info_score(told.classes, told.groups)),
+        "ari": float(adjusted_rand_score(told.classes, told.groups)),
+    }

@@ -1,0 +1,236 @@
+"""The metrics of a run, by name; and of several runs, summed up."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from gan_zoo.analysis.classifier import suits
+from gan_zoo.analysis.clustering import scores
+from gan_zoo.analysis.coverage import coverage
+from gan_zoo.analysis.encode import encoder
+from gan_zoo.analysis.fidelity import LEAST, fidelity
+from gan_zoo.analysis.information import information, informed
+from gan_zoo.analysis.subject import Reals, Subject
+from gan_zoo.data.dataset import open_dataset
+from gan_zoo.errors import InputError, unknown
+from gan_zoo.training.environment import environment
+from gan_zoo.training.run import find, load
+
+Numbers = dict[str, float]
+
+NOT_ASKED = "not asked for"
+FEATURES = ("auto", "classifier", "inception")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A measurement.
+
+    Args:
+        measure: Its numbers, by name.
+        refuse: Raises InputError, before anything is worked out, if it cannot be had of a subject.
+        falling: Names of the numbers that are better when lower.
+    """
+
+    measure: Callable[[Subject], Numbers]
+    refuse: Callable[[Subject], object]
+    falling: frozenset[str] = frozenset()
+
+
+def _clustering(subject: Subject) -> Numbers:
+    data, codes = subject.dataset, {c.name: c.classes for c in subject.model.codes if c.kind == "categorical"}
+    names = [name for name, k in codes.items() if k >= data.classes] or list(codes)[:1]
+    train = subject.grouped(data.train)
+    tested = data.test is not None and data.test.labels is not None
+    told = subject.grouped(data.test) if data.test is not None and tested else train
+    found = {name: scores(train[name], told[name], codes[name], data.classes) for name in names}
+    fitted = {name: scores(train[name], train[name], codes[name], data.classes)["accuracy"] for name in names}
+    best = max(names, key=fitted.__getitem__)
+    where = "counted on the test split" if tested else "counted on the training split, too: there is no other"
+    subject.notes["clustering"] = (
+        f"{best}, of {codes[best]} values; codes assigned to classes on the training split, {where}"
+    )
+    if codes[best] > data.classes:
+        subject.notes["clustering"] += f"; values beyond {data.classes} have no class and count as wrong"
+    numbers = {**found[best], "train accuracy": fitted[best]}
+    if len(names) > 1:
+        numbers |= {f"{name}/{key}": value for name in names for key, value in found[name].items()}
+    return numbers
+
+
+def _information(subject: Subject) -> Numbers:
+    subject.notes["information"] = "L_I in nats, on fresh samples; H(c) is a ceiling where the code is discrete"
+    return information(subject.model, n=subject.n, seed=subject.seed)
+
+
+def _fidelity(subject: Subject) -> Numbers:
+    reals = subject.reals
+    real, fake, halves = reals.compared, subject.generated_features, reals.halves
+    split, _ = reals.reference
+    told = (
+        f"a classifier's, right on {reals.classifier.accuracy:.1%}" if reals.features == "classifier" else "Inception's"
+    )
+    subject.notes["fidelity"] = (
+        f"{len(fake)} samples and {len(real)} images of the {split} split; floor and ceiling: {len(halves[0][0])} "
+        f"real images and {len(halves[0][1])} others, a mean over {len(halves)} divisions; features: {told}"
+    )
+    return fidelity(real, fake, halves, seed=subject.seed)
+
+
+def _coverage(subject: Subject) -> Numbers:
+    reals, data = subject.reals, subject.dataset
+    assert data.train.labels is not None
+    told = torch.cat([reals.classifier.tell(part).cpu() for part in subject.generated.split(500)])
+    subject.notes["coverage"] = (
+        f"{subject.n} samples; classes told by a classifier, right on {reals.classifier.accuracy:.1%}"
+    )
+    return coverage(*(np.bincount(labels.numpy(), minlength=data.classes) for labels in (told, data.train.labels)))
+
+
+def _labels(subject: Subject) -> None:
+    if not subject.dataset.classes or subject.dataset.train.labels is None:
+        raise InputError(f"data {subject.dataset.name!r} has no labels")
+
+
+def _categorical(subject: Subject) -> None:
+    if not any(code.kind == "categorical" for code in encoder(subject.model).codes):
+        raise InputError(f"model {subject.model.config.model} has no categorical code")
+    _labels(subject)
+
+
+def _classified(subject: Subject) -> None:
+    if reason := suits(subject.dataset):
+        raise InputError(reason)
+
+
+METRICS: dict[str, Metric] = {
+    "clustering": Metric(_clustering, _categorical),
+    "information": Metric(_information, lambda subject: informed(subject.model)),
+    "fidelity": Metric(
+        _fidelity, lambda subject: subject.reals.check(), frozenset({"frechet", "frechet/floor", "kid", "kid/floor"})
+    ),
+    "coverage": Metric(_coverage, _classified, frozenset({"kl"})),
+}
+"""The metrics by name, in the order in which they are told."""
+
+
+def evaluate(
+    sources: Sequence[Path],
+    names: Sequence[str] | None = None,
+    *,
+    n: int = 5000,
+    features: str = "auto",
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+    say: Callable[[str], None] = lambda line: None,
+) -> list[dict[str, Any]]:
+    """Measure runs.
+
+    Args:
+        sources: Run folders or checkpoints.
+        names: Of metrics; none is all that can be had.
+        n: How many samples are drawn.
+        features: What images are compared by: auto, classifier, inception, or a file of Inception's weights.
+        seed: Decides what is drawn.
+        device: Where to compute.
+        say: Takes a line before minutes pass.
+
+    Returns:
+        For each run what `gan-zoo evaluate` writes: what was measured and of what, `metrics` by name, `notes` on them,
+        and `skipped` with the reason why a metric is not there.
+
+    Raises:
+        InputError: For an unknown metric, or one that cannot be had of a run although it is named.
+    """
+    for name in names or ():
+        if name not in METRICS:
+            raise unknown("metric", name, METRICS)
+    if n < LEAST:
+        raise InputError(f"n = {n}: {LEAST} samples or more are measured")
+    if features not in FEATURES and not Path(features).is_file():
+        raise InputError(f"features {features!r}: {', '.join(FEATURES)}, or a safetensors file of Inception's weights")
+    place = torch.device(device)
+    opened: dict[Any, Reals] = {}
+    subjects = []
+    for source in sources:
+        run, checkpoint = find(source)
+        data = run.config.data
+        if data not in opened:
+            opened[data] = Reals(open_dataset(data), features=features, n=n, seed=seed, device=place, say=say)
+        subjects.append(Subject(run, checkpoint, load(checkpoint, device=place), opened[data], n=n, seed=seed))
+        if features != "auto" and (names is None or "fidelity" in names):
+            opened[data].check()
+    chosen = [_choose(subject, names) for subject in subjects]
+    return [_measure(*pair, say) for pair in zip(subjects, chosen, strict=True)]
+
+
+def _choose(subject: Subject, names: Sequence[str] | None) -> tuple[list[str], dict[str, str]]:
+    """The metrics that a subject is measured by, and why the others are not."""
+    chosen, skipped = [], {}
+    for name, metric in METRICS.items():
+        if names is not None and name not in names:
+            skipped[name] = NOT_ASKED
+            continue
+        try:
+            metric.refuse(subject)
+        except InputError as error:
+            if names is not None:
+                raise InputError(f"metric {name}: {error}") from None
+            skipped[name] = str(error)
+        else:
+            chosen.append(name)
+    return chosen, skipped
+
+
+def _measure(subject: Subject, choice: tuple[list[str], dict[str, str]], say: Callable[[str], None]) -> dict[str, Any]:
+    chosen, skipped = choice
+    measured: dict[str, Numbers] = {}
+    for name in chosen:
+        say(f"{subject.run.folder}: {name}")
+        numbers = METRICS[name].measure(subject)
+        measured[name] = {key: value for key, value in numbers.items() if math.isfinite(value)}
+        skipped |= {f"{name}/{key}": f"is {numbers[key]}" for key in numbers.keys() - measured[name].keys()}
+    data, splits = subject.run.config.data, (subject.dataset.train, subject.dataset.test)
+    images = {part: len(split) for part, split in zip(("train", "test"), splits, strict=True) if split is not None}
+    return {
+        "run": str(subject.run.folder),
+        "model": subject.run.config.model,
+        "checkpoint": subject.checkpoint.name,
+        "step": int(subject.checkpoint.name.rpartition("-")[2]),
+        "config": {"seed": subject.run.config.seed, "data": data.model_dump(mode="json", exclude_none=True)},
+        "images": images,
+        "n": subject.n,
+        "seed": subject.seed,
+        "metrics": measured,
+        "notes": subject.notes,
+        "skipped": skipped,
+        "environment": environment(subject.model.device),
+    }
+
+
+def summary(results: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """What several runs have in common: by `metric/number` its `mean`, `deviation` (of a sample; 0 of one run), `worst`
+    and `values`, of the numbers that every run has.
+    """
+    tables = [{(m, k): v for m, numbers in r["metrics"].items() for k, v in numbers.items()} for r in results]
+    told = {}
+    for metric, key in tables[0]:
+        if not all((metric, key) in table for table in tables):
+            continue
+        values = [table[metric, key] for table in tables]
+        worst = max if key in METRICS[metric].falling else min
+        told[f"{metric}/{key}"] = {
+            "mean": statistics.mean(values),
+            "deviation": statistics.stdev(values) if len(values) > 1 else 0.0,
+            "worst": worst(values),
+            "values": values,
+        }
+    return told

@@ -1,0 +1,75 @@
+"""Inception v3's features (Szegedy et al., 2016), with which FID is defined, where network and weights are at hand.
+
+The network is torch-fidelity's (the extra `inception`); its weights are read from a safetensors file. torch-fidelity's
+own weights are a pickle, which is never opened here: their owner converts them once by
+
+    python -c "import sys, torch, safetensors.torch as s; s.save_file(torch.load(sys.argv[1]), sys.argv[2])" \
+        weights-inception-2015-12-05-6726825d.pth ~/.cache/gan-zoo/inception-2015-12-05.safetensors
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from torch import Tensor, nn
+
+from gan_zoo.analysis.classifier import cache_folder
+from gan_zoo.errors import InputError
+from gan_zoo.training.checkpoint import read_tensors
+
+WIDTH = 2048
+
+
+def default_weights() -> Path:
+    """Where the weights are looked for when no file is named."""
+    return cache_folder() / "inception-2015-12-05.safetensors"
+
+
+class Inception:
+    """Features of images from Inception's last pooling.
+
+    Args:
+        network: uint8 images [n, 3, h, w] to a tuple with features [n, 2048].
+        device: Where it lies.
+    """
+
+    def __init__(self, network: nn.Module, device: torch.device | str) -> None:
+        self.network = network.to(device).eval()
+        self.device = torch.device(device)
+
+    @torch.no_grad()
+    def features(self, images: Tensor) -> Tensor:
+        """Features [n, 2048] of uint8 images [n, C, R, R]; grey ones are shown in three equal channels."""
+        colour = images.to(self.device).expand(-1, 3, -1, -1)
+        return torch.cat([self.network(part)[0] for part in colour.split(50)])
+
+
+def inception(weights: Path | None = None, *, device: torch.device | str = "cpu") -> Inception:
+    """The network, with weights from a safetensors file; nothing is downloaded.
+
+    Raises:
+        InputError: If the file is not there or is another network's, or torch-fidelity cannot be imported.
+    """
+    path = weights or default_weights()
+    if not path.is_file():
+        raise InputError(
+            f"{path}: no such file; Inception's weights are not downloaded: convert torch-fidelity's to safetensors "
+            "(gan_zoo/analysis/inception.py says how), or name the file by --features"
+        )
+    tensors = read_tensors(path)
+    try:
+        from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+    except Exception as error:  # torchvision, below it, fails in many ways beside another build of torch
+        reason = str(error).partition("\n")[0]
+        raise InputError(f"Inception needs the extra: pip install 'gan-zoo[inception]' ({reason})") from None
+    with TemporaryDirectory() as place:  # its constructor takes a file alone: one that was written here
+        copy = Path(place) / "inception.pth"
+        torch.save(tensors, copy)
+        try:
+            network = FeatureExtractorInceptionV3("inception", [str(WIDTH)], feature_extractor_weights_path=str(copy))
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())[:120]
+            raise InputError(f"{path} does not hold the weights of torch-fidelity's Inception: {reason}") from None
+    return Inception(network, device)

@@ -1,0 +1,53 @@
+"""How much the codes tell: the bound L_I on fresh samples (Chen et al., 2016, eq. 5)."""
+
+from __future__ import annotations
+
+from typing import Protocol, cast
+
+import torch
+from torch import Tensor
+
+from gan_zoo.errors import InputError
+from gan_zoo.models.gan.model import GAN, evaluating
+from gan_zoo.models.gan.prior import SHOWN, Latents
+
+
+class Informed(Protocol):
+    """A model with an information term."""
+
+    def information(self, features: Tensor, latents: Latents) -> Tensor:
+        """L_I by code, in nats, as a mean over the batch."""
+
+
+def informed(model: GAN) -> Informed:
+    """`model` if it has an information term.
+
+    Raises:
+        InputError: If it has none.
+    """
+    if not hasattr(model, "information"):
+        raise InputError(f"model {model.config.model} has no information term; infogan has")
+    return cast(Informed, model)
+
+
+@torch.no_grad()
+def information(model: GAN, *, n: int, seed: int = 0, batch_size: int = 500) -> dict[str, float]:
+    """L_I of n samples that were not trained on, in nats, with every network in evaluation mode.
+
+    Returns:
+        `total` and, for each code, its name; `entropy` is H(c), which bounds the total where all codes are discrete,
+        and `c1/entropy` one code's.
+    """
+    teller = informed(model)
+    sums = torch.zeros(len(model.codes), dtype=torch.float64)
+    with evaluating(model):
+        for start in range(0, n, batch_size):
+            size = min(batch_size, n - start)
+            drawn = model.prior.sample(size, seed=seed, stream=SHOWN, first_row=start, device=model.device)
+            features = model.discriminator.trunk(model.generate(drawn))
+            sums += size * teller.information(features, drawn).double().cpu()
+    bounds = (sums / n).tolist()
+    told = {"total": sum(bounds), "entropy": sum(code.entropy for code in model.codes)}
+    for code, bound in zip(model.codes, bounds, strict=True):
+        told |= {code.name: bound, f"{code.name}/entropy": code.entropy}
+    return told

@@ -1,0 +1,88 @@
+"""Results as tables for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from gan_zoo.analysis.evaluate import NOT_ASKED, summary
+
+
+def evaluation_table(results: Sequence[Mapping[str, Any]]) -> Table:
+    """The numbers of one run; or of several the mean, the deviation, the worst and each."""
+    several = len(results) > 1
+    table = _table(f"{len(results)} runs" if several else f"{results[0]['run']}, step {results[0]['step']}")
+    table.add_column("metric")
+    table.add_column("")
+    for title in ("mean ± deviation", "worst", *(Path(r["run"]).name for r in results)) if several else ("value",):
+        table.add_column(title, justify="right")
+    told, before = summary(results), ""
+    for name, row in told.items():
+        metric, _, key = name.partition("/")
+        cells = [number(value) for value in row["values"]]
+        if several:
+            cells = [f"{number(row['mean'])} ± {number(row['deviation'])}", number(row["worst"]), *cells]
+        if before and metric != before:
+            table.add_section()
+        table.add_row("" if metric == before else metric, key, *cells)
+        before = metric
+    return table
+
+
+def remarks(results: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What is to be known of the numbers, and which are not there and why, a line each; with the run's name where it is
+    not so of every run.
+    """
+    told: dict[str, list[str]] = {}
+    for result in results:
+        skipped = {name: reason for name, reason in result["skipped"].items() if reason != NOT_ASKED}
+        lines = [f"{name}: {note}" for name, note in result["notes"].items()]
+        lines += [f"{name} (skipped): {reason}" for name, reason in skipped.items()]
+        for line in lines:
+            told.setdefault(line, []).append(Path(result["run"]).name)
+    return [line if len(runs) == len(results) else f"{', '.join(runs)}: {line}" for line, runs in told.items()]
+
+
+def cluster_table(found: Mapping[str, Mapping[str, Any]], parts: Sequence[str]) -> Table:
+    """Clusterings below each other: scores of each split, or the sizes of the clusters where there are no labels."""
+    table = _table("")
+    for title in ("clustering", "k", "split"):
+        table.add_column(title)
+    keys = list(dict.fromkeys(key for told in found.values() for part in parts for key in told[part].get("scores", {})))
+    for title in [*keys, "sizes"]:
+        table.add_column(title, justify="right", overflow="fold")
+    for name, told in found.items():
+        for part in parts:
+            scores = told[part].get("scores", {})
+            cells = [number(scores[key]) if key in scores else "" for key in keys]
+            sizes = sorted(told[part]["sizes"], reverse=True)
+            shown = " ".join(map(str, sizes[:12])) + (" …" if len(sizes) > 12 else "")
+            first = part == parts[0]
+            table.add_row(name if first else "", str(told["k"]) if first else "", part, *cells, shown)
+    return table
+
+
+def centrality_table(record: Mapping[str, Any], runs: Sequence[Path]) -> Table:
+    """Each reader's score in each world, and the runs' centralities."""
+    table = _table("row i, column j: the encoder of run j in the world of run i")
+    for heading in ("", *(str(j + 1) for j in range(len(runs))), "centrality"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("run", overflow="fold")
+    for i, (run, row) in enumerate(zip(runs, record["scores"], strict=True)):
+        scores = ("" if score is None else f"{score:.3f}" for score in row)
+        table.add_row(str(i + 1), *scores, f"{record['centrality'][i]:.3f}", str(run))
+    return table
+
+
+def number(value: float) -> str:
+    """A number by four significant digits; a count as it is."""
+    if value == int(value) and abs(value) >= 2:
+        return f"{value:,.0f}"
+    return f"{value:.4f}" if 1e-3 <= abs(value) < 10 or not value else f"{value:.4g}"
+
+
+def _table(title: str) -> Table:
+    return Table(title=title or None, title_justify="left", title_style="", header_style="", box=None, pad_edge=False)

@@ -1,0 +1,47 @@
+"""Files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from gan_zoo.files import whole, write_json
+
+
+def test_a_file_takes_its_name_when_it_is_whole(tmp_path: Path) -> None:
+    with whole(tmp_path / "new" / "a.txt") as beside:
+        beside.write_text("whole")
+        assert not (tmp_path / "new" / "a.txt").exists()
+        assert beside.suffix == ".txt"
+    assert (tmp_path / "new" / "a.txt").read_text() == "whole"
+    assert len(list((tmp_path / "new").iterdir())) == 1
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_what_was_there_stays_when_it_is_not(tmp_path: Path, error: type[BaseException]) -> None:
+    (tmp_path / "a.txt").write_text("before")
+
+    def cut_off() -> None:
+        with whole(tmp_path / "a.txt") as beside:
+            beside.write_text("ha")
+            raise error
+
+    with pytest.raises(error):
+        cut_off()
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+    assert (tmp_path / "a.txt").read_text() == "before"
+
+
+def test_json_is_utf8_and_has_no_numbers_that_are_none(tmp_path: Path) -> None:
+    assert json.loads(write_json({"λ": 1.5}, tmp_path / "a.json").read_text(encoding="utf-8")) == {"λ": 1.5}
+    with pytest.raises(ValueError, match="JSON"):
+        write_json({"a": float("nan")}, tmp_path / "b.json")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="file"):
+        write_json({}, tmp_path / "file" / "a.json")
