@@ -17,16 +17,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 import gan_zoo
 from gan_zoo.errors import InputError
 from gan_zoo.models.gan.codes import Code, parse_codes
 from gan_zoo.resolve import resolve
-from gan_zoo.training.environment import environment
 from gan_zoo.training.run import Run, open_run
 
-ARMS = {"InfoGAN": "generator+q+trunk", "GAN, Q only watches": "q"}
+ARMS = {"InfoGAN": "generator+q+trunk", "plain GAN, Q only watches": "q"}
 """The two trainings, by the name that the picture gives them, and what the information term trains in each."""
 COLOURS = ("#0b6fb8", "#c2541b")
 Curve = dict[int, float]
@@ -139,11 +136,14 @@ def main() -> None:
                 name: {
                     "trains": ARMS[name],
                     "iterations": list(several[0]),
-                    "bound": {str(seed): list(one.values()) for seed, one in zip(given.seeds, several, strict=True)},
+                    "bound": {
+                        str(seed): [round(nats, 4) for nats in one.values()]
+                        for seed, one in zip(given.seeds, several, strict=True)
+                    },
                 }
                 for name, several in curves.items()
             },
-            "environment": environment(torch.device("cpu")),
+            "environment": json.loads((run.folder / "environment.json").read_text()),
         }
         given.json.write_text(json.dumps(result, indent=1) + "\n")
 
