@@ -116,11 +116,13 @@ def main() -> None:
 
     code = first_categorical(given.config)
     curves: dict[str, list[Curve]] = {name: [] for name in ARMS}
+    runs: list[Run] = []
     for seed in given.seeds:
         for name, trains in ARMS.items():
             folder = given.runs / f"figure1-{Path(given.config).stem}-{trains.rpartition('+')[2]}-seed{seed}"
             settings = {"training.steps": given.steps, "logging.log_every": given.log_every, "infogan.trains": trains}
             run = train_or_open(folder, given.config, seed=seed, **settings)
+            runs.append(run)
             curves[name].append(curve(run, code, given.steps))
             print(json.dumps({"arm": name, "seed": seed, "L_I": list(curves[name][-1].values())[-1]}))
     if given.out:
@@ -143,7 +145,7 @@ def main() -> None:
                 }
                 for name, several in curves.items()
             },
-            "environment": json.loads((run.folder / "environment.json").read_text()),
+            "environment": json.loads((runs[0].folder / "environment.json").read_text()),
         }
         given.json.write_text(json.dumps(result, indent=1) + "\n")
 
