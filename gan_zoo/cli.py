@@ -167,26 +167,31 @@ def traverse(
     run: Positional[RunFolder],
     /,
     code: str | None = None,
+    by: str | None = None,
     out: Path | None = None,
     rows: int | None = None,
     values: int | None = None,
     seed: int = 0,
     device: str = "cpu",
 ) -> None:
-    """Vary a code and hold everything else: a grid with a sample a row, or an animation.
+    """Vary a code, or one by another, and hold everything else: a grid with a sample a row, or an animation.
 
     Args:
         run: A run folder, or one of its checkpoints.
         code: The code to vary, e.g. c1; by default a panel for each, in an animation the first.
+        by: A second code: a picture shows one sample with this code down the rows, an animation has it along the
+            columns.
         out: The picture (.png) or animation (.webp, .gif); by default traversal.png among the run's samples.
-        rows: Samples, 10 in a picture; an animation shows a square of this side, 8.
-        values: Steps of a continuous code from -2 to 2; 10 in a picture, 24 in an animation.
+        rows: Samples, 10 in a picture; an animation shows a square of this side, 8. With --by, samples, too: a panel
+            each in a picture, 1; a row each in an animation, 8.
+        values: Steps of a continuous code from -2 to 2; 10 in a picture, 24 in an animation. Of a discrete code with
+            more than 32 values, how many are shown, 32.
         seed: Decides noise and the other codes.
         device: Where to compute: auto, cpu, cuda, cuda:N.
     """
     from gan_zoo import commands
 
-    commands.traverse(run, code=code, out=out, rows=rows, values=values, seed=seed, device=device)
+    commands.traverse(run, code=code, by=by, out=out, rows=rows, values=values, seed=seed, device=device)
 
 
 def encode(

@@ -67,7 +67,15 @@ def sample(source: Path, *, n: int, codes: str, out: Path | None, seed: int, dev
 
 
 def traverse(
-    source: Path, *, code: str | None, out: Path | None, rows: int | None, values: int | None, seed: int, device: str
+    source: Path,
+    *,
+    code: str | None,
+    by: str | None,
+    out: Path | None,
+    rows: int | None,
+    values: int | None,
+    seed: int,
+    device: str,
 ) -> None:
     """`gan-zoo traverse`."""
     if rows is not None and rows < 1:
@@ -77,7 +85,7 @@ def traverse(
     _check_seed(seed)
     target = out or _beside(source, "traversal.png")
     model = load(source, device=pick_device(device))
-    console.print(str(write_traversals(model, target, code, rows=rows, count=values, seed=seed)))
+    console.print(str(write_traversals(model, target, code, by=by, rows=rows, count=values, seed=seed)))
 
 
 def centrality(runs: Sequence[Path], *, out: Path | None, samples: int, seed: int, device: str) -> None:

@@ -161,7 +161,7 @@ def test_the_command_names_the_most_central_run_and_writes_the_scores(
     assert told["centrality"] == found.centrality.tolist()
     assert ended.out.splitlines()[-1] == f"most central: {told['chosen']}"
     for i, value in enumerate(told["centrality"]):
-        (line,) = (line for line in ended.out.splitlines() if line.split()[:1] == [str(i + 1)])
+        (line,) = (line for line in ended.out.splitlines()[:-1] if line.split()[-1:] == [str(runs[i])])
         shown = [f"{score:.3f}" for score in told["scores"][i] if score is not None]
         assert line.split() == [str(i + 1), *shown, f"{value:.3f}", str(runs[i])]
     assert [path.name for path in out.parent.iterdir()] == ["scores.json"]

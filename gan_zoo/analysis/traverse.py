@@ -1,21 +1,33 @@
-"""Traversals: one code is varied and everything else held (Chen et al., 2016, fig. 2)."""
+"""Traversals: a code is varied, or one by another, and all else is held (Chen et al., 2016, fig. 2)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from io import BytesIO
 from pathlib import Path
 
+import torch
 from einops import rearrange
 from PIL import Image
 from torch import Tensor
 
+from gan_zoo.analysis.panel import Panel, cell_side, compose, shelves
 from gan_zoo.errors import InputError, unknown
-from gan_zoo.images import grid, save_image
+from gan_zoo.images import save_image
 from gan_zoo.models.gan.codes import Code
 from gan_zoo.models.gan.model import GAN
+from gan_zoo.models.gan.prior import SHOWN, Latents
 
 ANIMATED = (".webp", ".gif")
+MOST_VALUES = 32
+"""A discrete code with more values than these shows so many of them, spread evenly."""
+MOST_PANELS = 12
+MOST_IMAGES = 10_000
+MOST_PIXELS = 8192
+LINE = 2400
+"""Pixels across that panels are laid side by side in."""
+GAP = 24
+AT_ONCE = 256
+"""Images that the generator makes in one pass."""
 
 
 def pick_codes(model: GAN, name: str | None) -> tuple[Code, ...]:
@@ -32,64 +44,187 @@ def pick_codes(model: GAN, name: str | None) -> tuple[Code, ...]:
     return chosen
 
 
-def traversal(model: GAN, code: Code, *, rows: int = 10, count: int = 10, seed: int = 0) -> Tensor:
+def pick_pair(model: GAN, name: str | None, by: str) -> tuple[Code, Code]:
+    """The codes called `name` and `by`.
+
+    Raises:
+        InputError: If one is not there or not named, or both are one.
+    """
+    if name is None:
+        raise InputError(f"--by {by} is a second code; name the one to vary by --code")
+    (code,), (other,) = pick_codes(model, name), pick_codes(model, by)
+    if code == other:
+        raise InputError(f"--by {by} is --code, too; name another code")
+    return code, other
+
+
+def shown_values(code: Code, count: int | None, steps: int) -> list[float]:
+    """The values of a code that a picture shows.
+
+    Args:
+        code: The code.
+        count: How many of a continuous code, from -2 to 2, or of a discrete one that has more than 32.
+        steps: What `count` is for a continuous code where it is none.
+
+    Raises:
+        InputError: If `count` is less than 2.
+    """
+    if count is not None and count < 2:
+        raise InputError(f"a traversal of {code.name} has 2 or more values, not {count}")
+    values = code.traversal(steps if count is None else count)
+    if len(values) <= MOST_VALUES or not code.discrete:
+        return values
+    few = min(count or MOST_VALUES, len(values))
+    return [values[round(k * (len(values) - 1) / (few - 1))] for k in range(few)]
+
+
+def traversal(
+    model: GAN, code: Code, values: Sequence[float] | None = None, *, rows: int = 10, count: int = 10, seed: int = 0
+) -> Tensor:
     """Images [rows, values, C, H, W] in [-1, 1]: a row shares its noise and its other codes.
 
     Args:
         model: A trained model.
         code: The code to vary.
+        values: The values that it takes; by default `code.traversal(count)`.
         rows: How many samples.
         count: Values of a continuous code, from -2 to 2; a discrete code takes all of its own.
         seed: Decides the noise and the other codes.
     """
-    values = code.traversal(count)
-    images = model.generate(model.prior.traverse(code, values, rows, seed=seed))
+    values = code.traversal(count) if values is None else values
+    images = _generate(model, model.prior.traverse(code, values, rows, seed=seed))
     return rearrange(images, "(rows values) c h w -> rows values c h w", rows=rows)
 
 
+def pair_traversal(
+    model: GAN,
+    code: Code,
+    values: Sequence[float],
+    other: Code,
+    other_values: Sequence[float],
+    *,
+    samples: int = 1,
+    seed: int = 0,
+) -> Tensor:
+    """Images [samples, other_values, values, C, H, W] in [-1, 1]: a sample shares its noise and its further codes.
+
+    Args:
+        model: A trained model.
+        code: The code to vary.
+        values: The values that it takes.
+        other: The code to vary it by.
+        other_values: The values that this one takes.
+        samples: How many samples.
+        seed: Decides the noise and the further codes, as in `traversal`.
+    """
+    drawn = model.prior.sample(samples, seed=seed, stream=SHOWN)
+    each = len(values) * len(other_values)
+    codes = drawn.codes.repeat_interleave(each, 0)
+    codes[:, model.codes.index(code)] = torch.tensor(values).repeat(samples * len(other_values))
+    codes[:, model.codes.index(other)] = torch.tensor(other_values).repeat_interleave(len(values)).repeat(samples)
+    noise = drawn.input[:, : model.prior.noise].repeat_interleave(each, 0)
+    images = _generate(model, model.prior.compose(noise, codes))
+    return rearrange(images, "(s o v) c h w -> s o v c h w", s=samples, o=len(other_values))
+
+
 def draw_traversals(
-    model: GAN, codes: Sequence[Code], *, rows: int = 10, count: int = 10, seed: int = 0
+    model: GAN, codes: Sequence[Code], *, rows: int = 10, count: int | None = None, seed: int = 0
 ) -> Image.Image:
-    """A picture with a panel for each code, its values written below the columns."""
-    import matplotlib
+    """A picture with a panel for each code: its values along the columns, samples down the rows.
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
+    Of more codes than a picture holds, the first are drawn, and a line below says so.
 
-    panels = [traversal(model, code, rows=rows, count=count, seed=seed) for code in codes]
-    across = min(len(panels), 3)
-    down = -(-len(panels) // across)
-    size = 0.42 * max(rows, 4) + 0.7
-    figure, axes = plt.subplots(down, across, figsize=(across * size, down * size), squeeze=False)
-    for axis in axes.flat[len(panels) :]:
-        axis.set_visible(False)
-    for axis, code, images in zip(axes.flat, codes, panels, strict=False):
-        columns, side = images.shape[1], images.shape[-1] + 2
-        picture = grid(rearrange(images, "rows values c h w -> (rows values) c h w"), columns)
-        axis.imshow(picture, cmap="gray" if picture.mode == "L" else None, vmin=0, vmax=255, aspect="auto")
-        values = code.traversal(count)
-        every = -(-columns // 10)
-        ticks = range(0, columns, every)
-        axis.set_xticks([k * side + side / 2 - 1 for k in ticks], [f"{values[k]:.2g}" for k in ticks], fontsize=7)
-        axis.set_yticks([])
-        axis.tick_params(length=0)
-        axis.set_title(f"{code.name}: {code.kind}", fontsize=9)
-        axis.set_frame_on(False)
-    figure.supylabel("a row: one sample, all else held", fontsize=8)
-    figure.tight_layout()
-    buffer = BytesIO()
-    figure.savefig(buffer, dpi=150, format="png")
-    plt.close(figure)
-    return Image.open(buffer).convert("RGB")
+    Raises:
+        InputError: If the panel of one code is too large for a picture.
+    """
+    cell = cell_side(model.image.resolution)
+    samples = [str(k + 1) for k in range(rows)]
+    values = [shown_values(code, count, 10) for code in codes[:MOST_PANELS]]
+    panels = [
+        Panel(cell, _words(own), samples, across=_axis(code, own), down="sample")
+        for code, own in zip(codes, values, strict=False)
+    ]
+    while len(panels) > 1 and not _fits(panels):
+        panels.pop()
+    _check_size(panels)
+    footnote = ""
+    if len(panels) < len(codes):
+        shown = "the first" if len(panels) == 1 else f"the first {len(panels)}"
+        footnote = f"{shown} of {len(codes)} codes; --code names another"
+    pictures = [
+        panel.draw(traversal(model, code, own, rows=rows, seed=seed))
+        for panel, code, own in zip(panels, codes, values, strict=False)
+    ]
+    return compose(pictures, most=LINE, gap=GAP, footnote=footnote)
 
 
-def animate_traversal(model: GAN, code: Code, path: Path, *, rows: int = 8, count: int = 24, seed: int = 0) -> Path:
-    """A WebP or GIF in which a grid of `rows`² samples turns one code there and, if it is continuous, back."""
-    images = traversal(model, code, rows=rows * rows, count=count, seed=seed)
-    frames = [grid(frame, rows) for frame in images.unbind(1)]
-    if not code.discrete:
-        frames += frames[-2:0:-1]
-    return save_image(frames[0], path, append=frames[1:], milliseconds=500 if code.discrete else 60)
+def draw_pair(
+    model: GAN, code: Code, other: Code, *, samples: int = 1, count: int | None = None, seed: int = 0
+) -> Image.Image:
+    """A picture with a panel for each sample: the values of `code` along the columns, of `other` down the rows.
+
+    Raises:
+        InputError: If it is too large for a picture.
+    """
+    values, other_values = (shown_values(c, count, 10) for c in (code, other))
+    panels = [
+        Panel(
+            cell_side(model.image.resolution),
+            _words(values),
+            _words(other_values),
+            across=_axis(code, values),
+            down=_axis(other, other_values),
+            title=f"sample {k + 1}" if samples > 1 else "",
+        )
+        for k in range(samples)
+    ]
+    _check_size(panels)
+    images = pair_traversal(model, code, values, other, other_values, samples=samples, seed=seed)
+    pictures = [panel.draw(of_sample) for panel, of_sample in zip(panels, images, strict=True)]
+    return compose(pictures, most=LINE, gap=GAP)
+
+
+def animate_traversal(
+    model: GAN, code: Code, path: Path, *, rows: int = 8, count: int | None = None, seed: int = 0
+) -> Path:
+    """A WebP or GIF in which a grid of `rows`² samples turns one code there and, if it is continuous, back.
+
+    Raises:
+        InputError: If it is too large.
+    """
+    values = shown_values(code, count, 24)
+    side = [""] * rows
+    panels = [Panel(cell_side(model.image.resolution), side, side, title=title) for title in _titles(code, values)]
+    _check_size(panels[:1], images=rows * rows * len(values))
+    images = traversal(model, code, values, rows=rows * rows, seed=seed)
+    grids = rearrange(images, "(down across) time c h w -> time down across c h w", down=rows)
+    return _animate(panels, grids, code, path)
+
+
+def animate_pair(
+    model: GAN, code: Code, other: Code, path: Path, *, rows: int = 8, count: int | None = None, seed: int = 0
+) -> Path:
+    """A WebP or GIF that turns `code`; the columns take the values of `other`, the rows are samples.
+
+    Raises:
+        InputError: If it is too large.
+    """
+    values = shown_values(code, count, 24)
+    other_values = shown_values(other, min(count or 10, 10) if not other.discrete else count, 10)
+    panels = [
+        Panel(
+            cell_side(model.image.resolution),
+            _words(other_values),
+            [str(k + 1) for k in range(rows)],
+            across=_axis(other, other_values),
+            down="sample",
+            title=title,
+        )
+        for title in _titles(code, values)
+    ]
+    _check_size(panels[:1], images=rows * len(other_values) * len(values))
+    images = pair_traversal(model, code, values, other, other_values, samples=rows, seed=seed)
+    return _animate(panels, rearrange(images, "down across time c h w -> time down across c h w"), code, path)
 
 
 def write_traversals(
@@ -97,6 +232,7 @@ def write_traversals(
     path: Path,
     name: str | None = None,
     *,
+    by: str | None = None,
     rows: int | None = None,
     count: int | None = None,
     seed: int = 0,
@@ -107,18 +243,27 @@ def write_traversals(
         model: A trained model.
         path: Where to; its ending decides the format.
         name: The code.
-        rows: Samples, in an animation their square root; by default 10 and 8.
+        by: A second code, down the rows of a picture, along the columns of an animation.
+        rows: Samples: by default 10; in an animation of one code their square root, and in one of two, 8; in a picture
+            of two codes a panel each, 1.
         count: Values of a continuous code; by default 10, in an animation 24.
         seed: Decides the noise and the other codes.
 
     Raises:
-        InputError: For a code that is not there, or an ending that is no picture's.
+        InputError: For a code that is not there, an ending that is no picture's, or a picture that is too large.
     """
-    codes = pick_codes(model, name)
+    codes = pick_codes(model, name) if by is None else pick_pair(model, name, by)
     _check_ending(path)
+    for flag, number in (("--rows", rows), ("--values", count)):
+        if (number or 0) > MOST_IMAGES:
+            raise InputError(f"{flag} {number}: at most {MOST_IMAGES} images are drawn")
     if path.suffix.lower() in ANIMATED:
-        return animate_traversal(model, codes[0], path, rows=rows or 8, count=count or 24, seed=seed)
-    return write_picture(draw_traversals(model, codes, rows=rows or 10, count=count or 10, seed=seed), path)
+        if by is None:
+            return animate_traversal(model, codes[0], path, rows=rows or 8, count=count, seed=seed)
+        return animate_pair(model, codes[0], codes[1], path, rows=rows or 8, count=count, seed=seed)
+    if by is None:
+        return write_picture(draw_traversals(model, codes, rows=rows or 10, count=count, seed=seed), path)
+    return write_picture(draw_pair(model, codes[0], codes[1], samples=rows or 1, count=count, seed=seed), path)
 
 
 def write_picture(picture: Image.Image, path: Path) -> Path:
@@ -129,6 +274,58 @@ def write_picture(picture: Image.Image, path: Path) -> Path:
     """
     _check_ending(path)
     return save_image(picture, path)
+
+
+def _generate(model: GAN, latents: Latents) -> Tensor:
+    parts = latents.chunk(-(-len(latents.input) // AT_ONCE))
+    return torch.cat([model.generate(part).cpu() for part in parts])
+
+
+def _animate(panels: Sequence[Panel], grids: Tensor, code: Code, path: Path) -> Path:
+    """Write a frame for each value of `code`; grids are [values, down, across, C, H, W]."""
+    pictures = [panel.draw(images) for panel, images in zip(panels, grids, strict=True)]
+    size = tuple(max(picture.size[k] for picture in pictures) for k in (0, 1))
+    frames = []
+    for picture in pictures:
+        frame = Image.new("RGB", (size[0] + GAP, size[1] + GAP), "white")
+        frame.paste(picture, (GAP // 2, GAP // 2))
+        frames.append(frame)
+    if not code.discrete:
+        frames += frames[-2:0:-1]
+    return save_image(frames[0], path, append=frames[1:], milliseconds=500 if code.discrete else 60)
+
+
+def _words(values: Sequence[float]) -> list[str]:
+    return [f"{value:.2g}" if value % 1 else f"{value:.0f}" for value in values]
+
+
+def _titles(code: Code, values: Sequence[float]) -> list[str]:
+    return [f"{code.name}, {code.kind}: {word}" for word in _words(values)]
+
+
+def _axis(code: Code, values: Sequence[float]) -> str:
+    few = code.kind == "categorical" and len(values) < code.classes
+    return f"{code.name}, {code.kind}" + (f": {len(values)} of {code.classes} values" if few else "")
+
+
+def _fits(panels: Sequence[Panel]) -> bool:
+    _, (width, height) = shelves([panel.size for panel in panels], LINE, GAP)
+    return max(width, height) <= MOST_PIXELS
+
+
+def _check_size(panels: Sequence[Panel], *, images: int | None = None) -> None:
+    """Refuse a picture that nobody could look at.
+
+    Raises:
+        InputError: If it is larger than 8192 pixels on a side, or of more than 10,000 images.
+    """
+    _, (width, height) = shelves([panel.size for panel in panels], LINE, GAP)
+    count = images or sum(len(panel.rows) * len(panel.columns) for panel in panels)
+    if max(width, height) > MOST_PIXELS or count > MOST_IMAGES:
+        raise InputError(
+            f"the picture would have {width} by {height} pixels and {count} images; at most {MOST_PIXELS} pixels on a "
+            f"side and {MOST_IMAGES} images are drawn: ask for less by --rows or --values"
+        )
 
 
 def _check_ending(path: Path) -> None:

@@ -93,6 +93,37 @@ def test_warp_turns_clockwise_moves_right_and_down_and_slants_right() -> None:
     assert warp(square, factor=one(2.0)).sum().item() == pytest.approx(4 * 16, rel=0.02)
 
 
+def extent(images: torch.Tensor, axis: int) -> torch.Tensor:
+    """Twice the standard deviation of the light of images [n, 1, h, w] along axis 2 or 3, in pixels."""
+    light = images.sum((1, 5 - axis))
+    at = torch.arange(light.shape[1]).float()
+    middle = (light * at).sum(1) / light.sum(1)
+    return 2 * ((light * (at - middle[:, None]) ** 2).sum(1) / light.sum(1)).sqrt()
+
+
+def test_a_stretch_is_of_rows_alone() -> None:
+    image = torch.zeros(1, 1, 64, 64)
+    image[..., 24:40, 20:44] = 1
+    for stretch in (0.5, 1.0, 1.7):
+        stretched = warp(image, stretch=torch.tensor([stretch]))
+        assert extent(stretched, 2).item() == pytest.approx(stretch * extent(image, 2).item(), rel=0.03)
+        assert extent(stretched, 3).item() == pytest.approx(extent(image, 3).item(), rel=1e-5)
+        assert stretched.sum().item() == pytest.approx(stretch * image.sum().item(), rel=0.03)
+
+
+def test_height_is_drawn_log_uniform_from_its_range_and_leaves_the_width() -> None:
+    image = torch.zeros(400, 1, 64, 64)
+    image[..., 24:40, 20:44] = 1
+    seen = parse_augment("height:0.6")(image, generator())
+    factor = (extent(seen, 2) / extent(image, 2)).log()
+    limit = torch.tensor(1.6).log().item()
+    assert -limit - 0.05 < factor.min() < -0.9 * limit
+    assert 0.9 * limit < factor.max() < limit + 0.05
+    assert factor.mean().abs() < 0.06
+    assert factor.var().item() == pytest.approx(limit**2 / 3, rel=0.15)
+    assert torch.allclose(extent(seen, 3), extent(image, 3), rtol=1e-4)
+
+
 def test_warp_mirrors_scales_slants_turns_then_moves() -> None:
     """One resampling equals the steps one after the other; a smooth image keeps their interpolation small."""
     at = torch.linspace(-1, 1, 128)

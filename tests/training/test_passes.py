@@ -57,6 +57,24 @@ def test_infogan_adds_no_pass_whatever_its_term_trains(trains: str, monkeypatch:
     assert counts == {"generator": 1, "trunk": 3, "backward": 2, "update": 2}
 
 
+@pytest.mark.parametrize(
+    ("settings", "further"),
+    [
+        ({"infogan__consistency": 1.0}, 1),
+        ({"infogan__consistency": 0.0}, 0),
+        ({"infogan__consistency": 1.0, "infogan__codes": "uniform:2, bernoulli:1"}, 0),
+        ({"infogan__consistency": 1.0, "infogan__codes": "categorical:5x3"}, 1),
+    ],
+)
+def test_consistency_adds_one_pass_of_the_trunk_where_there_is_a_categorical_code(
+    settings: dict[str, object], further: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    game = Game("infogan", data__warp="rotate:0.2", **settings)
+    with counting(game, monkeypatch) as counts:
+        game.step()
+    assert counts == {"generator": 1, "trunk": 3 + further, "backward": 2, "update": 2}
+
+
 def test_a_step_without_the_generator_s_turn_is_one_generator_and_two_trunk_forwards(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

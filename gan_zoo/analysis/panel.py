@@ -1,0 +1,141 @@
+"""Grids of images with words along their sides, pixel for pixel: no image is resampled between pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from einops import rearrange
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from gan_zoo.images import grid
+
+GAP = 2
+CELL = 64
+"""Pixels that a cell's side is near to: small images are drawn as whole multiples, large ones as whole fractions."""
+INK = (40, 40, 40)
+PAPER = (255, 255, 255)
+
+
+def cell_side(resolution: int) -> int:
+    """Side in pixels of one image in a panel: 56 for 28, 64 for 32, 64 and 128."""
+    return resolution * round(CELL / resolution) if resolution < CELL else resolution // round(resolution / CELL)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Where everything in a labelled grid lies.
+
+    Attributes:
+        cell: Side of a cell in pixels.
+        columns: What stands below each column; its length is the number of columns.
+        rows: What stands left of each row.
+        across: Name of the axis along the columns.
+        down: Name of the axis down the rows.
+        title: Above the grid, at its left.
+    """
+
+    cell: int
+    columns: Sequence[str]
+    rows: Sequence[str]
+    across: str = ""
+    down: str = ""
+    title: str = ""
+
+    @property
+    def small(self) -> ImageFont.FreeTypeFont:
+        """The font of the values; five characters are narrower than a cell."""
+        return _font(0.29 * self.cell)
+
+    @property
+    def large(self) -> ImageFont.FreeTypeFont:
+        """The font of names and titles."""
+        return _font(0.34 * self.cell)
+
+    @property
+    def extent(self) -> tuple[int, int]:
+        """Width and height of the bare grid."""
+        pitch = self.cell + GAP
+        return pitch * len(self.columns) - GAP, pitch * len(self.rows) - GAP
+
+    @property
+    def margins(self) -> tuple[int, int, int]:
+        """Pixels left of the grid, above it and below it."""
+        widest = max(self.small.getlength(word) for word in self.rows)
+        left = (1.5 * self.large.size if self.down else 0) + (widest + self.small.size / 2 if widest else 0)
+        above = 1.5 * self.large.size if self.title else 0
+        below = (1.3 * self.small.size if any(self.columns) else 0) + (1.3 * self.large.size if self.across else 0)
+        return round(left), round(above), round(below)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the panel: of the grid with its margins, or of the words where they are longer."""
+        (width, height), (left, above, below) = self.extent, self.margins
+        words = max(self.large.getlength(word) for word in (self.across, self.title))
+        return left + max(width, round(words)), above + max(height, round(self.large.getlength(self.down))) + below
+
+    def draw(self, images: Tensor) -> Image.Image:
+        """The panel with images [rows, columns, C, H, W] in [-1, 1]."""
+        (width, height), (left, above, _) = self.extent, self.margins
+        flat = rearrange(images.float().cpu(), "rows columns c h w -> (rows columns) c h w")
+        cells = torch.nn.functional.interpolate(flat, (self.cell, self.cell), mode="area")
+        picture = Image.new("RGB", self.size, PAPER)
+        picture.paste(grid(cells, len(self.columns), gap=GAP).convert("RGB"), (left, above))
+        pen = ImageDraw.Draw(picture)
+        pitch, middle = self.cell + GAP, self.cell / 2
+        bottom = above + height + 0.3 * self.small.size
+        for k, word in enumerate(self.columns):
+            pen.text((left + k * pitch + middle, bottom), word, INK, self.small, "mt")
+        for k, word in enumerate(self.rows):
+            pen.text((left - self.small.size / 3, above + k * pitch + middle), word, INK, self.small, "rm")
+        if any(self.columns):
+            bottom += 1.3 * self.small.size
+        pen.text((left + max(width, self.large.getlength(self.across)) / 2, bottom), self.across, INK, self.large, "mt")
+        pen.text((left, above - 0.4 * self.large.size), self.title, INK, self.large, "ls")
+        if self.down:
+            length = round(self.large.getlength(self.down))
+            upright = Image.new("RGB", (length, round(1.4 * self.large.size)), PAPER)
+            ImageDraw.Draw(upright).text((0, 0), self.down, INK, self.large, "lt")
+            upright = upright.rotate(90, expand=True)
+            picture.paste(upright, (0, above + max(0, (height - length) // 2)))
+        return picture
+
+
+def shelves(sizes: Sequence[tuple[int, int]], most: int, gap: int) -> tuple[list[tuple[int, int]], tuple[int, int]]:
+    """Rectangles side by side, in lines no wider than `most` where that can be.
+
+    Args:
+        sizes: Width and height of each.
+        most: Width of a line.
+        gap: Between rectangles, and around all.
+
+    Returns:
+        Where the left upper corner of each lies, and the size of the whole.
+    """
+    places: list[tuple[int, int]] = []
+    x, y, line, widest = gap, gap, 0, 0
+    for width, height in sizes:
+        if x > gap and x + width + gap > most:
+            x, y, line = gap, y + line + gap, 0
+        places.append((x, y))
+        x, line = x + width + gap, max(line, height)
+        widest = max(widest, x)
+    return places, (widest, y + line + gap)
+
+
+def compose(pictures: Sequence[Image.Image], *, most: int, gap: int, footnote: str = "") -> Image.Image:
+    """Pictures laid out by `shelves` on white, with a line below."""
+    places, (width, height) = shelves([picture.size for picture in pictures], most, gap)
+    font = _font(0.3 * CELL)
+    whole = Image.new("RGB", (width, height + (round(1.6 * font.size) if footnote else 0)), PAPER)
+    for picture, place in zip(pictures, places, strict=True):
+        whole.paste(picture, place)
+    if footnote:
+        ImageDraw.Draw(whole).text((gap, height), footnote, INK, font, "lt")
+    return whole
+
+
+def _font(size: float) -> ImageFont.FreeTypeFont:
+    return ImageFont.load_default(round(size))  # type: ignore[return-value]
