@@ -260,7 +260,8 @@ def evaluate(
     Args:
         run: A run folder, or one of its checkpoints.
         more: Further ones, e.g. of other seeds: mean, deviation and worst are told then.
-        metrics: clustering, information, fidelity, coverage, separated by commas; all is every one that can be had.
+        metrics: clustering, information, fidelity, coverage, disentanglement, separated by commas; all is every one
+            that can be had.
         out: A JSON file instead of evaluation.json in the run; of several runs one more, with the summary.
         n: How many samples are drawn.
         features: What images are compared by: auto, classifier (of the data's own labels), inception, or a

@@ -144,6 +144,14 @@ datasets = Registry(
             "MNIST's IDX files in the folder data.path; 28×28 grey, 10 classes",
         ),
         "fashion-mnist": ("gan_zoo.data.idx:fashion_mnist", "clothes, IDX files; 28×28 grey, 10 classes"),
+        "sprites": (
+            "gan_zoo.data.sprites:sprites",
+            "737,280 drawn shapes, known factors as in dSprites; 64×64 grey or another side",
+        ),
+        "dsprites": (
+            "gan_zoo.data.dsprites:dsprites",
+            "dSprites' own .npz file data.path, with its factors; 64×64 grey",
+        ),
         "folder": (
             "gan_zoo.data.folder:folder",
             "the images below the folder data.path; subfolders are classes",

@@ -15,6 +15,7 @@ import torch
 from gan_zoo.analysis.classifier import suits
 from gan_zoo.analysis.clustering import scores
 from gan_zoo.analysis.coverage import coverage
+from gan_zoo.analysis.disentanglement import disentanglement, representation
 from gan_zoo.analysis.encode import encoder
 from gan_zoo.analysis.fidelity import LEAST, fidelity
 from gan_zoo.analysis.information import information, informed
@@ -95,6 +96,17 @@ def _coverage(subject: Subject) -> Numbers:
     return coverage(*(np.bincount(labels.numpy(), minlength=data.classes) for labels in (told, data.train.labels)))
 
 
+def _disentanglement(subject: Subject) -> Numbers:
+    subject.notes["disentanglement"] = "a dimension for each code: the mean of Q, of a discrete code its mode"
+    return disentanglement(representation(subject.model), subject.dataset, seed=subject.seed)
+
+
+def _factors(subject: Subject) -> None:
+    representation(subject.model)
+    if subject.dataset.factors is None:
+        raise InputError(f"data {subject.dataset.name!r} has no factors that are known; sprites and dsprites have")
+
+
 def _labels(subject: Subject) -> None:
     if not subject.dataset.classes or subject.dataset.train.labels is None:
         raise InputError(f"data {subject.dataset.name!r} has no labels")
@@ -118,6 +130,7 @@ METRICS: dict[str, Metric] = {
         _fidelity, lambda subject: subject.reals.check(), frozenset({"frechet", "frechet/floor", "kid", "kid/floor"})
     ),
     "coverage": Metric(_coverage, _classified, frozenset({"kl"})),
+    "disentanglement": Metric(_disentanglement, _factors),
 }
 """The metrics by name, in the order in which they are told."""
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from gan_zoo.data.dataset import Source, Split
+from gan_zoo.data.dataset import BatchSource, Source, Split
 from gan_zoo.errors import InputError
 
 
@@ -71,8 +71,8 @@ def batches(
 ) -> Iterator[Batch]:
     """The batches of steps `start_step`, `start_step + 1`, … without end, as `batch_indices` chooses them.
 
-    A split in memory is moved to the device once and selected from there; any other is streamed, with the
-    next batches decoded ahead. Neither way waits for the device.
+    A split in memory is moved to the device once and selected from there; a source that makes whole batches makes
+    them in this process; any other is streamed, with the next batches decoded ahead. No way waits for the device.
 
     Raises:
         InputError: If the split is empty, or a streamed image turns out to be unreadable.
@@ -91,6 +91,8 @@ def in_order(split: Split, *, batch_size: int, device: torch.device | str, worke
 def _follow(order: Iterator[Tensor], split: Split, device: torch.device, workers: int) -> Iterator[Batch]:
     if isinstance(split.images, Tensor):
         return _select(order, split.images, split.labels, device)
+    if isinstance(split.images, BatchSource):
+        return _draw(order, split.images, split.labels, device)
     return _stream(order, split.images, split.labels, device, workers)
 
 
@@ -106,6 +108,12 @@ def _select(order: Iterator[Tensor], images: Tensor, labels: Tensor | None, devi
     for indices in order:
         here = _move(indices, device)
         yield Batch(normalise(images[here]), None if labels is None else labels[here])
+
+
+def _draw(order: Iterator[Tensor], images: BatchSource, labels: Tensor | None, device: torch.device) -> Iterator[Batch]:
+    for indices in order:
+        chosen = None if labels is None else _move(labels[indices], device)
+        yield Batch(normalise(_move(images.batch(indices), device)), chosen)
 
 
 class _Fetch(TorchDataset[Tensor]):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from gan_zoo.config import Data
+from gan_zoo.data.factors import Factors
 from gan_zoo.errors import InputError, unknown
 from gan_zoo.registry import datasets
 from gan_zoo.shapes import ImageShape
@@ -28,6 +29,15 @@ class Source(Protocol):
         Raises:
             InputError: If the image cannot be read.
         """
+        ...
+
+
+@runtime_checkable
+class BatchSource(Source, Protocol):
+    """A source that makes a batch in one call, and so quickly that no worker processes are needed for it."""
+
+    def batch(self, indices: Tensor) -> Tensor:
+        """The images at `indices` (int64 [n]), uint8 [n, C, H, W]."""
         ...
 
 
@@ -50,6 +60,8 @@ class Split:
         """The images at `indices` (int64 [n]), uint8 [n, C, H, W]."""
         if isinstance(self.images, Tensor):
             return self.images[indices]
+        if isinstance(self.images, BatchSource):
+            return self.images.batch(indices)
         return torch.stack([self.images[index] for index in indices.tolist()])
 
 
@@ -63,6 +75,7 @@ class Dataset:
         classes: How many classes the labels tell apart; 0 if there are no labels.
         train: What is learned from.
         test: What is only measured on, if the set has such a part.
+        factors: What the training images vary in, if they are every combination of known factors, in order.
     """
 
     name: str
@@ -70,6 +83,7 @@ class Dataset:
     classes: int
     train: Split
     test: Split | None = None
+    factors: Factors | None = None
 
 
 def open_dataset(settings: Data) -> Dataset:
@@ -117,6 +131,10 @@ def _check(opened: Dataset, settings: Data) -> None:
     if any(want not in (None, have) for want, have in zip(asked, shape, strict=True)):
         raise InputError(
             f"data {settings.name!r} gave {opened.image} images, not what data.resolution and channels ask"
+        )
+    if opened.factors and opened.factors.count != len(opened.train):
+        raise InputError(
+            f"data {settings.name!r} gave {len(opened.train)} training images and factors of {opened.factors.count}"
         )
     for split in filter(None, (opened.train, opened.test)):
         images, labels = split.images, split.labels
