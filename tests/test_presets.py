@@ -159,3 +159,10 @@ def test_the_bundled_preset_needs_no_data(tmp_path: Path) -> None:
     run = gan_zoo.train("infogan", out=tmp_path / "run", quiet=True, steps=1, **{"trunk.width": 2, "device": "cpu"})
     assert run.config.data.name == "mnist-5k"
     assert (run.config.data.resolution, run.config.data.classes) == (28, 10)
+
+
+def test_the_preset_of_sprites_needs_no_data(tmp_path: Path) -> None:
+    run = gan_zoo.train(None, "sprites-32", out=tmp_path / "run", quiet=True, steps=1, **SMALL)
+    assert run.config.data.name == "sprites"
+    assert (run.config.data.resolution, run.config.data.classes) == (32, 3)
+    assert run.config.model_dump()["infogan"]["codes"] == "uniform:5"
