@@ -47,10 +47,19 @@ def traversal(model: GAN, code: Code, *, rows: int = 10, count: int = 10, seed: 
     return rearrange(images, "(rows values) c h w -> rows values c h w", rows=rows)
 
 
+def captions(model: GAN, code: Code, count: int = 10) -> list[str]:
+    """The values along a traversal; where the prior learns how often it draws them, with their probabilities below."""
+    values = [f"{value:.2g}" for value in code.traversal(count)]
+    learned = model.prior.probabilities().get(code.name)
+    if learned is None:
+        return values
+    return [f"{value}\n{p:.2f}" for value, p in zip(values, learned.tolist(), strict=True)]
+
+
 def draw_traversals(
     model: GAN, codes: Sequence[Code], *, rows: int = 10, count: int = 10, seed: int = 0
 ) -> Image.Image:
-    """A picture with a panel for each code, its values written below the columns."""
+    """A picture with a panel for each code, its values written below the columns, with their learned probabilities."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -67,10 +76,10 @@ def draw_traversals(
         columns, side = images.shape[1], images.shape[-1] + 2
         picture = grid(rearrange(images, "rows values c h w -> (rows values) c h w"), columns)
         axis.imshow(picture, cmap="gray" if picture.mode == "L" else None, vmin=0, vmax=255, aspect="auto")
-        values = code.traversal(count)
+        told = captions(model, code, count)
         every = -(-columns // 10)
         ticks = range(0, columns, every)
-        axis.set_xticks([k * side + side / 2 - 1 for k in ticks], [f"{values[k]:.2g}" for k in ticks], fontsize=7)
+        axis.set_xticks([k * side + side / 2 - 1 for k in ticks], [told[k] for k in ticks], fontsize=7)
         axis.set_yticks([])
         axis.tick_params(length=0)
         axis.set_title(f"{code.name}: {code.kind}", fontsize=9)

@@ -43,7 +43,9 @@ def balanced(dataset: Dataset, balance: Sequence[float], where: str) -> Dataset:
     if not balance:
         return dataset
     if not dataset.classes or dataset.train.labels is None:
-        raise InputError(f"{where} has no labels, so data.balance has no classes to keep shares of; accepted here: none")
+        raise InputError(
+            f"{where} has no labels, so data.balance has no classes to keep shares of; accepted here: none"
+        )
     if len(balance) != dataset.classes:
         raise InputError(
             f"data.balance has {len(balance)} shares and {where} has {dataset.classes} classes; accepted: one for each"

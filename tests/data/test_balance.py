@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -66,7 +67,7 @@ def test_what_stays_is_in_order_spread_and_of_the_nearest_count(labels: list[int
         own = (every == label).nonzero()[:, 0].tolist()
         places = [own.index(k) for k in chosen.tolist() if labels[k] == label]
         assert len(places) == (max(1, round(len(own) * share)) if own else 0)
-        gaps = {b - a for a, b in zip(places, places[1:], strict=False)}
+        gaps = {b - a for a, b in pairwise(places)}
         assert not gaps or max(gaps) - min(gaps) <= 1
 
 
