@@ -51,6 +51,8 @@ def train(config: Config, out: Path | None, *, resume: bool, dry_run: bool) -> N
     model = run.load()
     if model.codes:
         pictures.append(write_traversals(model, run.samples / "traversal.png"))
+    for name, probabilities in model.prior.probabilities().items():
+        console.print(f"prior of {name}: {' '.join(f'{p:.3f}' for p in probabilities.tolist())}")
     for picture in pictures:
         console.print(f"{'traversal' if picture.stem == 'traversal' else 'samples'}: {picture}")
 

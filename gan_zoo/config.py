@@ -15,6 +15,7 @@ Positive = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+Share = Annotated[float, Field(gt=0, le=1)]
 
 
 class Settings(BaseModel):
@@ -36,6 +37,8 @@ class Data(Settings):
     """1 for grey, 3 for colour; none keeps the set's own."""
     classes: Count | None = None
     """How many classes the labels tell apart; none takes it from the set. 0 means no labels."""
+    balance: Annotated[tuple[Share, ...], Field(strict=False)] = ()
+    """Share of each class's images that is kept, in (0, 1], one number a class, in both splits; none keeps all."""
     augment: str = ""
     """What is drawn anew for every image shown to D, e.g. "flip, shift:0.1, rotate:0.2, cutout:0.5"."""
     augment_fakes: bool = True

@@ -124,10 +124,12 @@ def refused(error: ValidationError, source: str = "", flags: Mapping[str, Any] |
 
 
 def _has(tree: Mapping[str, Any], keys: Sequence[int | str]) -> bool:
-    """Whether a tree holds the value, or a part of the table, that `keys` lead to."""
+    """Whether a tree holds the value, or a part of the table or list, that `keys` lead to."""
     value: Any = tree
     for key in keys:
-        if not isinstance(value, Mapping) or key not in value:
+        if not isinstance(value, Mapping):
+            return True
+        if key not in value:
             return False
         value = value[key]
     return True

@@ -61,8 +61,9 @@ class Game:
         self.model: GAN = self.state.model.train()
         self.random = torch.Generator()
 
-    def latents(self, step: int = 0) -> Latents:
-        return self.model.prior.sample(self.config.training.batch_size, seed=self.config.seed, step=step)
+    def latents(self, step: int = 0, *, n: int | None = None, first_row: int = 0) -> Latents:
+        count = n or self.config.training.batch_size
+        return self.model.prior.sample(count, seed=self.config.seed, step=step, first_row=first_row)
 
     def step(self, step: int = 0, *, update_generator: bool = True) -> list[Objective]:
         parts = self.config.training.accumulate
@@ -74,7 +75,7 @@ class Game:
             self.model,
             self.state.players["discriminator"],
             self.state.players["generator"],
-            list(zip(pieces, self.latents(step).chunk(parts), strict=True)),
+            [(p, self.latents(step, n=len(p.images), first_row=k * len(p.images))) for k, p in enumerate(pieces)],
             step=step,
             update_generator=update_generator,
             precision=self.state.precision,

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from gan_zoo.config import Data
+from gan_zoo.data.balance import balanced
 from gan_zoo.data.factors import Factors
 from gan_zoo.errors import InputError, unknown
 from gan_zoo.registry import datasets
@@ -91,19 +92,27 @@ def open_dataset(settings: Data) -> Dataset:
 
     The name is a registered one, or else an existing folder (opened as `folder`) or an existing .npz, .npy or
     .safetensors file (opened as `array`). A registered name wins over a file so called; `./name` is the file.
+    `settings.balance` thins its classes out.
 
     Raises:
-        InputError: If there is no such set, or if it cannot be read or brought into the shape asked for.
+        InputError: If there is no such set, or if it cannot be read or brought into the shape or balance asked for.
     """
-    if settings.name in datasets.entries:
-        opened = datasets.get(settings.name)(settings)
-        if not isinstance(opened, Dataset):
-            raise InputError(
-                f"dataset {settings.name!r} gave a {type(opened).__name__}; a dataset's callable takes the "
-                f"table [data] and returns a gan_zoo.data.dataset.Dataset"
-            )
-        _check(opened, settings)
-        return opened
+    opened = _registered(settings) if settings.name in datasets.entries else _at_path(settings)
+    return balanced(opened, settings.balance, f"data {settings.name!r}")
+
+
+def _registered(settings: Data) -> Dataset:
+    opened = datasets.get(settings.name)(settings)
+    if not isinstance(opened, Dataset):
+        raise InputError(
+            f"dataset {settings.name!r} gave a {type(opened).__name__}; a dataset's callable takes the "
+            f"table [data] and returns a gan_zoo.data.dataset.Dataset"
+        )
+    _check(opened, settings)
+    return opened
+
+
+def _at_path(settings: Data) -> Dataset:
     path = Path(settings.name).expanduser()
     if path.is_dir():
         kind = "folder"

@@ -162,6 +162,7 @@ def _loop(run: Run, state: State, dataset: Dataset, notes: list[str], *, quiet: 
     settings, logging = config.training, config.logging
     device = model.device
     steps, every = settings.steps, settings.discriminator_steps
+    part = settings.batch_size // settings.accumulate
     penalties = Penalties(config.loss)
     augment = parse_augment(config.data.augment)
     augmentations = (augment, augment if config.data.augment_fakes else parse_augment(""))
@@ -186,12 +187,15 @@ def _loop(run: Run, state: State, dataset: Dataset, notes: list[str], *, quiet: 
         clock = time.perf_counter()
         for step, batch in zip(range(state.step, steps), data, strict=False):
             random.manual_seed(step_seed(config.seed, step))
-            latents = model.prior.sample(settings.batch_size, seed=config.seed, step=step, device=device)
+            latents = [
+                model.prior.sample(part, seed=config.seed, step=step, first_row=k * part, device=device)
+                for k in range(settings.accumulate)  # each its own graph, where the prior is learned
+            ]
             objectives = train_step(
                 model,
                 state.players["discriminator"],
                 state.players["generator"],
-                list(zip(_chunk(batch, settings.accumulate), latents.chunk(settings.accumulate), strict=True)),
+                list(zip(_chunk(batch, settings.accumulate), latents, strict=True)),
                 step=step,
                 update_generator=(step + 1) % every == 0,
                 precision=state.precision,

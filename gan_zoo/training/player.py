@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
 
 from gan_zoo.config import Optimizer
-from gan_zoo.models.gan.model import GAN
+from gan_zoo.models.gan.model import GAN, Pace
 from gan_zoo.training.precision import Precision
 
 
 class Player:
-    """Named parameters, and Adam on them with the learning rate a function of the step."""
+    """Named parameters, and Adam on them with the learning rate a function of the step.
+
+    Args:
+        parameters: By name.
+        lr: Their learning rate at its height.
+        settings: Adam's decays, and the schedule.
+        steps: In the whole run.
+        precision: Whose gradient scaler is used.
+        paces: Of parameters that have one of their own, by name.
+    """
 
     def __init__(
         self,
@@ -24,14 +34,20 @@ class Player:
         settings: Optimizer,
         steps: int,
         precision: Precision,
+        paces: Mapping[str, Pace] = MappingProxyType({}),
     ) -> None:
-        self.parameters = parameters
-        self.lr = lr
+        shared = {n: p for n, p in parameters.items() if n not in paces}
+        own = {n: p for n, p in parameters.items() if n in paces}
+        self.parameters = shared | own
         self.settings = settings
         self.steps = steps
         self.scaler = precision.scaler
+        self.paces = [Pace(lr), *(paces[n] for n in own)]
         self.optimizer = torch.optim.Adam(
-            list(parameters.values()), lr=lr, betas=(settings.beta1, settings.beta2), fused=True
+            [{"params": list(shared.values())}, *({"params": [p]} for p in own.values())],
+            lr=lr,
+            betas=(settings.beta1, settings.beta2),
+            fused=True,
         )
 
     def backward(self, loss: Tensor) -> None:
@@ -40,8 +56,8 @@ class Player:
 
     def update(self, step: int) -> None:
         """Move along the gradients held, and drop them. In fp16 a step of infinite gradients is left out."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.lr * lr_factor(self.settings, step, self.steps)
+        for pace, group in zip(self.paces, self.optimizer.param_groups, strict=True):
+            group["lr"] = pace.lr * lr_factor(self.settings, step, self.steps) if step >= pace.start else 0.0
         self.scaler.step(self.optimizer)
         self.optimizer.zero_grad(set_to_none=True)
 
@@ -58,12 +74,12 @@ class Player:
 
 
 def players(model: GAN, settings: Optimizer, steps: int, precision: Precision) -> tuple[Player, Player]:
-    """The discriminator, with every head on its trunk, and the generator."""
-    generator = {n: p for n, p in model.named_parameters() if n.startswith("generator.")}
+    """The discriminator, with every head on its trunk, and the generator, with what its prior learns."""
+    generator = {n: p for n, p in model.named_parameters() if n.startswith(("generator.", "prior."))}
     others = {n: p for n, p in model.named_parameters() if n not in generator}
     return (
-        Player(others, settings.discriminator_lr, settings, steps, precision),
-        Player(generator, settings.generator_lr, settings, steps, precision),
+        Player(others, settings.discriminator_lr, settings, steps, precision, model.paces),
+        Player(generator, settings.generator_lr, settings, steps, precision, model.paces),
     )
 
 

@@ -25,6 +25,13 @@ from gan_zoo.trunks.layers import spectral
 from gan_zoo.trunks.trunk import DiscriminatorTrunk
 
 
+class Pace(NamedTuple):
+    """How a parameter is trained that does not keep its player's pace."""
+
+    lr: float  # at its height
+    start: int = 0  # steps done before it moves
+
+
 class Judgement(NamedTuple):
     """What the discriminator makes of images [n, C, H, W]."""
 
@@ -68,8 +75,8 @@ class GAN(nn.Module):
 
     A model derives from this class, and may say `defaults` (a tree that presets and flags override), `settings` (the
     type of its own table), `extends` (the model whose table is the ground of its own), `codes_of` (the latent codes of
-    its prior), and extend the two objectives. Every parameter outside `generator` is trained in the discriminator's
-    step.
+    its prior), `prior_of`, and extend the two objectives. Every parameter outside `generator` and `prior` is trained in
+    the discriminator's step.
     """
 
     defaults: ClassVar[Mapping[str, Any]] = {"trunk": {"name": "mlp", "discriminator_norm": "none"}}
@@ -85,7 +92,7 @@ class GAN(nn.Module):
         codes = self.codes_of(config)
         if config.latent.noise == 0 and not codes:
             raise InputError("latent.noise = 0: a generator without codes needs noise, 1 or more")
-        self.prior = Prior(config.latent.noise, config.latent.distribution, codes)
+        self.prior = self.prior_of(config, codes)
         trunk = trunks.get(config.trunk.name)
         self.generator: nn.Module = trunk.generator(self.prior.width, self.image, config.trunk)
         self.discriminator = Discriminator(
@@ -102,6 +109,16 @@ class GAN(nn.Module):
     def codes_of(cls, config: Config) -> Sequence[Code]:
         """The latent codes of the prior; none for a plain GAN."""
         return ()
+
+    @classmethod
+    def prior_of(cls, config: Config, codes: Sequence[Code]) -> Prior:
+        """What the generator is fed; one that is an `nn.Module` is trained in the generator's step."""
+        return Prior(config.latent.noise, config.latent.distribution, codes)
+
+    @property
+    def paces(self) -> Mapping[str, Pace]:
+        """How the parameters that have a pace of their own are trained, by the parameter's name."""
+        return {}
 
     @property
     def codes(self) -> tuple[Code, ...]:

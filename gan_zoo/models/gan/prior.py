@@ -54,6 +54,10 @@ class Prior:
         """Columns of the generator's input."""
         return self.layout.width
 
+    def probabilities(self) -> dict[str, Tensor]:
+        """What a prior has learned: P(c) [K] by the name of each code that has a learned one. None here."""
+        return {}
+
     def sample(
         self,
         n: int,

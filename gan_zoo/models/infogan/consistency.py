@@ -2,32 +2,58 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from gan_zoo_kernels import Layout
 from gan_zoo_kernels.layout import Kind
 from torch import Tensor
 
 
-def consistency(parameters: Tensor, warped: Tensor, layout: Layout, *, spread: float) -> Tensor:
-    """E[CE(Q(c | x), Q(c | T(x)))] - spread · H(E[Q(c | x)]), summed over the categorical codes, in nats.
+def consistency(
+    parameters: Tensor, warped: Tensor, layout: Layout, *, spread: float, log_priors: Sequence[Tensor] | None = None
+) -> Tensor:
+    """E[CE(Q(c | x), Q(c | T(x)))] + spread · KL(E[Q(c | x)] ‖ P(c)), summed over the categorical codes, in nats.
 
     A real image and its warped copy T(x) are to get the same code (eq. 4's R_SAT), and all images together are to use
-    all of its values (eq. 6's marginal entropy).
+    its values as often as the prior does (Krause et al., 2010, section 3). Under a uniform prior the second is log K
+    less the entropy of the mean code (eq. 6); there the constant log K is left out of the value.
 
     Args:
         parameters: Of Q(c | x) [n, layout.width].
         warped: Of Q(c | T(x)), the same shape.
         layout: Which columns parametrise which code.
-        spread: Weight of the entropy of the mean code.
+        spread: Weight of the divergence of the mean code from the prior.
+        log_priors: log P(c) [K] of each categorical code in the order of the layout; none where all are uniform.
     """
     total = torch.zeros((), device=parameters.device)
-    for segment in layout.segments:
-        if segment.kind is not Kind.CATEGORICAL:
-            continue
+    categorical = [segment for segment in layout.segments if segment.kind is Kind.CATEGORICAL]
+    for k, segment in enumerate(categorical):
         columns = slice(segment.start, segment.start + segment.size)
         probabilities = parameters[:, columns].float().softmax(1)
         log_warped = warped[:, columns].float().log_softmax(1)
         mean = probabilities.mean(0)
         entropy = -(mean * mean.clamp_min(1e-12).log()).sum()
         total = total - (probabilities * log_warped).sum(1).mean() - spread * entropy
+        if log_priors is not None:
+            total = total - spread * (mean * log_priors[k]).sum()
+    return total
+
+
+def mismatch(parameters: Tensor, layout: Layout, log_priors: Sequence[Tensor]) -> Tensor:
+    """KL(E[Q(c | x)] ‖ P(c)), summed over the categorical codes, in nats.
+
+    Its gradient in the prior's logits is P(c) - E[Q(c | x)]: over real images, it is least at EM's estimate of the
+    shares of a mixture.
+
+    Args:
+        parameters: Of Q(c | x) [n, layout.width].
+        layout: Which columns parametrise which code.
+        log_priors: log P(c) [K] of each categorical code, in the order of the layout.
+    """
+    total = torch.zeros((), device=parameters.device)
+    categorical = [segment for segment in layout.segments if segment.kind is Kind.CATEGORICAL]
+    for segment, log_prior in zip(categorical, log_priors, strict=True):
+        mean = parameters[:, segment.start : segment.start + segment.size].float().softmax(1).mean(0)
+        total = total + (mean * (mean.clamp_min(1e-12).log() - log_prior)).sum()
     return total

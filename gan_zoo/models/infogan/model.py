@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from gan_zoo_kernels import q_head_nll
@@ -12,9 +12,10 @@ from gan_zoo.config import Config
 from gan_zoo.data.augment import parse_augment
 from gan_zoo.errors import InputError
 from gan_zoo.models.gan.codes import Code, parse_codes
-from gan_zoo.models.gan.model import GAN, Judgement, Objective, evaluating
-from gan_zoo.models.gan.prior import Latents
-from gan_zoo.models.infogan.consistency import consistency
+from gan_zoo.models.gan.model import GAN, Judgement, Objective, Pace, evaluating
+from gan_zoo.models.gan.prior import Latents, Prior
+from gan_zoo.models.infogan.consistency import consistency, mismatch
+from gan_zoo.models.infogan.learned_prior import LearnedPrior
 from gan_zoo.models.infogan.q_head import Posterior, QHead, posteriors, q_layout
 from gan_zoo.models.infogan.settings import InfoGANSettings
 from gan_zoo.resolve import table_name
@@ -37,6 +38,7 @@ class InfoGAN(GAN):
         own: InfoGANSettings = self.own(config)
         self.trains = own.trains
         self.consistency, self.spread = own.consistency, own.spread
+        self.prior_match, self.prior_pace = own.prior_match, Pace(own.prior_lr, own.prior_delay)
         self.warp = parse_augment(config.data.warp, "data.warp")
         if self.consistency and not self.warp:
             raise InputError(
@@ -54,9 +56,41 @@ class InfoGAN(GAN):
         """The codes of the setting `codes`."""
         return parse_codes(cls.own(config).codes)
 
-    def information(self, features: Tensor, latents: Latents) -> Tensor:
-        """L_I by code, in nats: E[log Q(c | x)] + H(c) ≤ I(c; x) (eq. 5)."""
-        return self.entropy - q_head_nll(self.q(features), latents.codes, self.layout)
+    @classmethod
+    def prior_of(cls, config: Config, codes: Sequence[Code]) -> Prior:
+        """P(z) P(c), by the setting `infogan.prior`."""
+        own: InfoGANSettings = cls.own(config)
+        if own.prior == "uniform":
+            return super().prior_of(config, codes)
+        latent = config.latent
+        return LearnedPrior(
+            latent.noise, latent.distribution, codes, floor=own.prior_floor, temperature=own.temperature
+        )
+
+    @property
+    def paces(self) -> Mapping[str, Pace]:
+        """The learned prior's own learning rate and start."""
+        return {name: self.prior_pace for name, _ in self.named_parameters() if name.startswith("prior.")}
+
+    @property
+    def learned(self) -> LearnedPrior | None:
+        """The prior, if it is learned."""
+        return self.prior if isinstance(self.prior, LearnedPrior) else None
+
+    def entropies(self) -> Tensor:
+        """H(c) of each code, nats: constant, but for a learned prior's, which are functions of its logits."""
+        return self.entropy if self.learned is None else self.learned.entropies(self.entropy)
+
+    def information(self, features: Tensor, latents: Latents, *, hold_prior: bool = False) -> Tensor:
+        """L_I by code, in nats: E[log Q(c | x)] + H(c) ≤ I(c; x) (eq. 5).
+
+        Args:
+            features: Of the images that were generated, [n, trunk width].
+            latents: What they were generated from.
+            hold_prior: Whether H(c) is a constant, also where the prior is learned.
+        """
+        entropies = self.entropies().detach() if hold_prior else self.entropies()
+        return entropies - q_head_nll(self.q(features), latents.codes, self.layout)
 
     def discriminator_objective(
         self, real: Judgement, fake: Judgement, latents: Latents, labels: Tensor | None, random: torch.Generator
@@ -64,24 +98,33 @@ class InfoGAN(GAN):
         """The GAN's, less λ L_I: trains Q, and the trunk too unless the features are cut off."""
         objective = super().discriminator_objective(real, fake, latents, labels, random)
         features = fake.features if self.trains == "generator+q+trunk" else fake.features.detach()
-        bound = self.information(features, latents)
+        bound = self.information(features, latents, hold_prior=True)
         objective.terms["discriminator/information"] = -(self.weights * bound).sum()
         if self.consistency and any(code.kind == "categorical" for code in self.codes):
             warped = self.discriminator.trunk(self.warp(real.images.detach(), random))
-            agreement = consistency(self.q(real.features), self.q(warped), self.layout, spread=self.spread)
+            log_priors = [p.detach() for p in self.learned.log_probabilities()] if self.learned else None
+            agreement = consistency(
+                self.q(real.features), self.q(warped), self.layout, spread=self.spread, log_priors=log_priors
+            )
             objective.terms["discriminator/consistency"] = self.consistency * agreement
         objective.metrics |= {f"mi/{c.name}": b for c, b in zip(self.codes, bound.detach().unbind(), strict=True)}
-        objective.metrics |= {"mi": bound.detach().sum(), "entropy": self.entropy.sum()}
+        objective.metrics |= {"mi": bound.detach().sum(), "entropy": self.entropies().detach().sum()}
+        for name, probabilities in self.prior.probabilities().items():
+            extremes = probabilities.detach().aminmax()
+            objective.metrics |= {f"prior/{name}/least": extremes.min, f"prior/{name}/greatest": extremes.max}
         return objective
 
     def generator_objective(
         self, fake: Judgement, real: Judgement, latents: Latents, random: torch.Generator
     ) -> Objective:
-        """The GAN's, less λ L_I."""
+        """The GAN's, less λ L_I; and what moves a learned prior towards the codes that Q finds in the reals."""
         objective = super().generator_objective(fake, real, latents, random)
         if self.trains != "q":
             bound = self.information(fake.features, latents)
             objective.terms["generator/information"] = -(self.weights * bound).sum()
+        if self.learned and self.prior_match:
+            found = mismatch(self.q(real.features), self.layout, self.learned.log_probabilities())
+            objective.terms["generator/prior"] = self.prior_match * found
         return objective
 
     @torch.no_grad()

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from gan_zoo.config import Norm, Positive, Settings, Weight
+from gan_zoo.config import Count, Norm, Positive, Rate, Settings, Weight
 from gan_zoo.models.gan.codes import parse_codes
 
 
@@ -24,6 +24,18 @@ class InfoGANSettings(Settings):
     """λ of categorical and bernoulli codes."""
     lambda_continuous: Weight = 0.1
     """λ of uniform and gaussian codes: smaller, so that the term stays on the scale of the game."""
+    prior: Literal["uniform", "learned"] = "uniform"
+    """P(c) of categorical codes: uniform, or learned for unequal classes (Ojha et al., 2020, Elastic-InfoGAN)."""
+    prior_lr: Rate = 0.01
+    """Learning rate of the learned prior's logits."""
+    prior_delay: Count = 0
+    """Steps before the learned prior moves: codes have to mean something before their frequency can."""
+    prior_floor: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """Share of the uniform distribution in the learned prior, so that no code is ever without use."""
+    prior_match: Weight = 1.0
+    """Weight of KL(mean of Q(c | x) over real images ‖ P(c)), which moves the learned prior, not Q."""
+    temperature: Rate = 0.5
+    """Of the softmax whose slope the learned prior's draws have (Jang et al., 2017, straight-through)."""
     variance: Literal["fixed", "learned"] = "fixed"
     """Variance of Q for continuous codes: fixed to 1 as in the paper's own code, or learned within bounds."""
     log_variance_min: Annotated[float, Field(ge=-20, le=20)] = -8.0
@@ -40,6 +52,12 @@ class InfoGANSettings(Settings):
     """Hidden units of the Q head."""
     head_norm: Norm = "batch"
     """Normalisation in the Q head."""
+
+    @model_validator(mode="after")
+    def _something_to_learn(self) -> Self:
+        if self.prior == "learned" and not any(code.kind == "categorical" for code in parse_codes(self.codes)):
+            raise ValueError(f"prior = 'learned' is for categorical codes, and codes = {self.codes!r} has none")
+        return self
 
     @model_validator(mode="after")
     def _bounds_in_order(self) -> Self:

@@ -1,0 +1,130 @@
+"""What a learned prior makes of classes of unequal size, beside the uniform prior, over several seeds.
+
+    OMP_NUM_THREADS=1 python benchmarks/learned_prior.py --out benchmarks/results/mnist-5k-learned-prior.json
+
+Trains a run for each prior and seed (or reads the run if it is there). Codes are assigned to classes one to one on the
+training images (the assignment of greatest agreement); in the order that it gives, P(c) is compared with the classes'
+true shares. Accuracy under the assignment, and the mutual information of code and class, are the test images'. Labels
+are read here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from pathlib import Path
+from typing import Any
+
+import torch
+from q_accuracy import agreement
+from scipy.optimize import linear_sum_assignment
+from sklearn.metrics import normalized_mutual_info_score
+
+import gan_zoo
+from gan_zoo.data.dataset import Dataset, open_dataset
+from gan_zoo.models.infogan.model import InfoGAN
+from gan_zoo.training.environment import environment
+from gan_zoo.training.run import Run, open_run
+
+PRIORS = ("uniform", "learned")
+HIGHER, LOWER = ("accuracy", "nmi"), ("share_error", "share_kl")
+
+
+def shares(data: Dataset) -> torch.Tensor:
+    """The true share of each class in the training split, [classes]."""
+    assert data.train.labels is not None
+    counts = torch.bincount(data.train.labels, minlength=data.classes)
+    return counts / counts.sum()
+
+
+def nmi(table: torch.Tensor) -> float:
+    """Normalised mutual information of the two sides of a table of counts, by the mean of both entropies."""
+    rows, columns = table.nonzero(as_tuple=True)
+    counts = table[rows, columns]
+    return float(normalized_mutual_info_score(rows.repeat_interleave(counts), columns.repeat_interleave(counts)))
+
+
+def measure(model: InfoGAN, data: Dataset) -> dict[str, Any]:
+    """How the first code's values stand to the classes.
+
+    Returns:
+        `prior`: P(c) in the order of the classes. `share_error`, `share_kl`: its mean absolute difference from the true
+        shares, and KL(shares ‖ P(c)) in nats. `found`: the share of the training images that Q puts into each class's
+        code. `accuracy`, `nmi`: on the test images.
+    """
+    assert data.test is not None
+    code, true = model.codes[0], shares(data)
+    learned = model.prior.probabilities().get(code.name)
+    prior = torch.full((code.classes,), 1 / code.classes) if learned is None else learned.detach().cpu()
+    train, test = (agreement(model, split, data.classes) for split in (data.train, data.test))
+    rows, columns = linear_sum_assignment(train.numpy(), maximize=True)
+    of_class = torch.as_tensor(rows[columns.argsort()])
+    ordered = prior[of_class]
+    return {
+        "accuracy": (test[rows, columns].sum() / test.sum()).item(),
+        "nmi": nmi(test),
+        "share_error": (ordered - true).abs().mean().item(),
+        "share_kl": (true * (true / ordered).log()).sum().item(),
+        "prior": rounded(ordered),
+        "found": rounded(train.sum(1)[of_class] / train.sum()),
+    }
+
+
+def rounded(values: torch.Tensor) -> list[float]:
+    """To four places."""
+    return [round(value, 4) for value in values.tolist()]
+
+
+def train_or_open(folder: Path, config: str, prior: str, seed: int) -> Run:
+    """The run of a prior and a seed, trained to its end."""
+    if (folder / "config.toml").exists():
+        run = open_run(folder)
+        if (run.metrics() or [{"step": 0}])[-1]["step"] == run.config.training.steps:
+            return run
+    return gan_zoo.train("infogan", config, seed=seed, out=folder, resume=True, **{"infogan.prior": prior})
+
+
+def summary(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """Mean and worst of each figure."""
+    values = {name: [row[name] for row in rows] for name in HIGHER + LOWER}
+    return {
+        name: {"mean": statistics.mean(found), "worst": min(found) if name in HIGHER else max(found)}
+        for name, found in values.items()
+    }
+
+
+def main() -> None:
+    """Train, measure, write."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--config", default="mnist-5k-imbalanced", help="preset or file (default: %(default)s)")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="where the runs lie (default: %(default)s)")
+    parser.add_argument("--out", type=Path, help="JSON to write")
+    given = parser.parse_args()
+
+    rows: dict[str, list[dict[str, Any]]] = {prior: [] for prior in PRIORS}
+    true: list[float] = []
+    for seed in given.seeds:
+        for prior in PRIORS:
+            folder = given.runs / f"{prior}-{Path(given.config).stem}-seed{seed}"
+            run = train_or_open(folder, given.config, prior, seed)
+            data, last = open_dataset(run.config.data), run.metrics()[-1]
+            true = rounded(shares(data))
+            facts = {name: last[name] for name in ("mi/c1", "entropy")}
+            rows[prior].append({"seed": seed, "steps": last["step"], **measure(run.load(), data), **facts})
+            print(json.dumps({"prior_is": prior, **rows[prior][-1]}), flush=True)
+    result = {
+        "config": given.config,
+        "shares": true,
+        "summary": {prior: summary(found) for prior, found in rows.items()},
+        "runs": rows,
+        "environment": environment(torch.device("cpu")),
+    }
+    print(json.dumps(result["summary"]))
+    if given.out:
+        given.out.write_text(json.dumps(result, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

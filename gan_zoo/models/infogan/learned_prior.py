@@ -1,0 +1,114 @@
+"""A prior whose categorical codes learn their probabilities (Ojha et al., 2020, Elastic-InfoGAN, arXiv:1910.01112)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from gan_zoo_kernels import PriorCode, PriorLayout, sample_latents
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from gan_zoo.models.gan.codes import Code
+from gan_zoo.models.gan.prior import TRAINING, Latents, Prior
+
+LEAST = 2.0**-25
+"""Half the distance between the uniforms that the kernels draw, which may be 0."""
+
+
+class LearnedPrior(nn.Module, Prior):
+    """P(z) P(c), where each categorical code learns P(c) = (1 - floor) softmax(logits) + floor / K, uniform at first.
+
+    A draw is a function of (seed, step, row) and the logits: in the columns of a categorical code stand K uniforms,
+    which become Gumbel noise.
+
+    Args:
+        noise: Width of the noise.
+        distribution: Of the noise.
+        codes: Those that are not categorical are as in any prior.
+        floor: Share of the uniform distribution in P(c), in (0, 1).
+        temperature: See `straight_through`.
+    """
+
+    def __init__(
+        self,
+        noise: int,
+        distribution: Literal["normal", "uniform"],
+        codes: Sequence[Code],
+        *,
+        floor: float,
+        temperature: float,
+    ) -> None:
+        nn.Module.__init__(self)
+        Prior.__init__(self, noise, distribution, codes)
+        self.floor, self.temperature = floor, temperature
+        self.logits = nn.ParameterDict(
+            {code.name: nn.Parameter(torch.zeros(code.classes)) for code in self.codes if code.kind == "categorical"}
+        )
+        uniform = PriorCode("uniform", low=0.0, high=1.0)
+        self.drawn = PriorLayout(
+            noise=noise,
+            distribution=distribution,
+            codes=tuple(
+                column
+                for code, own in zip(self.codes, self.layout.codes, strict=True)
+                for column in ([uniform] * code.classes if code.name in self.logits else [own])
+            ),
+        )
+
+    def probabilities(self) -> dict[str, Tensor]:
+        """P(c) [K] of each categorical code, by its name."""
+        return {
+            name: (1 - self.floor) * logits.softmax(0) + self.floor / len(logits)
+            for name, logits in self.logits.items()
+        }
+
+    def log_probabilities(self) -> list[Tensor]:
+        """log P(c) [K] of each categorical code, in order."""
+        return [p.log() for p in self.probabilities().values()]
+
+    def entropies(self, fixed: Tensor) -> Tensor:
+        """H(c) in nats, [number of codes]: -Σ π log π of categorical codes, and `fixed`'s of the others."""
+        found = {name: -(p * p.log()).sum() for name, p in self.probabilities().items()}
+        return torch.stack([found.get(code.name, h) for code, h in zip(self.codes, fixed.unbind(), strict=True)])
+
+    def sample(
+        self,
+        n: int,
+        *,
+        seed: int,
+        step: int = 0,
+        stream: int = TRAINING,
+        first_row: int = 0,
+        device: torch.device | str = "cpu",
+    ) -> Latents:
+        """As `Prior.sample`; the input is differentiable in the logits, the codes are not."""
+        drawn, _ = sample_latents(
+            self.drawn, n, seed=seed, step=step, stream=stream, first_row=first_row, device=device
+        )
+        learned = self.probabilities()
+        noise, *blocks = drawn.split([self.noise, *(code.width for code in self.codes)], 1)
+        columns, values = [noise], []
+        for code, block in zip(self.codes, blocks, strict=True):
+            if code.name in learned:
+                gumbel = -(-block.clamp_min(LEAST).log()).log()
+                block = straight_through(learned[code.name].log().to(block) + gumbel, self.temperature)
+                values.append(block.detach().argmax(1).float())
+            else:
+                values.append(block[:, 0])
+            columns.append(block)
+        return Latents(torch.cat(columns, 1), torch.stack(values, 1), step)
+
+
+def straight_through(scores: Tensor, temperature: float) -> Tensor:
+    """The one-hot of the greatest score, [n, K], with the slope of softmax(scores / temperature).
+
+    With scores log π + Gumbel noise the one-hot is a draw from π (Maddison et al., 2017, arXiv:1611.00712), and the
+    slope is that of the relaxed draw (Jang et al., 2017, arXiv:1611.01144, section 2.2): biased, of finite variance.
+    """
+    hard = F.one_hot(scores.argmax(1), scores.shape[1]).to(scores)
+    if not scores.requires_grad:
+        return hard
+    soft = (scores / temperature).softmax(1)
+    return hard + (soft - soft.detach())
