@@ -97,6 +97,15 @@ def test_both_sides_are_pulled_and_a_step_along_the_pull_lowers_the_term() -> No
         assert after < before.detach() - 1e-3
 
 
+def test_the_pull_towards_agreement_in_closed_form() -> None:
+    images, copies = parameters(TEN).requires_grad_(), parameters(TEN, seed=1).requires_grad_()
+    consistency(images, copies, TEN, spread=0.0).backward()
+    p, log_q = images.detach().softmax(1), copies.detach().log_softmax(1)
+    cross = -(p * log_q).sum(1, keepdim=True)
+    torch.testing.assert_close(images.grad, p * (-log_q - cross) / 7)
+    torch.testing.assert_close(copies.grad, (log_q.exp() - p) / 7)
+
+
 def test_the_spread_pulls_on_the_images_alone() -> None:
     images, copies = parameters(TEN).requires_grad_(), parameters(TEN, seed=1).requires_grad_()
     pulls = [
