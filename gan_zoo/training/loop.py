@@ -121,6 +121,7 @@ def new_state(config: Config, device: torch.device) -> State:
     if config.logging.tensorboard:
         TensorBoard.check()
     parse_augment(config.data.augment)
+    parse_augment(config.data.warp, "data.warp")
     model = build(config, device)
     if settings.batch_size == settings.accumulate and any(isinstance(m, nn.BatchNorm1d) for m in model.modules()):
         raise InputError(

@@ -188,3 +188,13 @@ def test_a_warp_that_cannot_be_is_told_in_one_line(warp: str, words: list[str]) 
         Game("infogan", data__warp=warp, infogan__consistency=1.0)
     for word in words:
         assert word in one_line(error)
+
+
+@pytest.mark.parametrize("trains", ["generator+q+trunk", "generator+q", "q"])
+def test_the_term_trains_the_trunk_only_where_q_s_terms_may(trains: str) -> None:
+    game = Game("infogan", **{"infogan__consistency": 1.0, "infogan__trains": trains, "data__warp": "rotate"})
+    real, fake, latents = game.judge()
+    objective = game.model.discriminator_objective(real, fake, latents, None, game.random)
+    objective.terms["discriminator/consistency"].backward()
+    reached = {name.split(".")[0] for name, p in game.model.named_parameters() if p.grad is not None and p.grad.any()}
+    assert reached == ({"discriminator", "q"} if trains == "generator+q+trunk" else {"q"})

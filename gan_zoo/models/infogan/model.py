@@ -92,21 +92,26 @@ class InfoGAN(GAN):
         entropies = self.entropies().detach() if hold_prior else self.entropies()
         return entropies - q_head_nll(self.q(features), latents.codes, self.layout)
 
+    def seen(self, features: Tensor) -> Tensor:
+        """Features as Q reads them in D's step: cut off from the trunk unless Q's terms train it."""
+        return features if self.trains == "generator+q+trunk" else features.detach()
+
+    def inconsistency(self, real: Judgement, random: torch.Generator) -> Tensor:
+        """How much Q changes its mind on warped reals, from one pass of the trunk over them; see `consistency`."""
+        warped = self.discriminator.trunk(self.warp(real.images.detach(), random))
+        log_priors = [p.detach() for p in self.learned.log_probabilities()] if self.learned else None
+        parameters = self.q(self.seen(real.features)), self.q(self.seen(warped))
+        return consistency(*parameters, self.layout, spread=self.spread, log_priors=log_priors)
+
     def discriminator_objective(
         self, real: Judgement, fake: Judgement, latents: Latents, labels: Tensor | None, random: torch.Generator
     ) -> Objective:
         """The GAN's, less λ L_I: trains Q, and the trunk too unless the features are cut off."""
         objective = super().discriminator_objective(real, fake, latents, labels, random)
-        features = fake.features if self.trains == "generator+q+trunk" else fake.features.detach()
-        bound = self.information(features, latents, hold_prior=True)
+        bound = self.information(self.seen(fake.features), latents, hold_prior=True)
         objective.terms["discriminator/information"] = -(self.weights * bound).sum()
         if self.consistency and any(code.kind == "categorical" for code in self.codes):
-            warped = self.discriminator.trunk(self.warp(real.images.detach(), random))
-            log_priors = [p.detach() for p in self.learned.log_probabilities()] if self.learned else None
-            agreement = consistency(
-                self.q(real.features), self.q(warped), self.layout, spread=self.spread, log_priors=log_priors
-            )
-            objective.terms["discriminator/consistency"] = self.consistency * agreement
+            objective.terms["discriminator/consistency"] = self.consistency * self.inconsistency(real, random)
         objective.metrics |= {f"mi/{c.name}": b for c, b in zip(self.codes, bound.detach().unbind(), strict=True)}
         objective.metrics |= {"mi": bound.detach().sum(), "entropy": self.entropies().detach().sum()}
         for name, probabilities in self.prior.probabilities().items():
