@@ -10,19 +10,23 @@ from rich.table import Table
 
 from gan_zoo.analysis.evaluate import NOT_ASKED, summary
 
+MOST_COLUMNS = 5
+"""Of how many runs each has a column of its own."""
+
 
 def evaluation_table(results: Sequence[Mapping[str, Any]]) -> Table:
-    """The numbers of one run; or of several the mean, the deviation, the worst and each."""
-    several = len(results) > 1
+    """The numbers of one run; or of several the mean, the deviation, the worst and, of a few, each."""
+    several, each = len(results) > 1, len(results) <= MOST_COLUMNS
     table = _table(f"{len(results)} runs" if several else f"{results[0]['run']}, step {results[0]['step']}")
     table.add_column("metric")
     table.add_column("")
-    for title in ("mean ± deviation", "worst", *(Path(r["run"]).name for r in results)) if several else ("value",):
+    names = [Path(result["run"]).name for result in results] if each else []
+    for title in ["mean ± deviation", "worst", *names] if several else ["value"]:
         table.add_column(title, justify="right")
     told, before = summary(results), ""
     for name, row in told.items():
         metric, _, key = name.partition("/")
-        cells = [number(value) for value in row["values"]]
+        cells = [number(value) for value in row["values"]] if each else []
         if several:
             cells = [f"{number(row['mean'])} ± {number(row['deviation'])}", number(row["worst"]), *cells]
         if before and metric != before:

@@ -14,6 +14,7 @@ from narrow import narrow_train, one_line
 from gan_zoo.analysis import evaluate as module
 from gan_zoo.analysis.clustering import scores
 from gan_zoo.analysis.evaluate import METRICS, Metric, evaluate, summary
+from gan_zoo.analysis.tables import evaluation_table
 from gan_zoo.errors import InputError
 from gan_zoo.training.run import find, load
 
@@ -191,3 +192,15 @@ def test_two_checkpoints_of_one_run_are_told_apart(place: Path, tmp_path: Path) 
     assert sorted(path.name for path in run.glob("evaluation*")) == [
         "evaluation-step-00000001.json", "evaluation-step-00000002.json",
     ]  # fmt: skip
+
+
+def test_many_runs_are_shown_summed_up_alone(place: Path) -> None:
+    (told,) = evaluate([place / "run"], ["information"], n=20)
+    assert "run" in [column.header for column in evaluation_table([told] * 5).columns]
+    headers = [column.header for column in evaluation_table([told] * 6).columns]
+    assert headers == ["metric", "", "mean ± deviation", "worst"]
+
+
+def test_help_names_every_metric() -> None:
+    told = zoo("evaluate", "--help").out
+    assert all(name in told for name in METRICS)
