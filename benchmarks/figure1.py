@@ -15,13 +15,13 @@ import json
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-import gan_zoo
+from runs import train_or_open
+
 from gan_zoo.errors import InputError
 from gan_zoo.models.gan.codes import Code, parse_codes
 from gan_zoo.resolve import resolve
-from gan_zoo.training.run import Run, open_run
+from gan_zoo.training.run import Run
 
 ARMS = {"InfoGAN": "generator+q+trunk", "plain GAN, Q only watches": "q"}
 """The two trainings, by the name that the picture gives them, and what the information term trains in each."""
@@ -41,15 +41,6 @@ def first_categorical(config: str) -> Code:
         if code.kind == "categorical":
             return code
     raise InputError(f"{config} has no categorical code, only {', '.join(code.kind for code in codes)}")
-
-
-def train_or_open(folder: Path, config: str, **settings: Any) -> Run:
-    """The run in `folder`, trained to `settings["training.steps"]`."""
-    if (folder / "config.toml").exists():
-        run = open_run(folder)
-        if run.metrics() and run.metrics()[-1]["step"] >= settings["training.steps"]:
-            return run
-    return gan_zoo.train("infogan", config, out=folder, resume=True, **settings)
 
 
 def curve(run: Run, code: Code, steps: int) -> Curve:

@@ -17,15 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from q_accuracy import agreement
-from scipy.optimize import linear_sum_assignment
-from sklearn.metrics import normalized_mutual_info_score
+from runs import train_or_open
 
-import gan_zoo
-from gan_zoo.data.dataset import Dataset, open_dataset
+from gan_zoo.analysis.clustering import Grouped, assignment, contingency, modes, scores
+from gan_zoo.data.dataset import Dataset, Split, open_dataset
 from gan_zoo.models.infogan.model import InfoGAN
 from gan_zoo.training.environment import environment
-from gan_zoo.training.run import Run, open_run
 
 PRIORS = ("uniform", "learned")
 HIGHER, LOWER = ("accuracy", "nmi"), ("share_error", "share_kl")
@@ -36,13 +33,6 @@ def shares(data: Dataset) -> torch.Tensor:
     assert data.train.labels is not None
     counts = torch.bincount(data.train.labels, minlength=data.classes)
     return counts / counts.sum()
-
-
-def nmi(table: torch.Tensor) -> float:
-    """Normalised mutual information of the two sides of a table of counts, by the mean of both entropies."""
-    rows, columns = table.nonzero(as_tuple=True)
-    counts = table[rows, columns]
-    return float(normalized_mutual_info_score(rows.repeat_interleave(counts), columns.repeat_interleave(counts)))
 
 
 def measure(model: InfoGAN, data: Dataset) -> dict[str, Any]:
@@ -57,32 +47,28 @@ def measure(model: InfoGAN, data: Dataset) -> dict[str, Any]:
     code, true = model.codes[0], shares(data)
     learned = model.prior.probabilities().get(code.name)
     prior = torch.full((code.classes,), 1 / code.classes) if learned is None else learned.detach().cpu()
-    train, test = (agreement(model, split, data.classes) for split in (data.train, data.test))
-    rows, columns = linear_sum_assignment(train.numpy(), maximize=True)
-    of_class = torch.as_tensor(rows[columns.argsort()])
-    ordered = prior[of_class]
+
+    def grouped(split: Split) -> Grouped:
+        assert split.labels is not None
+        return Grouped(modes(model, split)[code.name], split.labels.numpy())
+
+    train, test = grouped(data.train), grouped(data.test)
+    table = contingency(train, code.classes, data.classes)
+    of_class = torch.as_tensor(assignment(table).argsort())
+    ordered, told = prior[of_class], scores(train, test, code.classes, data.classes)
     return {
-        "accuracy": (test[rows, columns].sum() / test.sum()).item(),
-        "nmi": nmi(test),
+        "accuracy": told["accuracy"],
+        "nmi": told["nmi"],
         "share_error": (ordered - true).abs().mean().item(),
         "share_kl": (true * (true / ordered).log()).sum().item(),
         "prior": rounded(ordered),
-        "found": rounded(train.sum(1)[of_class] / train.sum()),
+        "found": rounded(torch.as_tensor(table.sum(1) / table.sum())[of_class]),
     }
 
 
 def rounded(values: torch.Tensor) -> list[float]:
     """To four places."""
     return [round(value, 4) for value in values.tolist()]
-
-
-def train_or_open(folder: Path, config: str, prior: str, seed: int) -> Run:
-    """The run of a prior and a seed, trained to its end."""
-    if (folder / "config.toml").exists():
-        run = open_run(folder)
-        if (run.metrics() or [{"step": 0}])[-1]["step"] == run.config.training.steps:
-            return run
-    return gan_zoo.train("infogan", config, seed=seed, out=folder, resume=True, **{"infogan.prior": prior})
 
 
 def summary(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
@@ -108,7 +94,7 @@ def main() -> None:
     for seed in given.seeds:
         for prior in PRIORS:
             folder = given.runs / f"{prior}-{Path(given.config).stem}-seed{seed}"
-            run = train_or_open(folder, given.config, prior, seed)
+            run = train_or_open(folder, given.config, seed=seed, **{"infogan.prior": prior})
             data, last = open_dataset(run.config.data), run.metrics()[-1]
             true = rounded(shares(data))
             facts = {name: last[name] for name in ("mi/c1", "entropy")}

@@ -1,6 +1,6 @@
 """How well Q's first categorical code tells the classes of real images, over several seeds.
 
-    python benchmarks/q_accuracy.py --seeds 0 1 2 --out benchmarks/results/mnist-5k-q.json
+    python benchmarks/q_accuracy.py --seeds 0 1 2 3 4 5 6 7 8 9 --out benchmarks/results/mnist-5k-q.json
 
 Trains a run for each seed (or reads the run if it is there), assigns codes to classes one to one on the training images
 (the assignment of greatest agreement), and counts agreement on the test images. Labels are read here and nowhere else.
@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from runs import train_or_open
 
-import gan_zoo
 from gan_zoo.analysis.clustering import Grouped, modes, scores
 from gan_zoo.analysis.encode import encoder
 from gan_zoo.data.dataset import Split, open_dataset
 from gan_zoo.training.environment import environment
-from gan_zoo.training.run import Run, open_run
+from gan_zoo.training.run import Run
 
 
 def accuracies(run: Run) -> dict[str, float]:
@@ -40,15 +40,6 @@ def accuracies(run: Run) -> dict[str, float]:
     return {name: found["accuracy"] for name, found in told.items()}
 
 
-def train_or_open(folder: Path, config: str, seed: int) -> Run:
-    """The run of a seed, trained to its end."""
-    if (folder / "config.toml").exists():
-        run = open_run(folder)
-        if (run.metrics() or [{"step": 0}])[-1]["step"] == run.config.training.steps:
-            return run
-    return gan_zoo.train("infogan", config, seed=seed, out=folder, resume=True)
-
-
 def main() -> None:
     """Train, measure, write."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -60,7 +51,7 @@ def main() -> None:
 
     rows: list[dict[str, Any]] = []
     for seed in given.seeds:
-        run = train_or_open(given.runs / f"q-{Path(given.config).stem}-seed{seed}", given.config, seed)
+        run = train_or_open(given.runs / f"q-{Path(given.config).stem}-seed{seed}", given.config, seed=seed)
         last = run.metrics()[-1]
         facts = {k: last[k] for k in last if k.startswith("mi") or k == "entropy"}
         rows.append({"seed": seed, "steps": last["step"], "accuracy": accuracies(run), **facts})

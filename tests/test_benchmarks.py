@@ -12,6 +12,7 @@ from gan_zoo.training.run import open_run
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 import figure1
 import q_accuracy
+import runs
 
 TINY = """
 model = "infogan"
@@ -35,7 +36,7 @@ def test_accuracies_of_seeds_are_written_and_a_finished_run_is_not_trained_again
     first = json.loads(out.read_text())
     assert [row["seed"] for row in first["runs"]] == [0, 1]
     assert first["test_accuracy"]["worst"] <= first["test_accuracy"]["mean"]
-    monkeypatch.setattr(q_accuracy.gan_zoo, "train", lambda *a, **k: pytest.fail("trained again"))
+    monkeypatch.setattr(runs.gan_zoo, "train", lambda *a, **k: pytest.fail("trained again"))
     q_accuracy.main()
     assert json.loads(out.read_text())["test_accuracy"] == first["test_accuracy"]
 
@@ -68,7 +69,7 @@ def test_figure_1_trains_each_seed_with_the_term_and_with_a_watching_head_and_dr
         assert drawn.format == "PNG"
         assert min(drawn.size) > 400
 
-    monkeypatch.setattr(figure1.gan_zoo, "train", lambda *a, **k: pytest.fail("trained again"))
+    monkeypatch.setattr(runs.gan_zoo, "train", lambda *a, **k: pytest.fail("trained again"))
     arguments[arguments.index("--steps") + 1] = "4"
     figure1.main()
     shorter = json.loads(table.read_text())["arms"]

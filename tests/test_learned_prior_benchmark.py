@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from sklearn.metrics import normalized_mutual_info_score
 
 from gan_zoo.data.dataset import Dataset, Split
 from gan_zoo.shapes import ImageShape
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 import learned_prior
+import runs
 
 TINY = """
 model = "infogan"
@@ -35,7 +35,7 @@ class Oracle:
     device = torch.device("cpu")
 
     class Code:
-        name, classes = "c1", 3
+        name, kind, classes = "c1", "categorical", 3
 
     codes = (Code(),)
 
@@ -70,16 +70,6 @@ def test_a_prior_is_compared_with_the_shares_in_the_order_of_the_classes() -> No
     assert learned_prior.measure(Oracle(), UNEVEN)["prior"] == pytest.approx([1 / 3] * 3, abs=1e-4)  # type: ignore[arg-type]
 
 
-def test_mutual_information_is_scikit_learn_s() -> None:
-    table = torch.tensor([[5, 0, 1], [0, 3, 2], [1, 1, 4]])
-    told, classes = [], []
-    for row in range(3):
-        for column in range(3):
-            told += [row] * int(table[row, column])
-            classes += [column] * int(table[row, column])
-    assert learned_prior.nmi(table) == pytest.approx(normalized_mutual_info_score(classes, told))
-
-
 def test_the_summary_takes_the_worst_of_each_figure_by_its_own_direction() -> None:
     rows = [{"accuracy": a, "nmi": a, "share_error": 1 - a, "share_kl": 1 - a} for a in (0.5, 0.75)]
     found = learned_prior.summary(rows)
@@ -98,6 +88,6 @@ def test_runs_of_both_priors_are_written_and_not_trained_again(tmp_path: Path, m
     assert first["shares"][:4] == pytest.approx([450 / 1215, 225 / 1215, 225 / 1215, 45 / 1215], abs=1e-4)
     assert first["runs"]["uniform"][0]["prior"] == pytest.approx([0.1] * 10)
     assert first["runs"]["learned"][0]["prior"] != first["runs"]["uniform"][0]["prior"]
-    monkeypatch.setattr(learned_prior.gan_zoo, "train", lambda *a, **k: pytest.fail("trained again"))
+    monkeypatch.setattr(runs.gan_zoo, "train", lambda *a, **k: pytest.fail("trained again"))
     learned_prior.main()
     assert json.loads(out.read_text())["summary"] == first["summary"]
