@@ -54,8 +54,8 @@ def test_figure_1_trains_each_seed_with_the_term_and_with_a_watching_head_and_dr
     figure1.main()
     told = json.loads(table.read_text())
     assert (told["code"], told["entropy"]) == ("c2", pytest.approx(1.0986, abs=1e-4))
-    runs = [open_run(folder).config.model_dump() for folder in sorted((tmp_path / "runs").iterdir())]
-    assert [(run["infogan"]["trains"], run["seed"]) for run in runs] == [
+    trees = [open_run(folder).config.model_dump() for folder in sorted((tmp_path / "runs").iterdir())]
+    assert [(run["infogan"]["trains"], run["seed"]) for run in trees] == [
         ("q", 0), ("q", 1), ("generator+q+trunk", 0), ("generator+q+trunk", 1)
     ]  # fmt: skip
     for arm in told["arms"].values():
