@@ -35,6 +35,8 @@ from gan_zoo.training.precision import kernel_path, pick_device
 from gan_zoo.training.run import find, held_run, is_checkpoint, load
 
 console = Console(highlight=False, soft_wrap=True, markup=False)
+wide = Console(highlight=False, soft_wrap=True, markup=False, width=240)
+"""For tables, whose numbers are not to be cut where a terminal is narrow."""
 
 
 def train(config: Config, out: Path | None, *, resume: bool, dry_run: bool) -> None:
@@ -202,7 +204,7 @@ def evaluate(
     if out:
         together = {"summary": summary(results), "runs": results}
         written.append(write_json(together if several else results[0], out))
-    console.print(evaluation_table(results))
+    wide.print(evaluation_table(results))
     for line in remarks(results):
         console.print(line)
     for path in written:

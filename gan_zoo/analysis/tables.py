@@ -18,17 +18,17 @@ def evaluation_table(results: Sequence[Mapping[str, Any]]) -> Table:
     """The numbers of one run; or of several the mean, the deviation, the worst and, of a few, each."""
     several, each = len(results) > 1, len(results) <= MOST_COLUMNS
     table = _table(f"{len(results)} runs" if several else f"{results[0]['run']}, step {results[0]['step']}")
-    table.add_column("metric")
-    table.add_column("")
+    table.add_column("metric", no_wrap=True)
+    table.add_column("", no_wrap=True)
     names = [Path(result["run"]).name for result in results] if each else []
     for title in ["mean ± deviation", "worst", *names] if several else ["value"]:
-        table.add_column(title, justify="right")
+        table.add_column(title, justify="right", no_wrap=True)
     told, before = summary(results), ""
     for name, row in told.items():
         metric, _, key = name.partition("/")
         cells = [number(value) for value in row["values"]] if each else []
         if several:
-            cells = [f"{number(row['mean'])} ± {number(row['deviation'])}", number(row["worst"]), *cells]
+            cells = [f"{number(row['mean'])} ± {row['deviation']:.2g}", number(row["worst"]), *cells]
         if before and metric != before:
             table.add_section()
         table.add_row("" if metric == before else metric, key, *cells)
