@@ -19,6 +19,7 @@ from pathlib import Path
 from runs import train_or_open
 
 from gan_zoo.errors import InputError
+from gan_zoo.files import whole, write_json
 from gan_zoo.models.gan.codes import Code, parse_codes
 from gan_zoo.resolve import resolve
 from gan_zoo.training.run import Run
@@ -89,7 +90,8 @@ def draw(curves: Mapping[str, Sequence[Curve]], code: Code, path: Path) -> None:
     axis.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150, facecolor="white")
+    with whole(path) as beside:
+        figure.savefig(beside, dpi=150, facecolor="white")
     plt.close(figure)
 
 
@@ -138,7 +140,7 @@ def main() -> None:
             },
             "environment": json.loads((runs[0].folder / "environment.json").read_text()),
         }
-        given.json.write_text(json.dumps(result, indent=1) + "\n")
+        write_json(result, given.json)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from runs import train_or_open
 
 from gan_zoo.analysis.clustering import Grouped, assignment, contingency, modes, scores
 from gan_zoo.data.dataset import Dataset, Split, open_dataset
+from gan_zoo.files import write_json
 from gan_zoo.models.infogan.model import InfoGAN
 from gan_zoo.training.environment import environment
 
@@ -109,7 +110,7 @@ def main() -> None:
     }
     print(json.dumps(result["summary"]))
     if given.out:
-        given.out.write_text(json.dumps(result, indent=2) + "\n")
+        write_json(result, given.out)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from runs import train_or_open
 from gan_zoo.analysis.clustering import Grouped, modes, scores
 from gan_zoo.analysis.encode import encoder
 from gan_zoo.data.dataset import Split, open_dataset
+from gan_zoo.files import write_json
 from gan_zoo.training.environment import environment
 from gan_zoo.training.run import Run
 
@@ -65,7 +66,7 @@ def main() -> None:
     }
     print(json.dumps(result["test_accuracy"]))
     if given.out:
-        given.out.write_text(json.dumps(result, indent=2) + "\n")
+        write_json(result, given.out)
 
 
 if __name__ == "__main__":

@@ -6,14 +6,22 @@ from pathlib import Path
 from typing import Any
 
 import gan_zoo
-from gan_zoo.resolve import resolve
+from gan_zoo.errors import InputError
+from gan_zoo.resolve import changes, resolve
 from gan_zoo.training.run import Run, open_run
+
+FREE = ("training.steps", "training.precision", "data.resolution", "data.channels", "data.classes")
+"""What may differ from the settings asked for: the budget, and what a run finds out by itself."""
 
 
 def train_or_open(folder: Path, config: str, **settings: Any) -> Run:
     """The InfoGAN of a preset or file and further settings in `folder`, trained to its end; read if it is there."""
     if (folder / "config.toml").exists():
         run, lines = open_run(folder), open_run(folder).metrics()
-        if lines and lines[-1]["step"] >= resolve("infogan", config, settings).training.steps:
+        asked = resolve("infogan", config, settings)
+        differing = [c for c in changes(run.config, asked) if not c.startswith(FREE)]
+        if differing:
+            raise InputError(f"{folder} was trained with other settings: {'; '.join(differing)}; name another --runs")
+        if lines and lines[-1]["step"] >= asked.training.steps:
             return run
     return gan_zoo.train("infogan", config, out=folder, resume=True, **settings)

@@ -23,6 +23,8 @@ def whole(path: Path) -> Iterator[Path]:
         yield beside
         beside.replace(path)
     except OSError as error:
+        if error.filename not in (None, str(beside), beside):
+            raise  # of something else that the block does
         raise OSError(error.errno, error.strerror or str(error), str(path)) from None
     finally:
         beside.unlink(missing_ok=True)

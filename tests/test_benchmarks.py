@@ -97,3 +97,11 @@ def test_figure_1_s_band_spans_the_seeds(monkeypatch: pytest.MonkeyPatch, tmp_pa
     bands.clear()
     figure1.draw({"a": [one], "b": [other]}, code, tmp_path / "one.png")
     assert not bands
+
+
+def test_a_run_of_other_settings_is_not_taken_for_the_one_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "tiny.toml").write_text(TINY)
+    folder = tmp_path / "run"
+    runs.train_or_open(folder, str(tmp_path / "tiny.toml"), seed=0)
+    with pytest.raises(InputError, match="seed: 0 → 1"):
+        runs.train_or_open(folder, str(tmp_path / "tiny.toml"), seed=1)

@@ -29,6 +29,8 @@ from gan_zoo.training.checkpoint import load_weights
 
 RECIPE = 1
 """Counted up when the network or its training changes: what was kept before is then trained anew."""
+DIGESTED = 10_000
+"""Training images, at most, that a kept classifier is known by."""
 FEATURES = 128
 LARGEST = 64
 """Side in pixels up to which sets are classified."""
@@ -115,9 +117,12 @@ def classifier(
         train, held = _parts(dataset)
         _train(network, train)
         network.accuracy = _accuracy(network, held)
-        with whole(path) as beside:
-            weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
-            save_file(weights, beside, {"accuracy": str(network.accuracy), "data": dataset.name})
+        weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+        try:
+            with whole(path) as beside:
+                save_file(weights, beside, {"accuracy": str(network.accuracy), "data": dataset.name})
+        except (OSError, SafetensorError) as error:
+            say(f"the classifier could not be kept: {error}")
     return network.to(device).eval()
 
 
@@ -159,32 +164,12 @@ def _accuracy(network: Classifier, split: Split) -> float:
     return right.item() / len(split)
 
 
-class _Chosen:
-    """A source that shows some of another's images."""
-
-    def __init__(self, split: Split, indices: Tensor) -> None:
-        self.images, self.indices = split.images, indices.tolist()
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, index: int) -> Tensor:
-        return self.images[self.indices[index]]
-
-
 def _parts(dataset: Dataset) -> tuple[Split, Split]:
     """What the classifier trains on, and what its accuracy is counted on."""
     if dataset.test is not None and dataset.test.labels is not None:
         return dataset.train, dataset.test
     held = torch.arange(len(dataset.train)) % 10 == 9
-    return choose(dataset.train, (~held).nonzero()[:, 0]), choose(dataset.train, held.nonzero()[:, 0])
-
-
-def choose(split: Split, indices: Tensor) -> Split:
-    """The images at `indices` (int64 [n]) of a split, with their labels."""
-    images = split.images
-    labels = None if split.labels is None else split.labels[indices]
-    return Split(images[indices] if isinstance(images, Tensor) else _Chosen(split, indices), labels)
+    return dataset.train.choose((~held).nonzero()[:, 0]), dataset.train.choose(held.nonzero()[:, 0])
 
 
 def _slug(dataset: Dataset) -> str:
@@ -193,10 +178,12 @@ def _slug(dataset: Dataset) -> str:
 
 
 def _digest(dataset: Dataset) -> str:
-    """Of the recipe, and of the training images and labels in order."""
-    digest = hashlib.sha256(f"{RECIPE}/{dataset.classes}".encode())
-    for batch in in_order(dataset.train, batch_size=1000, device="cpu"):
-        digest.update(batch.images.numpy().tobytes())
-        assert batch.labels is not None
-        digest.update(batch.labels.numpy().tobytes())
+    """Of the recipe, of all training labels, and of training images in order: all of them, or of a large set some."""
+    split = dataset.train
+    assert split.labels is not None
+    digest = hashlib.sha256(f"{RECIPE}/{dataset.classes}/{len(split)}".encode())
+    digest.update(split.labels.numpy().tobytes())
+    some = torch.arange(0, len(split), -(-len(split) // DIGESTED))
+    for part in some.split(1000):
+        digest.update(split.pixels(part).numpy().tobytes())
     return digest.hexdigest()[:16]

@@ -53,7 +53,8 @@ def cluster(
     from sklearn.cluster import KMeans
 
     codes = {code.name: code.classes for code in model.codes if code.kind == "categorical"}
-    k = k or dataset.classes or next(iter(codes.values()), None)
+    if k is None:
+        k = dataset.classes or next(iter(codes.values()), None)
     if k is None:
         raise InputError(
             f"data {dataset.name!r} has no labels and model {model.config.model} no categorical code: say --k"

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from gan_zoo.config import Data
 from gan_zoo.data.batches import in_order
-from gan_zoo.data.dataset import ARRAY_SUFFIXES, Split, open_dataset
+from gan_zoo.data.dataset import ARRAY_SUFFIXES, Split, Subset, open_dataset
 from gan_zoo.data.encoded import Decoded
 from gan_zoo.data.folder import Files
 from gan_zoo.data.pixels import SUFFIXES
@@ -58,7 +58,9 @@ class Images:
 
     def name(self, index: int) -> str | int:
         """The path of image `index` below its folder, or `index` where the set is no folder."""
-        source = self.split.images
+        source: Any = self.split.images
+        if isinstance(source, Subset):
+            source, index = source.source, int(source.indices[index])
         files = source.encoded if isinstance(source, Decoded) else None
         return files.name(index) if isinstance(files, Files) else index
 
@@ -101,7 +103,7 @@ def open_images(
         raise InputError(f"{paths[0]} is neither an image nor a file ending in {', '.join(ARRAY_SUFFIXES)}")
     settings = own.model_copy(update={"resolution": shape.resolution, "channels": shape.channels})
     if named and named[0] != own.name:
-        settings = settings.model_copy(update={"name": named[0], "path": None, "classes": None})
+        settings = settings.model_copy(update={"name": named[0], "path": None, "classes": None, "balance": ()})
     if settings.name == "folder" or (settings.name not in datasets.entries and Path(settings.name).is_dir()):
         settings = settings.model_copy(update={"memory": 0.0})  # streamed, whatever its size
     dataset = open_dataset(settings)

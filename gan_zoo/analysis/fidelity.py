@@ -89,8 +89,9 @@ def fidelity(real: Tensor, fake: Tensor, halves: Sequence[tuple[Tensor, Tensor]]
     Args:
         real: Features [n, d] of real images.
         fake: Features [n, d] of samples.
-        halves: Pairs of features of real images, none in both of a pair: what no generator can be expected to go below
-            (`floor`) or above (`ceiling`).
+        halves: Pairs of features of real images, none in both of a pair: about what a generator of the data's own
+            distribution has (`floor`, `ceiling`), if the pairs are as large as the sets that are compared. Fréchet's
+            distance is biased upwards by 1/n: a floor of smaller pairs is too high.
         seed: Decides KID's subsets.
     """
     told = _distances(real, fake, seed)

@@ -18,6 +18,9 @@ class Informed(Protocol):
     def information(self, features: Tensor, latents: Latents) -> Tensor:
         """L_I by code, in nats, as a mean over the batch."""
 
+    def entropies(self) -> Tensor:
+        """H(c) by code, in nats."""
+
 
 def informed(model: GAN) -> Informed:
     """`model` if it has an information term.
@@ -47,7 +50,8 @@ def information(model: GAN, *, n: int, seed: int = 0, batch_size: int = 500) -> 
             features = model.discriminator.trunk(model.generate(drawn))
             sums += size * teller.information(features, drawn).double().cpu()
     bounds = (sums / n).tolist()
-    told = {"total": sum(bounds), "entropy": sum(code.entropy for code in model.codes)}
-    for code, bound in zip(model.codes, bounds, strict=True):
-        told |= {code.name: bound, f"{code.name}/entropy": code.entropy}
+    entropies = teller.entropies().double().tolist()
+    told = {"total": sum(bounds), "entropy": sum(entropies)}
+    for code, bound, entropy in zip(model.codes, bounds, entropies, strict=True):
+        told |= {code.name: bound, f"{code.name}/entropy": entropy}
     return told

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gan_zoo.analysis.classifier import Classifier, choose, classifier, suits
+from gan_zoo.analysis.classifier import Classifier, classifier, suits
 from gan_zoo.analysis.clustering import Grouped, Ints, modes
 from gan_zoo.analysis.encode import encoder
 from gan_zoo.analysis.fidelity import LEAST
@@ -127,7 +127,7 @@ class Reals:
     def _drawn(self) -> Tensor:
         _, split = self.reference
         random = torch.Generator().manual_seed(self._seed)
-        chosen = choose(split, torch.randperm(len(split), generator=random)[: 2 * self._n])
+        chosen = split.choose(torch.randperm(len(split), generator=random)[: 2 * self._n])
         return self.features_of(chosen)
 
     def features_of(self, split: Split) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,25 +12,13 @@ from torch import Tensor
 from gan_zoo.errors import InputError
 
 if TYPE_CHECKING:
-    from gan_zoo.data.dataset import Dataset, Source, Split
-
-
-@dataclass(frozen=True, eq=False)
-class Chosen:
-    """A source that has only some images of another: those at `indices`, int64 [n]."""
-
-    source: Source
-    indices: Tensor
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, index: int) -> Tensor:
-        return self.source[int(self.indices[index])]
+    from gan_zoo.data.dataset import Dataset, Split
 
 
 def balanced(dataset: Dataset, balance: Sequence[float], where: str) -> Dataset:
     """`dataset` with a share of each class's images, in both splits: the set as a whole is what is uneven.
+
+    Factors of a set that holds every combination are dropped: it holds some of them now.
 
     Args:
         dataset: With labels. A test split whose labels are withheld is left as it is.
@@ -51,7 +39,7 @@ def balanced(dataset: Dataset, balance: Sequence[float], where: str) -> Dataset:
             f"data.balance has {len(balance)} shares and {where} has {dataset.classes} classes; accepted: one for each"
         )
     test = dataset.test and _balanced(dataset.test, balance)
-    return replace(dataset, train=_balanced(dataset.train, balance), test=test)
+    return replace(dataset, train=_balanced(dataset.train, balance), test=test, factors=None)
 
 
 def kept(labels: Tensor, balance: Sequence[float]) -> Tensor:
@@ -72,6 +60,4 @@ def kept(labels: Tensor, balance: Sequence[float]) -> Tensor:
 def _balanced(split: Split, balance: Sequence[float]) -> Split:
     if split.labels is None:
         return split
-    indices = kept(split.labels, balance)
-    images = split.images[indices] if isinstance(split.images, Tensor) else Chosen(split.images, indices)
-    return replace(split, images=images, labels=split.labels[indices])
+    return split.choose(kept(split.labels, balance))

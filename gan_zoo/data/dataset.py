@@ -65,6 +65,40 @@ class Split:
             return self.images.batch(indices)
         return torch.stack([self.images[index] for index in indices.tolist()])
 
+    def choose(self, indices: Tensor) -> Split:
+        """The images at `indices` (int64 [n]), with their labels."""
+        labels = None if self.labels is None else self.labels[indices]
+        if isinstance(self.images, Tensor):
+            return Split(self.images[indices], labels)
+        if isinstance(self.images, BatchSource):
+            return Split(BatchSubset(self.images, indices), labels)
+        return Split(Subset(self.images, indices), labels)
+
+
+@dataclass(frozen=True, eq=False)
+class Subset:
+    """A source that has some images of another: those at `indices`, int64 [n]."""
+
+    source: Source
+    indices: Tensor
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> Tensor:
+        return self.source[int(self.indices[index])]
+
+
+@dataclass(frozen=True, eq=False)
+class BatchSubset(Subset):
+    """The same, of a source that makes batches."""
+
+    source: BatchSource
+
+    def batch(self, indices: Tensor) -> Tensor:
+        """The images at `indices` (int64 [n]) of the subset, uint8 [n, C, H, W]."""
+        return self.source.batch(self.indices[indices])
+
 
 @dataclass(frozen=True, eq=False)
 class Dataset:

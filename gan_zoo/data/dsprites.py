@@ -86,6 +86,8 @@ def dsprites(settings: Data) -> Dataset:
 
 def _classes(path: Path) -> Tensor:
     """The table of classes, int64 [n, 6]."""
+    if not zipfile.is_zipfile(path):
+        raise InputError(f"{path} is no .npz archive; expected: the file {FILE}")
     with np.load(path, allow_pickle=False) as archive:
         missing = sorted({"imgs", "latents_classes"} - {*archive.files})
         if missing:

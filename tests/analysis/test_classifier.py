@@ -114,3 +114,12 @@ def test_where_it_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cache
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     assert cache_folder() == tmp_path / "home" / ".cache" / "gan-zoo"
+
+
+def test_one_that_cannot_be_kept_is_used(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("GAN_ZOO_CACHE", str(tmp_path / "file" / "below"))
+    said: list[str] = []
+    found = classifier(open_dataset(Data(name=str(data))), say=said.append)
+    assert found.accuracy > 0
+    assert "could not be kept" in said[-1]

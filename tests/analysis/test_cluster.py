@@ -62,7 +62,7 @@ def test_without_labels_sizes_alone_are_told(model: GAN, place: Path) -> None:
     assert "test" not in found["k-means"]
 
 
-@pytest.mark.parametrize(("k", "word"), [(None, "--k"), (1, "--k 1"), (61, "between 2 clusters and 60")])
+@pytest.mark.parametrize(("k", "word"), [(None, "--k"), (0, "--k 0"), (1, "--k 1"), (61, "between 2 clusters and 60")])
 def test_a_number_of_clusters_that_cannot_be(k: int | None, word: str, place: Path) -> None:
     with pytest.raises(InputError) as error:
         cluster(gan_zoo.load(place / "plain"), opened(place / "bare.npz"), k=k)

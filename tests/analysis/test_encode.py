@@ -187,3 +187,22 @@ def test_a_model_without_codes_is_refused(place: Path) -> None:
     with pytest.raises(InputError) as error:
         encoder(gan_zoo.load(place / "plain"))
     assert "model gan has no codes" in one_line(error)
+
+
+def test_another_set_keeps_all_its_images_though_the_run_s_was_thinned(place: Path) -> None:
+    own = Data(name=str(place / "set.npz"), balance=(0.5, 0.5, 0.5))
+    found = open_images([str(place / "pets")], own, SHAPE)
+    assert [found.name(k) for k in range(len(found.split))] == [
+        "cat/a.png",
+        "cat/b.png",
+        "dog/c.jpg",
+        "'dog/ü,\\n.png'",
+    ]
+
+
+def test_images_of_a_thinned_folder_keep_their_names(place: Path) -> None:
+    own = Data(name=str(place / "pets"), resolution=SIDE, channels=1, balance=(0.5, 1.0))
+    found = open_images([], own, SHAPE)
+    assert [found.name(k) for k in range(len(found.split))] in (
+        ["cat/a.png", "dog/c.jpg", "'dog/ü,\\n.png'"], ["cat/b.png", "dog/c.jpg", "'dog/ü,\\n.png'"]
+    )  # fmt: skip

@@ -50,3 +50,13 @@ def test_a_model_without_the_term_is_refused() -> None:
     with pytest.raises(InputError) as error:
         information(Game("acgan").model, n=2)
     assert "acgan" in one_line(error)
+
+
+def test_a_learned_prior_s_bound_stands_beside_its_own_entropy() -> None:
+    made = Game("infogan", infogan__codes="categorical:5", infogan__prior="learned").model
+    assert isinstance(made, InfoGAN) and made.learned is not None
+    made.learned.logits["c1"].data.copy_(torch.tensor([5.0, 0, 0, 0, 0]))
+    told = information(made, n=4)
+    p = made.learned.probabilities()["c1"].detach()
+    assert told["c1/entropy"] == pytest.approx(float(-(p * p.log()).sum()), abs=1e-6)
+    assert told["entropy"] == told["c1/entropy"] < 1

@@ -22,7 +22,7 @@ def generator(seed: int = 0) -> torch.Generator:
 
 
 def test_a_policy_is_read() -> None:
-    assert parse_augment(EVERYTHING) == Augment(0.5, 0.125, 0.2, 0.1, 0.4, 0.3, 0.5, 1.0, 0.5, 0.5)
+    assert parse_augment(EVERYTHING) == Augment(0.5, 0.125, 0.2, 0.1, 0.4, 0.3, 0.0, 0.5, 1.0, 0.5, 0.5)
     assert parse_augment("  shift : 0.1 ,, ") == Augment(shift=0.1)
 
 

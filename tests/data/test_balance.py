@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from gan_zoo.config import Data
 from gan_zoo.data.balance import kept
 from gan_zoo.data.batches import in_order
-from gan_zoo.data.dataset import Dataset, open_dataset
+from gan_zoo.data.dataset import BatchSource, Dataset, open_dataset
 from gan_zoo.errors import InputError
 from gan_zoo.resolve import resolve
 
@@ -104,3 +104,13 @@ def test_a_file_and_flags_give_shares(tmp_path: Path) -> None:
     assert ended.code == 2
     assert ended.err.count("\n") == 1 and "1 shares" in ended.err
     assert not (tmp_path / "other").exists()
+
+
+def test_a_thinned_set_that_is_drawn_makes_batches_and_has_no_whole_grid_of_factors() -> None:
+    whole = open_dataset(Data(name="sprites", resolution=8))
+    thin = open_dataset(Data(name="sprites", resolution=8, balance=(1.0, 0.5, 0.1)))
+    assert whole.factors is not None and thin.factors is None
+    assert isinstance(thin.train.images, BatchSource)
+    chosen = torch.tensor([5, 300_000, len(thin.train) - 1])
+    assert torch.equal(thin.train.pixels(chosen), torch.stack([thin.train.images[int(k)] for k in chosen]))
+    assert thin.train.labels is not None and thin.train.labels[chosen].tolist() == [0, 1, 2]

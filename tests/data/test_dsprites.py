@@ -135,3 +135,8 @@ def test_damaged_and_cut_members_are_refused(tmp_path: Path) -> None:
 def test_the_file_has_to_be_named() -> None:
     with pytest.raises(InputError, match="needs data.path: the file dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz"):
         open_dataset(Data(name="dsprites"))
+
+
+def test_a_single_array_is_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "d.npy", IMAGES)
+    assert "no .npz archive" in refused(tmp_path / "d.npy")

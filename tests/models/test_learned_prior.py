@@ -327,3 +327,31 @@ def test_a_prior_without_a_categorical_code_cannot_be_learned() -> None:
     with pytest.raises(InputError) as error:
         Game("infogan", infogan__codes="uniform:2", infogan__prior="learned")
     assert "prior = 'learned' is for categorical codes" in one_line(error)
+
+
+def test_the_bound_s_slope_in_the_prior_knows_which_values_cannot_be_told() -> None:
+    prior = prior_of("uniform:1, categorical:4", floor=1e-6)
+    layout = q_layout(prior.codes, "fixed", (-8.0, 4.0))
+    certain, told = 3.0, torch.tensor([0, 1, 2, 2])
+    codes = prior.sample(20_000, seed=0).codes
+    answers = certain * torch.nn.functional.one_hot(told[codes[:, 1].long()], 4).float()
+    answers[:, 3] = answers[:, 2]  # the last two values look alike
+    prior.score(torch.cat([torch.zeros(len(codes), 1), answers], 1), codes, layout).sum().backward()
+    (found,) = gradients(prior)
+    logits = prior.logits["c2"].detach().clone().requires_grad_()
+    log_q = (
+        certain * torch.eye(4)[told] + certain * torch.tensor([0.0, 0, 1, 1])[:, None] * torch.eye(4)[3]
+    ).log_softmax(1)
+    (logits.softmax(0) * log_q.diagonal()).sum().backward()
+    torch.testing.assert_close(found, logits.grad, atol=0.01, rtol=0)
+    assert found[0] > 0 > found[2]
+
+
+def test_the_score_is_0_and_only_slope() -> None:
+    game, model, prior = learning()
+    latents = game.latents()
+    parameters = torch.randn(len(latents.codes), model.layout.width, requires_grad=True)
+    found = prior.score(parameters, latents.codes, model.layout)
+    assert found.tolist() == [0.0] * len(model.codes)
+    found.sum().backward()
+    assert parameters.grad is None

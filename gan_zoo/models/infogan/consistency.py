@@ -15,9 +15,12 @@ def consistency(
 ) -> Tensor:
     """E[CE(Q(c | x), Q(c | T(x)))] + spread · KL(E[Q(c | x)] ‖ P(c)), summed over the categorical codes, in nats.
 
-    A real image and its warped copy T(x) are to get the same code (eq. 4's R_SAT), and all images together are to use
-    its values as often as the prior does (Krause et al., 2010, section 3). Under a uniform prior the second is log K
-    less the entropy of the mean code (eq. 6); there the constant log K is left out of the value.
+    A real image and its warped copy T(x) are to get the same code, and all images together are to use its values as
+    often as the prior does (Krause et al., 2010, section 3). Under a uniform prior the second is log K less the entropy
+    of the mean code; there the constant log K is left out of the value.
+
+    The paper holds Q(c | x) fixed in the first (its R_SAT) and rewards certainty, -H(c | x), by a summand of its own.
+    Here both sides are trained: CE(p, q) = KL(p ‖ q) + H(p), so that certainty is asked for with weight 1.
 
     Args:
         parameters: Of Q(c | x) [n, layout.width].
@@ -43,8 +46,7 @@ def consistency(
 def mismatch(parameters: Tensor, layout: Layout, log_priors: Sequence[Tensor]) -> Tensor:
     """KL(E[Q(c | x)] ‖ P(c)), summed over the categorical codes, in nats.
 
-    Its gradient in the prior's logits is P(c) - E[Q(c | x)]: over real images, it is least at EM's estimate of the
-    shares of a mixture.
+    As a function of the prior alone it is least where P(c) = E[Q(c | x)], or as near to it as the prior's floor lets.
 
     Args:
         parameters: Of Q(c | x) [n, layout.width].

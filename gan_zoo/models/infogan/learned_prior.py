@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
-from gan_zoo_kernels import PriorCode, PriorLayout, sample_latents
+from gan_zoo_kernels import Layout, PriorCode, PriorLayout, sample_latents
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -72,6 +72,28 @@ class LearnedPrior(nn.Module, Prior):
         """H(c) in nats, [number of codes]: -Σ π log π of categorical codes, and `fixed`'s of the others."""
         found = {name: -(p * p.log()).sum() for name, p in self.probabilities().items()}
         return torch.stack([found.get(code.name, h) for code, h in zip(self.codes, fixed.unbind(), strict=True)])
+
+    def score(self, parameters: Tensor, codes: Tensor, layout: Layout) -> Tensor:
+        """0 by code, with the slope of E_{c ~ P(c)}[log Q(c | x)] in the logits for what Q says of each value.
+
+        The score function's estimate E[(log Q(c | x) - their mean) ∇log P(c)] (Williams, 1992): a value that Q cannot
+        tell becomes rarer, for it adds to H(c) what it takes from log Q. L_I's hard targets alone have no such slope.
+
+        Args:
+            parameters: Of Q(c | x) [n, layout.width].
+            codes: Those that x was generated from, [n, number of codes].
+            layout: Which columns parametrise which code.
+        """
+        learned = self.probabilities()
+        found = []
+        for code, segment, value in zip(self.codes, layout.segments, codes.unbind(1), strict=True):
+            estimate = codes.new_zeros(())
+            if code.name in learned:
+                own, index = parameters[:, segment.start : segment.start + segment.size].float(), value.long()
+                told = own.detach().log_softmax(1).gather(1, index[:, None])[:, 0]
+                estimate = ((told - told.mean()) * learned[code.name].log()[index]).mean()
+            found.append(estimate - estimate.detach())
+        return torch.stack(found)
 
     def sample(
         self,

@@ -89,8 +89,11 @@ class InfoGAN(GAN):
             latents: What they were generated from.
             hold_prior: Whether H(c) is a constant, also where the prior is learned.
         """
-        entropies = self.entropies().detach() if hold_prior else self.entropies()
-        return entropies - q_head_nll(self.q(features), latents.codes, self.layout)
+        parameters = self.q(features)
+        told = -q_head_nll(parameters, latents.codes, self.layout)
+        if self.learned is None or hold_prior:
+            return self.entropies().detach() + told
+        return self.entropies() + told + self.learned.score(parameters, latents.codes, self.layout)
 
     def seen(self, features: Tensor) -> Tensor:
         """Features as Q reads them in D's step: cut off from the trunk unless Q's terms train it."""
@@ -98,9 +101,10 @@ class InfoGAN(GAN):
 
     def inconsistency(self, real: Judgement, random: torch.Generator) -> Tensor:
         """How much Q changes its mind on warped reals, from one pass of the trunk over them; see `consistency`."""
-        warped = self.discriminator.trunk(self.warp(real.images.detach(), random))
+        with torch.set_grad_enabled(self.trains == "generator+q+trunk"):
+            warped = self.discriminator(self.warp(real.images.detach(), random)).features
         log_priors = [p.detach() for p in self.learned.log_probabilities()] if self.learned else None
-        parameters = self.q(self.seen(real.features)), self.q(self.seen(warped))
+        parameters = self.q(self.seen(real.features)), self.q(warped)
         return consistency(*parameters, self.layout, spread=self.spread, log_priors=log_priors)
 
     def discriminator_objective(
