@@ -45,7 +45,7 @@ class InfoGANSettings(Settings):
     trains: Literal["generator+q+trunk", "generator+q", "q"] = "generator+q+trunk"
     """What the information term trains; with q alone the head only watches (fig. 1's plain GAN)."""
     consistency: Weight = 0.0
-    """Weight of the agreement of Q on a real image and on a warped copy (see data.warp); 0 is the paper's InfoGAN."""
+    """Weight of the agreement of Q's categorical codes on an image and a warped copy (data.warp); 0 is the paper's."""
     spread: Weight = 4.0
     """Weight, within the consistency term, of the entropy of a batch's mean code: all its values are to be used."""
     head_width: Positive = 128
