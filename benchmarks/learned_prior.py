@@ -19,8 +19,8 @@ from typing import Any
 import torch
 from runs import train_or_open
 
-from gan_zoo.analysis.clustering import Grouped, assignment, contingency, modes, scores
-from gan_zoo.data.dataset import Dataset, Split, open_dataset
+from gan_zoo.analysis.clustering import assignment, contingency, grouped, scores
+from gan_zoo.data.dataset import Dataset, open_dataset
 from gan_zoo.files import write_json
 from gan_zoo.models.infogan.model import InfoGAN
 from gan_zoo.training.environment import environment
@@ -48,12 +48,7 @@ def measure(model: InfoGAN, data: Dataset) -> dict[str, Any]:
     code, true = model.codes[0], shares(data)
     learned = model.prior.probabilities().get(code.name)
     prior = torch.full((code.classes,), 1 / code.classes) if learned is None else learned.detach().cpu()
-
-    def grouped(split: Split) -> Grouped:
-        assert split.labels is not None
-        return Grouped(modes(model, split)[code.name], split.labels.numpy())
-
-    train, test = grouped(data.train), grouped(data.test)
+    train, test = (grouped(model, split)[code.name] for split in (data.train, data.test))
     table = contingency(train, code.classes, data.classes)
     of_class = torch.as_tensor(assignment(table).argsort())
     ordered, told = prior[of_class], scores(train, test, code.classes, data.classes)

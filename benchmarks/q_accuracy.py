@@ -17,9 +17,9 @@ from typing import Any
 import torch
 from runs import train_or_open
 
-from gan_zoo.analysis.clustering import Grouped, modes, scores
+from gan_zoo.analysis.clustering import grouped, scores
 from gan_zoo.analysis.encode import encoder
-from gan_zoo.data.dataset import Split, open_dataset
+from gan_zoo.data.dataset import open_dataset
 from gan_zoo.files import write_json
 from gan_zoo.training.environment import environment
 from gan_zoo.training.run import Run
@@ -28,13 +28,9 @@ from gan_zoo.training.run import Run
 def accuracies(run: Run) -> dict[str, float]:
     """Accuracy of the first code on both splits, under the assignment of the training split."""
     model, data = encoder(run.load()), open_dataset(run.config.data)
+    assert data.test is not None
     code = model.codes[0]
-
-    def grouped(split: Split | None) -> Grouped:
-        assert split is not None and split.labels is not None  # noqa: PT018
-        return Grouped(modes(model, split)[code.name], split.labels.numpy())
-
-    train, test = grouped(data.train), grouped(data.test)
+    train, test = (grouped(model, split)[code.name] for split in (data.train, data.test))
     told = {
         name: scores(train, found, code.classes, data.classes) for name, found in (("train", train), ("test", test))
     }

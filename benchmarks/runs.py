@@ -17,11 +17,11 @@ FREE = ("training.steps", "training.precision", "data.resolution", "data.channel
 def train_or_open(folder: Path, config: str, **settings: Any) -> Run:
     """The InfoGAN of a preset or file and further settings in `folder`, trained to its end; read if it is there."""
     if (folder / "config.toml").exists():
-        run, lines = open_run(folder), open_run(folder).metrics()
-        asked = resolve("infogan", config, settings)
+        run, asked = open_run(folder), resolve("infogan", config, settings)
         differing = [c for c in changes(run.config, asked) if not c.startswith(FREE)]
         if differing:
             raise InputError(f"{folder} was trained with other settings: {'; '.join(differing)}; name another --runs")
+        lines = run.metrics()
         if lines and lines[-1]["step"] >= asked.training.steps:
             return run
     return gan_zoo.train("infogan", config, out=folder, resume=True, **settings)

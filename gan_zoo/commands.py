@@ -64,10 +64,11 @@ def sample(source: Path, *, n: int, codes: str, out: Path | None, seed: int, dev
     if n < 1:
         raise InputError(f"--n is 1 or more, not {n}")
     _check_seed(seed)
-    model = load(source, device=pick_device(device))
+    run, checkpoint = find(source)
+    model = load(checkpoint, device=pick_device(device))
     images = model.sample(n, parse_values(codes), seed=seed)
     columns = min(n, max(1, round(n**0.5)))
-    console.print(str(write_picture(grid(images, columns), out or _beside(source, "samples.png"))))
+    console.print(str(write_picture(grid(images, columns), out or run.samples / "samples.png")))
 
 
 def traverse(
@@ -87,8 +88,9 @@ def traverse(
     if values is not None and values < 2:
         raise InputError(f"--values is 2 or more, not {values}")
     _check_seed(seed)
-    target = out or _beside(source, "traversal.png")
-    model = load(source, device=pick_device(device))
+    run, checkpoint = find(source)
+    target = out or run.samples / "traversal.png"
+    model = load(checkpoint, device=pick_device(device))
     console.print(str(write_traversals(model, target, code, by=by, rows=rows, count=values, seed=seed)))
 
 
@@ -269,8 +271,3 @@ def _check_json(out: Path | None) -> None:
 
 def _say(line: str) -> None:
     print(line, file=sys.stderr)
-
-
-def _beside(source: Path, name: str) -> Path:
-    """A picture in the run folder that `source` is, or is a checkpoint of."""
-    return (source.absolute().parent.parent if is_checkpoint(source) else source) / "samples" / name

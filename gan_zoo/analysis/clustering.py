@@ -37,6 +37,13 @@ def modes(model: Encoder, split: Split, *, batch_size: int = 500) -> dict[str, I
     return {name: np.concatenate(parts) for name, parts in found.items()}
 
 
+def grouped(model: Encoder, split: Split) -> dict[str, Grouped]:
+    """The modes of Q's categorical codes on a labelled split, beside its labels."""
+    assert split.labels is not None
+    labels: Ints = split.labels.numpy()
+    return {name: Grouped(found, labels) for name, found in modes(model, split).items()}
+
+
 def contingency(found: Grouped, k: int, classes: int) -> Ints:
     """Counts [K, classes]: images of each class in each group."""
     table = np.zeros((k, classes), dtype=np.int64)

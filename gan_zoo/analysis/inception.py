@@ -3,7 +3,8 @@
 The network is torch-fidelity's (the extra `inception`); its weights are read from a safetensors file. torch-fidelity's
 own weights are a pickle, which is never opened here: their owner converts them once by
 
-    python -c "import sys, torch, safetensors.torch as s; s.save_file(torch.load(sys.argv[1]), sys.argv[2])" \
+    python -c "import sys, torch, safetensors.torch as s; \
+        s.save_file(torch.load(sys.argv[1], weights_only=True), sys.argv[2])" \
         weights-inception-2015-12-05-6726825d.pth ~/.cache/gan-zoo/inception-2015-12-05.safetensors
 """
 

@@ -7,12 +7,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from gan_zoo.analysis.classifier import Classifier, classifier, suits
-from gan_zoo.analysis.clustering import Grouped, Ints, modes
+from gan_zoo.analysis.clustering import Grouped, grouped
 from gan_zoo.analysis.encode import encoder
 from gan_zoo.analysis.fidelity import LEAST
 from gan_zoo.analysis.inception import default_weights, inception
@@ -178,6 +177,4 @@ class Subject:
 
     def grouped(self, split: Split) -> dict[str, Grouped]:
         """The modes of Q's categorical codes on a labelled split, beside its labels."""
-        assert split.labels is not None
-        labels: Ints = split.labels.numpy().astype(np.int64)
-        return {name: Grouped(found, labels) for name, found in modes(encoder(self.model), split).items()}
+        return grouped(encoder(self.model), split)

@@ -15,7 +15,7 @@ from gan_zoo.errors import InputError, unknown
 from gan_zoo.images import save_image
 from gan_zoo.models.gan.codes import Code
 from gan_zoo.models.gan.model import GAN
-from gan_zoo.models.gan.prior import SHOWN, Latents
+from gan_zoo.models.gan.prior import Latents
 
 ANIMATED = (".webp", ".gif")
 MOST_VALUES = 32
@@ -117,13 +117,7 @@ def pair_traversal(
         samples: How many samples.
         seed: Decides the noise and the further codes, as in `traversal`.
     """
-    drawn = model.prior.sample(samples, seed=seed, stream=SHOWN)
-    each = len(values) * len(other_values)
-    codes = drawn.codes.repeat_interleave(each, 0)
-    codes[:, model.codes.index(code)] = torch.tensor(values).repeat(samples * len(other_values))
-    codes[:, model.codes.index(other)] = torch.tensor(other_values).repeat_interleave(len(values)).repeat(samples)
-    noise = drawn.input[:, : model.prior.noise].repeat_interleave(each, 0)
-    images = _generate(model, model.prior.compose(noise, codes))
+    images = _generate(model, model.prior.vary([(other, other_values), (code, values)], samples, seed=seed))
     return rearrange(images, "(s o v) c h w -> s o v c h w", s=samples, o=len(other_values))
 
 

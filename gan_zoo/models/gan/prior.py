@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Literal
 
 import torch
@@ -86,8 +87,17 @@ class Prior:
         Returns:
             `rows * len(values)` latents.
         """
-        drawn = self.sample(rows, seed=seed, stream=SHOWN)
-        noise = drawn.input[:, : self.noise].repeat_interleave(len(values), 0)
-        codes = drawn.codes.repeat_interleave(len(values), 0)
-        codes[:, self.codes.index(code)] = torch.tensor(values).repeat(rows)
+        return self.vary([(code, values)], rows, seed=seed)
+
+    def vary(self, varied: Sequence[tuple[Code, Sequence[float]]], samples: int, *, seed: int) -> Latents:
+        """Latents of samples that share their noise and their other codes over all combinations of some codes' values.
+
+        Returns:
+            Latents sample after sample, the last of the codes turning fastest.
+        """
+        drawn = self.sample(samples, seed=seed, stream=SHOWN)
+        combinations = torch.tensor(list(product(*(values for _, values in varied))), dtype=drawn.codes.dtype)
+        noise = drawn.input[:, : self.noise].repeat_interleave(len(combinations), 0)
+        codes = drawn.codes.repeat_interleave(len(combinations), 0)
+        codes[:, [self.codes.index(code) for code, _ in varied]] = combinations.repeat(samples, 1)
         return self.compose(noise, codes)

@@ -30,9 +30,7 @@ def consistency(
         log_priors: log P(c) [K] of each categorical code in the order of the layout; none where all are uniform.
     """
     total = torch.zeros((), device=parameters.device)
-    categorical = [segment for segment in layout.segments if segment.kind is Kind.CATEGORICAL]
-    for k, segment in enumerate(categorical):
-        columns = slice(segment.start, segment.start + segment.size)
+    for k, columns in enumerate(_categorical(layout)):
         probabilities = parameters[:, columns].float().softmax(1)
         log_warped = warped[:, columns].float().log_softmax(1)
         mean = probabilities.mean(0)
@@ -54,8 +52,12 @@ def mismatch(parameters: Tensor, layout: Layout, log_priors: Sequence[Tensor]) -
         log_priors: log P(c) [K] of each categorical code, in the order of the layout.
     """
     total = torch.zeros((), device=parameters.device)
-    categorical = [segment for segment in layout.segments if segment.kind is Kind.CATEGORICAL]
-    for segment, log_prior in zip(categorical, log_priors, strict=True):
-        mean = parameters[:, segment.start : segment.start + segment.size].float().softmax(1).mean(0)
+    for columns, log_prior in zip(_categorical(layout), log_priors, strict=True):
+        mean = parameters[:, columns].float().softmax(1).mean(0)
         total = total + (mean * (mean.clamp_min(1e-12).log() - log_prior)).sum()
     return total
+
+
+def _categorical(layout: Layout) -> list[slice]:
+    """The columns of each categorical code."""
+    return [slice(s.start, s.start + s.size) for s in layout.segments if s.kind is Kind.CATEGORICAL]
