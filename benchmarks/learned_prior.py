@@ -2,10 +2,16 @@
 
     OMP_NUM_THREADS=1 python benchmarks/learned_prior.py --out benchmarks/results/mnist-5k-learned-prior.json
 
-Trains a run for each prior and seed (or reads the run if it is there). Codes are assigned to classes one to one on the
-training images (the assignment of greatest agreement); in the order that it gives, P(c) is compared with the classes'
-true shares. Accuracy under the assignment, and the mutual information of code and class, are the test images'. Labels
-are read here and nowhere else.
+Trains a run for each arm and seed (or reads the run if it is there):
+
+    learned     the configuration as it is
+    held        the same, but P(c) never moves: up to `prior_delay` the very same run
+    uniform     the uniform prior
+    even        the uniform prior, and the consistency term's default spread, which asks harder for equal shares
+
+Codes are assigned to classes one to one on the training images (the assignment of greatest agreement); in the order
+that it gives, P(c) is compared with the classes' true shares. Accuracy under the assignment, and the mutual information
+of code and class, are the test images'. Labels are read here and nowhere else.
 """
 
 from __future__ import annotations
@@ -21,11 +27,18 @@ from runs import train_or_open
 
 from gan_zoo.analysis.clustering import assignment, contingency, grouped, scores
 from gan_zoo.data.dataset import Dataset, open_dataset
+from gan_zoo.errors import InputError
 from gan_zoo.files import write_json
 from gan_zoo.models.infogan.model import InfoGAN
+from gan_zoo.models.infogan.settings import InfoGANSettings
 from gan_zoo.training.environment import environment
 
-PRIORS = ("uniform", "learned")
+ARMS: dict[str, dict[str, Any]] = {
+    "learned": {},
+    "held": {"infogan.prior_delay": 10**9},
+    "uniform": {"infogan.prior": "uniform"},
+    "even": {"infogan.prior": "uniform", "infogan.spread": InfoGANSettings().spread},
+}
 HIGHER, LOWER = ("accuracy", "nmi"), ("share_error", "share_kl")
 
 
@@ -46,6 +59,8 @@ def measure(model: InfoGAN, data: Dataset) -> dict[str, Any]:
     """
     assert data.test is not None
     code, true = model.codes[0], shares(data)
+    if code.classes != data.classes:
+        raise InputError(f"code {code.name} has {code.classes} values; {data.classes}, one a class, can be compared")
     learned = model.prior.probabilities().get(code.name)
     prior = torch.full((code.classes,), 1 / code.classes) if learned is None else learned.detach().cpu()
     train, test = (grouped(model, split)[code.name] for split in (data.train, data.test))
@@ -85,21 +100,21 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="JSON to write")
     given = parser.parse_args()
 
-    rows: dict[str, list[dict[str, Any]]] = {prior: [] for prior in PRIORS}
+    rows: dict[str, list[dict[str, Any]]] = {arm: [] for arm in ARMS}
     true: list[float] = []
     for seed in given.seeds:
-        for prior in PRIORS:
-            folder = given.runs / f"{prior}-{Path(given.config).stem}-seed{seed}"
-            run = train_or_open(folder, given.config, seed=seed, **{"infogan.prior": prior})
+        for arm, settings in ARMS.items():
+            folder = given.runs / f"{arm}-{Path(given.config).stem}-seed{seed}"
+            run = train_or_open(folder, given.config, seed=seed, **settings)
             data, last = open_dataset(run.config.data), run.metrics()[-1]
             true = rounded(shares(data))
             facts = {name: last[name] for name in ("mi/c1", "entropy")}
-            rows[prior].append({"seed": seed, "steps": last["step"], **measure(run.load(), data), **facts})
-            print(json.dumps({"prior_is": prior, **rows[prior][-1]}), flush=True)
+            rows[arm].append({"seed": seed, "steps": last["step"], **measure(run.load(), data), **facts})
+            print(json.dumps({"arm": arm, **rows[arm][-1]}), flush=True)
     result = {
         "config": given.config,
         "shares": true,
-        "summary": {prior: summary(found) for prior, found in rows.items()},
+        "summary": {arm: summary(found) for arm, found in rows.items()},
         "runs": rows,
         "environment": environment(torch.device("cpu")),
     }

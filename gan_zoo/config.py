@@ -117,6 +117,9 @@ class Training(Settings):
     """Images a step."""
     accumulate: Positive = 1
     """Parts that a batch is split into, to save the discriminator's memory; their gradients are averaged."""
+    update: Literal["alternating", "simultaneous"] = "alternating"
+    """alternating: G plays against D as D's step left it, by a trunk pass of its own. simultaneous: both play at once,
+    from one trunk pass over the fakes."""
     discriminator_steps: Positive = 1
     """Discriminator updates for one of the generator."""
     precision: Annotated[Literal["auto", "fp32", "bf16", "fp16"], arg(aliases=["--precision"])] = "fp32"
@@ -125,6 +128,8 @@ class Training(Settings):
     """auto, cpu, cuda, cuda:N, mps."""
     compile: Annotated[bool, arg(aliases=["--compile"])] = False
     """Whether the networks run through torch.compile."""
+    cuda_graph: bool = False
+    """Whether a step is captured once as a CUDA graph and replayed: a device that waits for Python gains by it."""
     ema: Fraction = 0.999
     """Decay of the generator's moving average, which samples are drawn from; 0 is none."""
 

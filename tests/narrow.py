@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +12,15 @@ import torch
 
 from gan_zoo import api
 from gan_zoo.config import Config
-from gan_zoo.data.augment import parse_augment
 from gan_zoo.data.batches import Batch
 from gan_zoo.models.gan.model import GAN, Judgement, Objective
 from gan_zoo.models.gan.prior import Latents
 from gan_zoo.resolve import resolve
+from gan_zoo.training.checkpoint import State
 from gan_zoo.training.loop import new_state
-from gan_zoo.training.penalties import Penalties
 from gan_zoo.training.precision import pick_device
 from gan_zoo.training.run import Run
-from gan_zoo.training.step import train_step
+from gan_zoo.training.step import ORDERS, Rules
 
 NARROW: dict[str, Any] = {
     "trunk.width": 4,
@@ -68,20 +69,17 @@ class Game:
     def step(self, step: int = 0, *, update_generator: bool = True) -> list[Objective]:
         parts = self.config.training.accumulate
         batch = digits(self.config.training.batch_size, seed=step)
-        augment = parse_augment(self.config.data.augment)
         assert batch.labels is not None
         pieces = [Batch(*pair) for pair in zip(batch.images.chunk(parts), batch.labels.chunk(parts), strict=True)]
-        return train_step(
-            self.model,
-            self.state.players["discriminator"],
-            self.state.players["generator"],
+        self.state.step = step
+        for player in self.state.players.values():
+            player.set_pace(step)
+        return ORDERS[self.config.training.update](
+            self.state,
+            Rules.of(self.config),
             [(p, self.latents(step, n=len(p.images), first_row=k * len(p.images))) for k, p in enumerate(pieces)],
-            step=step,
+            self.random.manual_seed(step),
             update_generator=update_generator,
-            precision=self.state.precision,
-            penalties=Penalties(self.config.loss),
-            augment=(augment, augment),
-            random=self.random.manual_seed(step),
         )
 
     def judge(self) -> tuple[Judgement, Judgement, Latents]:
@@ -118,3 +116,13 @@ def one_line(error: pytest.ExceptionInfo[BaseException]) -> str:
 
 def _dotted(settings: dict[str, Any]) -> dict[str, Any]:
     return {key.replace("__", "."): value for key, value in settings.items()}
+
+
+def around_steps(monkeypatch: pytest.MonkeyPatch, wrap: Callable[..., Any]) -> None:
+    """Have `wrap(play, state)` make the loop's steps; `play()` makes one."""
+    play = ORDERS["alternating"]
+
+    def wrapped(state: State, *args: Any, **keywords: Any) -> Any:
+        return wrap(partial(play, state, *args, **keywords), state)
+
+    monkeypatch.setitem(ORDERS, "alternating", wrapped)

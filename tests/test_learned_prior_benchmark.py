@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from gan_zoo.data.dataset import Dataset, Split
+from gan_zoo.errors import InputError
 from gan_zoo.shapes import ImageShape
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
@@ -26,6 +28,8 @@ width = 4
 steps = 2
 batch_size = 8
 ema = 0.0
+[infogan]
+prior = "learned"
 """
 
 
@@ -77,16 +81,22 @@ def test_the_summary_takes_the_worst_of_each_figure_by_its_own_direction() -> No
     assert found["share_error"] == {"mean": 0.375, "worst": 0.5}
 
 
-def test_runs_of_both_priors_are_written_and_not_trained_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_as_many_codes_as_classes_are_needed() -> None:
+    with pytest.raises(InputError, match="code c1 has 3 values; 2, one a class"):
+        learned_prior.measure(Oracle(), replace(UNEVEN, classes=2))  # type: ignore[arg-type]
+
+
+def test_runs_of_all_arms_are_written_and_not_trained_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "tiny.toml").write_text(TINY)
     out = tmp_path / "out.json"
     arguments = ["x", "--config", str(tmp_path / "tiny.toml"), "--seeds", "0", "--runs", str(tmp_path / "runs")]
     monkeypatch.setattr(sys, "argv", [*arguments, "--out", str(out)])
     learned_prior.main()
     first = json.loads(out.read_text())
-    assert set(first["runs"]) == set(first["summary"]) == {"uniform", "learned"}
+    assert set(first["runs"]) == set(first["summary"]) == {"learned", "held", "uniform", "even"}
     assert first["shares"][:4] == pytest.approx([450 / 1215, 225 / 1215, 225 / 1215, 45 / 1215], abs=1e-4)
     assert first["runs"]["uniform"][0]["prior"] == pytest.approx([0.1] * 10)
+    assert first["runs"]["held"][0]["prior"] == first["runs"]["uniform"][0]["prior"]
     assert first["runs"]["learned"][0]["prior"] != first["runs"]["uniform"][0]["prior"]
     monkeypatch.setattr(runs.gan_zoo, "train", lambda *a, **k: pytest.fail("trained again"))
     learned_prior.main()

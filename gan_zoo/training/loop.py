@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
-from hashlib import blake2b
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
 from gan_zoo.config import Config
 from gan_zoo.data.augment import parse_augment
-from gan_zoo.data.batches import Batch, batches
 from gan_zoo.data.dataset import Dataset, open_dataset
 from gan_zoo.errors import InputError, TrainingError
 from gan_zoo.images import grid, save_image
@@ -24,6 +21,7 @@ from gan_zoo.training.checkpoint import State, newest_whole
 from gan_zoo.training.ema import EMA
 from gan_zoo.training.environment import environment
 from gan_zoo.training.interrupt import Interruption
+from gan_zoo.training.iterations import Iterations
 from gan_zoo.training.loggers import JSONLines, Logger, TensorBoard
 from gan_zoo.training.meter import Meter
 from gan_zoo.training.penalties import Penalties
@@ -31,7 +29,6 @@ from gan_zoo.training.player import players
 from gan_zoo.training.precision import Precision, kernel_path, pick_device, pick_precision
 from gan_zoo.training.progress import Reporter
 from gan_zoo.training.run import Run, build, create_run, open_run
-from gan_zoo.training.step import train_step
 
 
 class Interrupted(KeyboardInterrupt):
@@ -160,22 +157,7 @@ def _resume(run: Run, state: State, before: Config) -> list[str]:
 
 def _loop(run: Run, state: State, dataset: Dataset, notes: list[str], *, quiet: bool) -> None:
     config, model = run.config, state.model
-    settings, logging = config.training, config.logging
-    device = model.device
-    steps, every = settings.steps, settings.discriminator_steps
-    part = settings.batch_size // settings.accumulate
-    penalties = Penalties(config.loss)
-    augment = parse_augment(config.data.augment)
-    augmentations = (augment, augment if config.data.augment_fakes else parse_augment(""))
-    random = torch.Generator(device)
-    data = batches(
-        dataset.train,
-        seed=config.seed,
-        batch_size=settings.batch_size,
-        device=device,
-        start_step=state.step,
-        workers=config.data.workers,
-    )
+    settings, logging, steps = config.training, config.logging, config.training.steps
     meter, since = Meter(), state.step
     with ExitStack() as stack:
         loggers = _loggers(run, state.step, stack)
@@ -183,30 +165,12 @@ def _loop(run: Run, state: State, dataset: Dataset, notes: list[str], *, quiet: 
         interruption = stack.enter_context(Interruption())
         for note in notes:
             reporter.say(note)
+        iterations = Iterations(state, dataset.train, reporter.say)
         reporter.say(f"{'resuming' if state.step else 'training'} {config.model} in {run.folder}")
-        model.train()
         clock = time.perf_counter()
-        for step, batch in zip(range(state.step, steps), data, strict=False):
-            random.manual_seed(step_seed(config.seed, step))
-            latents = [
-                model.prior.sample(part, seed=config.seed, step=step, first_row=k * part, device=device)
-                for k in range(settings.accumulate)  # each its own graph, where the prior is learned
-            ]
-            objectives = train_step(
-                model,
-                state.players["discriminator"],
-                state.players["generator"],
-                list(zip(_chunk(batch, settings.accumulate), latents, strict=True)),
-                step=step,
-                update_generator=(step + 1) % every == 0,
-                precision=state.precision,
-                penalties=penalties,
-                augment=augmentations,
-                random=random,
-            )
-            state.step = done = step + 1
-            if state.ema and done % every == 0:
-                state.ema.update(model.generator, done // every)
+        while state.step < steps:
+            objectives = next(iterations)
+            done = state.step
             for objective in objectives:
                 meter.add(objective.terms | objective.metrics, done)
             reporter.advance(done)
@@ -232,11 +196,6 @@ def _loop(run: Run, state: State, dataset: Dataset, notes: list[str], *, quiet: 
                 raise Interrupted(run, done)
 
 
-def step_seed(seed: int, step: int, rank: int = 0) -> int:
-    """The seed of one step's random numbers on one rank: no state has to be saved for a run to go on."""
-    return int.from_bytes(blake2b(f"{seed}/{step}/{rank}".encode(), digest_size=8).digest()) >> 1
-
-
 def compile_networks(model: GAN, penalties: Penalties) -> None:
     """Run the networks through torch.compile.
 
@@ -245,8 +204,8 @@ def compile_networks(model: GAN, penalties: Penalties) -> None:
     """
     if penalties.any:
         raise InputError("training.compile: a gradient penalty cannot pass compiled networks; set one of them to 0")
-    model.generator.compile()
-    model.discriminator.compile()
+    for network in model.networks:
+        network.compile()
 
 
 def _loggers(run: Run, start: int, stack: ExitStack) -> list[Logger]:
@@ -256,11 +215,6 @@ def _loggers(run: Run, start: int, stack: ExitStack) -> list[Logger]:
     for logger in loggers:
         stack.callback(logger.close)
     return loggers
-
-
-def _chunk(batch: Batch, parts: int) -> list[Batch]:
-    labels: Any = batch.labels.chunk(parts) if batch.labels is not None else [None] * parts
-    return [Batch(*pair) for pair in zip(batch.images.chunk(parts), labels, strict=True)]
 
 
 def _stop_if_not_finite(meter: Meter, run: Run) -> None:

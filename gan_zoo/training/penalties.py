@@ -7,7 +7,7 @@ from torch import Tensor
 
 from gan_zoo.config import Loss
 from gan_zoo.losses.penalties import gradient_penalty, zero_centred_penalty
-from gan_zoo.models.gan.model import Discriminator
+from gan_zoo.models.gan.model import Discriminator, Judgement
 
 
 class Penalties:
@@ -26,26 +26,21 @@ class Penalties:
         return self.any and step % self.settings.penalty_interval == 0
 
     def __call__(
-        self,
-        discriminator: Discriminator,
-        real: Tensor,
-        fake: Tensor,
-        real_logits: Tensor,
-        fake_logits: Tensor,
-        generator: torch.Generator,
+        self, discriminator: Discriminator, step: int, real: Judgement, fake: Judgement, random: torch.Generator
     ) -> dict[str, Tensor]:
-        """The terms that the discriminator's loss is to be added, weights applied.
+        """The terms that the discriminator's loss is to be added in step `step`, weights applied.
 
-        `real` and `fake` are the images [n, C, H, W] that the logits were computed from; for R1 and R2 they require
-        gradients.
+        R1 and R2 take the slope of the logits in the images that were judged, which require gradients for it.
         """
+        if not self.due(step):
+            return {}
         s, terms = self.settings, {}
         if s.gradient_penalty:
-            mix = torch.rand(len(real), 1, 1, 1, device=real.device, generator=generator)
-            slope = gradient_penalty(lambda x: discriminator(x).logits, real.detach(), fake.detach(), mix)
+            mix = torch.rand(len(real.images), 1, 1, 1, device=real.images.device, generator=random)
+            slope = gradient_penalty(lambda x: discriminator(x).logits, real.images.detach(), fake.images.detach(), mix)
             terms["discriminator/gradient_penalty"] = s.gradient_penalty * slope
         if s.r1:
-            terms["discriminator/r1"] = s.r1 * zero_centred_penalty(real_logits, real)
+            terms["discriminator/r1"] = s.r1 * zero_centred_penalty(real.logits, real.images)
         if s.r2:
-            terms["discriminator/r2"] = s.r2 * zero_centred_penalty(fake_logits, fake)
+            terms["discriminator/r2"] = s.r2 * zero_centred_penalty(fake.logits, fake.images)
         return {name: s.penalty_interval * term for name, term in terms.items()}

@@ -50,14 +50,27 @@ class Player:
             fused=True,
         )
 
-    def backward(self, loss: Tensor) -> None:
-        """Add the gradients of `loss` to those that are held."""
-        self.scaler.scale(loss).backward()
+    def backward(self, loss: Tensor, *, alone: bool = False) -> None:
+        """Add the gradients of `loss` to those that are held.
 
-    def update(self, step: int) -> None:
-        """Move along the gradients held, and drop them. In fp16 a step of infinite gradients is left out."""
+        Args:
+            loss: Of this player.
+            alone: Whether no parameter but this player's gets a gradient, of a graph that the other player needs, too.
+        """
+        inputs = list(self.parameters.values()) if alone else None
+        self.scaler.scale(loss).backward(retain_graph=alone, inputs=inputs)
+
+    def set_pace(self, step: int) -> None:
+        """Set the learning rates of step `step`."""
         for pace, group in zip(self.paces, self.optimizer.param_groups, strict=True):
-            group["lr"] = pace.lr * lr_factor(self.settings, step, self.steps) if step >= pace.start else 0.0
+            lr = pace.lr * lr_factor(self.settings, step, self.steps) if step >= pace.start else 0.0
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(lr)
+            else:
+                group["lr"] = lr
+
+    def update(self) -> None:
+        """Move along the gradients held, and drop them. In fp16 a step of infinite gradients is left out."""
         self.scaler.step(self.optimizer)
         self.optimizer.zero_grad(set_to_none=True)
 

@@ -165,6 +165,20 @@ def test_the_term_is_of_q_on_the_images_and_on_copies_warped_as_the_generator_of
     torch.testing.assert_close(objective.terms["discriminator/consistency"], expected)
 
 
+def test_with_an_interval_the_term_is_paid_at_every_nth_step_with_n_times_the_weight() -> None:
+    paid = {}
+    for interval in (1, 3):
+        played = game(infogan__consistency_interval=interval)
+        real, fake, _ = played.judge()
+        for step in range(6):
+            random = played.random.manual_seed(1)
+            objective = played.model.discriminator_objective(real, fake, played.latents(step), None, random)
+            paid[interval, step] = objective.terms.get("discriminator/consistency")
+    assert [step for step in range(6) if paid[3, step] is not None] == [0, 3]
+    assert paid[1, 1] is not None
+    torch.testing.assert_close(paid[3, 3], 3 * paid[1, 3])
+
+
 def test_with_weight_0_a_warp_changes_nothing() -> None:
     after = []
     for warp in ("", "rotate:0.2"):

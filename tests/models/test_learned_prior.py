@@ -259,7 +259,7 @@ def test_a_batch_in_parts_moves_the_prior_as_the_whole_does() -> None:
             training__accumulate=parts, infogan__prior_match=50.0, infogan__codes="categorical:5", trunk__name="mlp",
             trunk__generator_norm="none", trunk__discriminator_norm="none", infogan__head_norm="none",
         )  # fmt: skip
-        game.state.players["generator"].update = lambda step: None  # type: ignore[method-assign]
+        game.state.players["generator"].update = lambda: None  # type: ignore[method-assign]
         game.step()
         moves.append(prior.logits["c1"].grad)
     assert moves[0].any()

@@ -16,11 +16,11 @@ from gan_zoo.images import save_image
 from gan_zoo.registry import datasets
 from gan_zoo.resolve import changes
 from gan_zoo.shapes import ImageShape
-from gan_zoo.training import loop
 from gan_zoo.training.checkpoint import checkpoints
 from gan_zoo.training.precision import pick_precision
 from gan_zoo.training.progress import clock
 from gan_zoo.training.run import build, is_checkpoint
+from gan_zoo.training.step import ORDERS
 
 CPU = torch.device("cpu")
 
@@ -59,7 +59,7 @@ def test_a_full_disk_or_memory_ends_the_run_in_one_line(
     def fail(*_: object, **__: object) -> None:
         raise failure
 
-    monkeypatch.setattr(loop, "train_step", fail)
+    monkeypatch.setitem(ORDERS, "alternating", fail)
     with pytest.raises(TrainingError) as error:
         narrow_train("gan", tmp_path / "run", training__steps=1)
     assert str(failure) in one_line(error)
@@ -70,7 +70,7 @@ def test_an_error_of_another_kind_is_not_dressed_up(tmp_path: Path, monkeypatch:
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(loop, "train_step", fail)
+    monkeypatch.setitem(ORDERS, "alternating", fail)
     with pytest.raises(RuntimeError, match="a bug"):
         narrow_train("gan", tmp_path / "run", training__steps=1)
 

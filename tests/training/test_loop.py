@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from narrow import Game, narrow_config, narrow_train, one_line, weights
+from narrow import Game, around_steps, narrow_config, narrow_train, one_line, weights
 from PIL import Image
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
@@ -19,6 +19,8 @@ from gan_zoo.errors import InputError, TrainingError
 from gan_zoo.registry import models
 from gan_zoo.resolve import resolve
 from gan_zoo.training import loop
+from gan_zoo.training.checkpoint import State
+from gan_zoo.training.iterations import step_seed
 from gan_zoo.training.run import Run
 
 ALWAYS = {"step", "images_per_second", "discriminator/adversarial", "generator/adversarial"}
@@ -124,7 +126,7 @@ def test_training_leaves_global_random_numbers_alone(tmp_path: Path) -> None:
 
 
 def test_a_step_s_seed_depends_on_seed_step_and_rank_and_fits_a_generator() -> None:
-    seeds = {loop.step_seed(s, n, r) for s in range(5) for n in range(50) for r in range(3)}
+    seeds = {step_seed(s, n, r) for s in range(5) for n in range(50) for r in range(3)}
     assert len(seeds) == 5 * 50 * 3
     torch.Generator().manual_seed(max(seeds))
 
@@ -223,15 +225,14 @@ def test_a_setting_out_of_range_is_refused_in_one_line_and_no_folder_is_made(
 
 def poison(step: int, part: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Put a NaN into a weight before `step`."""
-    real_step = loop.train_step
 
-    def poisoned(model: Any, *args: Any, **keywords: Any) -> Any:
-        if keywords["step"] == step:
-            parameter = next(p for n, p in model.named_parameters() if n.startswith(part))
+    def poisoned(play: Any, state: State) -> Any:
+        if state.step == step:
+            parameter = next(p for n, p in state.model.named_parameters() if n.startswith(part))
             parameter.data.view(-1)[0] = math.nan
-        return real_step(model, *args, **keywords)
+        return play()
 
-    monkeypatch.setattr(loop, "train_step", poisoned)
+    around_steps(monkeypatch, poisoned)
 
 
 @pytest.mark.parametrize(
@@ -260,15 +261,13 @@ def test_without_a_checkpoint_before_it_the_message_says_so(tmp_path: Path, monk
 def test_a_weight_that_is_not_finite_never_reaches_a_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real_step = loop.train_step
-
-    def overflowing(model: Any, *args: Any, **keywords: Any) -> Any:
-        objectives = real_step(model, *args, **keywords)
-        if keywords["step"] == 5:
-            next(iter(model.generator.parameters())).data.view(-1)[0] = math.inf
+    def overflowing(play: Any, state: State) -> Any:
+        objectives = play()
+        if state.step == 5:
+            next(iter(state.model.generator.parameters())).data.view(-1)[0] = math.inf
         return objectives
 
-    monkeypatch.setattr(loop, "train_step", overflowing)
+    around_steps(monkeypatch, overflowing)
     with pytest.raises(TrainingError, match=r"generator\..*not finite.*step 6.*step-00000003") as error:
         narrow_train("gan", tmp_path, training__steps=9, logging__checkpoint_every=3)
     assert one_line(error)

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from narrow import NARROW, narrow_train, one_line, same_bytes
+from narrow import NARROW, around_steps, narrow_train, one_line, same_bytes
 
 from gan_zoo import api
 from gan_zoo.errors import InputError
 from gan_zoo.training import loop
+from gan_zoo.training.checkpoint import State
 from gan_zoo.training.run import Run
 
 STEPS, EVERY, CRASH = 13, 4, 7
@@ -50,15 +51,13 @@ class CrashError(RuntimeError):
 
 
 def train_until_a_crash_before(step: int, model: str, out: Path, **settings: Any) -> None:
-    real_step = loop.train_step
-
-    def crashing(*args: Any, **keywords: Any) -> Any:
-        if keywords["step"] == step:
+    def crashing(play: Any, state: State) -> Any:
+        if state.step == step:
             raise CrashError
-        return real_step(*args, **keywords)
+        return play()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "train_step", crashing)
+        around_steps(patch, crashing)
         with pytest.raises(CrashError):
             narrow_train(model, out, **settings)
 

@@ -39,6 +39,11 @@ class Judgement(NamedTuple):
     logits: Tensor  # [n, 1], above 0 for real
     features: Tensor  # [n, trunk width], which every head reads
 
+    @property
+    def detached(self) -> Judgement:
+        """The same, cut off from every graph."""
+        return Judgement(*(tensor.detach() for tensor in self))
+
 
 @dataclass
 class Objective:
@@ -206,6 +211,16 @@ class GAN(nn.Module):
         if not images.is_floating_point():
             raise InputError(f"the images are floats in [-1, 1], not {images.dtype}")
         return images.to(self.device)
+
+    @property
+    def networks(self) -> tuple[nn.Module, ...]:
+        """What a step runs images or latents through: what torch.compile takes on."""
+        return self.generator, self.discriminator
+
+    @property
+    def uneven(self) -> str | None:
+        """Why the steps of this model are not all made of the same operations, if they are not."""
+        return None
 
     @property
     def device(self) -> torch.device:

@@ -37,7 +37,7 @@ class InfoGAN(GAN):
         super().__init__(config)
         own: InfoGANSettings = self.own(config)
         self.trains = own.trains
-        self.consistency, self.spread = own.consistency, own.spread
+        self.consistency, self.consistency_interval, self.spread = own.consistency, own.consistency_interval, own.spread
         self.prior_match, self.prior_pace = own.prior_match, Pace(own.prior_lr, own.prior_delay)
         self.warp = parse_augment(config.data.warp, "data.warp")
         if self.consistency and not self.warp:
@@ -77,6 +77,20 @@ class InfoGAN(GAN):
         """The prior, if it is learned."""
         return self.prior if isinstance(self.prior, LearnedPrior) else None
 
+    @property
+    def networks(self) -> tuple[torch.nn.Module, ...]:
+        """The GAN's, and Q."""
+        return *super().networks, self.q
+
+    @property
+    def uneven(self) -> str | None:
+        """The consistency term's interval, and draws that have a slope."""
+        if self.learned:
+            return "the prior is learned: its draws are part of the generator's graph"
+        if self.consistency and self.consistency_interval > 1:
+            return f"the consistency term is computed at every {self.consistency_interval} steps only"
+        return super().uneven
+
     def entropies(self) -> Tensor:
         """H(c) of each code, nats: constant, but for a learned prior's, which are functions of its logits."""
         return self.entropy if self.learned is None else self.learned.entropies(self.entropy)
@@ -114,8 +128,9 @@ class InfoGAN(GAN):
         objective = super().discriminator_objective(real, fake, latents, labels, random)
         bound = self.information(self.seen(fake.features), latents, hold_prior=True)
         objective.terms["discriminator/information"] = -(self.weights * bound).sum()
-        if self.consistency and any(code.kind == "categorical" for code in self.codes):
-            objective.terms["discriminator/consistency"] = self.consistency * self.inconsistency(real, random)
+        if self.consistency and latents.step % self.consistency_interval == 0:
+            weight = self.consistency * self.consistency_interval
+            objective.terms["discriminator/consistency"] = weight * self.inconsistency(real, random)
         objective.metrics |= {f"mi/{c.name}": b for c, b in zip(self.codes, bound.detach().unbind(), strict=True)}
         objective.metrics |= {"mi": bound.detach().sum(), "entropy": self.entropies().detach().sum()}
         for name, probabilities in self.prior.probabilities().items():

@@ -48,15 +48,20 @@ class InfoGANSettings(Settings):
     """Weight of the agreement of Q's categorical codes on an image and a warped copy (data.warp); 0 is the paper's."""
     spread: Weight = 4.0
     """Weight, within the consistency term, of the entropy of a batch's mean code: all its values are to be used."""
+    consistency_interval: Positive = 1
+    """The consistency term is computed at every n-th step and weighted n times (as lazy regularisation is)."""
     head_width: Positive = 128
     """Hidden units of the Q head."""
     head_norm: Norm = "batch"
     """Normalisation in the Q head."""
 
     @model_validator(mode="after")
-    def _something_to_learn(self) -> Self:
-        if self.prior == "learned" and not any(code.kind == "categorical" for code in parse_codes(self.codes)):
-            raise ValueError(f"prior = 'learned' is for categorical codes, and codes = {self.codes!r} has none")
+    def _categorical_where_needed(self) -> Self:
+        if any(code.kind == "categorical" for code in parse_codes(self.codes)):
+            return self
+        for key, asked in (("prior = 'learned'", self.prior == "learned"), ("consistency above 0", self.consistency)):
+            if asked:
+                raise ValueError(f"{key} is for categorical codes, and codes = {self.codes!r} has none")
         return self
 
     @model_validator(mode="after")

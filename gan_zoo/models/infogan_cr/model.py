@@ -73,6 +73,16 @@ class InfoGANCR(InfoGAN):
         trunk = config.trunk.model_copy(update={"width": own.contrast_width or config.trunk.width})
         self.h = PairNetwork(self.image, len(self.codes), trunk)
 
+    @property
+    def networks(self) -> tuple[nn.Module, ...]:
+        """InfoGAN's, and H."""
+        return (*super().networks, self.h) if self.h else super().networks
+
+    @property
+    def uneven(self) -> str | None:
+        """The regulariser, whose pairs are told by the step."""
+        return "the pairs of the contrastive regulariser depend on the step" if self.h else super().uneven
+
     def contrasting(self, step: int) -> PairNetwork | None:
         """H, if the regulariser is in force in step `step`."""
         return self.h if step >= self.contrast_after else None
