@@ -1,0 +1,54 @@
+"""Samples of time, of cases that take turns: a drift of the machine falls on all of them alike."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+
+import torch
+
+
+def elapsed(call: Callable[[], object], device: torch.device) -> float:
+    """Seconds that one call takes: by events of the device on CUDA, by the wall on a CPU.
+
+    The events stand before and after everything that the call launches; a call that the device waits for is measured as
+    long as that wait.
+    """
+    if device.type != "cuda":
+        begun = time.perf_counter()
+        call()
+        return time.perf_counter() - begun
+    start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+    torch.cuda.synchronize(device)
+    start.record()
+    call()
+    end.record()
+    end.synchronize()
+    return start.elapsed_time(end) / 1000
+
+
+def in_turn(
+    calls: Mapping[str, Callable[[], object]],
+    device: torch.device,
+    *,
+    seconds: float,  # about how long it may take
+    least: int = 5,  # rounds
+    most: int = 200,  # rounds
+    warm_up: int = 3,  # rounds that are not counted
+) -> dict[str, list[float]]:
+    """Seconds of each call, round by round; the order within a round turns from round to round.
+
+    The k-th values of all calls are of the same round.
+    """
+    names = list(calls)
+    for _ in range(warm_up):
+        for name in names:
+            calls[name]()
+    taken: dict[str, list[float]] = {name: [] for name in names}
+    begun, rounds = time.perf_counter(), 0
+    while rounds < least or (rounds < most and time.perf_counter() - begun < seconds):
+        turned = names[rounds % len(names) :] + names[: rounds % len(names)]
+        for name in turned:
+            taken[name].append(elapsed(calls[name], device))
+        rounds += 1
+    return taken

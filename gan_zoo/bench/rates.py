@@ -1,0 +1,31 @@
+"""What a device reaches at its best: the measure that a step or a kernel is put beside."""
+
+from __future__ import annotations
+
+import statistics
+
+import torch
+
+from gan_zoo.bench.clock import in_turn
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def matmul_rate(name: str, device: torch.device, *, seconds: float = 1.0) -> float:
+    """FLOP/s of a product of two square matrices in the number format `name`: the median at the best of three sizes."""
+    sizes = (4096, 8192, 16384) if device.type == "cuda" else (1024, 2048, 3072)
+    calls, found = {}, []
+    for size in sizes:
+        a, b = (torch.randn(size, size, device=device).to(DTYPES[name]) for _ in range(2))
+        calls[str(size)] = lambda a=a, b=b: torch.mm(a, b)
+    for size, times in in_turn(calls, device, seconds=seconds).items():
+        found.append(2 * int(size) ** 3 / statistics.median(times))
+    return max(found)
+
+
+def copy_rate(device: torch.device, *, seconds: float = 0.5) -> float:
+    """Bytes/s that a copy reads and writes, of a tensor far larger than any cache: the median."""
+    source = torch.empty((2**30 if device.type == "cuda" else 2**28) // 4, device=device).normal_()
+    target = torch.empty_like(source)
+    times = in_turn({"copy": lambda: target.copy_(source)}, device, seconds=seconds)["copy"]
+    return 2 * source.numel() * source.element_size() / statistics.median(times)

@@ -1,0 +1,147 @@
+"""A report: what was measured, on what, with every raw sample; written as JSON and checked when it is read."""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from scipy.stats import quantile_test
+
+from gan_zoo.errors import InputError
+from gan_zoo.files import write_json
+
+SCHEMA = 1
+CONFIDENCE = 0.95
+
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Number = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class Interval(NamedTuple):
+    """A median, and between which values it lies with a confidence of 95 %."""
+
+    median: float
+    low: float
+    high: float
+
+
+class Record(BaseModel):
+    """A part of a report: frozen, with no key but its own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Samples(Record):
+    """The times of one case, in the order in which they were taken.
+
+    Attributes:
+        seconds: Of one call each.
+        facts: What else is known of a call, by name: `images`, `flops`, `bytes`, `peak_bytes`, `launches`,
+            `waiting` (share of the time that went into waiting for data).
+    """
+
+    seconds: Annotated[tuple[Seconds, ...], Field(min_length=1)]
+    facts: dict[str, Number] = {}
+
+    @cached_property
+    def time(self) -> Interval:
+        """Seconds a call."""
+        return interval(self.seconds)
+
+
+class Cell(Record):
+    """Cases that were measured in turn, so that the machine's drift falls on all alike.
+
+    Attributes:
+        key: What the cases have in common, e.g. `trunk`, `batch`, `precision`.
+        cases: Their samples by name; the k-th samples of all cases belong together.
+        missing: Why a case, or the whole cell (""), is not there, e.g. `out of memory`.
+    """
+
+    key: dict[str, str | int]
+    cases: dict[str, Samples] = {}
+    missing: dict[str, str] = {}
+
+    @property
+    def name(self) -> str:
+        """The key, as one text."""
+        return " · ".join(str(value) for value in self.key.values())
+
+    def ratio(self, slower: str, faster: str) -> Interval:
+        """How many times as long `slower` takes as `faster`, pair by pair."""
+        pairs = zip(self.cases[slower].seconds, self.cases[faster].seconds, strict=True)
+        return interval([a / b for a, b in pairs])
+
+
+class Report(Record):
+    """What `gan-zoo bench` writes.
+
+    Attributes:
+        format: Version of this layout.
+        suite: What was measured.
+        environment: Device, driver, versions and git revision.
+        settings: How it was measured.
+        rates: What the device reaches, by name: FLOP/s of matrix products (`matmul/bf16`), bytes/s of a copy (`copy`).
+        cells: The measurements.
+        notes: What could not be measured here, and why.
+    """
+
+    format: Literal[1] = SCHEMA
+    suite: Literal["step", "kernels"]
+    environment: dict[str, Any]
+    settings: dict[str, Any]
+    rates: dict[str, Number]
+    cells: tuple[Cell, ...]
+    notes: tuple[str, ...] = ()
+
+    def write(self, path: Path) -> Path:
+        """Write it as JSON, whole or not at all."""
+        return write_json(self.model_dump(mode="json"), path)
+
+    @property
+    def device(self) -> str:
+        """The device's name."""
+        return str(self.environment.get("device", "unknown device"))
+
+
+def read(path: Path) -> Report:
+    """The report in a file.
+
+    Raises:
+        InputError: If there is none, or it is of another layout.
+    """
+    try:
+        return Report.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from None
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise InputError(
+            f"{path} is no report of gan-zoo bench: {where + ': ' if where else ''}{first['msg']}"
+        ) from None
+
+
+def json_schema() -> str:
+    """The JSON schema of a report."""
+    return json.dumps(Report.model_json_schema(), indent=2)
+
+
+def interval(values: Sequence[float]) -> Interval:
+    """The median of independent values and its confidence interval, from their order alone (Conover, 1999, section 3.2).
+
+    Where there are too few values for a confidence of 95 %, the interval spans them all.
+    """
+    bounds = quantile_test(values, p=0.5).confidence_interval(CONFIDENCE)
+    low, high = (float(bound) for bound in bounds)
+    return Interval(
+        statistics.median(values),
+        low if math.isfinite(low) else min(values),
+        high if math.isfinite(high) else max(values),
+    )
