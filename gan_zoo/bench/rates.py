@@ -18,8 +18,8 @@ def matmul_rate(name: str, device: torch.device, *, seconds: float = 1.0) -> flo
     for size in sizes:
         a, b = (torch.randn(size, size, device=device).to(DTYPES[name]) for _ in range(2))
         calls[str(size)] = lambda a=a, b=b: torch.mm(a, b)
-    for size, times in in_turn(calls, device, seconds=seconds).items():
-        found.append(2 * int(size) ** 3 / statistics.median(times))
+    for side, times in in_turn(calls, device, seconds=seconds).items():
+        found.append(2 * int(side) ** 3 / statistics.median(times))
     return max(found)
 
 

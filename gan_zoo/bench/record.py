@@ -16,7 +16,6 @@ from scipy.stats import quantile_test
 from gan_zoo.errors import InputError
 from gan_zoo.files import write_json
 
-SCHEMA = 1
 CONFIDENCE = 0.95
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -92,7 +91,7 @@ class Report(Record):
         notes: What could not be measured here, and why.
     """
 
-    format: Literal[1] = SCHEMA
+    format: Literal[1] = 1
     suite: Literal["step", "kernels"]
     environment: dict[str, Any]
     settings: dict[str, Any]
@@ -134,7 +133,7 @@ def json_schema() -> str:
 
 
 def interval(values: Sequence[float]) -> Interval:
-    """The median of independent values and its confidence interval, from their order alone (Conover, 1999, section 3.2).
+    """The median of independent values and its confidence interval, by their order alone (Conover, 1999, 3.2).
 
     Where there are too few values for a confidence of 95 %, the interval spans them all.
     """
