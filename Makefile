@@ -2,11 +2,12 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+DEVICE ?= cpu
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 QUICK := not slow and not gpu and not browser
 
 
-.PHONY: demo test test-all check format lint types clean
+.PHONY: demo test test-all check format lint types bench bench-page clean
 
 demo: .venv/installed  ## train InfoGAN on the bundled digits and name the pictures
 	$(BIN)/gan-zoo train infogan
@@ -27,6 +28,15 @@ lint: .venv/developing
 
 types: .venv/developing
 	$(BIN)/mypy
+
+bench: .venv/developing  ## measure this machine, then write benchmarks/README.md
+	$(BIN)/gan-zoo bench step --out benchmarks/results/step-$(DEVICE).json
+	$(BIN)/gan-zoo bench kernels --out benchmarks/results/kernels-$(DEVICE).json
+	$(BIN)/python benchmarks/baselines.py --out benchmarks/results/baselines-$(DEVICE).json
+	$(MAKE) bench-page
+
+bench-page: .venv/developing  ## write benchmarks/README.md from benchmarks/results/
+	$(BIN)/python benchmarks/render.py
 
 clean:
 	rm -rf .venv build dist

@@ -296,6 +296,54 @@ def centrality(
     commands.centrality(runs, out=out, samples=samples, seed=seed, device=device)
 
 
+def bench(
+    suite: Positional[Literal["step", "kernels", "compare"]] = "step",
+    reports: Positional[Annotated[tuple[Path, ...], arg(metavar="[A.json B.json ...]")]] = (),
+    /,
+    *,
+    quick: bool = False,
+    out: Path | None = None,
+    device: str = "auto",
+    trunk: tuple[str, ...] = (),
+    batch_size: tuple[int, ...] = (),
+    precision: tuple[Literal["fp32", "bf16", "fp16"], ...] = (),
+    mode: tuple[Literal["eager", "compiled", "graph"], ...] = (),
+    seconds: float | None = None,
+) -> None:
+    """Measure steps of InfoGAN beside the plain GAN's, or the kernels; or put reports side by side.
+
+    compare ends with exit code 1 if a later report is slower than the first beyond the intervals.
+
+    Args:
+        suite: step, kernels, or compare.
+        reports: For compare: two or more files that --out wrote, of one suite.
+        quick: Measure less: steps of the paper's network for digits within a minute.
+        out: A JSON file to write; the page (.md) and the plot (.png, with the extra `plot`) go beside it.
+        device: Where to measure: auto, cpu, cuda, cuda:N.
+        trunk: Measure steps of these trunks alone.
+        batch_size: Measure steps at these batch sizes, instead of those that the device gains by.
+        precision: Measure steps in these number formats alone.
+        mode: Measure steps in these modes alone.
+        seconds: Time for each cell of steps, beyond its first rounds.
+    """
+    from gan_zoo import commands
+
+    if suite == "compare":
+        commands.compare_reports(reports)
+        return
+    if reports:
+        raise InputError(f"gan-zoo bench {suite} reads no report; {reports[0]} is for gan-zoo bench compare")
+    commands.bench(
+        suite,
+        quick=quick,
+        out=out,
+        device=device,
+        chosen={"trunk": trunk, "precision": precision, "mode": mode},
+        batch_sizes=batch_size,
+        seconds=seconds,
+    )
+
+
 def models(*, json: bool = False) -> None:
     """List the models, plug-ins too.
 
@@ -369,6 +417,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "evaluate": evaluate,
     "cluster": cluster,
     "centrality": centrality,
+    "bench": bench,
     "models": models,
     "trunks": trunks,
     "datasets": datasets,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -23,9 +23,14 @@ from gan_zoo.analysis.evaluate import summary
 from gan_zoo.analysis.fidelity import LEAST
 from gan_zoo.analysis.tables import centrality_table, cluster_table, evaluation_table, remarks
 from gan_zoo.analysis.traverse import write_picture, write_traversals
+from gan_zoo.bench import pages
+from gan_zoo.bench.compare import compare, slowdowns
+from gan_zoo.bench.kernels import kernels
+from gan_zoo.bench.record import read
+from gan_zoo.bench.step import step
 from gan_zoo.config import Config
 from gan_zoo.data.dataset import open_dataset
-from gan_zoo.errors import InputError
+from gan_zoo.errors import InputError, TrainingError
 from gan_zoo.files import write_json
 from gan_zoo.images import grid
 from gan_zoo.resolve import to_toml
@@ -211,6 +216,44 @@ def evaluate(
         console.print(line)
     for path in written:
         console.print(str(path))
+
+
+def bench(
+    suite: Literal["step", "kernels"],
+    *,
+    quick: bool,
+    out: Path | None,
+    device: str,
+    chosen: Mapping[str, Sequence[str]],
+    batch_sizes: Sequence[int],
+    seconds: float | None,
+) -> None:
+    """`gan-zoo bench step` and `gan-zoo bench kernels`."""
+    _check_json(out)
+    place = pick_device(device)
+    if suite == "kernels":
+        report = kernels(place, quick=quick, say=_say)
+    else:
+        report = step(place, quick=quick, chosen=chosen, batches=batch_sizes, seconds=seconds, say=_say)
+    wide.print(pages.table(report))
+    for note in report.notes:
+        console.print(note)
+    if out:
+        console.print(str(report.write(out)))
+        for path in pages.write(report, out):
+            console.print(str(path))
+
+
+def compare_reports(paths: Sequence[Path]) -> None:
+    """`gan-zoo bench compare`.
+
+    Raises:
+        TrainingError: If a later report is slower than the first beyond the intervals.
+    """
+    rows = compare([(str(path), read(path)) for path in paths])
+    wide.print(pages.comparison(rows))
+    if slower := slowdowns(rows):
+        raise TrainingError(f"slower than {paths[0]} beyond the intervals: {'; '.join(row.name for row in slower)}")
 
 
 def doctor(*, as_json: bool) -> None:

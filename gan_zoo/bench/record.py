@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from scipy.stats import quantile_test
 
 from gan_zoo.errors import InputError
@@ -66,6 +66,12 @@ class Cell(Record):
     key: dict[str, str | int]
     cases: dict[str, Samples] = {}
     missing: dict[str, str] = {}
+
+    @model_validator(mode="after")
+    def _taken_in_turn(self) -> Cell:
+        if len({len(samples.seconds) for samples in self.cases.values()}) > 1:
+            raise ValueError("cases that take turns have as many samples each")
+        return self
 
     @property
     def name(self) -> str:

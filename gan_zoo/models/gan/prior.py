@@ -10,7 +10,6 @@ from typing import Literal
 import torch
 from gan_zoo_kernels import PriorCode, PriorLayout, sample_latents
 from torch import Tensor
-from torch.nn import functional as F
 
 from gan_zoo.models.gan.codes import Code
 
@@ -77,8 +76,8 @@ class Prior:
         """Latents of chosen values: noise [n, noise], codes [n, number of codes]."""
         columns = [noise]
         for value, code in zip(codes.unbind(1), self.codes, strict=True):
-            one_hot = code.kind == "categorical"
-            columns.append(F.one_hot(value.long(), code.classes).to(noise) if one_hot else value[:, None].to(noise))
+            column = one_hot(value, code.classes) if code.kind == "categorical" else value[:, None]
+            columns.append(column.to(noise))
         return Latents(torch.cat(columns, 1), codes)
 
     def traverse(self, code: Code, values: Sequence[float], rows: int, *, seed: int) -> Latents:
@@ -101,3 +100,8 @@ class Prior:
         codes = drawn.codes.repeat_interleave(len(combinations), 0)
         codes[:, [self.codes.index(code) for code, _ in varied]] = combinations.repeat(samples, 1)
         return self.compose(noise, codes)
+
+
+def one_hot(index: Tensor, classes: int) -> Tensor:
+    """Classes [n] as bool [n, classes]; torch's own looks at the values on the host."""
+    return index[:, None] == torch.arange(classes, device=index.device)

@@ -8,10 +8,9 @@ from typing import Literal
 import torch
 from gan_zoo_kernels import Layout, PriorCode, PriorLayout, sample_latents
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from gan_zoo.models.gan.codes import Code
-from gan_zoo.models.gan.prior import TRAINING, Latents, Prior
+from gan_zoo.models.gan.prior import TRAINING, Latents, Prior, one_hot
 
 LEAST = 2.0**-25
 """Half the distance between the uniforms that the kernels draw, which may be 0."""
@@ -129,7 +128,7 @@ def straight_through(scores: Tensor, temperature: float) -> Tensor:
     With scores log π + Gumbel noise the one-hot is a draw from π (Maddison et al., 2017, arXiv:1611.00712), and the
     slope is that of the relaxed draw (Jang et al., 2017, arXiv:1611.01144, section 2.2): biased, of finite variance.
     """
-    hard = F.one_hot(scores.argmax(1), scores.shape[1]).to(scores)
+    hard = one_hot(scores.argmax(1), scores.shape[1]).to(scores)
     if not scores.requires_grad:
         return hard
     soft = (scores / temperature).softmax(1)

@@ -1,0 +1,156 @@
+"""What others do in a step, written anew and small, beside gan-zoo's own step: the same network, data and losses.
+
+    python benchmarks/baselines.py --out benchmarks/results/baselines-cpu.json
+
+A case is a way of playing a step, run by gan-zoo's own loop in turn with the others:
+
+    gan                        the plain GAN
+    infogan                    gan-zoo's: the information term in the passes that are made anyway
+    three passes               D's step, G's step, and one for the information term with an optimizer of its own; each
+                               on fakes of its own
+    gradients thrown away      as infogan, but G's step computes D's gradients, too, which nobody uses
+    waiting at every step      as infogan, but latents are drawn on the host, and every loss is read by `.item()`
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from gan_zoo_kernels import q_head_nll
+from rich.console import Console
+
+from gan_zoo.bench import pages
+from gan_zoo.bench.rates import copy_rate, matmul_rate
+from gan_zoo.bench.record import Cell, Report
+from gan_zoo.bench.step import CASES, PAPER, Place, Running, timed
+from gan_zoo.models.gan.model import GAN, Objective
+from gan_zoo.models.gan.prior import Latents
+from gan_zoo.models.infogan.model import InfoGAN
+from gan_zoo.training.checkpoint import State
+from gan_zoo.training.environment import environment
+from gan_zoo.training.precision import pick_device, pick_precision
+from gan_zoo.training.step import Parts, Rules, alternating
+
+
+class ThreePasses:
+    """D's step, G's, and one of G, Q and the trunk on the information term; each on its own fakes, nothing frozen."""
+
+    def __init__(self, state: State) -> None:
+        self.optimizer = torch.optim.Adam(state.model.parameters(), lr=2e-4, betas=(0.5, 0.999), fused=True)
+
+    def __call__(
+        self, state: State, rules: Rules, parts: Parts, random: torch.Generator, *, update_generator: bool
+    ) -> list[Objective]:
+        """Play a step."""
+        model, ((batch, latents),) = state.model, parts
+        assert isinstance(model, InfoGAN)
+        discriminator, generator = state.players["discriminator"], state.players["generator"]
+        with state.precision.autocast():
+            fake = model.generator(latents.input).detach()
+            real, judged = model.discriminator(batch.images), model.discriminator(fake.float())
+            of_discriminator = GAN.discriminator_objective(model, real, judged, latents, batch.labels, random)
+        discriminator.backward(of_discriminator.loss)
+        discriminator.update()
+
+        with state.precision.autocast():
+            judged = model.discriminator(model.generator(latents.input).float())
+            of_generator = GAN.generator_objective(model, judged, real.detached, latents, random)
+        generator.backward(of_generator.loss)
+        generator.update()
+        discriminator.optimizer.zero_grad(set_to_none=True)
+
+        with state.precision.autocast():
+            features = model.discriminator.trunk(model.generator(latents.input).float())
+            told = -q_head_nll(model.q(features), latents.codes, model.layout)
+        information = -(model.weights * (model.entropy + told)).sum()
+        information.backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return [of_discriminator, of_generator, Objective({"information": information})]
+
+
+class ThrownAway:
+    """gan-zoo's step, where nothing is frozen in G's."""
+
+    def __call__(
+        self, state: State, rules: Rules, parts: Parts, random: torch.Generator, *, update_generator: bool
+    ) -> list[Objective]:
+        """Play a step."""
+        player = state.players["discriminator"]
+        player.frozen = nullcontext  # type: ignore[method-assign]
+        objectives = alternating(state, rules, parts, random, update_generator=update_generator)
+        player.optimizer.zero_grad(set_to_none=True)
+        return objectives
+
+
+class Waiting:
+    """gan-zoo's step on latents from the host, with every number read at once."""
+
+    def __call__(
+        self, state: State, rules: Rules, parts: Parts, random: torch.Generator, *, update_generator: bool
+    ) -> list[Objective]:
+        """Play a step."""
+        drawn = [(batch, self.draw(state, latents)) for batch, latents in parts]
+        objectives = alternating(state, rules, drawn, random, update_generator=update_generator)
+        for objective in objectives:
+            for value in itertools.chain(objective.terms.values(), objective.metrics.values()):
+                value.item()
+        return objectives
+
+    def draw(self, state: State, latents: Latents) -> Latents:
+        """As many latents, drawn code by code on the host and copied."""
+        prior = state.model.prior
+        values = torch.stack(
+            [
+                torch.randint(code.classes, (len(latents.codes),)).float()
+                if code.kind == "categorical"
+                else torch.rand(len(latents.codes)) * 2 - 1
+                for code in prior.codes
+            ],
+            1,
+        )
+        noise = torch.rand(len(latents.codes), prior.noise) * 2 - 1
+        return prior.compose(noise.to(latents.input.device), values.to(latents.input.device))
+
+
+def measure(place: Place, device: torch.device, *, seconds: float) -> Cell:
+    """All the cases at one place of the grid."""
+    running = {name: Running(place.config(model, settings, device)) for name, (model, settings) in CASES.items()}
+    for name, make in (
+        ("three passes", ThreePasses),
+        ("gradients thrown away", lambda state: ThrownAway()),
+        ("waiting at every step", lambda state: Waiting()),
+    ):
+        running[name] = Running(place.config("infogan", {}, device), order=make)
+    return Cell(key=place.key, cases=timed(running, device, seconds=seconds))
+
+
+def main() -> None:
+    """Measure, show, write."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=40.0, help="for each number format (default: %(default)s)")
+    parser.add_argument("--out", type=Path, help="JSON to write")
+    given = parser.parse_args()
+
+    device = pick_device(given.device)
+    precisions = dict.fromkeys(("fp32", pick_precision("auto", device)))
+    report = Report(
+        suite="step",
+        environment=environment(device),
+        settings={"seconds a cell": given.seconds},
+        rates={**{f"matmul/{name}": matmul_rate(name, device) for name in precisions}, "copy": copy_rate(device)},
+        cells=tuple(measure(replace(PAPER, precision=p), device, seconds=given.seconds) for p in precisions),
+    )
+    Console(width=200).print(pages.table(report))
+    if given.out:
+        report.write(given.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,159 @@
+"""Reports of one suite beside each other: what became slower than in the first, beyond chance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from gan_zoo.bench.record import Cell, Interval, Report
+from gan_zoo.errors import InputError
+
+Key = frozenset[tuple[str, str | int]]
+Verdict = Literal["first", "slower", "faster", "same", "missing", "alone"]
+
+PAIR = ("infogan", "gan")
+RATIO = "infogan / gan"
+"""Of the suite `step` the ratio of these two cases is compared, too."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What one report says in a row.
+
+    Attributes:
+        report: Its name.
+        verdict: Against the first report: `slower` or `faster` if the 95 % intervals of the medians do not overlap,
+            else `same`; `missing` if this report has no value; `alone` if it has one and the first report has none.
+            The first report's own is `first` or `missing`.
+        value: The median with its interval: seconds, or a ratio.
+        ratio: The median as a multiple of the first report's.
+        why: Why the value is missing.
+    """
+
+    report: str
+    verdict: Verdict
+    value: Interval | None = None
+    ratio: float | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One case of one cell, in all reports.
+
+    Attributes:
+        key: The cell's.
+        case: The case's name; `infogan / gan` for the ratio of these, pair by pair.
+        unit: What the values are: seconds a call, or how many times as long.
+        entries: One for each report, in the order of the reports.
+    """
+
+    key: dict[str, str | int]
+    case: str
+    unit: Literal["s", "×"]
+    entries: tuple[Entry, ...]
+
+    @property
+    def name(self) -> str:
+        """The cell and the case, as one text."""
+        return " · ".join([*(str(value) for value in self.key.values()), self.case])
+
+    @property
+    def compared(self) -> bool:
+        """Whether a later report has a value to put beside the first's."""
+        return any(entry.ratio is not None for entry in self.entries[1:])
+
+
+def compare(reports: Sequence[tuple[str, Report]]) -> list[Row]:
+    """A row for every case that at least one report has measured, in the order in which they first appear.
+
+    Args:
+        reports: Names and reports; the others are compared with the first.
+
+    Raises:
+        InputError: If there are fewer than two, they are of different suites, or have no case in common.
+    """
+    if len(reports) < 2:
+        raise InputError(f"to compare takes two reports or more, not {len(reports)}")
+    name, first = reports[0]
+    for other, report in reports[1:]:
+        if report.suite != first.suite:
+            raise InputError(f"{name} is of the suite {first.suite!r} and {other} of {report.suite!r}")
+    cells = [(name, {_identity(cell): cell for cell in report.cells}) for name, report in reports]
+    rows = [
+        Row(key, case, "×" if case == RATIO else "s", tuple(_entries(case, [(n, c.get(i)) for n, c in cells])))
+        for i, key in _keys(reports).items()
+        for case in _cases([found[i] for _, found in cells if i in found], paired=first.suite == "step")
+    ]
+    if not any(row.compared for row in rows):
+        raise InputError(f"{name} has no measurement in common with {', '.join(other for other, _ in reports[1:])}")
+    return rows
+
+
+def slowdowns(rows: Sequence[Row]) -> list[Row]:
+    """The rows in which a later report is slower than the first, or its ratio larger, beyond the intervals."""
+    return [row for row in rows if any(entry.verdict == "slower" for entry in row.entries)]
+
+
+def _identity(cell: Cell) -> Key:
+    return frozenset(cell.key.items())
+
+
+def _keys(reports: Sequence[tuple[str, Report]]) -> dict[Key, dict[str, str | int]]:
+    """The cells' keys, each as it is first written."""
+    keys: dict[Key, dict[str, str | int]] = {}
+    for _, report in reports:
+        for cell in report.cells:
+            keys.setdefault(_identity(cell), cell.key)
+    return keys
+
+
+def _cases(cells: Sequence[Cell], *, paired: bool) -> list[str]:
+    """The names of the cases that one of the cells has; last, that of the pair."""
+    names = list(dict.fromkeys(name for cell in cells for name in cell.cases))
+    if paired and any(_has_pair(cell) for cell in cells):
+        names.append(RATIO)
+    return names
+
+
+def _entries(case: str, cells: Sequence[tuple[str, Cell | None]]) -> Iterator[Entry]:
+    """A row's, report by report."""
+    base = _value(case, cells[0][1])
+    for place, (report, cell) in enumerate(cells):
+        value = _value(case, cell)
+        if value is None:
+            yield Entry(report, "missing", why=_why(case, cell))
+        elif place == 0:
+            yield Entry(report, "first", value)
+        elif base is None:
+            yield Entry(report, "alone", value)
+        else:
+            yield Entry(report, _verdict(base, value), value, value.median / base.median)
+
+
+def _value(case: str, cell: Cell | None) -> Interval | None:
+    if cell is None:
+        return None
+    if case == RATIO:
+        return cell.ratio(*PAIR) if _has_pair(cell) else None
+    return cell.cases[case].time if case in cell.cases else None
+
+
+def _verdict(base: Interval, value: Interval) -> Verdict:
+    if value.low > base.high:
+        return "slower"
+    return "faster" if value.high < base.low else "same"
+
+
+def _why(case: str, cell: Cell | None) -> str:
+    """Why a cell has no such case, in its report's words where it has some."""
+    if cell is None:
+        return "no such cell"
+    names = PAIR if case == RATIO else (case,)
+    told = [cell.missing[name] for name in ("", *names) if name in cell.missing]
+    return told[0] if told else "not measured"
+
+
+def _has_pair(cell: Cell) -> bool:
+    return all(name in cell.cases for name in PAIR)

@@ -1,0 +1,172 @@
+"""Reports to look at: tables for a terminal, a page in Markdown, a plot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+from rich.table import Table
+
+from gan_zoo.bench.compare import Entry
+from gan_zoo.bench.compare import Row as CompareRow
+from gan_zoo.bench.record import Cell, Interval, Report, Samples
+from gan_zoo.files import whole
+
+Row = tuple[str, ...]
+
+STEP = ("cell", "case", "ms a step", "images/s", "÷ GAN", "GFLOP", "of matmul", "waiting", "peak MiB")
+KERNELS = ("cell", "case", "µs", "launches", "GB/s", "of copy")
+
+
+def rows(report: Report) -> Iterator[Row]:
+    """What a report says, a row for each case or reason why there is none, in the columns of `titles`."""
+    tell = _of_step if report.suite == "step" else _of_kernel
+    width = len(titles(report))
+    for cell in report.cells:
+        for name, samples in cell.cases.items():
+            yield (cell.name, name, *tell(report, cell, name, samples))
+        for name, reason in cell.missing.items():
+            yield (cell.name, name or "all", reason, *[""] * (width - 3))
+
+
+def titles(report: Report) -> Row:
+    """The columns of `rows`."""
+    return STEP if report.suite == "step" else KERNELS
+
+
+def table(report: Report) -> Table:
+    """For a terminal."""
+    return as_table(report.device, titles(report), rows(report))
+
+
+def as_table(title: str, columns: Row, lines: Iterable[Row]) -> Table:
+    """A table whose first column is told once for all the rows that share it."""
+    made = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for place, column in enumerate(columns):
+        made.add_column(column, justify="left" if place < 2 else "right", no_wrap=True)
+    before = ""
+    for first, *rest in lines:
+        made.add_row("" if first == before else first, *rest)
+        before = first
+    return made
+
+
+def markdown(report: Report) -> str:
+    """A section of a page: what was measured on what, the table, and what is missing."""
+    told = report.environment
+    packages = told.get("packages", {})
+    reached = [
+        f"{name.partition('/')[2]} {rate / 1e9:,.0f} GFLOP/s" for name, rate in report.rates.items() if "/" in name
+    ]
+    lines = [
+        f"### {report.device}",
+        "",
+        f"torch {packages.get('torch')}, triton {packages.get('triton')}, {told.get('threads')} threads, "
+        f"CUDA {told.get('cuda') or 'none'}, revision {told.get('git') or 'unknown'}. "
+        f"Matrix products: {', '.join(reached) or 'not measured'}; copy: {report.rates['copy'] / 1e9:,.1f} GB/s.",
+        "",
+        *as_markdown(titles(report), rows(report)),
+        "",
+        *(f"- {note}" for note in report.notes),
+    ]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def comparison(lines: Sequence[CompareRow]) -> Table:
+    """Reports beside each other: the first's medians, and what the others' are as multiples of them."""
+    names = [entry.report for entry in lines[0].entries]
+    told = [("", row.name, *(_entry(row, entry) for entry in row.entries)) for row in lines]
+    return as_table("", ("", "case", *names), told)
+
+
+def write(report: Report, beside: Path) -> list[Path]:
+    """Write the page and, where matplotlib is installed, the plot of a step report, beside its JSON file."""
+    page = beside.with_suffix(".md")
+    with whole(page) as partial:
+        partial.write_text(markdown(report), encoding="utf-8")
+    if not _both(report) or not find_spec("matplotlib"):
+        return [page]
+    return [page, plot([report], beside.with_suffix(".png"))]
+
+
+def as_markdown(columns: Row, lines: Iterable[Row]) -> list[str]:
+    """The lines of a table."""
+    return [
+        f"| {' | '.join(columns)} |",
+        f"| {' | '.join('---' if place < 2 else '---:' for place in range(len(columns)))} |",
+        *(f"| {' | '.join(cells)} |" for cells in lines),
+    ]
+
+
+def plot(reports: Sequence[Report], path: Path) -> Path:
+    """Draw how many images a second InfoGAN makes for one of the plain GAN's, in every cell of step reports that has
+    both; with matplotlib, the extra `plot`.
+    """
+    from matplotlib.figure import Figure
+
+    found = [(report.device, c.name, c.ratio("gan", "infogan")) for report in reports for c in _both(report)]
+    names = list(dict.fromkeys(name for _, name, _ in found))[::-1]
+    figure = Figure(figsize=(8, 1.2 + 0.32 * len(names)), layout="constrained")
+    axes = figure.subplots()
+    for device in dict.fromkeys(device for device, _, _ in found):
+        own = [(names.index(name), ratio) for where, name, ratio in found if where == device]
+        middle = [ratio.median for _, ratio in own]
+        reach = [[r.median - r.low for _, r in own], [r.high - r.median for _, r in own]]
+        axes.errorbar(middle, [at for at, _ in own], xerr=reach, fmt="o", capsize=3, label=device)
+    axes.axvline(1, color="grey", linewidth=0.8)
+    axes.set_yticks(range(len(names)), names)
+    axes.set_xlabel("images a second, InfoGAN ÷ GAN (median and its 95 % interval)")
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)
+    with whole(path) as beside:
+        figure.savefig(beside, dpi=120, format=path.suffix[1:] or "png")
+    return path
+
+
+def spread(value: Interval, scale: float = 1.0) -> str:
+    """A median with its interval, in three significant digits or in whole numbers."""
+    middle, low, high = (_three(scale * part) for part in value)
+    return f"{middle} [{low}, {high}]"
+
+
+def _three(number: float) -> str:
+    return f"{number:,.0f}" if number >= 1000 else f"{number:#.3g}".rstrip(".")
+
+
+def _both(report: Report) -> list[Cell]:
+    """The cells in which InfoGAN stands beside the plain GAN."""
+    return [cell for cell in report.cells if {"gan", "infogan"} <= cell.cases.keys()]
+
+
+def _entry(row: CompareRow, entry: Entry) -> str:
+    """A median; of a later report also how it stands to the first."""
+    if entry.value is None:
+        return entry.why or "not there"
+    median = f"{entry.value.median:.3g}" if row.unit == "×" else spread(entry.value, 1000).partition(" ")[0] + " ms"
+    return median if entry.ratio is None else f"{median}  ×{entry.ratio:.3f} {entry.verdict}"
+
+
+def _of_step(report: Report, cell: Cell, name: str, samples: Samples) -> Row:
+    facts, taken = samples.facts, samples.time.median
+    rate = report.rates.get(f"matmul/{cell.key['precision']}")
+    peak = facts.get("peak_bytes")
+    return (
+        spread(samples.time, 1000),
+        f"{facts['images'] / taken:,.0f}",
+        spread(cell.ratio("gan", name)) if name != "gan" and "gan" in cell.cases else "",
+        f"{facts['flops'] / 1e9:,.2f}",
+        f"{facts['flops'] / taken / rate:.0%}" if rate else "",
+        f"{facts['waiting']:.2%}",
+        f"{peak / 2**20:,.0f}" if peak is not None else "",
+    )
+
+
+def _of_kernel(report: Report, cell: Cell, name: str, samples: Samples) -> Row:
+    facts, taken = samples.facts, samples.time.median
+    launches, moved = facts.get("launches"), facts.get("bytes")
+    return (
+        spread(samples.time, 1e6),
+        f"{launches:.0f}" if launches is not None else "",
+        f"{moved / taken / 1e9:,.1f}" if moved else "",
+        f"{moved / taken / report.rates['copy']:.0%}" if moved else "",
+    )

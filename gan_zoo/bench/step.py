@@ -1,0 +1,265 @@
+"""Steps per second of InfoGAN beside the plain GAN: the same trunk, loop, data path and number format.
+
+Cases take turns within a cell of the grid, so that a ratio of theirs is of pairs that the machine served alike. What a
+case does is what `gan-zoo train` does between two logging steps: batch, latents, step, moving average, sums of losses.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from gan_zoo.bench.clock import in_turn
+from gan_zoo.bench.rates import copy_rate, matmul_rate
+from gan_zoo.bench.record import Cell, Report, Samples
+from gan_zoo.config import Config
+from gan_zoo.data.dataset import open_dataset
+from gan_zoo.errors import InputError, unknown
+from gan_zoo.resolve import resolve
+from gan_zoo.training.capture import WARM_UP, Play
+from gan_zoo.training.checkpoint import State
+from gan_zoo.training.environment import environment
+from gan_zoo.training.iterations import Iterations
+from gan_zoo.training.loop import is_out_of_memory, new_state, with_facts
+from gan_zoo.training.meter import Meter
+from gan_zoo.training.precision import pick_precision
+
+CODES = "categorical:10, uniform:2"
+WARP = "rotate:0.2, scale:0.1, shift:0.05, shear:0.4, height:0.2, elastic:0.04"
+BLOCK = 0.05
+"""Seconds that a sample takes at least: shorter steps are timed several at a time."""
+GAIN = 1.05
+"""A larger batch is tried as long as the last one made this many times as many images a second as the one before."""
+
+MODES: dict[str, dict[str, Any]] = {  # graph: compiled, and the step one CUDA graph
+    "eager": {},
+    "compiled": {"training.compile": True},
+    "graph": {"training.compile": True, "training.cuda_graph": True},
+}
+Cases = dict[str, tuple[str, dict[str, Any]]]
+"""Model and settings of its own of each case, by name."""
+CASES: Cases = {"gan": ("gan", {}), "infogan": ("infogan", {})}
+"""The two that every cell has."""
+VARIANTS: Cases = {
+    "gan, simultaneous": ("gan", {"training.update": "simultaneous"}),
+    "infogan, simultaneous": ("infogan", {"training.update": "simultaneous"}),
+    "infogan, consistency": ("infogan", {"infogan.consistency": 1.0, "data.warp": WARP}),
+    "infogan, consistency at every 3rd step": (
+        "infogan",
+        {"infogan.consistency": 1.0, "infogan.consistency_interval": 3, "data.warp": WARP},
+    ),
+}
+"""Further ones, of the full grid's cells at `PAPER`."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A cell of the grid."""
+
+    trunk: str
+    resolution: int
+    batch: int
+    precision: str
+    mode: str = "eager"
+
+    @property
+    def key(self) -> dict[str, str | int]:
+        """What the cell is called by in a report."""
+        return {
+            "trunk": self.trunk,
+            "resolution": self.resolution,
+            "batch": self.batch,
+            "precision": self.precision,
+            "mode": self.mode,
+        }
+
+    def config(self, model: str, settings: Mapping[str, Any], device: torch.device) -> Config:
+        """The configuration of a case. The plain GAN's noise is as wide as InfoGAN's noise and codes."""
+        noise = {"latent.noise": 62, "infogan.codes": CODES} if model == "infogan" else {"latent.noise": 74}
+        colours = 1 if self.trunk == "infogan-mnist" else 3
+        shared = {
+            "trunk.name": self.trunk,
+            "trunk.generator_norm": "batch",
+            "trunk.discriminator_norm": "batch",
+            "latent.distribution": "uniform",
+            "data.name": "mnist-5k",
+            "data.resolution": self.resolution,
+            "data.channels": colours,
+            "training.batch_size": self.batch,
+            "training.precision": self.precision,
+            "training.device": str(device),
+        }
+        return resolve(model, {}, {**shared, **noise, **MODES[self.mode], **settings})
+
+
+PAPER = Place("infogan-mnist", 28, 128, "fp32")
+"""The paper's network for digits and its batch (Chen et al., 2016, appendix C.1)."""
+
+
+def grid(device: torch.device, *, quick: bool) -> list[Place]:
+    """The first batch size of every trunk, resolution, precision and mode; larger batches follow where they gain."""
+    best = pick_precision("auto", device)
+    if quick:
+        return [replace(PAPER, precision=precision) for precision in dict.fromkeys(("fp32", best))]
+    trunks = [(PAPER.trunk, PAPER.resolution, PAPER.batch), ("dcgan", 32, 64), ("dcgan", 64, 64), ("resnet", 32, 64)]
+    modes = [mode for mode in MODES if device.type == "cuda" or mode != "graph"]
+    precisions = dict.fromkeys(("fp32", best, *(("fp16",) if device.type == "cuda" else ())))
+    return [
+        Place(*trunk, precision, mode)
+        for trunk in trunks
+        for precision in precisions
+        for mode in modes
+        if mode == "eager" or trunk[0] != "resnet"
+    ]
+
+
+def step(
+    device: torch.device,
+    *,
+    quick: bool = False,
+    chosen: Mapping[str, Sequence[str]] = MappingProxyType({}),  # of the grid, by field of a place; none is all
+    batches: Sequence[int] = (),  # batch sizes, instead of those that the device is found to gain by
+    seconds: float | None = None,  # for each cell
+    say: Callable[[str], None] = lambda line: None,
+) -> Report:
+    """Measure the grid.
+
+    Raises:
+        InputError: If no cell is left.
+    """
+    budget = seconds or (10.0 if quick else 20.0)
+    whole = grid(device, quick=quick)
+    for field, values in chosen.items():
+        here = list(dict.fromkeys(str(getattr(place, field)) for place in whole))
+        for value in values:
+            if value not in here:
+                raise unknown(f"{field} of this grid", value, here)
+    places = [p for p in whole if all(getattr(p, field) in values for field, values in chosen.items() if values)]
+    if not places:
+        raise InputError("nothing is left to measure: these choices have no cell of the grid in common")
+    if any(n < 2 for n in batches) or (seconds is not None and not seconds > 0):
+        raise InputError("batch sizes are 2 or more, and seconds more than 0")
+    cells: list[Cell] = []
+    for place in places:
+        for sized in [replace(place, batch=n) for n in batches] if batches else _growing(place, cells, quick=quick):
+            say(" · ".join(str(value) for value in sized.key.values()))
+            further = not quick and sized == replace(PAPER, precision=sized.precision)
+            cells.append(cell(sized, CASES | VARIANTS if further else CASES, device, seconds=budget))
+    notes = [] if device.type == "cuda" else ["no CUDA device: no CUDA graphs, no peak memory"]
+    return Report(
+        suite="step",
+        environment=environment(device),
+        settings={"quick": quick, "seconds a cell": budget, "codes": CODES, "batches": list(batches)},
+        rates={
+            **{f"matmul/{p}": matmul_rate(p, device) for p in dict.fromkeys(place.precision for place in places)},
+            "copy": copy_rate(device),
+        },
+        cells=tuple(cells),
+        notes=tuple(notes),
+    )
+
+
+def _growing(place: Place, cells: Sequence[Cell], *, quick: bool) -> Iterator[Place]:
+    """`place`, then with twice the batch as long as that gains; looks at the cells measured meanwhile."""
+    rates: list[float] = []
+    while True:
+        yield place
+        cell = cells[-1]
+        if quick or cell.missing:
+            return
+        rates.append(place.batch / cell.cases["gan"].time.median)
+        if len(rates) > 1 and rates[-1] < GAIN * rates[-2]:
+            return
+        place = replace(place, batch=2 * place.batch)
+
+
+def cell(place: Place, cases: Cases, device: torch.device, *, seconds: float) -> Cell:
+    """Measure one cell; what does not fit the memory is told in its place."""
+    running: dict[str, Running] = {}
+    try:
+        for name, (model, settings) in cases.items():
+            running[name] = Running(place.config(model, settings, device))
+        return Cell(key=place.key, cases=timed(running, device, seconds=seconds))
+    except (RuntimeError, MemoryError) as error:
+        if not (isinstance(error, MemoryError) or is_out_of_memory(error)):
+            raise
+        return Cell(key=place.key, missing={"": "out of memory"})
+    finally:
+        running.clear()
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+
+
+class Running:
+    """A training without a run folder, of which steps are asked for.
+
+    Args:
+        config: Of the run.
+        order: Makes the order of play from the state, where it is not that of the configuration.
+
+    Attributes:
+        period: Steps after which the operations repeat.
+        flops: Of a step, on the mean of a period.
+    """
+
+    def __init__(self, config: Config, order: Callable[[State], Play] | None = None) -> None:
+        device = torch.device(config.training.device)
+        dataset = open_dataset(config.data)
+        config = with_facts(config, dataset, device)
+        own = getattr(config, "infogan", None)
+        self.period: int = own.consistency_interval if own else 1
+        self.meter = Meter()
+        eager = config.training.model_copy(update={"compile": False, "cuda_graph": False})
+        self.iterations = Iterations(new_state(config.model_copy(update={"training": eager}), device), dataset.train)
+        if order:
+            self.iterations.play = order(self.iterations.state)
+        with FlopCounterMode(display=False) as counter:
+            self.steps(self.period)
+        self.flops = counter.get_total_flops() / self.period
+        if config.training != eager:
+            self.iterations = Iterations(new_state(config, device), dataset.train)
+
+    def steps(self, count: int) -> None:
+        """Make `count` steps."""
+        for _ in range(count):
+            for objective in next(self.iterations):
+                self.meter.add(objective.terms | objective.metrics, self.iterations.state.step)
+
+
+def timed(running: Mapping[str, Running], device: torch.device, *, seconds: float) -> dict[str, Samples]:
+    """Samples of each case, of one step each: short steps are timed several at a time, by whole periods."""
+    for case in running.values():
+        case.steps(WARM_UP + 1)  # whatever is compiled, captured or chosen at first use
+    period = math.lcm(*(case.period for case in running.values()))
+    (once,) = in_turn({"": partial(next(iter(running.values())).steps, 1)}, device, seconds=0, least=1).values()
+    block = period * math.ceil(BLOCK / once[0] / period)
+    peaks = {name: _peak(case, device) for name, case in running.items()}
+    before = {name: (case.iterations.state.step, case.iterations.waited) for name, case in running.items()}
+    taken = in_turn({name: partial(case.steps, block) for name, case in running.items()}, device, seconds=seconds)
+    found = {}
+    for name, case in running.items():
+        times = [t / block for t in taken[name]]
+        step, waited = before[name]
+        waiting = (case.iterations.waited - waited) / (case.iterations.state.step - step) / statistics.mean(times)
+        facts = {"images": case.iterations.config.training.batch_size, "flops": case.flops, "waiting": waiting}
+        found[name] = Samples(seconds=tuple(times), facts=facts | peaks[name])
+    return found
+
+
+def _peak(case: Running, device: torch.device) -> dict[str, float]:
+    """Bytes that a step needs at its height beyond what lies on the device between steps; CUDA counts them."""
+    if device.type != "cuda":
+        return {}
+    torch.cuda.reset_peak_memory_stats(device)
+    between = torch.cuda.memory_allocated(device)
+    case.steps(1)
+    torch.cuda.synchronize(device)
+    return {"peak_bytes": torch.cuda.max_memory_allocated(device) - between}

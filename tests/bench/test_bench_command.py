@@ -1,0 +1,90 @@
+"""`gan-zoo bench`: files, exit codes, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from commandline import zoo
+from made import kernel_report, step_report
+
+from gan_zoo import commands
+from gan_zoo.bench.record import read
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What the suites were asked for; they answer at once."""
+    given: dict[str, Any] = {}
+
+    def measured(name: str, report: Any) -> Any:
+        def suite(device: Any, **options: Any) -> Any:
+            given.update(suite=name, device=str(device), **options)
+            return report
+
+        return suite
+
+    monkeypatch.setattr(commands, "step", measured("step", step_report()))
+    monkeypatch.setattr(commands, "kernels", measured("kernels", kernel_report()))
+    return given
+
+
+@pytest.mark.parametrize(("words", "suite"), [((), "step"), (("step",), "step"), (("kernels",), "kernels")])
+def test_a_suite_is_measured_and_shown(words: tuple[str, ...], suite: str, asked: dict[str, Any]) -> None:
+    ended = zoo("bench", *words, "--quick", "--device", "cpu")
+    assert ended.code == 0
+    assert (asked["suite"], asked["device"], asked["quick"]) == (suite, "cpu", True)
+    assert ("infogan" if suite == "step" else "q_head_nll") in ended.out
+
+
+def test_choices_reach_the_grid_and_the_report_its_file(asked: dict[str, Any], tmp_path: Path) -> None:
+    out = tmp_path / "card.json"
+    chosen = ("--trunk", "dcgan", "--precision", "bf16", "fp32", "--mode", "eager", "--batch-size", "64", "128")
+    ended = zoo("bench", "step", *chosen, "--seconds", "2", "--device", "cpu", "--out", out)
+    assert ended.code == 0
+    assert asked["chosen"] == {"trunk": ("dcgan",), "precision": ("bf16", "fp32"), "mode": ("eager",)}
+    assert (asked["batches"], asked["seconds"]) == ((64, 128), 2.0)
+    assert read(out) == step_report()
+    assert {path.name for path in tmp_path.iterdir()} == {"card.json", "card.md", "card.png"}
+    assert "a note" in ended.out
+
+
+def test_a_slow_down_beyond_the_intervals_ends_with_exit_code_1(tmp_path: Path) -> None:
+    for name, scale in (("a", 1.0), ("same", 1.0), ("slow", 1.2), ("fast", 0.8)):
+        step_report(scale=scale).write(tmp_path / f"{name}.json")
+    first = tmp_path / "a.json"
+    assert zoo("bench", "compare", first, tmp_path / "same.json", tmp_path / "fast.json").code == 0
+    slow = zoo("bench", "compare", first, tmp_path / "slow.json")
+    assert slow.code == 1
+    assert slow.err.startswith(f"gan-zoo: slower than {first} beyond the intervals: dcgan · 64 · 100 · fp32 · eager")
+    assert "×1.200 slower" in slow.out
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("compare",), ["two reports or more, not 0"]),
+        (("compare", "none.json", "other.json"), ["none.json", "No such file"]),
+        (("step", "a.json"), ["reads no report", "a.json", "bench compare"]),
+        (("step", "--out", "report.txt"), ["report.txt", ".json"]),
+        (("step", "--device", "tpu"), ["'tpu'"]),
+        (("step", "--trunk", "resnett", "--device", "cpu"), ["unknown trunk", "'resnett'", "'resnet'"]),
+        (("step", "--batch-size", "1", "--device", "cpu"), ["batch sizes are 2 or more"]),
+    ],
+)
+def test_bad_input_is_told_in_one_line(words: tuple[str, ...], told: list[str]) -> None:
+    ended = zoo("bench", *words)
+    assert ended.code == 2
+    assert ended.err.count("\n") == 1
+    for word in told:
+        assert word in ended.err
+
+
+@pytest.mark.slow
+def test_quick_measures_something_on_this_machine(tmp_path: Path) -> None:
+    out = tmp_path / "here.json"
+    assert zoo("bench", "step", "--quick", "--device", "cpu", "--batch-size", "8", "--out", out).code == 0
+    report = read(out)
+    assert all(set(cell.cases) == {"gan", "infogan"} for cell in report.cells)
+    assert report.rates["matmul/fp32"] > 1e8

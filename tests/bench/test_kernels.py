@@ -1,0 +1,236 @@
+"""The suite of kernels: what a machine can measure is measured, what it cannot is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from gan_zoo_kernels.fused.launches import launch
+from torch import Tensor
+
+from gan_zoo.bench import kernels as suite
+from gan_zoo.bench.kernels import CASES, COMPILED, GRAPH, OURS, PROBLEMS, REFERENCE, Problem, Work, kernels, obstacles
+from gan_zoo.bench.record import Report, read
+
+CPU = torch.device("cpu")
+GPU = torch.cuda.is_available()
+FUNCTIONS = {"gaussian_nll", "cross_entropy", "q_head_nll", "sample_latents"}
+
+
+def no_copies(device: torch.device, *, seconds: float) -> float:
+    return 1e9
+
+
+@pytest.fixture
+def copies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rate of copies is not what these tests are about."""
+    monkeypatch.setattr(suite, "copy_rate", no_copies)
+
+
+def test_a_quick_run_on_a_cpu_measures_plain_torch_and_tells_what_is_missing(copies: None, tmp_path: Path) -> None:
+    said: list[str] = []
+    report = kernels(CPU, quick=True, say=said.append)
+    assert report.suite == "kernels" and report.rates == {"copy": 1e9} and report.settings["quick"] is True
+    assert {str(cell.key["kernel"]) for cell in report.cells} == FUNCTIONS
+    assert {str(cell.key["precision"]) for cell in report.cells} == {"fp32", "bf16"}
+    found: dict[str, set[object]] = {}
+    for cell in report.cells:
+        found.setdefault(str(cell.key["kernel"]), set()).add(cell.key["direction"])
+    assert found.pop("sample_latents") == {"forward"}
+    assert all(directions == {"forward", "backward", "both"} for directions in found.values())
+    for cell in report.cells:
+        assert set(cell.cases) == {REFERENCE} and set(cell.missing) == {COMPILED, OURS, GRAPH}
+        assert "launches" not in cell.cases[REFERENCE].facts
+    told = " | ".join(report.notes)
+    assert "need a GPU" in told and "interpreter is no measure of speed" in told and "large shapes: left out" in told
+    assert "reference compiled: left out of a quick run" in told
+    assert [line for line in said if line.startswith("q_head_nll, 128: 10 x 10")]
+    assert read(report.write(tmp_path / "kernels.json")) == report
+
+
+def test_the_large_shapes_and_all_functions_are_in_the_suite() -> None:
+    assert {problem.kernel for problem in PROBLEMS if problem.large} == FUNCTIONS
+    assert {problem.kernel for problem in PROBLEMS if not problem.large} == FUNCTIONS
+
+
+# By hand: a Q head of 10 classes and 2 Gaussians has 10 + 2 · 2 parameters, 3 targets and 3 means in fp32.
+PARAMETERS, TARGETS, MEANS = 128 * 14, 128 * 3 * 4, 3 * 4
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_floor_in_bytes_reads_and_writes_everything_once(dtype: torch.dtype) -> None:
+    (problem,) = (p for p in PROBLEMS if (p.kernel, p.shape) == ("q_head_nll", "128: 10 + 2 gaussian"))
+    work = problem.make(CPU, dtype)
+    parameters = PARAMETERS * dtype.itemsize
+    assert work.floor("forward") == parameters + TARGETS + MEANS
+    assert work.floor("backward") == parameters + TARGETS + MEANS + parameters
+    assert work.floor("both") == parameters + TARGETS + MEANS + parameters + MEANS
+
+
+@pytest.mark.parametrize("problem", [p for p in PROBLEMS if not p.large], ids=lambda p: f"{p.kernel} {p.shape}")
+def test_what_is_said_to_be_written_is(problem: Problem) -> None:
+    work = problem.make(CPU, torch.bfloat16)
+    outputs = work.function(*work.inputs, implementation="reference")
+    outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+    assert work.written == sum(output.numel() * output.element_size() for output in outputs)
+    assert [x.requires_grad for x in work.inputs] == [k < work.learned for k in range(len(work.inputs))]
+
+
+class Fake:
+    """A kernel that is counted when it is launched, and does nothing."""
+
+    __name__ = "fake"
+
+    def __getitem__(self, grid: tuple[int]) -> Callable[..., None]:
+        return lambda *arguments, **options: None
+
+
+def doubled(x: Tensor, *, implementation: str) -> Tensor:
+    """A function of which `ours` makes three launches."""
+    for _ in range(3 if implementation == "triton" else 0):
+        launch(Fake(), 1, x)
+    return 2 * x
+
+
+def a_problem(function: Callable[..., Any] = doubled, kernel: str = "doubled") -> Problem:
+    return Problem(kernel, "4", lambda device, dtype: Work(function, (torch.ones(4, requires_grad=True),), 1, 16))
+
+
+def measured(monkeypatch: pytest.MonkeyPatch, *problems: Problem, can: tuple[str, ...] = (REFERENCE, OURS)) -> Report:
+    """A report of these problems, from a machine that can measure these cases."""
+    monkeypatch.setattr(suite, "PROBLEMS", problems)
+    monkeypatch.setattr(suite, "obstacles", lambda device, quick: {case: "cannot" for case in CASES if case not in can})
+    return kernels(CPU, quick=True)
+
+
+def test_our_launches_are_counted(copies: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    forward, backward, both = measured(monkeypatch, a_problem()).cells[:3]
+    assert forward.cases[OURS].facts == {"bytes": 32, "launches": 3}
+    assert backward.cases[OURS].facts == {"bytes": 48, "launches": 0}
+    assert both.cases[OURS].facts == {"bytes": 64, "launches": 3}
+    assert both.cases[REFERENCE].facts == {"bytes": 64}
+    assert len(both.cases[OURS].seconds) == len(both.cases[REFERENCE].seconds)
+
+
+def raising(error: Exception, on: str = "triton", after: int = 0) -> Callable[..., Tensor]:
+    """`doubled`, which fails at the call after the first `after` of an implementation."""
+    left = iter(range(after))
+
+    def function(x: Tensor, *, implementation: str) -> Tensor:
+        if implementation == on and next(left, None) is None:
+            raise error
+        return doubled(x, implementation=implementation)
+
+    return function
+
+
+FAILURES = [
+    (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), "out of memory"),
+    (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried …"), "out of memory"),
+    (ValueError("at 3:5: no such thing\nand more lines"), "ValueError: at 3:5: no such thing"),
+    (NotImplementedError(), "NotImplementedError"),
+]
+
+
+@pytest.mark.parametrize(("error", "words"), FAILURES)
+def test_a_case_that_fails_is_recorded_and_others_go_on(
+    error: Exception, words: str, copies: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report = measured(monkeypatch, a_problem(raising(error)), a_problem(kernel="next"))
+    assert len(report.cells) == 12
+    for cell in report.cells:
+        if cell.key["kernel"] == "next":
+            assert set(cell.cases) == {REFERENCE, OURS}
+        else:
+            assert set(cell.cases) == {REFERENCE} and cell.missing[OURS] == words
+
+
+@pytest.mark.parametrize("error", [error for error, words in FAILURES if words == "out of memory"])
+def test_a_cell_that_runs_out_of_memory_is_recorded_and_others_go_on(
+    error: Exception, copies: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_large(device: torch.device, dtype: torch.dtype) -> Work:
+        raise error
+
+    while_timed = a_problem(raising(error, on="reference", after=2))
+    report = measured(monkeypatch, Problem("inputs", "4", too_large), while_timed, a_problem(kernel="next"))
+    cells = {(c.key["kernel"], c.key["precision"], c.key["direction"]): c for c in report.cells}
+    assert len(cells) == 18
+    for (kernel, _, _), cell in cells.items():
+        if kernel == "inputs":
+            assert cell.cases == {} and cell.missing == {"": "out of memory"}
+        elif kernel == "next":
+            assert set(cell.cases) == {REFERENCE, OURS}
+    timed = cells["doubled", "fp32", "forward"]
+    assert timed.cases == {} and timed.missing == {"": "out of memory"}
+
+
+def test_a_machine_without_memory_for_copies_has_no_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(device: torch.device, *, seconds: float) -> float:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(suite, "copy_rate", failing)
+    report = measured(monkeypatch, a_problem())
+    assert report.rates == {} and "rate of copies: out of memory" in report.notes and len(report.cells) == 6
+
+
+def test_compiling_ends_when_its_time_is_used_up(copies: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "compile", lambda function, fullgraph: function)
+    report = measured(monkeypatch, a_problem(), can=(REFERENCE, COMPILED))
+    assert all(set(cell.cases) == {REFERENCE, COMPILED} for cell in report.cells)
+    monkeypatch.setattr(suite, "_Suite", partial(suite._Suite, compiling=0.0))
+    report = measured(monkeypatch, a_problem(), can=(REFERENCE, COMPILED))
+    first, *others = report.cells
+    assert set(first.cases) == {REFERENCE, COMPILED}
+    assert all(set(c.cases) == {REFERENCE} and "used up" in c.missing[COMPILED] for c in others)
+    assert any(note.startswith("reference compiled: ") and "used up" in note for note in report.notes)
+
+
+def test_a_cpu_without_a_compiler_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    assert "there is no no-such-compiler" in obstacles(CPU, quick=False)[COMPILED]
+    monkeypatch.setenv("CXX", "sh")
+    assert set(obstacles(CPU, quick=False)) == {OURS, GRAPH}
+
+
+@pytest.mark.slow
+def test_the_reference_compiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = [p for p in PROBLEMS if p.shape in ("128: 10 + 2 gaussian", "128 x 10", "128 x 2")]
+    report = measured(monkeypatch, *chosen, can=(REFERENCE, COMPILED))
+    assert len(report.cells) == 18
+    assert [cell.missing for cell in report.cells if COMPILED not in cell.cases] == []
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not GPU, reason="needs a CUDA device")
+def test_a_quick_run_on_a_gpu_measures_our_kernels_and_their_graphs() -> None:
+    report = kernels(torch.device("cuda"), quick=True)
+    assert report.rates["copy"] > 1e10
+    assert {str(cell.key["kernel"]) for cell in report.cells} == FUNCTIONS
+    for cell in report.cells:
+        assert set(cell.cases) == {REFERENCE, OURS, GRAPH} and set(cell.missing) == {COMPILED}, cell.name
+        least = 2 if cell.key["direction"] == "both" else 1
+        assert least <= cell.cases[OURS].facts["launches"] == cell.cases[GRAPH].facts["launches"] <= 3, cell.name
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not GPU, reason="needs a CUDA device")
+@pytest.mark.parametrize("direction", ["backward", "both"])
+def test_a_graph_computes_what_it_was_captured_from(direction: suite.Direction) -> None:
+    (problem,) = (p for p in PROBLEMS if (p.kernel, p.shape) == ("q_head_nll", "128: 10 x 10"))
+    kept: list[Tensor] = []
+    with torch.cuda.stream(torch.cuda.Stream()):
+        work = problem.make(torch.device("cuda"), torch.float32)
+        parameters = work.inputs[0]
+        call = suite._call(direction, suite._forward(GRAPH, work), [parameters])
+        replay = suite._captured(lambda: kept.append(call()[0]))  # type: ignore[index]
+        with torch.no_grad():
+            parameters.normal_()
+        replay()
+        nll = work.function(*work.inputs, implementation="reference")
+        (expected,) = torch.autograd.grad(nll.sum(), parameters)
+        torch.testing.assert_close(kept[-1], expected)

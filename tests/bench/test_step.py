@@ -1,0 +1,154 @@
+"""The suite of steps: what its grid holds, what a cell tells, and what happens where a case cannot be had."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+
+import pytest
+import torch
+from narrow import one_line
+
+from gan_zoo.bench import step as suite
+from gan_zoo.bench.record import Report
+from gan_zoo.bench.step import CASES, MODES, PAPER, VARIANTS, Place, Running, grid, step
+from gan_zoo.errors import InputError
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+NARROW = {"trunk.width": 2}
+
+
+@pytest.fixture
+def narrow(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Small networks, and rates that take no time."""
+    for name in ("CASES", "VARIANTS"):
+        cases = getattr(suite, name)
+        monkeypatch.setattr(suite, name, {k: (model, {**own, **NARROW}) for k, (model, own) in cases.items()})
+    monkeypatch.setattr(suite, "matmul_rate", lambda *_: 1e9)
+    monkeypatch.setattr(suite, "copy_rate", lambda *_: 1e9)
+    return iter(())
+
+
+def test_the_grid_is_trunk_by_resolution_by_precision_by_mode() -> None:
+    full = grid(CUDA, quick=False)
+    assert len(full) == len(set(full))
+    assert {(p.trunk, p.resolution) for p in full} >= {("infogan-mnist", 28), ("dcgan", 32), ("dcgan", 64)}
+    assert {p.mode for p in full} == set(MODES)
+    assert {p.precision for p in full} >= {"fp32", "fp16"}
+    assert "graph" not in {p.mode for p in grid(CPU, quick=False)}
+    assert {p.trunk for p in grid(CPU, quick=True)} == {PAPER.trunk}
+    assert PAPER in grid(CPU, quick=True)
+
+
+@pytest.mark.parametrize("place", [PAPER, Place("dcgan", 64, 8, "fp32")])
+def test_both_cases_have_the_same_generator_trunk_and_optimizer(place: Place) -> None:
+    plain, info = (place.config(model, {**own, **NARROW}, CPU) for model, own in CASES.values())
+    for part in ("trunk", "loss", "optimizer", "training", "data"):
+        assert getattr(plain, part) == getattr(info, part)
+    sizes = [
+        {n: p.shape for n, p in Running(config).iterations.state.model.named_parameters() if not n.startswith("q.")}
+        for config in (plain, info)
+    ]
+    assert sizes[0] == sizes[1]
+    assert info.infogan.consistency == 0
+
+
+@pytest.mark.usefixtures("narrow")
+def test_a_quick_report_holds_paired_samples_of_both_and_their_facts() -> None:
+    said: list[str] = []
+    report = step(CPU, quick=True, chosen={"precision": ("fp32",)}, batches=(4,), seconds=0.01, say=said.append)
+    assert said == ["infogan-mnist · 28 · 4 · fp32 · eager"]
+    (cell,) = report.cells
+    assert cell.key == {"trunk": "infogan-mnist", "resolution": 28, "batch": 4, "precision": "fp32", "mode": "eager"}
+    assert list(cell.cases) == ["gan", "infogan"]
+    plain, info = cell.cases.values()
+    assert len(plain.seconds) == len(info.seconds) >= 5
+    assert plain.facts["images"] == info.facts["images"] == 4
+    assert 1 < info.facts["flops"] / plain.facts["flops"] < 1.5  # the head is large beside so narrow a trunk
+    assert 0 < plain.facts["waiting"] < 1
+    assert report.rates == {"matmul/fp32": 1e9, "copy": 1e9}
+    assert any("no CUDA device" in note for note in report.notes)
+    assert Report.model_validate_json(report.model_dump_json()) == report
+
+
+@pytest.mark.usefixtures("narrow")
+def test_the_full_grid_adds_the_variants_to_the_paper_s_network_and_doubles_the_batch_while_that_gains(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    taken: list[tuple[int, list[str]]] = []
+    rate = {128: 100.0, 256: 150.0, 512: 151.0}
+
+    def cell(place: Place, cases: suite.Cases, *_: object, **__: object) -> object:
+        taken.append((place.batch, list(cases)))
+        time = SimpleNamespace(median=place.batch / rate[place.batch])
+        return SimpleNamespace(missing={}, cases={"gan": SimpleNamespace(time=time)})
+
+    monkeypatch.setattr(suite, "cell", cell)
+    monkeypatch.setattr(suite, "Report", SimpleNamespace)
+    step(CPU, chosen={"trunk": ("infogan-mnist",), "precision": ("fp32",), "mode": ("eager",)})
+    assert [batch for batch, _ in taken] == [128, 256, 512]
+    assert taken[0][1] == [*CASES, *VARIANTS]
+    assert taken[1][1] == taken[2][1] == list(CASES)
+
+
+@pytest.mark.usefixtures("narrow")
+def test_variants_are_timed_by_whole_periods_and_their_work_is_a_mean_over_one() -> None:
+    names = ("infogan", "infogan, consistency", "infogan, consistency at every 3rd step")
+    cases = {**suite.CASES, **suite.VARIANTS}
+    once, always, third = (Running(Place("dcgan", 32, 4, "fp32").config(*cases[n], CPU)) for n in names)
+    assert (once.period, always.period, third.period) == (1, 1, 3)
+    assert third.flops - once.flops == pytest.approx((always.flops - once.flops) / 3)
+    before = third.iterations.state.step
+    found = suite.timed({"a": once, "b": third}, CPU, seconds=0.0)
+    assert (third.iterations.state.step - before - 4) % 3 == 0  # 4 steps of warming up
+    assert len(found["a"].seconds) == len(found["b"].seconds) == 5
+
+
+@pytest.mark.usefixtures("narrow")
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError()])
+def test_a_cell_without_room_is_told_and_the_rest_goes_on(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = suite.timed
+
+    def timed(running: dict[str, Running], *args: object, **keywords: object) -> object:
+        if running["gan"].iterations.config.training.batch_size == 8:
+            raise error
+        return real(running, *args, **keywords)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(suite, "timed", timed)
+    report = step(CPU, quick=True, chosen={"precision": ("fp32",)}, batches=(8, 4), seconds=0.01)
+    assert [cell.missing for cell in report.cells] == [{"": "out of memory"}, {}]
+    assert report.cells[1].cases
+
+
+@pytest.mark.usefixtures("narrow")
+def test_an_error_of_another_kind_is_not_taken_for_a_lack_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(suite, "timed", broken)
+    with pytest.raises(RuntimeError, match="a bug"):
+        step(CPU, quick=True, batches=(4,))
+
+
+@pytest.mark.parametrize(
+    ("choice", "words"),
+    [
+        ({"chosen": {"trunk": ("resnett",)}}, "unknown trunk of this grid 'resnett'"),
+        ({"chosen": {"mode": ("graph",)}}, "unknown mode of this grid 'graph'"),
+        ({"chosen": {"trunk": ("resnet",), "mode": ("compiled",)}}, "no cell of the grid in common"),
+        ({"batches": (1,)}, "2 or more"),
+        ({"seconds": 0.0}, "more than 0"),
+    ],
+)
+def test_a_choice_that_leaves_nothing_is_refused(choice: dict[str, object], words: str) -> None:
+    with pytest.raises(InputError) as error:
+        step(CPU, **choice)  # type: ignore[arg-type]
+    assert words in one_line(error)
+
+
+@pytest.mark.gpu
+@pytest.mark.usefixtures("narrow")
+def test_on_a_gpu_peak_memory_is_told_and_every_mode_runs() -> None:
+    report = step(CUDA, chosen={"trunk": ("dcgan",), "precision": ("bf16",)}, batches=(8,), seconds=0.1)
+    assert {cell.key["mode"] for cell in report.cells} == set(MODES)
+    assert all(samples.facts["peak_bytes"] > 0 for cell in report.cells for samples in cell.cases.values())

@@ -1,0 +1,106 @@
+"""The ways of playing a step that others have, the page of reports, and the ablation: small."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+sys.path.insert(0, str(Path(__file__).parent / "bench"))
+import ablation
+import baselines
+import render
+from made import kernel_report, step_report
+from waits import Waits
+
+from gan_zoo.bench.step import PAPER, Running
+
+CPU = torch.device("cpu")
+
+
+def work(order: Any = None, **settings: Any) -> Running:
+    return Running(replace(PAPER, batch=4).config("infogan", settings, CPU), order=order)
+
+
+def test_a_third_pass_is_most_of_a_step_more() -> None:
+    ours, third = work(), work(baselines.ThreePasses)
+    assert third.flops / ours.flops == pytest.approx(63.55 / 36.85, abs=0.02)
+    before = {n: p.detach().clone() for n, p in third.iterations.state.model.named_parameters()}
+    third.steps(1)
+    moved = {n for n, p in third.iterations.state.model.named_parameters() if not torch.equal(p, before[n])}
+    assert moved == before.keys()
+
+
+def test_gradients_that_are_thrown_away_are_computed_and_leave_the_step_as_it_is() -> None:
+    ours, thrown = work(), work(lambda state: baselines.ThrownAway())
+    assert thrown.flops > 1.08 * ours.flops
+    for case in (ours, thrown):
+        case.steps(1)
+    for a, b in zip(ours.iterations.state.model.parameters(), thrown.iterations.state.model.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_the_step_that_waits_reads_numbers_and_draws_latents_as_the_prior_does() -> None:
+    case = work(lambda state: baselines.Waiting())
+    with Waits() as waits:
+        case.steps(1)
+    assert len(waits.found) >= 5
+    prior = case.iterations.state.model.prior
+    drawn = baselines.Waiting().draw(case.iterations.state, prior.sample(500, seed=0))
+    assert drawn.input.shape == (500, prior.width)
+    assert drawn.codes[:, 0].unique().tolist() == list(range(10))
+    assert drawn.codes[:, 1:].abs().max() <= 1
+
+
+def test_all_cases_take_turns_at_one_place() -> None:
+    cell = baselines.measure(replace(PAPER, batch=2), CPU, seconds=0)
+    assert list(cell.cases) == ["gan", "infogan", "three passes", "gradients thrown away", "waiting at every step"]
+    assert len({len(samples.seconds) for samples in cell.cases.values()}) == 1
+
+
+def test_the_page_holds_a_section_for_each_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "results").mkdir()
+    (tmp_path / "README.template.md").write_text("# Page\n\n<!-- step -->\n\n<!-- baselines -->\n\n<!-- kernels -->\n")
+    step_report().write(tmp_path / "results" / "step-card.json")
+    kernel_report().write(tmp_path / "results" / "kernels-card.json")
+    (tmp_path / "results" / "kernels-compiled.json").write_text("{}")
+    monkeypatch.setattr(render, "HERE", tmp_path)
+    monkeypatch.setattr(render, "RESULTS", tmp_path / "results")
+    render.main()
+    page = (tmp_path / "README.md").read_text()
+    assert page.count("### a card") == 2
+    assert "<!--" not in page
+    assert (tmp_path / "results" / "step.png").exists()
+
+
+def test_the_page_that_is_kept_is_the_one_that_its_reports_give(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = render.HERE / "README.md"
+    if not kept.exists():
+        pytest.skip("nothing was measured yet")
+    text = (render.HERE / "README.template.md").read_text()
+    for kind in ("step", "baselines", "kernels"):
+        text = text.replace(f"<!-- {kind} -->\n", render.section(kind))
+    assert kept.read_text() == text
+
+
+def test_an_ablation_tells_each_lever_s_difference_seed_by_seed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out.json"
+    monkeypatch.setattr(ablation, "SHARED", {"trunk.width": 4, "training.batch_size": 8})
+    arguments = ["a", "--levers", "base", "spread 1", "--seeds", "0", "--steps", "1", "--runs", str(tmp_path / "runs")]
+    monkeypatch.setattr(sys, "argv", [*arguments, "--out", str(out)])
+    ablation.main()
+    told = json.loads(out.read_text())
+    assert list(told["summary"]) == ["base", "spread 1"]
+    assert told["summary"]["base"]["to base"] == 0
+    base = [{"seed": 0, "test": 0.9}, {"seed": 1, "test": 0.5}]
+    assert ablation.difference([{"seed": 1, "test": 0.7}, {"seed": 2, "test": 0}], base) == pytest.approx(0.2)
