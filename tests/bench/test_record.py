@@ -104,7 +104,7 @@ def test_the_schema_is_json_and_names_what_a_report_must_have() -> None:
     [(1, 1, 1, 1), (2, 1.5, 1, 2), (5, 3, 1, 5), (6, 3.5, 1, 6), (10, 5.5, 2, 9), (20, 10.5, 6, 15)],
 )
 def test_the_interval_is_that_of_order_statistics(n: int, median: float, low: int, high: int) -> None:
-    mixed = [(7 * k) % n + 1 for k in range(n)]  # 7 is prime to every n here
+    mixed = [(7 * k + 3) % n + 1 for k in range(n)]  # 7 is prime to every n here
     assert sorted(mixed) == list(range(1, n + 1))
     assert interval(mixed) == (median, low, high)
     assert Samples(seconds=tuple(float(k) for k in mixed)).time == (median, low, high)
