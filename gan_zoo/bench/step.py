@@ -49,6 +49,7 @@ Cases = dict[str, tuple[str, dict[str, Any]]]
 CASES: Cases = {"gan": ("gan", {}), "infogan": ("infogan", {})}
 """The two that every cell has."""
 VARIANTS: Cases = {
+    "infogan, channels last": ("infogan", {"training.channels_last": True}),
     "gan, simultaneous": ("gan", {"training.update": "simultaneous"}),
     "infogan, simultaneous": ("infogan", {"training.update": "simultaneous"}),
     "infogan, consistency": ("infogan", {"infogan.consistency": 1.0, "data.warp": WARP}),

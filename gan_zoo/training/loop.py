@@ -125,6 +125,8 @@ def new_state(config: Config, device: torch.device) -> State:
             f"training.batch_size = {settings.batch_size} in {settings.accumulate} parts: batch norm needs 2 images "
             "or more in a part, or set the networks' norms to layer or none"
         )
+    if settings.channels_last:
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if settings.compile:
         compile_networks(model, Penalties(config.loss))
     precision = Precision(pick_precision(settings.precision, device), device)

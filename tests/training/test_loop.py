@@ -292,6 +292,24 @@ def test_compiled_networks_train_to_the_same_losses(model: str, tmp_path: Path) 
     assert api.load(tmp_path / "compiled").sample(2).shape == (2, 1, 28, 28)
 
 
+def test_channels_last_is_another_order_of_the_same_numbers_and_leaves_no_trace_in_a_checkpoint(tmp_path: Path) -> None:
+    settings = {"training__steps": 3, "trunk__name": "dcgan", "data__resolution": 32}
+    runs = [
+        narrow_train("infogan", tmp_path / str(last), training__channels_last=last, **settings)
+        for last in (False, True)
+    ]
+    for a, b in zip(*map(told, runs), strict=True):
+        assert b == pytest.approx(a, rel=1e-3, abs=1e-3)
+    assert all(p.is_contiguous() for p in runs[1].load().parameters())
+    maps: list[bool] = []
+    game = Game("infogan", training__channels_last=True, trunk__name="infogan-mnist")
+    for layer in game.model.discriminator.trunk.modules():
+        if isinstance(layer, torch.nn.Conv2d) and layer.out_channels > 1:
+            layer.register_forward_hook(lambda *io: maps.append(io[2].is_contiguous(memory_format=torch.channels_last)))
+    game.step()
+    assert maps and all(maps)
+
+
 def test_pictures_show_the_average_s_images_with_the_first_code_across(tmp_path: Path) -> None:
     run = narrow_train("infogan", tmp_path, training__steps=2, infogan__codes="categorical:3, uniform:1")
     picture = Image.open(run.samples / "step-00000002.png")
