@@ -129,7 +129,7 @@ class Training(Settings):
     compile: Annotated[bool, arg(aliases=["--compile"])] = False
     """Whether the networks run through torch.compile."""
     channels_last: bool = False
-    """Whether feature maps are stored pixel by pixel (NHWC), as convolutions of many channels in bf16 and fp16 like it."""
+    """Whether feature maps are stored pixel by pixel (NHWC), as convolutions in bf16 and fp16 like it."""
     cuda_graph: bool = False
     """Whether a step is captured once as a CUDA graph and replayed: a device that waits for Python gains by it."""
     ema: Fraction = 0.999
