@@ -33,6 +33,8 @@ bench: .venv/developing  ## measure this machine, then write benchmarks/README.m
 	$(BIN)/gan-zoo bench step --out benchmarks/results/step-$(DEVICE).json
 	$(BIN)/gan-zoo bench kernels --out benchmarks/results/kernels-$(DEVICE).json
 	$(BIN)/python benchmarks/baselines.py --out benchmarks/results/baselines-$(DEVICE).json
+	$(BIN)/python benchmarks/whole_run.py --out benchmarks/results/run-$(DEVICE).json
+	$(BIN)/python benchmarks/profile_step.py --out benchmarks/results/profile-$(DEVICE).json
 	$(MAKE) bench-page
 
 bench-page: .venv/developing  ## write benchmarks/README.md from benchmarks/results/

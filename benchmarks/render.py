@@ -5,7 +5,10 @@ python benchmarks/render.py
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from gan_zoo.bench import pages
 from gan_zoo.bench.record import Report, read
@@ -29,16 +32,53 @@ def reports(kind: str) -> dict[str, Report]:
 
 def section(kind: str) -> str:
     """The page of every report of a kind."""
+    if kind in TABLES:
+        found = sorted(RESULTS.glob(f"{kind}-*.json"))
+        return "\n".join(TABLES[kind](json.loads(path.read_text(encoding="utf-8"))) for path in found)
     return "\n".join(pages.markdown(report) for report in reports(kind).values())
 
 
-def main() -> None:
-    """Fill the template."""
+def profile(told: dict[str, Any]) -> str:
+    """A table of shares for each number format."""
+    names = list(dict.fromkeys(name for shares in told["shares"].values() for name in shares if name != "all others"))
+    columns = ("operator", *told["shares"])
+    lines = [
+        (
+            f"`{name}`" if name in names else name,
+            *(f"{s[name]:.1%}" if name in s else "" for s in told["shares"].values()),
+        )
+        for name in [*names, "all others"]
+    ]
+    return "\n".join([f"### {told['environment']['device']}", "", *pages.as_markdown(columns, lines)]) + "\n"
+
+
+def run(told: dict[str, Any]) -> str:
+    """What a run costs beside its steps."""
+    return (
+        f"### {told['environment']['device']}\n\n"
+        f"The default preset, {told['steps']} steps: {told['seconds to the first step']:.1f} s from the command to the "
+        "first step; "
+        f"logging, pictures and checkpoints took {told['share outside steps']:.2%} of the time from the first step on, "
+        f"waiting for data {told['share of steps waiting for data']:.2%} of the steps.\n"
+    )
+
+
+TABLES: dict[str, Callable[[dict[str, Any]], str]] = {"profile": profile, "run": run}
+KINDS = ("step", "baselines", "kernels", *TABLES)
+
+
+def page() -> str:
+    """The template, filled."""
     text = (HERE / "README.template.md").read_text(encoding="utf-8")
-    for kind in ("step", "baselines", "kernels"):
+    for kind in KINDS:
         text = text.replace(f"<!-- {kind} -->\n", section(kind))
+    return text
+
+
+def main() -> None:
+    """Write the page and its plot."""
     with whole(HERE / "README.md") as beside:
-        beside.write_text(text, encoding="utf-8")
+        beside.write_text(page(), encoding="utf-8")
     pages.plot(list(reports("step").values()), HERE / "results" / "step.png")
 
 

@@ -66,7 +66,11 @@ def test_all_cases_take_turns_at_one_place() -> None:
 
 def test_the_page_holds_a_section_for_each_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "results").mkdir()
-    (tmp_path / "README.template.md").write_text("# Page\n\n<!-- step -->\n\n<!-- baselines -->\n\n<!-- kernels -->\n")
+    template = [f"<!-- {kind} -->\n" for kind in render.KINDS]
+    (tmp_path / "README.template.md").write_text("\n".join(["# Page\n", *template]))
+    shares = {"fp32": {"aten::mm": 0.75, "all others": 0.25}, "bf16": {"aten::copy_": 0.5, "all others": 0.5}}
+    profile = {"shares": shares, "environment": {"device": "a card"}}
+    (tmp_path / "results" / "profile-card.json").write_text(json.dumps(profile))
     step_report().write(tmp_path / "results" / "step-card.json")
     kernel_report().write(tmp_path / "results" / "kernels-card.json")
     (tmp_path / "results" / "kernels-compiled.json").write_text("{}")
@@ -74,7 +78,8 @@ def test_the_page_holds_a_section_for_each_report(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(render, "RESULTS", tmp_path / "results")
     render.main()
     page = (tmp_path / "README.md").read_text()
-    assert page.count("### a card") == 2
+    assert page.count("### a card") == 3
+    assert "| `aten::mm` | 75.0% |  |" in page
     assert "<!--" not in page
     assert (tmp_path / "results" / "step.png").exists()
 
@@ -85,10 +90,7 @@ def test_the_page_that_is_kept_is_the_one_that_its_reports_give(
     kept = render.HERE / "README.md"
     if not kept.exists():
         pytest.skip("nothing was measured yet")
-    text = (render.HERE / "README.template.md").read_text()
-    for kind in ("step", "baselines", "kernels"):
-        text = text.replace(f"<!-- {kind} -->\n", render.section(kind))
-    assert kept.read_text() == text
+    assert kept.read_text() == render.page()
 
 
 def test_an_ablation_tells_each_lever_s_difference_seed_by_seed(

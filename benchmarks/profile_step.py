@@ -1,0 +1,59 @@
+"""Where an InfoGAN's step on the paper's network spends its time, operator by operator.
+
+python benchmarks/profile_step.py --out benchmarks/results/profile-cpu.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from gan_zoo.bench.step import PAPER, Running
+from gan_zoo.files import write_json
+from gan_zoo.training.environment import environment
+from gan_zoo.training.precision import pick_device, pick_precision
+
+STEPS = 10
+SHOWN = 12
+
+
+def shares(precision: str, device: torch.device) -> dict[str, float]:
+    """Share of the time that each operator takes by itself, the greatest first; of the rest together."""
+    case = Running(replace(PAPER, precision=precision).config("infogan", {}, device))
+    case.steps(3)
+    activity = ProfilerActivity.CUDA if device.type == "cuda" else ProfilerActivity.CPU
+    with profile(activities=[activity]) as taken:
+        case.steps(STEPS)
+    by = "self_device_time_total" if device.type == "cuda" else "self_cpu_time_total"
+    times = sorted(((getattr(event, by), event.key) for event in taken.key_averages()), reverse=True)
+    whole = sum(time for time, _ in times)
+    found = {name: time / whole for time, name in times[:SHOWN]}
+    return found | {"all others": 1 - sum(found.values())}
+
+
+def main() -> None:
+    """Profile, show, write."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N (default: %(default)s)")
+    parser.add_argument("--out", type=Path, help="JSON to write")
+    given = parser.parse_args()
+
+    device = pick_device(given.device)
+    precisions = dict.fromkeys(("fp32", pick_precision("auto", device)))
+    result = {
+        "steps": STEPS,
+        "shares": {precision: shares(precision, device) for precision in precisions},
+        "environment": environment(device),
+    }
+    print(json.dumps(result["shares"], indent=1))
+    if given.out:
+        write_json(result, given.out)
+
+
+if __name__ == "__main__":
+    main()
