@@ -33,6 +33,7 @@ LEVERS: dict[str, dict[str, Any]] = {
     "constant learning rates": {"optimizer.schedule": "constant"},
     "consistency at every 3rd step": {"infogan.consistency_interval": 3},
     "simultaneous updates": {"training.update": "simultaneous"},
+    "the same at a third of the weight": {"infogan.consistency": 0.333, "infogan.consistency_interval": 3},
 }
 
 

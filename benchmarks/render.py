@@ -11,23 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from gan_zoo.bench import pages
-from gan_zoo.bench.record import Report, read
-from gan_zoo.errors import InputError
+from gan_zoo.bench.record import Report, json_schema, read
 from gan_zoo.files import whole
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
+COMPILED = "kernels-compiled.json"
+"""What the compiler makes of the kernels: a table of its own."""
 
 
 def reports(kind: str) -> dict[str, Report]:
     """The reports named `<kind>-<device>.json`, by device."""
-    found = {}
-    for path in sorted(RESULTS.glob(f"{kind}-*.json")):
-        try:
-            found[path.stem.removeprefix(f"{kind}-")] = read(path)
-        except InputError:
-            continue  # of another kind: kernels-compiled.json is a table of the compiler's
-    return found
+    paths = (path for path in sorted(RESULTS.glob(f"{kind}-*.json")) if path.name != COMPILED)
+    return {path.stem.removeprefix(f"{kind}-"): read(path) for path in paths}
 
 
 def section(kind: str) -> str:
@@ -79,6 +75,7 @@ def main() -> None:
     """Write the page and its plot."""
     with whole(HERE / "README.md") as beside:
         beside.write_text(page(), encoding="utf-8")
+    (HERE / "report.schema.json").write_text(json_schema() + "\n", encoding="utf-8")
     pages.plot(list(reports("step").values()), HERE / "results" / "step.png")
 
 

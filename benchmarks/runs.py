@@ -10,8 +10,8 @@ from gan_zoo.errors import InputError
 from gan_zoo.resolve import changes, resolve
 from gan_zoo.training.run import Run, open_run
 
-FREE = ("training.steps", "training.precision", "data.resolution", "data.channels", "data.classes")
-"""What may differ from the settings asked for: the budget, and what a run finds out by itself."""
+FREE = ("training.precision", "data.resolution", "data.channels", "data.classes")
+"""What may differ from the settings asked for: what a run finds out by itself."""
 
 
 def train_or_open(folder: Path, config: str, **settings: Any) -> Run:

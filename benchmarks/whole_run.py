@@ -50,7 +50,10 @@ def first_step(folder: Path) -> float:
         lines = folder / "metrics.jsonl"
         while process.poll() is None and not (lines.exists() and lines.stat().st_size):
             time.sleep(0.01)
-        return time.perf_counter() - begun
+        taken = time.perf_counter() - begun
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command)} ended with exit code {process.returncode}")
+    return taken
 
 
 def main() -> None:
@@ -74,7 +77,7 @@ def main() -> None:
         "seconds from the first step on": whole,
         "share outside steps": 1 - stepped / whole,
         "share of steps waiting for data": waited / stepped,
-        "environment": environment(torch.device("cpu")),
+        "environment": environment(Timed.last.state.model.device),
     }
     print(json.dumps(result, indent=1))
     if given.out:

@@ -310,7 +310,7 @@ def bench(
     mode: tuple[Literal["eager", "compiled", "graph"], ...] = (),
     seconds: float | None = None,
 ) -> None:
-    """Measure steps of InfoGAN beside the plain GAN's, or the kernels; or put reports side by side.
+    """Measure steps of InfoGAN beside the plain GAN's (20 minutes, or --quick), or the kernels; or compare reports.
 
     compare ends with exit code 1 if a later report is slower than the first beyond the intervals.
 
@@ -318,7 +318,8 @@ def bench(
         suite: step, kernels, or compare.
         reports: For compare: two or more files that --out wrote, of one suite.
         quick: Measure less: steps of the paper's network for digits within a minute.
-        out: A JSON file to write; the page (.md) and the plot (.png, with the extra `plot`) go beside it.
+        out: The JSON file to write, by default named after the suite and the device; the page (.md) and the plot (.png,
+            with the extra `plot`) go beside it. It is written anew after every cell.
         device: Where to measure: auto, cpu, cuda, cuda:N.
         trunk: Measure steps of these trunks alone.
         batch_size: Measure steps at these batch sizes, instead of those that the device gains by.
@@ -328,6 +329,18 @@ def bench(
     """
     from gan_zoo import commands
 
+    of_steps = {
+        "--trunk": trunk,
+        "--batch-size": batch_size,
+        "--precision": precision,
+        "--mode": mode,
+        "--seconds": seconds is not None,
+    }
+    of_measuring = {"--quick": quick, "--out": out, "--device": device != "auto"}
+    foreign = {"step": {}, "kernels": of_steps, "compare": of_steps | of_measuring}[suite]
+    for flag, given in foreign.items():
+        if given:
+            raise InputError(f"gan-zoo bench {suite} has no {flag}")
     if suite == "compare":
         commands.compare_reports(reports)
         return

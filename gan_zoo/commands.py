@@ -35,7 +35,7 @@ from gan_zoo.files import write_json
 from gan_zoo.images import grid
 from gan_zoo.resolve import to_toml
 from gan_zoo.training import loop
-from gan_zoo.training.environment import PACKAGES, version_of
+from gan_zoo.training.environment import PACKAGES, environment, version_of
 from gan_zoo.training.precision import kernel_path, pick_device
 from gan_zoo.training.run import find, held_run, is_checkpoint, load
 
@@ -231,17 +231,23 @@ def bench(
     """`gan-zoo bench step` and `gan-zoo bench kernels`."""
     _check_json(out)
     place = pick_device(device)
+    file = out or Path(f"{suite}-{pages.slug(environment(place)['device'])}.json")
     if suite == "kernels":
         report = kernels(place, quick=quick, say=_say)
+        report.write(file)
     else:
-        report = step(place, quick=quick, chosen=chosen, batches=batch_sizes, seconds=seconds, say=_say)
+        report = step(
+            place,
+            quick=quick,
+            chosen=chosen,
+            batches=batch_sizes,
+            seconds=seconds,
+            say=_say,
+            keep=lambda r: r.write(file),
+        )
     wide.print(pages.table(report))
-    for note in report.notes:
-        console.print(note)
-    if out:
-        console.print(str(report.write(out)))
-        for path in pages.write(report, out):
-            console.print(str(path))
+    for line in (*report.notes, file, *pages.write(report, file)):
+        console.print(str(line))
 
 
 def compare_reports(paths: Sequence[Path]) -> None:
@@ -253,7 +259,9 @@ def compare_reports(paths: Sequence[Path]) -> None:
     rows = compare([(str(path), read(path)) for path in paths])
     wide.print(pages.comparison(rows))
     if slower := slowdowns(rows):
-        raise TrainingError(f"slower than {paths[0]} beyond the intervals: {'; '.join(row.name for row in slower)}")
+        raise TrainingError(
+            f"slower than {paths[0]} beyond the intervals, or failed: {'; '.join(row.name for row in slower)}"
+        )
 
 
 def doctor(*, as_json: bool) -> None:

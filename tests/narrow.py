@@ -119,10 +119,10 @@ def _dotted(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def around_steps(monkeypatch: pytest.MonkeyPatch, wrap: Callable[..., Any]) -> None:
-    """Have `wrap(play, state)` make the loop's steps; `play()` makes one."""
-    play = ORDERS["alternating"]
+    """Have `wrap(play, state)` make the loop's steps, in either order; `play()` makes one."""
+    for order, played in list(ORDERS.items()):
 
-    def wrapped(state: State, *args: Any, **keywords: Any) -> Any:
-        return wrap(partial(play, state, *args, **keywords), state)
+        def wrapped(state: State, *args: Any, played: Any = played, **keywords: Any) -> Any:
+            return wrap(partial(played, state, *args, **keywords), state)
 
-    monkeypatch.setitem(ORDERS, "alternating", wrapped)
+        monkeypatch.setitem(ORDERS, order, wrapped)

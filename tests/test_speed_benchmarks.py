@@ -19,6 +19,7 @@ import render
 from made import kernel_report, step_report
 from waits import Waits
 
+from gan_zoo.bench.record import json_schema
 from gan_zoo.bench.step import PAPER, Running
 
 CPU = torch.device("cpu")
@@ -91,6 +92,10 @@ def test_the_page_that_is_kept_is_the_one_that_its_reports_give(
     if not kept.exists():
         pytest.skip("nothing was measured yet")
     assert kept.read_text() == render.page()
+
+
+def test_the_schema_that_is_kept_is_the_report_s() -> None:
+    assert (render.HERE / "report.schema.json").read_text() == json_schema() + "\n"
 
 
 def test_an_ablation_tells_each_lever_s_difference_seed_by_seed(

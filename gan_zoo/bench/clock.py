@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 
 import torch
 
+from gan_zoo.training.loop import is_out_of_memory
+
 
 def elapsed(call: Callable[[], object], device: torch.device) -> float:
     """Seconds that one call takes: by events of the device on CUDA, by the wall on a CPU.
@@ -32,7 +34,7 @@ def in_turn(
     device: torch.device,
     *,
     seconds: float,  # about how long it may take
-    least: int = 5,  # rounds
+    least: int = 6,  # rounds: what an interval of 95 % takes
     most: int = 200,  # rounds
     warm_up: int = 3,  # rounds that are not counted
 ) -> dict[str, list[float]]:
@@ -52,3 +54,11 @@ def in_turn(
             taken[name].append(elapsed(calls[name], device))
         rounds += 1
     return taken
+
+
+def reason(error: Exception) -> str:
+    """An error in one line: what a report says in place of a measurement."""
+    lines = str(error).strip().splitlines()
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and is_out_of_memory(error)):
+        return "out of memory"
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

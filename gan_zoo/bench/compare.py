@@ -12,8 +12,9 @@ from gan_zoo.errors import InputError
 Key = frozenset[tuple[str, str | int]]
 Verdict = Literal["first", "slower", "faster", "same", "missing", "alone"]
 
+NO_CELL, NOT_MEASURED = "no such cell", "not measured"
 PAIR = ("infogan", "gan")
-RATIO = "infogan / gan"
+RATIO = "seconds of infogan / gan"
 """Of the suite `step` the ratio of these two cases is compared, too."""
 
 
@@ -44,7 +45,7 @@ class Row:
 
     Attributes:
         key: The cell's.
-        case: The case's name; `infogan / gan` for the ratio of these, pair by pair.
+        case: The case's name; `seconds of infogan / gan` for the ratio of these, pair by pair.
         unit: What the values are: seconds a call, or how many times as long.
         entries: One for each report, in the order of the reports.
     """
@@ -92,8 +93,14 @@ def compare(reports: Sequence[tuple[str, Report]]) -> list[Row]:
 
 
 def slowdowns(rows: Sequence[Row]) -> list[Row]:
-    """The rows in which a later report is slower than the first, or its ratio larger, beyond the intervals."""
-    return [row for row in rows if any(entry.verdict == "slower" for entry in row.entries)]
+    """The rows in which a later report is slower than the first, or its ratio larger, beyond the intervals; or failed
+    at what the first report has.
+    """
+    return [row for row in rows if any(entry.verdict == "slower" or _failed(row, entry) for entry in row.entries[1:])]
+
+
+def _failed(row: Row, entry: Entry) -> bool:
+    return row.entries[0].value is not None and entry.verdict == "missing" and entry.why not in (NO_CELL, NOT_MEASURED)
 
 
 def _identity(cell: Cell) -> Key:
@@ -149,10 +156,10 @@ def _verdict(base: Interval, value: Interval) -> Verdict:
 def _why(case: str, cell: Cell | None) -> str:
     """Why a cell has no such case, in its report's words where it has some."""
     if cell is None:
-        return "no such cell"
+        return NO_CELL
     names = PAIR if case == RATIO else (case,)
     told = [cell.missing[name] for name in ("", *names) if name in cell.missing]
-    return told[0] if told else "not measured"
+    return told[0] if told else NOT_MEASURED
 
 
 def _has_pair(cell: Cell) -> bool:

@@ -30,11 +30,10 @@ from gan_zoo_kernels import (
 from gan_zoo_kernels.fused.launches import count_launches
 from torch import Tensor
 
-from gan_zoo.bench.clock import in_turn
+from gan_zoo.bench.clock import in_turn, reason
 from gan_zoo.bench.rates import DTYPES, copy_rate
 from gan_zoo.bench.record import Cell, Report, Samples
 from gan_zoo.training.environment import environment
-from gan_zoo.training.loop import is_out_of_memory
 
 Direction = Literal["forward", "backward", "both"]
 DIRECTIONS: tuple[Direction, ...] = ("forward", "backward", "both")
@@ -154,7 +153,7 @@ def kernels(device: torch.device, *, quick: bool = False, say: Callable[[str], N
         try:
             rates["copy"] = copy_rate(device, seconds=seconds / 2)
         except RuntimeError as error:
-            notes.append(f"rate of copies: {_reason(error)}")
+            notes.append(f"rate of copies: {reason(error)}")
         for problem in PROBLEMS:
             if problem.large and device.type != "cuda":
                 continue
@@ -206,7 +205,7 @@ class _Suite:
         try:
             work = problem.make(self.device, DTYPES[precision])
         except RuntimeError as error:
-            return [Cell(key=key, missing={"": _reason(error)}) for key in keys.values()]
+            return [Cell(key=key, missing={"": reason(error)}) for key in keys.values()]
         torch.compiler.reset()  # else torch refuses to compile a function for the ninth time
         forwards = {case: _forward(case, work) for case in CASES}
         return [self.cell(key, direction, work, forwards) for direction, key in keys.items()]
@@ -226,7 +225,7 @@ class _Suite:
                 try:
                     calls[case] = _ready(case, direction, forward, work.inputs[: work.learned])
                 except Exception as error:  # what torch's and Triton's compilers raise has nothing else in common
-                    missing[case] = _reason(error)
+                    missing[case] = reason(error)
                 if case == COMPILED:
                     self._pay(time.perf_counter() - begun)
         if not calls:
@@ -234,7 +233,7 @@ class _Suite:
         try:
             taken = in_turn(calls, self.device, seconds=self.seconds)
         except RuntimeError as error:
-            return Cell(key=key, missing={"": _reason(error)})
+            return Cell(key=key, missing={"": reason(error)})
         launches = {"launches": _launches(calls[OURS])} if OURS in calls else {}
         facts = {case: launches if case in (OURS, GRAPH) else {} for case in calls}
         cases = {
@@ -311,11 +310,3 @@ def _launches(call: Callable[[], object]) -> int:
 
 def _bytes(tensors: Sequence[Tensor]) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
-
-
-def _reason(error: Exception) -> str:
-    """An error in one line: what a report says in place of a measurement."""
-    lines = str(error).strip().splitlines()
-    if isinstance(error, RuntimeError) and is_out_of_memory(error):
-        return "out of memory"
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

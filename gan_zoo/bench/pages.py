@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -59,12 +60,13 @@ def markdown(report: Report) -> str:
     reached = [
         f"{name.partition('/')[2]} {rate / 1e9:,.0f} GFLOP/s" for name, rate in report.rates.items() if "/" in name
     ]
+    copied = f"{report.rates['copy'] / 1e9:,.1f} GB/s" if "copy" in report.rates else "not measured"
     lines = [
         f"### {report.device}",
         "",
         f"torch {packages.get('torch')}, triton {packages.get('triton')}, {told.get('threads')} threads, "
         f"CUDA {told.get('cuda') or 'none'}, revision {told.get('git') or 'unknown'}. "
-        f"Matrix products: {', '.join(reached) or 'not measured'}; copy: {report.rates['copy'] / 1e9:,.1f} GB/s.",
+        f"Matrix products: {', '.join(reached) or 'not measured'}; copy: {copied}.",
         "",
         *as_markdown(titles(report), rows(report)),
         "",
@@ -123,6 +125,11 @@ def plot(reports: Sequence[Report], path: Path) -> Path:
     return path
 
 
+def slug(device: str) -> str:
+    """A device's name as part of a file's."""
+    return "-".join(re.findall(r"[a-z0-9]+", device.lower()))
+
+
 def spread(value: Interval, scale: float = 1.0) -> str:
     """A median with its interval, in three significant digits or in whole numbers."""
     middle, low, high = (_three(scale * part) for part in value)
@@ -163,10 +170,10 @@ def _of_step(report: Report, cell: Cell, name: str, samples: Samples) -> Row:
 
 def _of_kernel(report: Report, cell: Cell, name: str, samples: Samples) -> Row:
     facts, taken = samples.facts, samples.time.median
-    launches, moved = facts.get("launches"), facts.get("bytes")
+    launches, moved, rate = facts.get("launches"), facts.get("bytes"), report.rates.get("copy")
     return (
         spread(samples.time, 1e6),
         f"{launches:.0f}" if launches is not None else "",
         f"{moved / taken / 1e9:,.1f}" if moved else "",
-        f"{moved / taken / report.rates['copy']:.0%}" if moved else "",
+        f"{moved / taken / rate:.0%}" if moved and rate else "",
     )

@@ -78,9 +78,9 @@ class Cell(Record):
         """The key, as one text."""
         return " · ".join(str(value) for value in self.key.values())
 
-    def ratio(self, slower: str, faster: str) -> Interval:
-        """How many times as long `slower` takes as `faster`, pair by pair."""
-        pairs = zip(self.cases[slower].seconds, self.cases[faster].seconds, strict=True)
+    def ratio(self, numerator: str, denominator: str) -> Interval:
+        """How many times as long one case takes as another, pair by pair."""
+        pairs = zip(self.cases[numerator].seconds, self.cases[denominator].seconds, strict=True)
         return interval([a / b for a, b in pairs])
 
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from types import MappingProxyType
@@ -17,7 +19,7 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from gan_zoo.bench.clock import in_turn
+from gan_zoo.bench.clock import in_turn, reason
 from gan_zoo.bench.rates import copy_rate, matmul_rate
 from gan_zoo.bench.record import Cell, Report, Samples
 from gan_zoo.config import Config
@@ -28,7 +30,7 @@ from gan_zoo.training.capture import WARM_UP, Play
 from gan_zoo.training.checkpoint import State
 from gan_zoo.training.environment import environment
 from gan_zoo.training.iterations import Iterations
-from gan_zoo.training.loop import is_out_of_memory, new_state, with_facts
+from gan_zoo.training.loop import new_state, with_facts
 from gan_zoo.training.meter import Meter
 from gan_zoo.training.precision import pick_precision
 
@@ -110,16 +112,10 @@ def grid(device: torch.device, *, quick: bool) -> list[Place]:
     best = pick_precision("auto", device)
     if quick:
         return [replace(PAPER, precision=precision) for precision in dict.fromkeys(("fp32", best))]
-    trunks = [(PAPER.trunk, PAPER.resolution, PAPER.batch), ("dcgan", 32, 64), ("dcgan", 64, 64), ("resnet", 32, 64)]
+    trunks = [(PAPER.trunk, PAPER.resolution, PAPER.batch), ("dcgan", 32, 64), ("dcgan", 64, 64), ("resnet", 32, 16)]
     modes = [mode for mode in MODES if device.type == "cuda" or mode != "graph"]
     precisions = dict.fromkeys(("fp32", best, *(("fp16",) if device.type == "cuda" else ())))
-    return [
-        Place(*trunk, precision, mode)
-        for trunk in trunks
-        for precision in precisions
-        for mode in modes
-        if mode == "eager" or trunk[0] != "resnet"
-    ]
+    return [Place(*trunk, precision, mode) for mode in modes for trunk in trunks for precision in precisions]
 
 
 def step(
@@ -128,75 +124,98 @@ def step(
     quick: bool = False,
     chosen: Mapping[str, Sequence[str]] = MappingProxyType({}),  # of the grid, by field of a place; none is all
     batches: Sequence[int] = (),  # batch sizes, instead of those that the device is found to gain by
-    seconds: float | None = None,  # for each cell
+    seconds: float | None = None,  # for each cell, beyond its first rounds
+    minutes: float = 18.0,  # after which no further cell is begun
     say: Callable[[str], None] = lambda line: None,
+    keep: Callable[[Report], object] = lambda report: None,  # takes the report so far, after each cell
 ) -> Report:
-    """Measure the grid.
+    """Measure the grid; then, while there is time, the same with twice the batch wherever the last doubling gained.
 
     Raises:
         InputError: If no cell is left.
     """
-    budget = seconds or (10.0 if quick else 20.0)
-    whole = grid(device, quick=quick)
-    for field, values in chosen.items():
-        here = list(dict.fromkeys(str(getattr(place, field)) for place in whole))
-        for value in values:
-            if value not in here:
-                raise unknown(f"{field} of this grid", value, here)
-    places = [p for p in whole if all(getattr(p, field) in values for field, values in chosen.items() if values)]
-    if not places:
-        raise InputError("nothing is left to measure: these choices have no cell of the grid in common")
+    places = _choose(grid(device, quick=quick), chosen)
     if any(n < 2 for n in batches) or (seconds is not None and not seconds > 0):
         raise InputError("batch sizes are 2 or more, and seconds more than 0")
-    cells: list[Cell] = []
-    for place in places:
-        for sized in [replace(place, batch=n) for n in batches] if batches else _growing(place, cells, quick=quick):
-            say(" · ".join(str(value) for value in sized.key.values()))
-            further = not quick and sized == replace(PAPER, precision=sized.precision)
-            cells.append(cell(sized, CASES | VARIANTS if further else CASES, device, seconds=budget))
-    notes = [] if device.type == "cuda" else ["no CUDA device: no CUDA graphs, no peak memory"]
-    return Report(
+    budget = seconds or (10.0 if quick else 15.0)
+    report = Report(
         suite="step",
         environment=environment(device),
-        settings={"quick": quick, "seconds a cell": budget, "codes": CODES, "batches": list(batches)},
+        settings={
+            "quick": quick,
+            "seconds a cell": budget,
+            "codes": CODES,
+            "tf32 convolutions": torch.backends.cudnn.allow_tf32,
+            "tf32 products": torch.backends.cuda.matmul.allow_tf32,
+        },
         rates={
             **{f"matmul/{p}": matmul_rate(p, device) for p in dict.fromkeys(place.precision for place in places)},
             "copy": copy_rate(device),
         },
-        cells=tuple(cells),
-        notes=tuple(notes),
+        cells=(),
+        notes=() if device.type == "cuda" else ("No CUDA device: no CUDA graphs, no peak memory.",),
     )
+    queue = deque(replace(place, batch=n) for place in places for n in batches or (place.batch,))
+    rates: dict[Place, float] = {}
+    ends = time.monotonic() + 60 * minutes
+    while queue:
+        place = queue.popleft()
+        say(" · ".join(str(value) for value in place.key.values()))
+        if time.monotonic() > ends:
+            measured = Cell(key=place.key, missing={"": f"not begun within {minutes:g} minutes"})
+        else:
+            further = not quick and place == replace(PAPER, precision=place.precision)
+            measured = cell(place, CASES | VARIANTS if further else CASES, device, seconds=budget)
+        report = report.model_copy(update={"cells": (*report.cells, measured)})
+        keep(report)
+        if "gan" in measured.cases and not (quick or batches):
+            rates[place] = place.batch / measured.cases["gan"].time.median
+            before = rates.get(replace(place, batch=place.batch // 2))
+            if time.monotonic() < ends and (before is None or rates[place] > GAIN * before):
+                queue.append(replace(place, batch=2 * place.batch))
+    return report
 
 
-def _growing(place: Place, cells: Sequence[Cell], *, quick: bool) -> Iterator[Place]:
-    """`place`, then with twice the batch as long as that gains; looks at the cells measured meanwhile."""
-    rates: list[float] = []
-    while True:
-        yield place
-        cell = cells[-1]
-        if quick or cell.missing:
-            return
-        rates.append(place.batch / cell.cases["gan"].time.median)
-        if len(rates) > 1 and rates[-1] < GAIN * rates[-2]:
-            return
-        place = replace(place, batch=2 * place.batch)
+def _choose(places: Sequence[Place], chosen: Mapping[str, Sequence[str]]) -> list[Place]:
+    """The places that are asked for.
+
+    Raises:
+        InputError: If a value is of no place, or none is left.
+    """
+    for field, values in chosen.items():
+        here = list(dict.fromkeys(str(getattr(place, field)) for place in places))
+        for value in values:
+            if value not in here:
+                raise unknown(f"{field} of this grid", value, here)
+    left = [p for p in places if all(getattr(p, field) in values for field, values in chosen.items() if values)]
+    if not left:
+        raise InputError("nothing is left to measure: these choices have no cell of the grid in common")
+    return left
 
 
 def cell(place: Place, cases: Cases, device: torch.device, *, seconds: float) -> Cell:
-    """Measure one cell; what does not fit the memory is told in its place."""
+    """Measure one cell; a case that cannot be had is told in its place."""
     running: dict[str, Running] = {}
+    missing: dict[str, str] = {}
+    for name, (model, settings) in cases.items():
+        try:
+            case = Running(place.config(model, settings, device))
+            case.steps(WARM_UP + 1)  # whatever is compiled, captured or chosen at first use
+        except (RuntimeError, MemoryError) as error:
+            missing[name] = reason(error)
+        else:
+            if case.said:
+                missing[name] = "; ".join(case.said)
+            else:
+                running[name] = case
     try:
-        for name, (model, settings) in cases.items():
-            running[name] = Running(place.config(model, settings, device))
-        return Cell(key=place.key, cases=timed(running, device, seconds=seconds))
+        timed_cases = timed(running, device, seconds=seconds)
     except (RuntimeError, MemoryError) as error:
-        if not (isinstance(error, MemoryError) or is_out_of_memory(error)):
-            raise
-        return Cell(key=place.key, missing={"": "out of memory"})
-    finally:
-        running.clear()
-        if device.type == "cuda":
-            torch.cuda.empty_cache()
+        timed_cases, missing = {}, missing | {"": reason(error)}
+    running.clear()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    return Cell(key=place.key, cases=timed_cases, missing=missing)
 
 
 class Running:
@@ -208,6 +227,7 @@ class Running:
 
     Attributes:
         period: Steps after which the operations repeat.
+        said: What the iterations had to say: why there is no CUDA graph.
         flops: Of a step, on the mean of a period.
     """
 
@@ -218,6 +238,7 @@ class Running:
         own = getattr(config, "infogan", None)
         self.period: int = own.consistency_interval if own else 1
         self.meter = Meter()
+        self.said: list[str] = []
         eager = config.training.model_copy(update={"compile": False, "cuda_graph": False})
         self.iterations = Iterations(new_state(config.model_copy(update={"training": eager}), device), dataset.train)
         if order:
@@ -226,7 +247,7 @@ class Running:
             self.steps(self.period)
         self.flops = counter.get_total_flops() / self.period
         if config.training != eager:
-            self.iterations = Iterations(new_state(config, device), dataset.train)
+            self.iterations = Iterations(new_state(config, device), dataset.train, self.said.append)
 
     def steps(self, count: int) -> None:
         """Make `count` steps."""
@@ -236,15 +257,18 @@ class Running:
 
 
 def timed(running: Mapping[str, Running], device: torch.device, *, seconds: float) -> dict[str, Samples]:
-    """Samples of each case, of one step each: short steps are timed several at a time, by whole periods."""
-    for case in running.values():
-        case.steps(WARM_UP + 1)  # whatever is compiled, captured or chosen at first use
+    """Samples of each warm case, of one step each: short steps are timed several at a time, by whole periods."""
+    if not running:
+        return {}
     period = math.lcm(*(case.period for case in running.values()))
-    (once,) = in_turn({"": partial(next(iter(running.values())).steps, 1)}, device, seconds=0, least=1).values()
+    (once,) = in_turn(
+        {"": partial(next(iter(running.values())).steps, 1)}, device, seconds=0, least=1, warm_up=0
+    ).values()
     block = period * math.ceil(BLOCK / once[0] / period)
     peaks = {name: _peak(case, device) for name, case in running.items()}
     before = {name: (case.iterations.state.step, case.iterations.waited) for name, case in running.items()}
-    taken = in_turn({name: partial(case.steps, block) for name, case in running.items()}, device, seconds=seconds)
+    calls = {name: partial(case.steps, block) for name, case in running.items()}
+    taken = in_turn(calls, device, seconds=seconds, warm_up=0)
     found = {}
     for name, case in running.items():
         times = [t / block for t in taken[name]]
@@ -256,8 +280,10 @@ def timed(running: Mapping[str, Running], device: torch.device, *, seconds: floa
 
 
 def _peak(case: Running, device: torch.device) -> dict[str, float]:
-    """Bytes that a step needs at its height beyond what lies on the device between steps; CUDA counts them."""
-    if device.type != "cuda":
+    """Bytes that a step needs at its height beyond what lies on the device between steps; CUDA counts them, but for a
+    graph's, whose memory is its own.
+    """
+    if device.type != "cuda" or case.iterations.config.training.cuda_graph:
         return {}
     torch.cuda.reset_peak_memory_stats(device)
     between = torch.cuda.memory_allocated(device)

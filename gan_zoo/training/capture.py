@@ -42,23 +42,35 @@ class Graph(Protocol):
 
 
 class CudaGraph(Graph):
-    """torch's."""
+    """torch's, on one stream of its own from the first warm-up on.
+
+    Args:
+        device: Where the steps are made.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.stream = torch.cuda.Stream(device)
+        self.graph = torch.cuda.CUDAGraph()
 
     def warm(self, run: Callable[[], list[Objective]]) -> list[Objective]:
-        """On a stream of its own, as a capture is."""
-        side = torch.cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
+        """On the stream that the capture will be made on."""
+        self.stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self.stream):
             objectives = run()
-        torch.cuda.current_stream().wait_stream(side)
+        torch.cuda.current_stream().wait_stream(self.stream)
         return objectives
 
     def capture(self, run: Callable[[], list[Objective]], random: torch.Generator) -> list[Objective]:
         """Into a memory pool of its own."""
-        self.graph = torch.cuda.CUDAGraph()
         self.graph.register_generator_state(random)
-        with torch.cuda.graph(self.graph):
-            return run()
+        torch.cuda.synchronize()
+        torch.cuda.empty_cache()
+        with torch.cuda.stream(self.stream):  # which is left even where the capture cannot be ended
+            self.graph.capture_begin()
+            try:
+                return run()
+            finally:
+                self.graph.capture_end()
 
     def replay(self) -> None:
         """One launch."""
@@ -76,8 +88,9 @@ class Captured:
 
     def __init__(self, play: Play, graph: Graph, say: Callable[[str], None]) -> None:
         self.play, self.graph, self.say = play, graph, say
-        self.parts: Parts = []  # in the graph's own memory
-        self.objectives: list[Objective] | None = None  # in the graph's own memory
+        self.parts: Parts = []  # at fixed places
+        self.random: torch.Generator | None = None  # whose seed the graph reads at each replay
+        self.objectives: list[Objective] | None = None  # where the graph leaves them
         self.warm_ups, self.failed = 0, False
 
     def __call__(
@@ -86,9 +99,11 @@ class Captured:
         """A step. What it returns is overwritten by the next."""
         if self.failed:
             return self.play(state, rules, parts, random, update_generator=update_generator)
-        if not self.parts:
+        if self.random is None:
             self.parts = [(_copy(batch), _copy_latents(latents)) for batch, latents in parts]
+            self.random = torch.Generator(random.device)
             _hold_rates(state)
+        own_random = self.random.manual_seed(random.initial_seed())
         for (batch, latents), (own, own_latents) in zip(parts, self.parts, strict=True):
             own.images.copy_(batch.images)
             own_latents.input.copy_(latents.input)
@@ -97,18 +112,19 @@ class Captured:
                 own.labels.copy_(batch.labels)
 
         def run() -> list[Objective]:
-            return self.play(state, rules, self.parts, random, update_generator=update_generator)
+            return self.play(state, rules, self.parts, own_random, update_generator=update_generator)
 
         if self.warm_ups < WARM_UP:
             self.warm_ups += 1
             return self.graph.warm(run)
         if self.objectives is None:
             try:
-                self.objectives = self.graph.capture(run, random)
+                self.objectives = self.graph.capture(run, own_random)
             except RuntimeError as error:
                 self.failed = True
                 self.say(f"no CUDA graph: {str(error).splitlines()[0]}")
-                return run()
+                _forget_half_a_step(state)
+                return self.play(state, rules, parts, random, update_generator=update_generator)
         self.graph.replay()
         return self.objectives
 
@@ -131,6 +147,16 @@ def _hold_rates(state: State) -> None:
         for group in player.optimizer.param_groups:
             group["lr"] = torch.as_tensor(group["lr"], dtype=torch.float32, device=state.model.device)
             group["capturable"] = True
+
+
+def _forget_half_a_step(state: State) -> None:
+    """Drop what a capture that broke off left: gradients that were never computed, and the scaler's note of a step."""
+    for player in state.players.values():
+        player.optimizer.zero_grad(set_to_none=True)
+        for parameter in player.parameters.values():
+            parameter.requires_grad_(True)
+    if (scaler := state.precision.scaler).is_enabled():
+        scaler._per_optimizer_states.clear()
 
 
 def _copy(batch: Batch) -> Batch:

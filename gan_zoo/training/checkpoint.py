@@ -112,9 +112,12 @@ class State:
             for index, name in enumerate(player.parameters):
                 prefix = f"{player_name}/{name}/"
                 state[index] = {key.removeprefix(prefix): t for key, t in moments.items() if key.startswith(prefix)}
-                shape = player.parameters[name].shape
-                if any(t.ndim and t.shape != shape for t in state[index].values()):
-                    raise InputError(f"{file}: {name} is not of shape {list(shape)}")
+                parameter = player.parameters[name].detach()
+                for moment, value in state[index].items():
+                    if value.ndim and value.shape != parameter.shape:
+                        raise InputError(f"{file}: {name} is not of shape {list(parameter.shape)}")
+                    if value.ndim:  # Adam walks through a parameter and its moments in one order
+                        state[index][moment] = torch.empty_like(parameter, device=value.device).copy_(value)
                 known |= {prefix + moment for moment in state[index]}
             held = {index: own for index, own in state.items() if own}
             if held and len(held) < len(state):  # none at all: a player that has not moved yet

@@ -36,7 +36,7 @@ class Iterations(Iterator[list[Objective]]):
             if reason := why_not(model):
                 say(f"no CUDA graph: {reason}")
             else:
-                self.play = Captured(self.play, CudaGraph(), say)
+                self.play = Captured(self.play, CudaGraph(model.device), say)
         self.random = torch.Generator(model.device)
         self.batches = batches(
             split,

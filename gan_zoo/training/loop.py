@@ -71,7 +71,8 @@ def train(config: Config, *, out: Path | None = None, resume: bool = False, quie
 
 def is_out_of_memory(error: RuntimeError) -> bool:
     """Whether torch failed because there is not enough memory."""
-    return isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)
+    told = str(error)
+    return isinstance(error, torch.OutOfMemoryError) or "allocate memory" in told or "ALLOC_FAILED" in told
 
 
 def prepare(config: Config) -> tuple[Config, Dataset, State]:
@@ -206,6 +207,8 @@ def compile_networks(model: GAN, penalties: Penalties) -> None:
     """
     if penalties.any:
         raise InputError("training.compile: a gradient penalty cannot pass compiled networks; set one of them to 0")
+    if model.config.training.update == "simultaneous":  # whose graphs serve two backward passes
+        torch._functorch.config.donated_buffer = False
     for network in model.networks:
         network.compile()
 

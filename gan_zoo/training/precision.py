@@ -69,6 +69,8 @@ def pick_device(name: str) -> torch.device:
         raise InputError(f"training.device = {name!r}: not usable here; usable: auto, {', '.join(here)}") from None
     if device.type == "meta":
         raise InputError("training.device = 'meta' holds no numbers")
+    if device.type == "cuda" and device.index is not None:
+        torch.cuda.set_device(device)  # streams and events are the current device's
     return device
 
 

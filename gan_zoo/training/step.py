@@ -111,7 +111,8 @@ def simultaneous(
             of_generator = model.generator_objective(judged, real.detached, latents, random)
         discriminator.backward(of_discriminator.loss / len(parts), alone=True)
         generator.backward(of_generator.loss / len(parts), alone=True)
-        objectives += [of_discriminator, of_generator]
+        objectives += [of_discriminator.detached, of_generator.detached]
+        del fake, fake_x, real, judged, of_discriminator, of_generator  # and with them the graph, which is still whole
     discriminator.update()
     generator.update()
     precision.scaler.update()

@@ -21,6 +21,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     def measured(name: str, report: Any) -> Any:
         def suite(device: Any, **options: Any) -> Any:
             given.update(suite=name, device=str(device), **options)
+            options.get("keep", lambda _: None)(report)
             return report
 
         return suite
@@ -31,9 +32,15 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("words", "suite"), [((), "step"), (("step",), "step"), (("kernels",), "kernels")])
-def test_a_suite_is_measured_and_shown(words: tuple[str, ...], suite: str, asked: dict[str, Any]) -> None:
+def test_a_suite_is_measured_shown_and_written(
+    words: tuple[str, ...], suite: str, asked: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     ended = zoo("bench", *words, "--quick", "--device", "cpu")
     assert ended.code == 0
+    (written,) = tmp_path.glob("*.json")
+    assert written.name.startswith(f"{suite}-")
+    assert read(written).suite == suite
     assert (asked["suite"], asked["device"], asked["quick"]) == (suite, "cpu", True)
     assert ("infogan" if suite == "step" else "q_head_nll") in ended.out
 
@@ -57,7 +64,9 @@ def test_a_slow_down_beyond_the_intervals_ends_with_exit_code_1(tmp_path: Path) 
     assert zoo("bench", "compare", first, tmp_path / "same.json", tmp_path / "fast.json").code == 0
     slow = zoo("bench", "compare", first, tmp_path / "slow.json")
     assert slow.code == 1
-    assert slow.err.startswith(f"gan-zoo: slower than {first} beyond the intervals: dcgan · 64 · 100 · fp32 · eager")
+    assert slow.err.startswith(
+        f"gan-zoo: slower than {first} beyond the intervals, or failed: dcgan · 64 · 100 · fp32 · eager"
+    )
     assert "×1.200 slower" in slow.out
 
 
@@ -66,6 +75,8 @@ def test_a_slow_down_beyond_the_intervals_ends_with_exit_code_1(tmp_path: Path) 
     [
         (("compare",), ["two reports or more, not 0"]),
         (("compare", "none.json", "other.json"), ["none.json", "No such file"]),
+        (("kernels", "--trunk", "dcgan"), ["gan-zoo bench kernels has no --trunk"]),
+        (("compare", "a.json", "b.json", "--quick"), ["gan-zoo bench compare has no --quick"]),
         (("step", "a.json"), ["reads no report", "a.json", "bench compare"]),
         (("step", "--out", "report.txt"), ["report.txt", ".json"]),
         (("step", "--device", "tpu"), ["'tpu'"]),

@@ -14,6 +14,7 @@ from gan_zoo.models.gan.model import Objective
 from gan_zoo.training.capture import WARM_UP, Captured, why_not
 from gan_zoo.training.iterations import Iterations
 from gan_zoo.training.loop import new_state
+from gan_zoo.training.player import Player
 from gan_zoo.training.step import ORDERS
 
 VARIED = {"data__augment": "shift:0.1", "optimizer__schedule": "linear", "training__steps": 20}
@@ -34,9 +35,18 @@ class Tape:
     def capture(self, run: Callable[[], list[Objective]], random: torch.Generator) -> list[Objective]:
         self.captures += 1
         if self.failure:
-            raise RuntimeError(self.failure)
+            self.break_off(run)
         self.run = run
         return self.results
+
+    def break_off(self, run: Callable[[], list[Objective]]) -> None:
+        """Leave gradients, as a capture does that ends within a step."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Player, "update", lambda player: self.fail())
+            run()
+
+    def fail(self) -> None:
+        raise RuntimeError(self.failure)
 
     def replay(self) -> None:
         self.replays += 1
@@ -49,9 +59,11 @@ def iterations(model: str, **settings: object) -> Iterations:
 
 
 @pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("parts", [1, 2])
 @pytest.mark.parametrize("model", ["infogan", "acgan", "r3gan"])
-def test_replayed_steps_are_the_steps_that_are_played(model: str, order: str) -> None:
-    eager, replayed = (iterations(model, training__update=order, **VARIED) for _ in range(2))
+def test_replayed_steps_are_the_steps_that_are_played(model: str, parts: int, order: str) -> None:
+    settings = {"training__update": order, "training__accumulate": parts, **VARIED}
+    eager, replayed = (iterations(model, **settings) for _ in range(2))
     tape = Tape()
     replayed.play = Captured(replayed.play, tape, pytest.fail)
     for _ in range(8):
@@ -115,7 +127,18 @@ def test_steps_that_are_not_alike_are_not_captured(
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("settings", [{}, {"training__precision": "bf16"}, {"training__precision": "fp16"}, VARIED])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"training__precision": "bf16"},
+        {"training__precision": "fp16"},
+        {"training__accumulate": 2},
+        {"training__update": "simultaneous"},
+        {"training__compile": True},
+        VARIED,
+    ],
+)
 def test_a_captured_run_tells_the_losses_of_an_eager_one(settings: dict[str, object], tmp_path: Path) -> None:
     runs = [
         narrow_train(

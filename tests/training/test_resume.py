@@ -28,6 +28,10 @@ RUNS: dict[str, tuple[str, dict[str, Any]]] = {
         {"infogan__prior": "learned", "infogan__consistency": 1.0, "data__warp": "shift:0.1"}
         | {"training__accumulate": 2, "training__precision": "fp16", "training__discriminator_steps": 2},
     ),
+    "channels last, simultaneous": (
+        "infogan",
+        {"training__channels_last": True, "training__update": "simultaneous", "trunk__name": "infogan-mnist"},
+    ),
     "infogan in bf16": ("infogan", {"training__precision": "bf16"}),
     "infogan in fp16": ("infogan", {"training__precision": "fp16"}),
     "infogan-cr, scheduled": (

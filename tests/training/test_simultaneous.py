@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from narrow import Game, narrow_train, weights
+from narrow import Game, moved, narrow_train, weights
 from test_passes import OF_PAIRS, counting, flops
 
 from gan_zoo.registry import models
@@ -27,16 +27,16 @@ def test_an_iteration_is_one_generator_and_two_trunk_forwards(model: str, monkey
 @pytest.mark.parametrize("model", models.entries)
 def test_the_discriminator_takes_the_step_of_the_alternating_order_and_both_move(model: str) -> None:
     """Its weights must not see the generator's loss, nor the generator's the discriminator's."""
-    moved = {}
+    changed = {}
     for order in ("alternating", "simultaneous"):
         game = Game(model, **SIMULTANEOUS | {"training__update": order})
         before = weights(game.model)
         game.step()
-        moved[order] = {n: w for n, w in weights(game.model).items() if not torch.equal(w, before[n])}
-    assert moved["alternating"].keys() == moved["simultaneous"].keys()
-    for name, weight in moved["simultaneous"].items():
+        changed[order] = {n: w for n, w in weights(game.model).items() if not torch.equal(w, before[n])}
+    assert changed["alternating"].keys() == changed["simultaneous"].keys()
+    for name, weight in changed["simultaneous"].items():
         if not name.startswith(("generator.", "prior.")):
-            torch.testing.assert_close(weight, moved["alternating"][name], rtol=0, atol=1e-6)
+            torch.testing.assert_close(weight, changed["alternating"][name], rtol=0, atol=1e-6)
 
 
 def test_the_generator_s_gradient_is_that_of_its_objective_against_the_discriminator_as_it_was() -> None:
@@ -96,14 +96,19 @@ def test_a_run_says_so_in_its_losses(model: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 @pytest.mark.parametrize("order", ["alternating", "simultaneous"])
-def test_low_precision_and_parts_of_a_batch_go_with_either_order(order: str, precision: str, tmp_path: Path) -> None:
-    told = [
-        narrow_train("infogan", tmp_path / name, training__steps=3, training__accumulate=2, **settings).metrics()
-        for name, settings in (
-            ("fp32", {"training__update": order}),
-            (precision, {"training__update": order, "training__precision": precision}),
-        )
-    ]
-    for whole, low in zip(*told, strict=True):
-        assert low["generator/adversarial"] == pytest.approx(whole["generator/adversarial"], abs=0.15)
-        assert low["mi"] == pytest.approx(whole["mi"], abs=0.15)
+def test_low_precision_and_parts_of_a_batch_go_with_either_order(order: str, precision: str) -> None:
+    """Ten steps: fp16's scale falls from 65,536 by halves until the gradients fit it."""
+    game = Game("infogan", training__accumulate=2, training__precision=precision, training__update=order)
+    before = weights(game.model)
+    for step in range(10):
+        objectives = game.step(step)
+    assert moved(before, game.model) == before.keys()
+    assert all(weight.isfinite().all() for weight in weights(game.model).values())
+    assert all(objective.loss.isfinite() for objective in objectives)
+
+
+def test_no_graph_outlives_a_step() -> None:
+    """Each holds the activations of a part of the batch."""
+    game = Game("infogan", training__accumulate=4, **SIMULTANEOUS)
+    objectives = game.step()
+    assert all(term.grad_fn is None for objective in objectives for term in objective.terms.values())

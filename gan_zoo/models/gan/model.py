@@ -57,6 +57,11 @@ class Objective:
         """The sum of the terms."""
         return torch.stack(list(self.terms.values())).sum()
 
+    @property
+    def detached(self) -> Objective:
+        """The same, cut off from every graph."""
+        return Objective({name: term.detach() for name, term in self.terms.items()}, self.metrics)
+
 
 class Discriminator(nn.Module):
     """A trunk and the adversarial head on its features."""
