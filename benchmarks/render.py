@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import targets
+
 from gan_zoo.bench import pages
 from gan_zoo.bench.record import Report, json_schema, read
 from gan_zoo.files import whole
@@ -63,9 +65,19 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {"profile": profile, "run":
 KINDS = ("step", "baselines", "kernels", *TABLES)
 
 
+def on_the_cpu() -> str:
+    """The targets, beside the reports of the CPU; nothing where these are not there."""
+    files = [RESULTS / f"{kind}-cpu.json" for kind in ("step", "baselines", "run")]
+    if not all(path.exists() for path in files):
+        return ""
+    lines = targets.rows(read(files[0]), read(files[1]), json.loads(files[2].read_text(encoding="utf-8")))
+    return "\n".join(pages.as_markdown(targets.TITLES, lines)) + "\n"
+
+
 def page() -> str:
     """The template, filled."""
     text = (HERE / "README.template.md").read_text(encoding="utf-8")
+    text = text.replace("<!-- targets -->\n", on_the_cpu())
     for kind in KINDS:
         text = text.replace(f"<!-- {kind} -->\n", section(kind))
     return text

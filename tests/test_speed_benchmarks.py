@@ -16,10 +16,11 @@ sys.path.insert(0, str(Path(__file__).parent / "bench"))
 import ablation
 import baselines
 import render
-from made import kernel_report, step_report
+import targets
+from made import kernel_report, samples, step_report
 from waits import Waits
 
-from gan_zoo.bench.record import json_schema
+from gan_zoo.bench.record import Cell, json_schema
 from gan_zoo.bench.step import PAPER, Running
 
 CPU = torch.device("cpu")
@@ -83,6 +84,35 @@ def test_the_page_holds_a_section_for_each_report(tmp_path: Path, monkeypatch: p
     assert "| `aten::mm` | 75.0% |  |" in page
     assert "<!--" not in page
     assert (tmp_path / "results" / "step.png").exists()
+
+
+def test_targets_say_what_is_missed() -> None:
+    key: dict[str, str | int] = {
+        "trunk": "infogan-mnist",
+        "resolution": 28,
+        "batch": 128,
+        "precision": "fp32",
+        "mode": "eager",
+    }
+    lazy = "infogan, consistency at every 3rd step"
+    cases = {
+        "gan": samples(1.0, flops=4e9),
+        "infogan": samples(1.02, flops=4.1e9),
+        "infogan, simultaneous": samples(0.9),
+        lazy: samples(1.2),
+    }
+    step = step_report(cells=(Cell(key=key, cases=cases),), rates={"matmul/fp32": 4.5e9, "copy": 1.0})
+    others = step_report(cells=(Cell(key=key, cases={"infogan": samples(1.0), "three passes": samples(1.5)}),))
+    run = {"steps": 500, "share outside steps": 0.03, "seconds to the first step": 5.0}
+    told = {row[0]: row[3:] for row in targets.rows(step, others, run)}
+    assert told["images/s, InfoGAN ÷ GAN"] == ("0.980 [0.980, 0.980]", "reached")
+    assert told["FLOPs, InfoGAN ÷ GAN"] == ("1.025", "reached")
+    assert told["of the matrix-product rate"] == ("0.893 [0.893, 0.893]", "reached")
+    assert told["time, with ÷ without consistency at every 3rd step"][1] == "**missed**"
+    assert told["images/s, simultaneous ÷ alternating"] == ("1.13 [1.13, 1.13]", "")
+    assert told["images/s, InfoGAN ÷ three passes"] == ("1.50 [1.50, 1.50]", "**missed**")
+    assert told["logging, pictures, checkpoints"] == ("3.00%", "**missed**")
+    assert told["from the command to the first step"] == ("5.0 s", "reached")
 
 
 def test_the_page_that_is_kept_is_the_one_that_its_reports_give(

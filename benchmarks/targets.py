@@ -1,0 +1,64 @@
+"""What the project asks of an InfoGAN's step on a CPU, beside what the reports say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from gan_zoo.bench.pages import spread
+from gan_zoo.bench.record import Cell, Interval, Report
+
+TITLES = ("what", "where", "asked for", "measured", "")
+
+
+def rows(step: Report, baselines: Report, run: dict[str, Any]) -> Iterator[tuple[str, ...]]:
+    """A row for each target, in the columns of `TITLES`; one that was missed says so."""
+    for cell in step.cells:
+        if cell.key["mode"] != "eager" or cell.key["trunk"] not in ("infogan-mnist", "dcgan") or len(cell.cases) < 2:
+            continue
+        if (cell.key["trunk"], cell.key["resolution"]) == ("dcgan", 32) or cell.key["batch"] == 256:
+            continue
+        plain, info = cell.cases["gan"], cell.cases["infogan"]
+        yield _row("images/s, InfoGAN ÷ GAN", cell, "≥ 0.97", cell.ratio("gan", "infogan"), least=0.97)
+        yield _row("FLOPs, InfoGAN ÷ GAN", cell, "≤ 1.03", info.facts["flops"] / plain.facts["flops"], most=1.03)
+        if "infogan, simultaneous" in cell.cases:
+            share, asked = _share(step, cell), {"fp32": 0.8, "bf16": 0.6}[str(cell.key["precision"])]
+            yield _row("of the matrix-product rate", cell, f"≥ {asked:.0%}", share, least=asked)
+            yield _row("waiting for data", cell, "< 1 %", info.facts["waiting"], most=0.01)
+            lazy = cell.ratio("infogan, consistency at every 3rd step", "infogan")
+            yield _row("time, with ÷ without consistency at every 3rd step", cell, "≤ 1.10", lazy, most=1.1)
+            both = cell.ratio("infogan", "infogan, simultaneous")
+            yield _row("images/s, simultaneous ÷ alternating", cell, "", both)
+    for cell in baselines.cells:
+        yield _row("images/s, InfoGAN ÷ three passes", cell, "≥ 1.6", cell.ratio("three passes", "infogan"), least=1.6)
+    where = f"default preset, {run['steps']} steps"
+    outside = run["share outside steps"]
+    yield ("logging, pictures, checkpoints", where, "< 2 %", f"{outside:.2%}", _verdict(outside <= 0.02))
+    first = run["seconds to the first step"]
+    yield ("from the command to the first step", where, "< 8 s", f"{first:.1f} s", _verdict(first < 8))
+
+
+def _share(report: Report, cell: Cell) -> Interval:
+    """The step's FLOP/s as a share of the matrix products' on the same device."""
+    info, rate = cell.cases["infogan"], report.rates[f"matmul/{cell.key['precision']}"]
+    median, low, high = (info.facts["flops"] / time / rate for time in info.time)
+    return Interval(median, high, low)
+
+
+def _row(
+    what: str,
+    cell: Cell,
+    asked: str,
+    found: Interval | float,
+    *,
+    least: float | None = None,
+    most: float | None = None,
+) -> tuple[str, ...]:
+    value = found.median if isinstance(found, Interval) else found
+    told = spread(found) if isinstance(found, Interval) else f"{found:.4g}"
+    met = (least is None or value >= least) and (most is None or value <= most)
+    return (what, cell.name, asked, told, _verdict(met) if asked else "")
+
+
+def _verdict(met: bool) -> str:
+    return "reached" if met else "**missed**"
