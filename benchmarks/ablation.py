@@ -31,9 +31,8 @@ LEVERS: dict[str, dict[str, Any]] = {
     "no shear, no height": {"data.warp": "rotate:0.2, scale:0.1, shift:0.05, elastic:0.04"},
     "spread 1": {"infogan.spread": 1.0},
     "constant learning rates": {"optimizer.schedule": "constant"},
-    "consistency at every 3rd step": {"infogan.consistency_interval": 3},
     "simultaneous updates": {"training.update": "simultaneous"},
-    "the same at a third of the weight": {"infogan.consistency": 0.333, "infogan.consistency_interval": 3},
+    "consistency of a third of the batch": {"infogan.consistency_share": 0.334},
 }
 
 

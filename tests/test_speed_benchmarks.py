@@ -94,7 +94,7 @@ def test_targets_say_what_is_missed() -> None:
         "precision": "fp32",
         "mode": "eager",
     }
-    lazy = "infogan, consistency at every 3rd step"
+    lazy = "infogan, consistency of a third"
     cases = {
         "gan": samples(1.0, flops=4e9),
         "infogan": samples(1.02, flops=4.1e9),
@@ -108,7 +108,7 @@ def test_targets_say_what_is_missed() -> None:
     assert told["images/s, InfoGAN ÷ GAN"] == ("0.980 [0.980, 0.980]", "reached")
     assert told["FLOPs, InfoGAN ÷ GAN"] == ("1.025", "reached")
     assert told["of the matrix-product rate"] == ("0.893 [0.893, 0.893]", "reached")
-    assert told["time, with ÷ without consistency at every 3rd step"][1] == "**missed**"
+    assert told["time, with ÷ without consistency of a third"][1] == "**missed**"
     assert told["images/s, simultaneous ÷ alternating"] == ("1.13 [1.13, 1.13]", "")
     assert told["images/s, InfoGAN ÷ three passes"] == ("1.50 [1.50, 1.50]", "**missed**")
     assert told["logging, pictures, checkpoints"] == ("3.00%", "**missed**")

@@ -55,9 +55,9 @@ VARIANTS: Cases = {
     "gan, simultaneous": ("gan", {"training.update": "simultaneous"}),
     "infogan, simultaneous": ("infogan", {"training.update": "simultaneous"}),
     "infogan, consistency": ("infogan", {"infogan.consistency": 1.0, "data.warp": WARP}),
-    "infogan, consistency at every 3rd step": (
+    "infogan, consistency of a third": (
         "infogan",
-        {"infogan.consistency": 1.0, "infogan.consistency_interval": 3, "data.warp": WARP},
+        {"infogan.consistency": 1.0, "infogan.consistency_share": 0.334, "data.warp": WARP},
     ),
 }
 """Further ones, of the full grid's cells at `PAPER`."""
@@ -226,17 +226,14 @@ class Running:
         order: Makes the order of play from the state, where it is not that of the configuration.
 
     Attributes:
-        period: Steps after which the operations repeat.
         said: What the iterations had to say: why there is no CUDA graph.
-        flops: Of a step, on the mean of a period.
+        flops: Of a step.
     """
 
     def __init__(self, config: Config, order: Callable[[State], Play] | None = None) -> None:
         device = torch.device(config.training.device)
         dataset = open_dataset(config.data)
         config = with_facts(config, dataset, device)
-        own = getattr(config, "infogan", None)
-        self.period: int = own.consistency_interval if own else 1
         self.meter = Meter()
         self.said: list[str] = []
         eager = config.training.model_copy(update={"compile": False, "cuda_graph": False})
@@ -244,8 +241,8 @@ class Running:
         if order:
             self.iterations.play = order(self.iterations.state)
         with FlopCounterMode(display=False) as counter:
-            self.steps(self.period)
-        self.flops = counter.get_total_flops() / self.period
+            self.steps(1)
+        self.flops = counter.get_total_flops()
         if config.training != eager:
             self.iterations = Iterations(new_state(config, device), dataset.train, self.said.append)
 
@@ -257,14 +254,13 @@ class Running:
 
 
 def timed(running: Mapping[str, Running], device: torch.device, *, seconds: float) -> dict[str, Samples]:
-    """Samples of each warm case, of one step each: short steps are timed several at a time, by whole periods."""
+    """Samples of each warm case, of one step each: short steps are timed several at a time."""
     if not running:
         return {}
-    period = math.lcm(*(case.period for case in running.values()))
     (once,) = in_turn(
         {"": partial(next(iter(running.values())).steps, 1)}, device, seconds=0, least=1, warm_up=0
     ).values()
-    block = period * math.ceil(BLOCK / once[0] / period)
+    block = math.ceil(BLOCK / once[0])
     peaks = {name: _peak(case, device) for name, case in running.items()}
     before = {name: (case.iterations.state.step, case.iterations.waited) for name, case in running.items()}
     calls = {name: partial(case.steps, block) for name, case in running.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import torch
@@ -106,16 +107,28 @@ def test_a_graph_that_could_not_be_captured_is_not_told_as_one() -> None:
 
 
 @pytest.mark.usefixtures("narrow")
-def test_variants_are_timed_by_whole_periods_and_their_work_is_a_mean_over_one() -> None:
-    names = ("infogan", "infogan, consistency", "infogan, consistency at every 3rd step")
-    cases = {**suite.CASES, **suite.VARIANTS}
-    once, always, third = (Running(Place("dcgan", 32, 4, "fp32").config(*cases[n], CPU)) for n in names)
-    assert (once.period, always.period, third.period) == (1, 1, 3)
-    assert third.flops - once.flops == pytest.approx((always.flops - once.flops) / 3)
-    before = third.iterations.state.step
-    found = suite.timed({"a": once, "b": third}, CPU, seconds=0.0)
-    assert (third.iterations.state.step - before) % 3 == 0
-    assert len(found["a"].seconds) == len(found["b"].seconds) == 6
+def test_consistency_of_a_third_of_the_batch_costs_a_third_of_the_whole_batch_s() -> None:
+    names = ("infogan", "infogan, consistency", "infogan, consistency of a third")
+    none, whole, third = (
+        Running(replace(PAPER, batch=12).config(*VARIANTS.get(n, CASES["infogan"]), CPU)).flops for n in names
+    )
+    assert 1.2 < whole / none < 1.4
+    assert third - none == pytest.approx((whole - none) * 5 / 12, rel=0.02)  # 5 of 12 images
+
+
+@pytest.mark.usefixtures("narrow")
+def test_short_steps_are_timed_several_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = Running(replace(PAPER, batch=2).config(*suite.CASES["gan"], CPU))
+    monkeypatch.setattr(suite, "BLOCK", 1e-9)
+    before = case.iterations.state.step
+    one = suite.timed({"a": case}, CPU, seconds=0.0)["a"]
+    single, before = case.iterations.state.step - before, case.iterations.state.step
+    monkeypatch.setattr(suite, "BLOCK", 20 * one.time.median)
+    several = suite.timed({"a": case}, CPU, seconds=0.0)["a"]
+    assert len(one.seconds) == len(several.seconds) == 6
+    assert single == 7  # one to see how long it takes
+    assert case.iterations.state.step - before > 5 * single
+    assert several.time.median < 5 * one.time.median  # told by step
 
 
 @pytest.mark.usefixtures("narrow")

@@ -165,18 +165,18 @@ def test_the_term_is_of_q_on_the_images_and_on_copies_warped_as_the_generator_of
     torch.testing.assert_close(objective.terms["discriminator/consistency"], expected)
 
 
-def test_with_an_interval_the_term_is_paid_at_every_nth_step_with_n_times_the_weight() -> None:
-    paid = {}
-    for interval in (1, 3):
-        played = game(infogan__consistency_interval=interval)
-        real, fake, _ = played.judge()
-        for step in range(6):
-            random = played.random.manual_seed(1)
-            objective = played.model.discriminator_objective(real, fake, played.latents(step), None, random)
-            paid[interval, step] = objective.terms.get("discriminator/consistency")
-    assert [step for step in range(6) if paid[3, step] is not None] == [0, 3]
-    assert paid[1, 1] is not None
-    torch.testing.assert_close(paid[3, 3], 3 * paid[1, 3])
+def test_of_a_share_of_the_batch_the_copies_are_compared_and_the_spread_is_the_whole_batch_s() -> None:
+    whole, part = parameters(TEN), parameters(TEN, seed=1)[:3]
+    found = consistency(whole, part, TEN, spread=2.0)
+    compared = consistency(whole[:3], part, TEN, spread=0.0)
+    spread = consistency(whole, whole, TEN, spread=2.0) - consistency(whole, whole, TEN, spread=0.0)
+    torch.testing.assert_close(found, compared + spread)
+    played = game(infogan__consistency_share=0.3)
+    real, fake, latents = played.judge()
+    warped: list[int] = []
+    played.model.discriminator.trunk.register_forward_hook(lambda _, images, __: warped.append(len(images[0])))
+    played.model.discriminator_objective(real, fake, latents, None, played.random)
+    assert warped == [3]  # of 8
 
 
 def test_with_weight_0_a_warp_changes_nothing() -> None:

@@ -24,7 +24,7 @@ def consistency(
 
     Args:
         parameters: Of Q(c | x) [n, layout.width].
-        warped: Of Q(c | T(x)), the same shape.
+        warped: Of Q(c | T(x)) of all images, or of the first m of them, [m, layout.width].
         layout: Which columns parametrise which code.
         spread: Weight of the divergence of the mean code from the prior.
         log_priors: log P(c) [K] of each categorical code in the order of the layout; none where all are uniform.
@@ -35,7 +35,7 @@ def consistency(
         log_warped = warped[:, columns].float().log_softmax(1)
         mean = probabilities.mean(0)
         entropy = -(mean * mean.clamp_min(1e-12).log()).sum()
-        total = total - (probabilities * log_warped).sum(1).mean() - spread * entropy
+        total = total - (probabilities[: len(warped)] * log_warped).sum(1).mean() - spread * entropy
         if log_priors is not None:
             total = total - spread * (mean * log_priors[k]).sum()
     return total

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -37,7 +38,7 @@ class InfoGAN(GAN):
         super().__init__(config)
         own: InfoGANSettings = self.own(config)
         self.trains = own.trains
-        self.consistency, self.consistency_interval, self.spread = own.consistency, own.consistency_interval, own.spread
+        self.consistency, self.consistency_share, self.spread = own.consistency, own.consistency_share, own.spread
         self.prior_match, self.prior_pace = own.prior_match, Pace(own.prior_lr, own.prior_delay)
         self.warp = parse_augment(config.data.warp, "data.warp")
         if self.consistency and not self.warp:
@@ -84,12 +85,8 @@ class InfoGAN(GAN):
 
     @property
     def uneven(self) -> str | None:
-        """The consistency term's interval, and draws that have a slope."""
-        if self.learned:
-            return "the prior is learned: its draws are part of the generator's graph"
-        if self.consistency and self.consistency_interval > 1:
-            return f"the consistency term is computed at every {self.consistency_interval} steps only"
-        return super().uneven
+        """A learned prior's draws, which have a slope."""
+        return "the prior is learned: its draws are part of the generator's graph" if self.learned else None
 
     def entropies(self) -> Tensor:
         """H(c) of each code, nats: constant, but for a learned prior's, which are functions of its logits."""
@@ -115,8 +112,9 @@ class InfoGAN(GAN):
 
     def inconsistency(self, real: Judgement, random: torch.Generator) -> Tensor:
         """How much Q changes its mind on warped reals, from one pass of the trunk over them; see `consistency`."""
+        images = real.images.detach()[: math.ceil(self.consistency_share * len(real.images))]
         with torch.set_grad_enabled(self.trains == "generator+q+trunk"):
-            warped = self.discriminator(self.warp(real.images.detach(), random)).features
+            warped = self.discriminator(self.warp(images, random)).features
         log_priors = [p.detach() for p in self.learned.log_probabilities()] if self.learned else None
         parameters = self.q(self.seen(real.features)), self.q(warped)
         return consistency(*parameters, self.layout, spread=self.spread, log_priors=log_priors)
@@ -128,9 +126,8 @@ class InfoGAN(GAN):
         objective = super().discriminator_objective(real, fake, latents, labels, random)
         bound = self.information(self.seen(fake.features), latents, hold_prior=True)
         objective.terms["discriminator/information"] = -(self.weights * bound).sum()
-        if self.consistency and latents.step % self.consistency_interval == 0:
-            weight = self.consistency * self.consistency_interval
-            objective.terms["discriminator/consistency"] = weight * self.inconsistency(real, random)
+        if self.consistency:
+            objective.terms["discriminator/consistency"] = self.consistency * self.inconsistency(real, random)
         objective.metrics |= {f"mi/{c.name}": b for c, b in zip(self.codes, bound.detach().unbind(), strict=True)}
         objective.metrics |= {"mi": bound.detach().sum(), "entropy": self.entropies().detach().sum()}
         for name, probabilities in self.prior.probabilities().items():

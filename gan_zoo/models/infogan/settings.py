@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from gan_zoo.config import Count, Norm, Positive, Rate, Settings, Weight
+from gan_zoo.config import Count, Norm, Positive, Rate, Settings, Share, Weight
 from gan_zoo.models.gan.codes import parse_codes
 
 
@@ -48,8 +48,8 @@ class InfoGANSettings(Settings):
     """Weight of the agreement of Q's categorical codes on an image and a warped copy (data.warp); 0 is the paper's."""
     spread: Weight = 4.0
     """Weight, within the consistency term, of the entropy of a batch's mean code: all its values are to be used."""
-    consistency_interval: Positive = 1
-    """The consistency term is computed at every n-th step and weighted n times (as lazy regularisation is)."""
+    consistency_share: Share = 1.0
+    """Share of a batch that is compared with warped copies; the spread is always the whole batch's."""
     head_width: Positive = 128
     """Hidden units of the Q head."""
     head_norm: Norm = "batch"
