@@ -59,7 +59,7 @@ def first_step(folder: Path) -> float:
 def main() -> None:
     """Train, time, write."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--steps", type=int, default=500)
+    parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--out", type=Path, help="JSON to write")
     given = parser.parse_args()
 

@@ -309,6 +309,7 @@ def bench(
     precision: tuple[Literal["fp32", "bf16", "fp16"], ...] = (),
     mode: tuple[Literal["eager", "compiled", "graph"], ...] = (),
     seconds: float | None = None,
+    minutes: float = 18.0,
 ) -> None:
     """Measure steps of InfoGAN beside the plain GAN's (20 minutes, or --quick), or the kernels; or compare reports.
 
@@ -326,6 +327,7 @@ def bench(
         precision: Measure steps in these number formats alone.
         mode: Measure steps in these modes alone.
         seconds: Time for each cell of steps, beyond its first rounds.
+        minutes: After so long no further cell of steps is begun.
     """
     from gan_zoo import commands
 
@@ -335,6 +337,7 @@ def bench(
         "--precision": precision,
         "--mode": mode,
         "--seconds": seconds is not None,
+        "--minutes": minutes != 18,
     }
     of_measuring = {"--quick": quick, "--out": out, "--device": device != "auto"}
     foreign = {"step": {}, "kernels": of_steps, "compare": of_steps | of_measuring}[suite]
@@ -354,6 +357,7 @@ def bench(
         chosen={"trunk": trunk, "precision": precision, "mode": mode},
         batch_sizes=batch_size,
         seconds=seconds,
+        minutes=minutes,
     )
 
 

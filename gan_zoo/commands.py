@@ -227,6 +227,7 @@ def bench(
     chosen: Mapping[str, Sequence[str]],
     batch_sizes: Sequence[int],
     seconds: float | None,
+    minutes: float,
 ) -> None:
     """`gan-zoo bench step` and `gan-zoo bench kernels`."""
     _check_json(out)
@@ -242,6 +243,7 @@ def bench(
             chosen=chosen,
             batches=batch_sizes,
             seconds=seconds,
+            minutes=minutes,
             say=_say,
             keep=lambda r: r.write(file),
         )
