@@ -26,11 +26,7 @@ PRESET = "mnist-5k"
 SHARED: dict[str, Any] = {"trunk.width": 32}
 LEVERS: dict[str, dict[str, Any]] = {
     "base": {},
-    "no consistency (the paper's objective)": {"infogan.consistency": 0.0},
     "no elastic warps": {"data.warp": "rotate:0.2, scale:0.1, shift:0.05, shear:0.4, height:0.2"},
-    "no shear, no height": {"data.warp": "rotate:0.2, scale:0.1, shift:0.05, elastic:0.04"},
-    "spread 1": {"infogan.spread": 1.0},
-    "constant learning rates": {"optimizer.schedule": "constant"},
     "simultaneous updates": {"training.update": "simultaneous"},
     "consistency of a third of the batch": {"infogan.consistency_share": 0.334},
 }

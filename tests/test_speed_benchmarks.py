@@ -133,11 +133,22 @@ def test_an_ablation_tells_each_lever_s_difference_seed_by_seed(
 ) -> None:
     out = tmp_path / "out.json"
     monkeypatch.setattr(ablation, "SHARED", {"trunk.width": 4, "training.batch_size": 8})
-    arguments = ["a", "--levers", "base", "spread 1", "--seeds", "0", "--steps", "1", "--runs", str(tmp_path / "runs")]
+    arguments = [
+        "a",
+        "--levers",
+        "base",
+        "no elastic warps",
+        "--seeds",
+        "0",
+        "--steps",
+        "1",
+        "--runs",
+        str(tmp_path / "runs"),
+    ]
     monkeypatch.setattr(sys, "argv", [*arguments, "--out", str(out)])
     ablation.main()
     told = json.loads(out.read_text())
-    assert list(told["summary"]) == ["base", "spread 1"]
+    assert list(told["summary"]) == ["base", "no elastic warps"]
     assert told["summary"]["base"]["to base"] == 0
     base = [{"seed": 0, "test": 0.9}, {"seed": 1, "test": 0.5}]
     assert ablation.difference([{"seed": 1, "test": 0.7}, {"seed": 2, "test": 0}], base) == pytest.approx(0.2)
