@@ -195,6 +195,7 @@ def _choose(places: Sequence[Place], chosen: Mapping[str, Sequence[str]]) -> lis
 
 def cell(place: Place, cases: Cases, device: torch.device, *, seconds: float) -> Cell:
     """Measure one cell; a case that cannot be had is told in its place."""
+    torch.compiler.reset()  # torch compiles a function for few models only, and leaves it eager for further ones
     running: dict[str, Running] = {}
     missing: dict[str, str] = {}
     for name, (model, settings) in cases.items():
