@@ -112,7 +112,7 @@ def grid(device: torch.device, *, quick: bool) -> list[Place]:
     best = pick_precision("auto", device)
     if quick:
         return [replace(PAPER, precision=precision) for precision in dict.fromkeys(("fp32", best))]
-    trunks = [(PAPER.trunk, PAPER.resolution, PAPER.batch), ("dcgan", 32, 64), ("dcgan", 64, 64), ("resnet", 32, 16)]
+    trunks = [(PAPER.trunk, PAPER.resolution, PAPER.batch), ("dcgan", 32, 64), ("dcgan", 64, 32), ("resnet", 32, 8)]
     modes = [mode for mode in MODES if device.type == "cuda" or mode != "graph"]
     precisions = dict.fromkeys(("fp32", best, *(("fp16",) if device.type == "cuda" else ())))
     return [Place(*trunk, precision, mode) for mode in modes for trunk in trunks for precision in precisions]
@@ -124,7 +124,7 @@ def step(
     quick: bool = False,
     chosen: Mapping[str, Sequence[str]] = MappingProxyType({}),  # of the grid, by field of a place; none is all
     batches: Sequence[int] = (),  # batch sizes, instead of those that the device is found to gain by
-    seconds: float | None = None,  # for each cell, beyond its first rounds
+    seconds: float | None = None,  # for each cell of two cases, beyond its first rounds
     minutes: float = 18.0,  # after which no further cell is begun
     say: Callable[[str], None] = lambda line: None,
     keep: Callable[[Report], object] = lambda report: None,  # takes the report so far, after each cell
@@ -165,7 +165,8 @@ def step(
             measured = Cell(key=place.key, missing={"": f"not begun within {minutes:g} minutes"})
         else:
             further = not quick and place == replace(PAPER, precision=place.precision)
-            measured = cell(place, CASES | VARIANTS if further else CASES, device, seconds=budget)
+            cases = CASES | VARIANTS if further else CASES
+            measured = cell(place, cases, device, seconds=budget * len(cases) / len(CASES))
         report = report.model_copy(update={"cells": (*report.cells, measured)})
         keep(report)
         if "gan" in measured.cases and not (quick or batches):
