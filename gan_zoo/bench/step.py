@@ -160,13 +160,17 @@ def step(
     ends = time.monotonic() + 60 * minutes
     while queue:
         place = queue.popleft()
-        say(" · ".join(str(value) for value in place.key.values()))
         if time.monotonic() > ends:
-            measured = Cell(key=place.key, missing={"": f"not begun within {minutes:g} minutes"})
-        else:
-            further = not quick and place == replace(PAPER, precision=place.precision)
-            cases = CASES | VARIANTS if further else CASES
-            measured = cell(place, cases, device, seconds=budget * len(cases) / len(CASES))
+            left = "; ".join(Cell(key=p.key).name for p in (place, *queue))
+            report = report.model_copy(
+                update={"notes": (*report.notes, f"Not begun within {minutes:g} minutes: {left}.")}
+            )
+            keep(report)
+            break
+        say(Cell(key=place.key).name)
+        further = not quick and place == replace(PAPER, precision=place.precision)
+        cases = CASES | VARIANTS if further else CASES
+        measured = cell(place, cases, device, seconds=budget * len(cases) / len(CASES))
         report = report.model_copy(update={"cells": (*report.cells, measured)})
         keep(report)
         if "gan" in measured.cases and not (quick or batches):
