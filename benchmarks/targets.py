@@ -36,6 +36,8 @@ def rows(step: Report, baselines: Report, run: dict[str, Any]) -> Iterator[tuple
     yield ("logging, pictures, checkpoints", where, "< 2 %", f"{outside:.2%}", _verdict(outside <= 0.02))
     first = run["seconds to the first step"]
     yield ("from the command to the first step", where, "< 8 s", f"{first:.1f} s", _verdict(first < 8))
+    minutes = (first + run["seconds from the first step on"]) / 60
+    yield ("the whole run", where, "≤ 6 min", f"{minutes:.1f} min", _verdict(minutes <= 6))
 
 
 def _share(report: Report, cell: Cell) -> Interval:

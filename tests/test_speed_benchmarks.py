@@ -103,7 +103,12 @@ def test_targets_say_what_is_missed() -> None:
     }
     step = step_report(cells=(Cell(key=key, cases=cases),), rates={"matmul/fp32": 4.5e9, "copy": 1.0})
     others = step_report(cells=(Cell(key=key, cases={"infogan": samples(1.0), "three passes": samples(1.5)}),))
-    run = {"steps": 500, "share outside steps": 0.03, "seconds to the first step": 5.0}
+    run = {
+        "steps": 500,
+        "share outside steps": 0.03,
+        "seconds to the first step": 5.0,
+        "seconds from the first step on": 400.0,
+    }
     told = {row[0]: row[3:] for row in targets.rows(step, others, run)}
     assert told["images/s, InfoGAN ÷ GAN"] == ("0.980 [0.980, 0.980]", "reached")
     assert told["FLOPs, InfoGAN ÷ GAN"] == ("1.025", "reached")
@@ -113,6 +118,7 @@ def test_targets_say_what_is_missed() -> None:
     assert told["images/s, InfoGAN ÷ three passes"] == ("1.50 [1.50, 1.50]", "**missed**")
     assert told["logging, pictures, checkpoints"] == ("3.00%", "**missed**")
     assert told["from the command to the first step"] == ("5.0 s", "reached")
+    assert told["the whole run"] == ("6.8 min", "**missed**")
 
 
 def test_the_page_that_is_kept_is_the_one_that_its_reports_give(
