@@ -104,10 +104,6 @@ TABLE = [
     ((*TRAIN, "--data.warp", "rotate:nan"), ["data.warp", "'nan'"]),
     ((*TRAIN, "--data.warp", "", "--infogan.consistency", "1"), ["infogan.consistency = 1", "data.warp is empty"]),
     ((*TRAIN, "--infogan.consistency", "nan"), ["consistency", "nan"]),
-    (
-        ("train", "infogan", "--config", "mnist-5k", "--infogan.codes", "uniform:5"),
-        ["infogan", "consistency above 0 is for categorical codes", "'uniform:5' has none"],
-    ),
     ((*TRAIN, "--infogan.spread", "-1"), ["spread", "-1"]),
     ((*TRAIN, "--data.augment", "shift:nan"), ["data.augment", "'nan'"]),
     ((*TRAIN, "--training.accumulate", "3"), ["accumulate", "3", "batch_size", "4"]),

@@ -62,11 +62,12 @@ def test_infogan_adds_no_pass_whatever_its_term_trains(trains: str, monkeypatch:
     [
         ({"infogan__consistency": 1.0}, 1),
         ({"infogan__consistency": 0.0}, 0),
+        ({"infogan__consistency": 1.0, "infogan__codes": "uniform:2, bernoulli:1"}, 0),
         ({"infogan__consistency": 1.0, "infogan__codes": "categorical:5x3"}, 1),
         ({"infogan__consistency": 1.0, "infogan__consistency_share": 0.5}, 1),
     ],
 )
-def test_consistency_adds_one_pass_of_the_trunk_where_its_weight_is_above_zero(
+def test_consistency_adds_one_pass_of_the_trunk_where_there_is_a_categorical_code(
     settings: dict[str, object], further: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     game = Game("infogan", data__warp="rotate:0.2", **settings)

@@ -126,7 +126,7 @@ class InfoGAN(GAN):
         objective = super().discriminator_objective(real, fake, latents, labels, random)
         bound = self.information(self.seen(fake.features), latents, hold_prior=True)
         objective.terms["discriminator/information"] = -(self.weights * bound).sum()
-        if self.consistency:
+        if self.consistency and any(code.kind == "categorical" for code in self.codes):
             objective.terms["discriminator/consistency"] = self.consistency * self.inconsistency(real, random)
         objective.metrics |= {f"mi/{c.name}": b for c, b in zip(self.codes, bound.detach().unbind(), strict=True)}
         objective.metrics |= {"mi": bound.detach().sum(), "entropy": self.entropies().detach().sum()}

@@ -45,7 +45,8 @@ class InfoGANSettings(Settings):
     trains: Literal["generator+q+trunk", "generator+q", "q"] = "generator+q+trunk"
     """What the information term trains; with q alone the head only watches (fig. 1's plain GAN)."""
     consistency: Weight = 0.0
-    """Weight of the agreement of Q's categorical codes on an image and a warped copy (data.warp); 0 is the paper's."""
+    """Weight of the agreement of Q's categorical codes on an image and a warped copy (data.warp); 0 is the paper's.
+    Where no code is categorical there is no such term."""
     spread: Weight = 4.0
     """Weight, within the consistency term, of the entropy of a batch's mean code: all its values are to be used."""
     consistency_share: Share = 1.0
@@ -56,12 +57,9 @@ class InfoGANSettings(Settings):
     """Normalisation in the Q head."""
 
     @model_validator(mode="after")
-    def _categorical_where_needed(self) -> Self:
-        if any(code.kind == "categorical" for code in parse_codes(self.codes)):
-            return self
-        for key, asked in (("prior = 'learned'", self.prior == "learned"), ("consistency above 0", self.consistency)):
-            if asked:
-                raise ValueError(f"{key} is for categorical codes, and codes = {self.codes!r} has none")
+    def _something_to_learn(self) -> Self:
+        if self.prior == "learned" and not any(code.kind == "categorical" for code in parse_codes(self.codes)):
+            raise ValueError(f"prior = 'learned' is for categorical codes, and codes = {self.codes!r} has none")
         return self
 
     @model_validator(mode="after")
