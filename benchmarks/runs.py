@@ -11,8 +11,9 @@ from gan_zoo.resolve import changes, resolve
 from gan_zoo.training.run import Run, open_run
 
 FREE = ("training.precision", "data.resolution", "data.channels", "data.classes")
-"""What may differ from the settings asked for: what a run finds out by itself. The budget, too, where nothing but the end
-of the run depends on it."""
+"""What may differ from the settings asked for: what a run finds out by itself.
+
+The budget may, too, where the learning rates are constant: only the end of the run depends on it."""
 
 
 def train_or_open(folder: Path, config: str, **settings: Any) -> Run:
