@@ -25,7 +25,7 @@ from gan_zoo_kernels import q_head_nll
 from rich.console import Console
 
 from gan_zoo.bench import pages
-from gan_zoo.bench.rates import copy_rate, matmul_rate
+from gan_zoo.bench.rates import rates
 from gan_zoo.bench.record import Cell, Report
 from gan_zoo.bench.step import CASES, PAPER, Place, Running, timed
 from gan_zoo.models.gan.model import GAN, Objective
@@ -144,7 +144,7 @@ def main() -> None:
         suite="step",
         environment=environment(device),
         settings={"seconds a cell": given.seconds},
-        rates={**{f"matmul/{name}": matmul_rate(name, device) for name in precisions}, "copy": copy_rate(device)},
+        rates=rates(precisions, device),
         cells=tuple(measure(replace(PAPER, precision=p), device, seconds=given.seconds) for p in precisions),
     )
     Console(width=200).print(pages.table(report))

@@ -22,10 +22,9 @@ COMPILED = "kernels-compiled.json"
 """What the compiler makes of the kernels: a table of its own."""
 
 
-def reports(kind: str) -> dict[str, Report]:
-    """The reports named `<kind>-<device>.json`, by device."""
-    paths = (path for path in sorted(RESULTS.glob(f"{kind}-*.json")) if path.name != COMPILED)
-    return {path.stem.removeprefix(f"{kind}-"): read(path) for path in paths}
+def reports(kind: str) -> list[Report]:
+    """The reports named `<kind>-<device>.json`."""
+    return [read(path) for path in sorted(RESULTS.glob(f"{kind}-*.json")) if path.name != COMPILED]
 
 
 def section(kind: str) -> str:
@@ -33,7 +32,7 @@ def section(kind: str) -> str:
     if kind in TABLES:
         found = sorted(RESULTS.glob(f"{kind}-*.json"))
         return "\n".join(TABLES[kind](json.loads(path.read_text(encoding="utf-8"))) for path in found)
-    return "\n".join(pages.markdown(report) for report in reports(kind).values())
+    return "\n".join(pages.markdown(report) for report in reports(kind))
 
 
 def profile(told: dict[str, Any]) -> str:
@@ -88,7 +87,7 @@ def main() -> None:
     with whole(HERE / "README.md") as beside:
         beside.write_text(page(), encoding="utf-8")
     (HERE / "report.schema.json").write_text(json_schema() + "\n", encoding="utf-8")
-    pages.plot(list(reports("step").values()), HERE / "results" / "step.png")
+    pages.plot(reports("step"), HERE / "results" / "step.png")
 
 
 if __name__ == "__main__":

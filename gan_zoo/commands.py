@@ -23,11 +23,6 @@ from gan_zoo.analysis.evaluate import summary
 from gan_zoo.analysis.fidelity import LEAST
 from gan_zoo.analysis.tables import centrality_table, cluster_table, evaluation_table, remarks
 from gan_zoo.analysis.traverse import write_picture, write_traversals
-from gan_zoo.bench import pages
-from gan_zoo.bench.compare import compare, slowdowns
-from gan_zoo.bench.kernels import kernels
-from gan_zoo.bench.record import read
-from gan_zoo.bench.step import step
 from gan_zoo.config import Config
 from gan_zoo.data.dataset import open_dataset
 from gan_zoo.errors import InputError, TrainingError
@@ -35,7 +30,7 @@ from gan_zoo.files import write_json
 from gan_zoo.images import grid
 from gan_zoo.resolve import to_toml
 from gan_zoo.training import loop
-from gan_zoo.training.environment import PACKAGES, environment, version_of
+from gan_zoo.training.environment import PACKAGES, version_of
 from gan_zoo.training.precision import kernel_path, pick_device
 from gan_zoo.training.run import find, held_run, is_checkpoint, load
 
@@ -230,12 +225,19 @@ def bench(
     minutes: float,
 ) -> None:
     """`gan-zoo bench step` and `gan-zoo bench kernels`."""
+    # Here and not above: with Triton and scipy.stats they take more than a second of every other command's start.
+    from gan_zoo.bench import pages
+    from gan_zoo.bench.kernels import kernels
+    from gan_zoo.bench.record import Report
+    from gan_zoo.bench.step import step
+
+    def keep(report: Report) -> Path:
+        return report.write(out or Path(f"{suite}-{pages.slug(report.device)}.json"))
+
     _check_json(out)
     place = pick_device(device)
-    file = out or Path(f"{suite}-{pages.slug(environment(place)['device'])}.json")
     if suite == "kernels":
         report = kernels(place, quick=quick, say=_say)
-        report.write(file)
     else:
         report = step(
             place,
@@ -245,8 +247,9 @@ def bench(
             seconds=seconds,
             minutes=minutes,
             say=_say,
-            keep=lambda r: r.write(file),
+            keep=keep,
         )
+    file = keep(report)
     wide.print(pages.table(report))
     for line in (*report.notes, file, *pages.write(report, file)):
         console.print(str(line))
@@ -258,6 +261,10 @@ def compare_reports(paths: Sequence[Path]) -> None:
     Raises:
         TrainingError: If a later report is slower than the first beyond the intervals.
     """
+    from gan_zoo.bench import pages
+    from gan_zoo.bench.compare import compare, slowdowns
+    from gan_zoo.bench.record import read
+
     rows = compare([(str(path), read(path)) for path in paths])
     wide.print(pages.comparison(rows))
     if slower := slowdowns(rows):

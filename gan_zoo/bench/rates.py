@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Iterable
 
 import torch
 
@@ -37,3 +38,8 @@ def copy_rate(device: torch.device, *, seconds: float = 0.5) -> float:
     target = torch.empty_like(source)
     times = in_turn({"copy": lambda: target.copy_(source)}, device, seconds=seconds)["copy"]
     return 2 * source.numel() * source.element_size() / statistics.median(times)
+
+
+def rates(precisions: Iterable[str], device: torch.device) -> dict[str, float]:
+    """Both as a report holds them: `matmul/<precision>` and `copy`."""
+    return {**{f"matmul/{name}": matmul_rate(name, device) for name in precisions}, "copy": copy_rate(device)}

@@ -11,7 +11,7 @@ import statistics
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from types import MappingProxyType
 from typing import Any
@@ -20,7 +20,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from gan_zoo.bench.clock import in_turn, reason
-from gan_zoo.bench.rates import copy_rate, matmul_rate
+from gan_zoo.bench.rates import rates
 from gan_zoo.bench.record import Cell, Report, Samples
 from gan_zoo.config import Config
 from gan_zoo.data.dataset import open_dataset
@@ -76,13 +76,7 @@ class Place:
     @property
     def key(self) -> dict[str, str | int]:
         """What the cell is called by in a report."""
-        return {
-            "trunk": self.trunk,
-            "resolution": self.resolution,
-            "batch": self.batch,
-            "precision": self.precision,
-            "mode": self.mode,
-        }
+        return asdict(self)
 
     def config(self, model: str, settings: Mapping[str, Any], device: torch.device) -> Config:
         """The configuration of a case. The plain GAN's noise is as wide as InfoGAN's noise and codes."""
@@ -148,15 +142,12 @@ def step(
             "tf32 convolutions": torch.backends.cudnn.allow_tf32,
             "tf32 products": torch.backends.cuda.matmul.allow_tf32,
         },
-        rates={
-            **{f"matmul/{p}": matmul_rate(p, device) for p in dict.fromkeys(place.precision for place in places)},
-            "copy": copy_rate(device),
-        },
+        rates=rates(dict.fromkeys(place.precision for place in places), device),
         cells=(),
         notes=() if device.type == "cuda" else ("No CUDA device: no CUDA graphs, no peak memory.",),
     )
     queue = deque(replace(place, batch=n) for place in places for n in batches or (place.batch,))
-    rates: dict[Place, float] = {}
+    speeds: dict[Place, float] = {}
     ends = time.monotonic() + 60 * minutes
     while queue:
         place = queue.popleft()
@@ -174,9 +165,9 @@ def step(
         report = report.model_copy(update={"cells": (*report.cells, measured)})
         keep(report)
         if "gan" in measured.cases and not (quick or batches):
-            rates[place] = place.batch / measured.cases["gan"].time.median
-            before = rates.get(replace(place, batch=place.batch // 2))
-            if time.monotonic() < ends and (before is None or rates[place] > GAIN * before):
+            speeds[place] = place.batch / measured.cases["gan"].time.median
+            before = speeds.get(replace(place, batch=place.batch // 2))
+            if time.monotonic() < ends and (before is None or speeds[place] > GAIN * before):
                 queue.append(replace(place, batch=2 * place.batch))
     return report
 
@@ -205,15 +196,13 @@ def cell(place: Place, cases: Cases, device: torch.device, *, seconds: float) ->
     missing: dict[str, str] = {}
     for name, (model, settings) in cases.items():
         try:
-            case = Running(place.config(model, settings, device))
-            case.steps(WARM_UP + 1)  # whatever is compiled, captured or chosen at first use
+            running[name] = Running(place.config(model, settings, device))
         except (RuntimeError, MemoryError) as error:
             missing[name] = reason(error)
-        else:
-            if case.said:
-                missing[name] = "; ".join(case.said)
-            else:
-                running[name] = case
+            continue
+        if said := running[name].said:
+            missing[name] = "; ".join(said)
+            del running[name]
     try:
         timed_cases = timed(running, device, seconds=seconds)
     except (RuntimeError, MemoryError) as error:
@@ -225,7 +214,7 @@ def cell(place: Place, cases: Cases, device: torch.device, *, seconds: float) ->
 
 
 class Running:
-    """A training without a run folder, of which steps are asked for.
+    """A training without a run folder, warm, of which steps are asked for.
 
     Args:
         config: Of the run.
@@ -251,6 +240,7 @@ class Running:
         self.flops = counter.get_total_flops()
         if config.training != eager:
             self.iterations = Iterations(new_state(config, device), dataset.train, self.said.append)
+        self.steps(WARM_UP + 1)  # whatever is compiled, captured or chosen at first use
 
     def steps(self, count: int) -> None:
         """Make `count` steps."""
@@ -260,7 +250,7 @@ class Running:
 
 
 def timed(running: Mapping[str, Running], device: torch.device, *, seconds: float) -> dict[str, Samples]:
-    """Samples of each warm case, of one step each: short steps are timed several at a time."""
+    """Samples of each case, of one step each: short steps are timed several at a time."""
     if not running:
         return {}
     (once,) = in_turn(

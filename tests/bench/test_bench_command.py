@@ -9,7 +9,7 @@ import pytest
 from commandline import zoo
 from made import kernel_report, step_report
 
-from gan_zoo import commands
+from gan_zoo.bench import kernels, step
 from gan_zoo.bench.record import read
 
 
@@ -26,8 +26,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
         return suite
 
-    monkeypatch.setattr(commands, "step", measured("step", step_report()))
-    monkeypatch.setattr(commands, "kernels", measured("kernels", kernel_report()))
+    monkeypatch.setattr(step, "step", measured("step", step_report()))
+    monkeypatch.setattr(kernels, "kernels", measured("kernels", kernel_report()))
     return given
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from narrow import one_line
 
+from gan_zoo.bench import rates
 from gan_zoo.bench import step as suite
 from gan_zoo.bench.record import Cell, Report, Samples
 from gan_zoo.bench.step import CASES, MODES, PAPER, VARIANTS, Place, Running, grid, step
@@ -24,8 +25,8 @@ def narrow(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in ("CASES", "VARIANTS"):
         cases = getattr(suite, name)
         monkeypatch.setattr(suite, name, {k: (model, {**own, **NARROW}) for k, (model, own) in cases.items()})
-    monkeypatch.setattr(suite, "matmul_rate", lambda *_: 1e9)
-    monkeypatch.setattr(suite, "copy_rate", lambda *_: 1e9)
+    monkeypatch.setattr(rates, "matmul_rate", lambda *_: 1e9)
+    monkeypatch.setattr(rates, "copy_rate", lambda *_: 1e9)
     return iter(())
 
 
