@@ -6,9 +6,10 @@ import argparse
 import json
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 
 os.environ.setdefault("PYDANTIC_ERRORS_INCLUDE_URL", "0")
 
@@ -16,7 +17,7 @@ import tyro
 from tyro.conf import Positional, arg
 
 from gan_zoo import __version__, registry
-from gan_zoo.errors import InputError, TrainingError
+from gan_zoo.errors import InputError, PassedOver, TrainingError
 
 if TYPE_CHECKING:
     from gan_zoo.config import Config
@@ -35,6 +36,7 @@ examples:
 def main(args: Sequence[str] | None = None) -> None:
     """Run a command line and exit: 0 done, 1 a run that failed, 2 bad input, 130 interrupted and saved."""
     given = list(sys.argv[1:] if args is None else args)
+    warnings.showwarning = _warn
     try:
         if given == ["--version"]:
             print(f"gan-zoo {__version__}")
@@ -62,8 +64,17 @@ def main(args: Sequence[str] | None = None) -> None:
 
 def _end(code: int, error: object) -> None:
     line = " ".join(str(error).split())
-    print(f"gan-zoo: {line}", file=sys.stderr)
+    if os.environ.get("LOCAL_RANK", "0") == "0" or line.startswith("rank "):  # what all ranks meet is told once
+        print(f"gan-zoo: {line}", file=sys.stderr)
     sys.exit(code)
+
+
+def _warn(message: Warning | str, category: type[Warning], filename: str, lineno: int, *rest: Any) -> None:
+    """Show a warning of ours as a line."""
+    ours = issubclass(category, PassedOver)
+    print(
+        f"gan-zoo: {message}" if ours else warnings.formatwarning(message, category, filename, lineno), file=sys.stderr
+    )
 
 
 def _train(args: list[str]) -> None:

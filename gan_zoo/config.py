@@ -114,7 +114,7 @@ class Training(Settings):
     steps: Annotated[Positive, arg(aliases=["--steps"])] = 1500
     """Discriminator updates in the whole run."""
     batch_size: Annotated[Positive, arg(aliases=["--batch-size"])] = 128
-    """Images a step."""
+    """Images a step, on all ranks together."""
     accumulate: Positive = 1
     """Parts that a batch is split into, to save the discriminator's memory; their gradients are averaged."""
     update: Literal["alternating", "simultaneous"] = "alternating"
@@ -132,6 +132,15 @@ class Training(Settings):
     """Whether feature maps are stored pixel by pixel (NHWC), as convolutions in bf16 and fp16 like it."""
     cuda_graph: bool = False
     """Whether a step is captured once as a CUDA graph and replayed: a device that waits for Python gains by it."""
+    on_nan: Annotated[Literal["stop", "skip"], arg(aliases=["--on-nan"])] = "stop"
+    """What becomes of a step whose losses or gradients are NaN or infinite. stop: the run ends and names the term.
+    skip: the step is left out and counted."""
+    max_skipped: Count = 100
+    """With on_nan = "skip", the steps that may be left out of a whole run before it ends."""
+    sync_batch_norm: bool = True
+    """Whether batch norm takes its statistics over all ranks of a distributed run, as one process does."""
+    rank_timeout: Rate = 600.0
+    """Seconds that a rank of a distributed run waits for the others before it gives up."""
     ema: Fraction = 0.999
     """Decay of the generator's moving average, which samples are drawn from; 0 is none."""
 
@@ -147,6 +156,8 @@ class Logging(Settings):
     """Steps between pictures."""
     keep: Positive = 2
     """How many of the newest checkpoints are kept."""
+    keep_every: Count = 0
+    """Checkpoints of steps that are a multiple of it are kept as well; 0 is none."""
     tensorboard: bool = False
     """Whether TensorBoard's event files are written, too."""
 

@@ -14,6 +14,10 @@ class TrainingError(RuntimeError):
     """A run that failed: the message says where and what is left of it. Exit code 1."""
 
 
+class PassedOver(UserWarning):
+    """A damaged checkpoint that an older one is read instead of."""
+
+
 def unknown(kind: str, name: str, known: Iterable[str], *, where: str = "") -> InputError:
     """The error for a name that is not among `known`, with the nearest that is.
 

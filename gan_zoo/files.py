@@ -1,13 +1,19 @@
-"""Files that appear whole or not at all."""
+"""Files and folders that appear whole or not at all, and stay when the power goes."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import RawIOBase
 from pathlib import Path
 from typing import Any
+
+PARTIAL = ".partial"
+"""Part of the name of everything that is not whole yet."""
 
 
 @contextmanager
@@ -18,20 +24,101 @@ def whole(path: Path) -> Iterator[Path]:
         OSError: If the place cannot be written, naming `path`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    beside = path.with_name(f".{path.stem}.{os.getpid()}{PARTIAL}{path.suffix}")
+    with _named(path, beside):
+        try:
+            yield beside
+            sync(beside)
+            beside.replace(path)
+            sync(path.parent)
+        finally:
+            beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """The same for a folder, whose files the block writes by `write`; an older folder of the name gives way.
+
+    Raises:
+        OSError: If the place cannot be written, naming `path`.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
+    with _named(path, beside):
+        try:
+            beside.mkdir()
+            yield beside
+            sync(beside)
+            if path.exists():
+                shutil.rmtree(path)
+            beside.rename(path)
+            sync(path.parent)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+
+
+def write(path: Path, content: bytes) -> str:
+    """Write a file down to the disk.
+
+    Returns:
+        The SHA-256 of `content`.
+    """
+    with path.open("wb", buffering=0) as file:
+        write_all(file, content)
+        os.fsync(file.fileno())
+    return hashlib.sha256(content).hexdigest()
+
+
+def write_all(file: RawIOBase, content: bytes) -> None:
+    """Write to an unbuffered file, which may take less than all at a time."""
+    rest = memoryview(content)
+    while rest:
+        rest = rest[file.write(rest) :]
+
+
+def digest(path: Path) -> str:
+    """The SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sync(path: Path) -> None:
+    """Have the disk hold what was written to a file, or what a folder names."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
-        yield beside
-        beside.replace(path)
-    except OSError as error:
-        if error.filename not in (None, str(beside), beside):
-            raise  # of something else that the block does
-        raise OSError(error.errno, error.strerror or str(error), str(path)) from None
+        os.fsync(descriptor)
     finally:
-        beside.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what a process that was killed had not finished in `folder`."""
+    for left in folder.glob(f".*{PARTIAL}*"):
+        if left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
+
+
+def write_text(text: str, path: Path) -> Path:
+    """Write text, whole or not at all."""
+    with whole(path) as beside:
+        beside.write_text(text, encoding="utf-8")
+    return path
 
 
 def write_json(value: Any, path: Path) -> Path:
     """Write `value` as JSON."""
-    with whole(path) as beside:
-        beside.write_text(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
-    return path
+    return write_text(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n", path)
+
+
+@contextmanager
+def _named(path: Path, beside: Path) -> Iterator[None]:
+    """Within, an error about `beside` is told as one about `path`."""
+    try:
+        yield
+    except OSError as error:
+        named = error.filename
+        if named is not None and beside not in (Path(os.fsdecode(named)), *Path(os.fsdecode(named)).parents):
+            raise  # of something else that the block does
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from None

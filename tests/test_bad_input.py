@@ -127,7 +127,6 @@ TABLE = [
     ((*TRAIN, "--resume"), ["--resume", "--out"]),
     ((*TRAIN, "--resume", "--out", "full"), ["full", "no run folder"]),
     ((*TRAIN, "--resume", "--out", "no-image.png"), ["no-image.png"]),
-    (("train", "--resume", "--out", "run"), ["run is done", "--steps"]),
     (("train", "dcgan", "--resume", "--out", "run"), ["run of infogan", "dcgan"]),
     (("train", "acgan", "--data", "set.npz", "--data.classes", "0"), ["acgan", "labels"]),
     (("train", "acgan", "--data", "set.npz", "--data.classes", "5"), ["0 to 9", "5 classes"]),

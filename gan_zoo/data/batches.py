@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
@@ -68,11 +68,12 @@ def batches(
     rank: int = 0,
     world: int = 1,
     workers: int = 2,  # processes that decode a streamed split; 0 decodes in this one
-) -> Iterator[Batch]:
+) -> Generator[Batch]:
     """The batches of steps `start_step`, `start_step + 1`, … without end, as `batch_indices` chooses them.
 
     A split in memory is moved to the device once and selected from there; a source that makes whole batches makes
     them in this process; any other is streamed, with the next batches decoded ahead. No way waits for the device.
+    To close the generator ends the processes.
 
     Raises:
         InputError: If the split is empty, or a streamed image turns out to be unreadable.
@@ -130,8 +131,9 @@ class _Fetch(TorchDataset[Tensor]):
 
 
 def _quiet(_worker: int) -> None:
-    """Leave Ctrl-C, which reaches every process, to the training one; and keep Pillow's remarks back."""
+    """Leave signals that reach a whole group of processes to the training one; and keep Pillow's remarks back."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     warnings.filterwarnings("ignore", module="PIL")
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 import torch
+import torch.distributed as dist
 
 from gan_zoo.data.batches import Batch
 from gan_zoo.models.gan.model import GAN, Objective
@@ -134,6 +135,10 @@ def why_not(model: GAN) -> str | None:
     config = model.config
     if model.device.type != "cuda":
         return f"the device is {model.device}"
+    if dist.is_initialized():
+        return "several ranks exchange their gradients in it"
+    if config.training.on_nan == "skip":
+        return "training.on_nan = 'skip': what a faulty step wrote is undone"
     if config.training.discriminator_steps > 1:
         return f"training.discriminator_steps = {config.training.discriminator_steps}: steps are not alike"
     if Rules.of(config).penalties.any and config.loss.penalty_interval > 1:

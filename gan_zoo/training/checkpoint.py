@@ -4,14 +4,15 @@ step-00000500/
     model.safetensors      every weight and buffer
     ema.safetensors        the generator's moving average, if there is one
     optimizer.safetensors  Adam's moments, as player/parameter/moment
-    state.json             schema, step, gradient scaler, and the SHA-256 of each file above
+    state.json             schema, model, step, gradient scaler, steps left out
+    SHA256SUMS             of each file above, as `sha256sum --check` reads it
+
+In schema 1 the sums stood in state.json, which had none of its own.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import re
 import shutil
 from collections.abc import Mapping
@@ -20,62 +21,64 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 
-from gan_zoo.errors import InputError
+from gan_zoo.errors import InputError, TrainingError
+from gan_zoo.files import digest, sweep, whole_folder, write
 from gan_zoo.models.gan.model import GAN
 from gan_zoo.training.ema import EMA
 from gan_zoo.training.player import Player
 from gan_zoo.training.precision import Precision
+from gan_zoo.training.ranks import ALONE, Ranks
 
-SCHEMA = 1
-_NAME = re.compile(r"step-(\d{8,})")
+SCHEMA = 2
+SUMS = "SHA256SUMS"
+MOST_STATE = 2**20
+"""Bytes of JSON and of sums beyond which a file is no checkpoint's."""
+_NAME = re.compile(r"step-(\d{8,18})")
+_SUM = re.compile(r"([0-9a-f]{64})  ([a-z0-9][a-z0-9.]*)")
 
 
 class State:
     """All that a run carries from one step to the next."""
 
-    def __init__(self, model: GAN, ema: EMA | None, players: dict[str, Player], precision: Precision) -> None:
+    def __init__(
+        self, model: GAN, ema: EMA | None, players: dict[str, Player], precision: Precision, ranks: Ranks = ALONE
+    ) -> None:
         self.model = model
         self.ema = ema
         self.players = players
         self.precision = precision
+        self.ranks = ranks
         self.step = 0  # steps done
+        self.skipped = torch.zeros((), dtype=torch.int64, device=model.device)  # of them, left out
 
-    def save(self, folder: Path, *, keep: int) -> Path:
-        """Write `folder/step-NNNNNNNN`, whole or not at all, then drop all but the newest `keep`.
+    def save(self, folder: Path, *, keep: int, keep_every: int = 0) -> Path:
+        """Write `folder/step-NNNNNNNN`, whole or not at all; once it can be read back, older ones are dropped.
 
-        The files are written and synced beside their place, and the folder is renamed last.
+        Args:
+            folder: Where a run's checkpoints lie.
+            keep: How many of the newest stay.
+            keep_every: Those whose step is a multiple of it stay as well; 0 is none.
+
+        Raises:
+            OSError: If it cannot be written; what was there before stays.
+            TrainingError: If the disk gives other bytes than were written; what was there before stays.
         """
         target = folder / f"step-{self.step:08d}"
-        beside = folder / f".{target.name}.{os.getpid()}"
-        for left in folder.glob(".step-*"):  # by a process that ended while it wrote
-            shutil.rmtree(left, ignore_errors=True)
-        beside.mkdir(parents=True)
-        files = {"model.safetensors": self.model.state_dict(), "optimizer.safetensors": self._moments()}
-        if self.ema:
-            files["ema.safetensors"] = self.ema.module.state_dict()
-        for name, tensors in files.items():
-            save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, beside / name)
-        state = {
-            "schema": SCHEMA,
-            "model": self.model.config.model,
-            "step": self.step,
-            "scaler": self.precision.scaler.state_dict(),
-            "sha256": {name: _digest(beside / name) for name in sorted(files)},
-        }
-        (beside / "state.json").write_text(json.dumps(state, indent=2) + "\n")
-        for path in beside.iterdir():
-            _sync(path)
-        _sync(beside)
-        if target.exists():  # written before an interruption, whole: the same step of the same run
-            shutil.rmtree(target)
-        beside.rename(target)
-        _sync(folder)
+        sweep(folder)
+        with whole_folder(target) as beside:  # one of this name was passed over as damaged, and an older one read
+            sums = {name: write(beside / name, to_safetensors(_held(t))) for name, t in self._tensors().items()}
+            sums["state.json"] = write(beside / "state.json", json.dumps(self._facts(), indent=2).encode() + b"\n")
+            write(beside / SUMS, _sums_text(sums).encode())
         past = [path for path in checkpoints(folder) if (step_of(path) or 0) <= self.step]
-        for old in past[:-keep]:
-            shutil.rmtree(old)
+        old = [path for path in past[:-keep] if not keep_every or (step_of(path) or 0) % keep_every]
+        if old:
+            _read_back(target)
+        for path in old:
+            shutil.rmtree(path)
         return target
 
     def load(self, checkpoint: Path) -> None:
@@ -89,13 +92,28 @@ class State:
             raise InputError(f"{checkpoint} is of model {state['model']}, not {self.model.config.model}")
         load_weights(self.model, checkpoint / "model.safetensors")
         if self.ema:
-            averaged = "ema.safetensors" in state["sha256"]
+            averaged = has_average(checkpoint)
             file = checkpoint / ("ema.safetensors" if averaged else "model.safetensors")
             load_weights(self.ema.module, file, prefix="" if averaged else "generator.")
         self._load_moments(read_tensors(checkpoint / "optimizer.safetensors"), checkpoint)
         if state.get("scaler") and self.precision.scaler.is_enabled():
             self.precision.scaler.load_state_dict(state["scaler"])
         self.step = state["step"]
+        self.skipped.fill_(state.get("skipped", 0))
+
+    def _facts(self) -> dict[str, Any]:
+        return {
+            "schema": SCHEMA,
+            "model": self.model.config.model,
+            "step": self.step,
+            "skipped": int(self.skipped),
+            "scaler": self.precision.scaler.state_dict(),
+        }
+
+    def _tensors(self) -> dict[str, Mapping[str, Tensor]]:
+        """What is kept, by the name of its file."""
+        files = {"model.safetensors": self.model.state_dict(), "optimizer.safetensors": self._moments()}
+        return files | ({"ema.safetensors": self.ema.module.state_dict()} if self.ema else {})
 
     def _moments(self) -> dict[str, Tensor]:
         return {
@@ -154,25 +172,81 @@ def newest_whole(folder: Path) -> tuple[Path | None, list[str]]:
 
 
 def read_state(checkpoint: Path) -> dict[str, Any]:
-    """A checkpoint's `state.json`, once every file is found to be as it was written.
+    """What a checkpoint's `state.json` says, once every file is found to be as it was written.
 
     Raises:
-        InputError: If anything is missing or differs.
+        InputError: If anything is missing or differs, or if a newer release wrote it.
     """
+    sums = _read_sums(checkpoint)
+    for name, expected in sums.items():
+        file = checkpoint / name
+        if not file.is_file():
+            raise InputError(f"{checkpoint} is damaged: {name} is missing")
+        if digest(file) != expected:
+            raise InputError(f"{checkpoint} is damaged: {name} is not as it was written (SHA-256)")
+    state = _read_facts(checkpoint)
+    if state["schema"] not in range(1, SCHEMA + 1):
+        told = f"{checkpoint} has schema {state['schema']!r}; this release reads 1 to {SCHEMA}"
+        raise InputError(f"{told}: a newer one is needed, pip install --upgrade gan-zoo")
+    needed = {"model.safetensors", "optimizer.safetensors", *(["state.json"] if state["schema"] > 1 else [])}
+    for name in sorted(needed - sums.keys()):
+        raise InputError(f"{checkpoint} is damaged: {SUMS} does not name {name}")
+    return state
+
+
+def _read_back(checkpoint: Path) -> None:
     try:
-        state = json.loads((checkpoint / "state.json").read_text())
-        schema, digests = state["schema"], dict(state["sha256"])
-        if not isinstance(state["step"], int) or not isinstance(state["model"], str):
+        read_state(checkpoint)
+    except InputError as error:
+        raise TrainingError(f"the disk does not keep what is written: {error}") from None
+
+
+def has_average(checkpoint: Path) -> bool:
+    """Whether a whole checkpoint holds a moving average."""
+    return (checkpoint / "ema.safetensors").is_file()
+
+
+def _read_facts(checkpoint: Path) -> dict[str, Any]:
+    try:
+        state = json.loads(_small_text(checkpoint / "state.json"))
+        if not isinstance(state["step"], int) or not isinstance(state["model"], str) or "schema" not in state:
             raise TypeError
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise InputError(f"{checkpoint} is no whole checkpoint: state.json is missing or damaged") from None
-    if schema != SCHEMA:
-        raise InputError(f"{checkpoint} has schema {schema!r}; this release reads {SCHEMA}")
-    for name, digest in {"model.safetensors": "", "optimizer.safetensors": "", **digests}.items():
-        path = checkpoint / name
-        if Path(name).name != name or not path.is_file() or _digest(path) != digest:
-            raise InputError(f"{checkpoint} is damaged: {name} is missing or not as it was written")
     return dict(state)
+
+
+def _read_sums(checkpoint: Path) -> dict[str, str]:
+    """The SHA-256 of each file, by name."""
+    file = checkpoint / SUMS
+    if not file.exists():
+        state = _read_facts(checkpoint)
+        told = state.get("sha256")
+        if state["schema"] == 1 and isinstance(told, dict) and all(_SUM.fullmatch(f"{told[n]}  {n}") for n in told):
+            return told
+        raise InputError(f"{checkpoint} is damaged: {SUMS} is missing")
+    try:
+        text = _small_text(file)
+        sums = {match[2]: match[1] for line in text.splitlines() if (match := _SUM.fullmatch(line))}
+    except (OSError, ValueError):
+        text, sums = "", {}
+    if not sums or text != _sums_text(sums):
+        raise InputError(f"{checkpoint} is damaged: {SUMS} is not as it was written")
+    return sums
+
+
+def _sums_text(sums: Mapping[str, str]) -> str:
+    return "".join(f"{sums[name]}  {name}\n" for name in sorted(sums))
+
+
+def _small_text(path: Path) -> str:
+    if not path.is_file() or path.stat().st_size > MOST_STATE:
+        raise ValueError
+    return path.read_bytes().decode()  # as it stands: reading text would take one line end for another
+
+
+def _held(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -198,16 +272,3 @@ def load_weights(module: nn.Module, path: Path, *, prefix: str = "") -> None:
         if tensor.shape != stored[name].shape:
             raise InputError(f"{path}: {name} is {list(stored[name].shape)}, and the model's {list(tensor.shape)}")
         tensor.copy_(stored[name])
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

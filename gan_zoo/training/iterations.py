@@ -13,6 +13,7 @@ from gan_zoo.data.dataset import Split
 from gan_zoo.models.gan.model import Objective
 from gan_zoo.training.capture import Captured, CudaGraph, why_not
 from gan_zoo.training.checkpoint import State
+from gan_zoo.training.faults import Skipping
 from gan_zoo.training.step import ORDERS, Rules
 
 
@@ -41,11 +42,14 @@ class Iterations(Iterator[list[Objective]]):
         self.batches = batches(
             split,
             seed=self.config.seed,
-            batch_size=self.config.training.batch_size,
+            batch_size=self.config.training.batch_size // state.ranks.world,
             device=model.device,
             start_step=state.step,
+            rank=state.ranks.rank,
+            world=state.ranks.world,
             workers=self.config.data.workers,
         )
+        self.skipping = Skipping(state) if self.config.training.on_nan == "skip" else None
         self.waited = 0.0
         model.train()
 
@@ -60,22 +64,32 @@ class Iterations(Iterator[list[Objective]]):
         batch = next(self.batches)
         self.waited += time.perf_counter() - begun
 
-        part = settings.batch_size // settings.accumulate
+        ranks, parts_of_all = state.ranks, settings.accumulate * state.ranks.world
+        part = settings.batch_size // parts_of_all
+        first = ranks.rank * settings.accumulate
         latents = [
             state.model.prior.sample(part, seed=seed, step=step, first_row=k * part, device=state.model.device)
-            for k in range(settings.accumulate)  # each its own graph, where the prior is learned
+            for k in range(first, first + settings.accumulate)  # each its own graph, where the prior is learned
         ]
         parts = list(zip(_chunk(batch, settings.accumulate), latents, strict=True))
         for player in state.players.values():
             player.set_pace(step)
         every = settings.discriminator_steps
         update_generator = (step + 1) % every == 0
-        self.random.manual_seed(step_seed(seed, step))
+        self.random.manual_seed(step_seed(seed, step, ranks.rank))
+        if self.skipping:
+            self.skipping.begin()
         objectives = self.play(state, self.rules, parts, self.random, update_generator=update_generator)
+        if self.skipping:
+            objectives[-1].metrics |= self.skipping.end()
         state.step += 1
         if state.ema and update_generator:
             state.ema.update(state.model.generator, state.step // every)
         return objectives
+
+    def close(self) -> None:
+        """End the processes that decode images."""
+        self.batches.close()
 
 
 def step_seed(seed: int, step: int, rank: int = 0) -> int:

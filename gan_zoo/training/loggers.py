@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,6 +11,7 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from gan_zoo.errors import InputError
+from gan_zoo.files import write_all, write_text
 from gan_zoo.images import to_uint8
 
 
@@ -22,6 +24,9 @@ class Logger(Protocol):
     def picture(self, images: Tensor, step: int) -> None:
         """Take samples [n, C, H, W] in [-1, 1]."""
 
+    def flush(self) -> None:
+        """Have the disk hold what was taken in."""
+
     def close(self) -> None:
         """Write what is still held."""
 
@@ -30,18 +35,20 @@ class JSONLines:
     """metrics.jsonl, a JSON object a line. Lines after `start` are of steps that are trained anew: dropped."""
 
     def __init__(self, path: Path, start: int) -> None:
-        kept = [json.dumps(record) + "\n" for record in read_records(path) if record["step"] <= start]
-        beside = path.with_name(f".{path.name}.partial")
-        beside.write_text("".join(kept))
-        beside.replace(path)
-        self._file = path.open("a", buffering=1)
+        kept = {record["step"]: json.dumps(record) + "\n" for record in read_records(path) if record["step"] <= start}
+        write_text("".join(kept.values()), path)
+        self._file = path.open("ab", buffering=0)
 
     def log(self, record: dict[str, Any]) -> None:
         """Append a line."""
-        self._file.write(json.dumps(record) + "\n")
+        write_all(self._file, json.dumps(record).encode() + b"\n")
 
     def picture(self, images: Tensor, step: int) -> None:
         """Pictures lie in the run's `samples`."""
+
+    def flush(self) -> None:
+        """Sync the file."""
+        os.fsync(self._file.fileno())
 
     def close(self) -> None:
         """Close the file."""
@@ -72,6 +79,10 @@ class TensorBoard:
         """Write the samples."""
         self._writer.add_images("samples", to_uint8(images), step)
 
+    def flush(self) -> None:
+        """Hand over what is held."""
+        self._writer.flush()
+
     def close(self) -> None:
         """Flush and close the event file."""
         self._writer.close()
@@ -79,7 +90,7 @@ class TensorBoard:
 
 def read_records(path: Path) -> list[dict[str, Any]]:
     """The lines of a metrics.jsonl; one that a crash cut off or garbled is left out."""
-    lines = path.read_text(errors="replace").splitlines() if path.exists() else []
+    lines = path.read_text(errors="replace").splitlines() if path.is_file() else []
     records = []
     for line in lines:
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import torch
@@ -13,22 +13,27 @@ from gan_zoo.config import Config
 from gan_zoo.data.augment import parse_augment
 from gan_zoo.data.dataset import Dataset, open_dataset
 from gan_zoo.errors import InputError, TrainingError
+from gan_zoo.files import sweep, write_text
 from gan_zoo.images import grid, save_image
 from gan_zoo.models.gan.model import GAN, evaluating
 from gan_zoo.models.gan.prior import SHOWN, Latents
 from gan_zoo.resolve import changes, to_toml
+from gan_zoo.training.batch_norm import synchronise
 from gan_zoo.training.checkpoint import State, newest_whole
 from gan_zoo.training.ema import EMA
 from gan_zoo.training.environment import environment
+from gan_zoo.training.faults import Watch
 from gan_zoo.training.interrupt import Interruption
 from gan_zoo.training.iterations import Iterations
+from gan_zoo.training.lock import locked
 from gan_zoo.training.loggers import JSONLines, Logger, TensorBoard
 from gan_zoo.training.meter import Meter
 from gan_zoo.training.penalties import Penalties
 from gan_zoo.training.player import players
 from gan_zoo.training.precision import Precision, kernel_path, pick_device, pick_precision
 from gan_zoo.training.progress import Reporter
-from gan_zoo.training.run import Run, build, create_run, open_run
+from gan_zoo.training.ranks import ALONE, Ranks, joined
+from gan_zoo.training.run import CONFIG, Run, build, check_free, create_run, next_free, open_run
 
 
 class Interrupted(KeyboardInterrupt):
@@ -48,25 +53,52 @@ def train(config: Config, *, out: Path | None = None, resume: bool = False, quie
         resume: Whether to go on from the newest whole checkpoint of `out`.
         quiet: Whether to print nothing.
 
+    Started by `torchrun`, this process is one rank of several, and all of them get the same run.
+
     Raises:
         InputError: If the configuration cannot be carried out; no folder is made then.
-        TrainingError: If a loss is NaN or infinite, or the disk refuses.
+        TrainingError: If a loss is NaN or infinite, the disk refuses, or another rank is gone.
         Interrupted: After SIGINT or SIGTERM, with a checkpoint saved.
     """
-    config, dataset, state = prepare(config)
-    if resume and out is not None:
-        before = open_run(out)
-        run = Run(before.folder, config)
-        notes = _resume(run, state, before.config)
-    else:
-        run, notes = create_run(config, out, environment(state.model.device)), []
-    try:
-        _loop(run, state, dataset, notes, quiet=quiet)
-    except (OSError, RuntimeError) as error:
-        if isinstance(error, TrainingError) or not (isinstance(error, OSError) or is_out_of_memory(error)):
-            raise
-        raise TrainingError(f"{run.folder}: {error}; what was saved before is whole, go on with --resume") from error
+    device, settings = pick_device(config.training.device), config.training
+    with ExitStack() as stack:
+        ranks = stack.enter_context(joined(device, settings.rank_timeout))
+        config, dataset, state = prepare(config, ranks)
+        run, notes = _open(config, out, state, resume=resume, stack=stack)
+        try:
+            _loop(run, state, dataset, notes, quiet=quiet or not ranks.leads)
+        except InputError as error:  # of an image that is streamed
+            raise InputError(f"rank {ranks.rank}: {error}" if ranks.world > 1 else str(error)) from error
+        except (OSError, RuntimeError) as error:
+            if isinstance(error, TrainingError) or not (isinstance(error, OSError) or is_out_of_memory(error)):
+                raise
+            told = f"{run.folder}: {error}; what was saved before is whole, go on with --resume"
+            raise TrainingError(told if ranks.leads else f"rank {ranks.rank}: {told}") from error
     return run
+
+
+def _open(config: Config, out: Path | None, state: State, *, resume: bool, stack: ExitStack) -> tuple[Run, list[str]]:
+    """The run's folder, made or found by rank 0 and locked while `stack` is open, and `state` where the run stands.
+
+    Returns:
+        The run, and what its user should know.
+    """
+    ranks, folder, notes, begun = state.ranks, out, [], 0
+    if ranks.leads:
+        folder = out or next_free(config)
+        if not resume:
+            check_free(folder)  # before the lock leaves its file there
+        stack.enter_context(locked(folder))
+        if resume:
+            notes = _resume(Run(folder, config), state, open_run(folder).config)
+        else:
+            create_run(config, folder, environment(state.model.device))
+        begun = state.step
+    run = Run(Path(ranks.text_from_first(str(folder))), config)
+    (begun,) = ranks.from_first([begun])
+    if begun and not ranks.leads:
+        state.load(run.checkpoint(begun))
+    return run, notes
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
@@ -75,7 +107,7 @@ def is_out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "allocate memory" in told or "ALLOC_FAILED" in told
 
 
-def prepare(config: Config) -> tuple[Config, Dataset, State]:
+def prepare(config: Config, ranks: Ranks = ALONE) -> tuple[Config, Dataset, State]:
     """Everything that a run needs before its folder is made: the tree with the data's facts, the data, step 0.
 
     Raises:
@@ -86,7 +118,7 @@ def prepare(config: Config) -> tuple[Config, Dataset, State]:
     dataset = open_dataset(config.data)
     config = with_facts(config, dataset, device)
     try:
-        return config, dataset, new_state(config, device)
+        return config, dataset, new_state(config, device, ranks)
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
@@ -109,31 +141,38 @@ def with_facts(config: Config, dataset: Dataset, device: torch.device) -> Config
     )
 
 
-def new_state(config: Config, device: torch.device) -> State:
+def new_state(config: Config, device: torch.device, ranks: Ranks = ALONE) -> State:
     """A model at step 0, with its average, its optimizers and its precision."""
     settings = config.training
-    if settings.batch_size % settings.accumulate:
+    parts = settings.accumulate * ranks.world
+    if settings.batch_size % parts:
+        on = f" on {ranks.world} ranks" if ranks.world > 1 else ""
         raise InputError(
-            f"training.accumulate = {settings.accumulate} does not divide training.batch_size = {settings.batch_size}"
+            f"training.accumulate = {settings.accumulate}{on} does not divide training.batch_size = "
+            f"{settings.batch_size}"
         )
     if config.logging.tensorboard:
         TensorBoard.check()
     parse_augment(config.data.augment)
     parse_augment(config.data.warp, "data.warp")
     model = build(config, device)
-    if settings.batch_size == settings.accumulate and any(isinstance(m, nn.BatchNorm1d) for m in model.modules()):
+    if settings.batch_size == parts and any(isinstance(m, nn.BatchNorm1d) for m in model.modules()):
         raise InputError(
-            f"training.batch_size = {settings.batch_size} in {settings.accumulate} parts: batch norm needs 2 images "
+            f"training.batch_size = {settings.batch_size} in {parts} parts: batch norm needs 2 images "
             "or more in a part, or set the networks' norms to layer or none"
         )
+    if ranks.world > 1 and settings.sync_batch_norm:
+        synchronise(model, ranks)
     if settings.channels_last:
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if settings.compile:
+        if ranks.world > 1:
+            raise InputError(f"training.compile: not on {ranks.world} ranks; leave it out, or train on one")
         compile_networks(model, Penalties(config.loss))
     precision = Precision(pick_precision(settings.precision, device), device)
-    discriminator, generator = players(model, config.optimizer, settings.steps, precision)
+    discriminator, generator = players(model, precision, ranks)
     ema = EMA(model.generator, settings.ema) if settings.ema else None
-    return State(model, ema, {"discriminator": discriminator, "generator": generator}, precision)
+    return State(model, ema, {"discriminator": discriminator, "generator": generator}, precision, ranks)
 
 
 def _resume(run: Run, state: State, before: Config) -> list[str]:
@@ -143,8 +182,10 @@ def _resume(run: Run, state: State, before: Config) -> list[str]:
         What its user should know: newer checkpoints that are damaged, keys that are not what they were.
 
     Raises:
-        InputError: If there are checkpoints and none is whole, or the run is done.
+        InputError: If there are checkpoints and none is whole.
     """
+    for folder in (run.folder, run.checkpoints, run.samples):
+        sweep(folder)
     newest, complaints = newest_whole(run.checkpoints)
     if newest is not None:
         state.load(newest)
@@ -152,23 +193,24 @@ def _resume(run: Run, state: State, before: Config) -> list[str]:
         raise InputError("; ".join(complaints))
     notes = [f"passed over: {complaint}" for complaint in complaints]
     notes += [f"changed: {change}" for change in changes(before, run.config)]
-    if state.step >= run.config.training.steps:
-        raise InputError(f"{run.folder} is done: {state.step} steps; ask for more by --steps")
-    (run.folder / "config.toml").write_text(to_toml(run.config))
+    write_text(to_toml(run.config), run.folder / CONFIG)
     return notes
 
 
 def _loop(run: Run, state: State, dataset: Dataset, notes: list[str], *, quiet: bool) -> None:
-    config, model = run.config, state.model
+    config, ranks = run.config, state.ranks
     settings, logging, steps = config.training, config.logging, config.training.steps
-    meter, since = Meter(), state.step
+    meter, watch, since = Meter(ranks), Watch(run, state), state.step
     with ExitStack() as stack:
-        loggers = _loggers(run, state.step, stack)
+        loggers = _loggers(run, state.step, stack) if ranks.leads else []
         reporter = stack.enter_context(Reporter(steps, state.step, quiet=quiet))
         interruption = stack.enter_context(Interruption())
         for note in notes:
             reporter.say(note)
-        iterations = Iterations(state, dataset.train, reporter.say)
+        if state.step >= steps:
+            reporter.say(f"{run.folder} is done: {state.step} steps; ask for more by --steps")
+            return
+        iterations = stack.enter_context(closing(Iterations(state, dataset.train, reporter.say)))
         reporter.say(f"{'resuming' if state.step else 'training'} {config.model} in {run.folder}")
         clock = time.perf_counter()
         while state.step < steps:
@@ -178,21 +220,24 @@ def _loop(run: Run, state: State, dataset: Dataset, notes: list[str], *, quiet: 
                 meter.add(objective.terms | objective.metrics, done)
             reporter.advance(done)
 
-            last = done == steps or interruption.asked
+            last = ranks.any(interruption.asked) or done == steps
             if last or done % logging.log_every == 0 or done % logging.checkpoint_every == 0:
-                _stop_if_not_finite(meter, run)  # waits for the device
+                watch.losses(meter, reporter.say)  # waits for the device
             if last or done % logging.log_every == 0:
                 speed = settings.batch_size * (done - since) / (time.perf_counter() - clock)
-                record = {"step": done, "images_per_second": round(speed, 1), **meter.means()}
+                record = {"step": done, "images_per_second": round(speed, 1), **meter.means(), **watch.counts()}
                 for logger in loggers:
                     logger.log(record)
                 reporter.log(record)
                 meter.reset()
-            if last or done % logging.sample_every == 0:
+            if ranks.leads and (last or done % logging.sample_every == 0):
                 _picture(run, state, loggers)
             if last or done % logging.checkpoint_every == 0:
-                _stop_if_damaged(model, done, run)
-                state.save(run.checkpoints, keep=logging.keep)
+                watch.weights()
+                for logger in loggers:
+                    logger.flush()  # a checkpoint is never ahead of the lines before it
+                if ranks.leads:
+                    state.save(run.checkpoints, keep=logging.keep, keep_every=logging.keep_every)
             if not meter:
                 since, clock = done, time.perf_counter()  # pictures and checkpoints are not part of a step
             if last and done < steps:
@@ -220,24 +265,6 @@ def _loggers(run: Run, start: int, stack: ExitStack) -> list[Logger]:
     for logger in loggers:
         stack.callback(logger.close)
     return loggers
-
-
-def _stop_if_not_finite(meter: Meter, run: Run) -> None:
-    if found := meter.not_finite():
-        raise _not_finite(*found, run)
-
-
-def _stop_if_damaged(model: GAN, step: int, run: Run) -> None:
-    """A finite loss can have gradients that are not: such weights are not to be saved as a good checkpoint."""
-    for name, value in model.state_dict().items():
-        if not value.isfinite().all():
-            raise _not_finite(name, step, run)
-
-
-def _not_finite(name: str, step: int, run: Run) -> TrainingError:
-    newest, _ = newest_whole(run.checkpoints)
-    rest = f"the last good checkpoint is {newest}" if newest else "there is no checkpoint before it"
-    return TrainingError(f"{name} was not finite at step {step}; {rest}")
 
 
 @torch.no_grad()

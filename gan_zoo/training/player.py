@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from types import MappingProxyType
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from gan_zoo.config import Optimizer
 from gan_zoo.models.gan.model import GAN, Pace
 from gan_zoo.training.precision import Precision
+from gan_zoo.training.ranks import ALONE, Ranks
 
 
 class Player:
@@ -25,6 +27,12 @@ class Player:
         steps: In the whole run.
         precision: Whose gradient scaler is used.
         paces: Of parameters that have one of their own, by name.
+        ranks: Over which gradients are averaged.
+        skips: Whether an update whose losses or gradients are not finite is left out.
+
+    Attributes:
+        norm: Where updates may be left out, of the last one's gradient, on the device.
+        fault: Whether that update was left out; in fp16, for another reason than the scaler's.
     """
 
     def __init__(
@@ -35,6 +43,9 @@ class Player:
         steps: int,
         precision: Precision,
         paces: Mapping[str, Pace] = MappingProxyType({}),
+        ranks: Ranks = ALONE,
+        *,
+        skips: bool = False,
     ) -> None:
         shared = {n: p for n, p in parameters.items() if n not in paces}
         own = {n: p for n, p in parameters.items() if n in paces}
@@ -42,6 +53,11 @@ class Player:
         self.settings = settings
         self.steps = steps
         self.scaler = precision.scaler
+        self.ranks = ranks
+        self.skips = skips
+        self.losses: list[Tensor] = []
+        self.norm: Tensor | None = None
+        self.fault: Tensor | None = None
         self.paces = [Pace(lr), *(paces[n] for n in own)]
         self.optimizer = torch.optim.Adam(
             [{"params": list(shared.values())}, *({"params": [p]} for p in own.values())],
@@ -57,6 +73,8 @@ class Player:
             loss: Of this player.
             alone: Whether no parameter but this player's gets a gradient, of a graph that the other player needs, too.
         """
+        if self.skips:
+            self.losses.append(loss.detach())
         inputs = list(self.parameters.values()) if alone else None
         self.scaler.scale(loss).backward(retain_graph=alone, inputs=inputs)
 
@@ -71,8 +89,27 @@ class Player:
 
     def update(self) -> None:
         """Move along the gradients held, and drop them. In fp16 a step of infinite gradients is left out."""
+        gradients = [p.grad for p in self.parameters.values() if p.grad is not None]
+        if self.skips:
+            self._check(gradients)
+        else:
+            self.ranks.average(gradients)
         self.scaler.step(self.optimizer)
         self.optimizer.zero_grad(set_to_none=True)
+
+    def _check(self, gradients: list[Tensor]) -> None:
+        """Average over the ranks, losses too, so that a fault of one is a fault of all; have Adam heed it."""
+        loss = torch.stack(self.losses).sum()
+        self.losses = []
+        self.ranks.average([*gradients, loss])
+        self.norm = torch.nn.utils.get_total_norm(gradients)
+        if self.scaler.is_enabled():  # which looks for what is not finite in the gradients alone
+            self.fault = ~loss.isfinite()
+            torch._foreach_mul_(gradients, torch.where(self.fault, math.nan, 1.0))
+            self.norm = self.norm / self.scaler._scale if self.scaler._scale is not None else self.norm
+        else:
+            self.fault = ~(loss + self.norm).isfinite()
+            self.optimizer.found_inf = self.fault.float()  # type: ignore[attr-defined]
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
@@ -86,14 +123,21 @@ class Player:
                 parameter.requires_grad_(True)
 
 
-def players(model: GAN, settings: Optimizer, steps: int, precision: Precision) -> tuple[Player, Player]:
+def players(model: GAN, precision: Precision, ranks: Ranks = ALONE) -> tuple[Player, Player]:
     """The discriminator, with every head on its trunk, and the generator, with what its prior learns."""
+    settings, training = model.config.optimizer, model.config.training
+    player = partial(
+        Player,
+        settings=settings,
+        steps=training.steps,
+        precision=precision,
+        paces=model.paces,
+        ranks=ranks,
+        skips=training.on_nan == "skip",
+    )
     generator = {n: p for n, p in model.named_parameters() if n.startswith(("generator.", "prior."))}
     others = {n: p for n, p in model.named_parameters() if n not in generator}
-    return (
-        Player(others, settings.discriminator_lr, settings, steps, precision, model.paces),
-        Player(generator, settings.generator_lr, settings, steps, precision, model.paces),
-    )
+    return player(others, settings.discriminator_lr), player(generator, settings.generator_lr)
 
 
 def lr_factor(settings: Optimizer, step: int, steps: int) -> float:

@@ -9,6 +9,7 @@ import torch
 from gan_zoo_kernels import Choice, implementation_for
 
 from gan_zoo.errors import InputError
+from gan_zoo.training.ranks import local_rank
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -54,13 +55,13 @@ def pick_precision(
 
 
 def pick_device(name: str) -> torch.device:
-    """The device called `name`; `auto` is the first CUDA device if there is one, else the CPU.
+    """The device called `name`; `auto` is this rank's CUDA device, the first for one alone, else the CPU.
 
     Raises:
         InputError: If there is no such device here.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = f"cuda:{local_rank()}" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
         torch.empty(0, device=device)

@@ -5,11 +5,12 @@ environment.json             versions, device, git revision
 metrics.jsonl                a line a logging step
 checkpoints/step-NNNNNNNN/   see `gan_zoo.training.checkpoint`
 samples/                     pictures
+.lock                        held by the process that trains here
 """
 
 from __future__ import annotations
 
-import json
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,16 @@ from typing import Any
 import torch
 
 from gan_zoo.config import Config
-from gan_zoo.errors import InputError
+from gan_zoo.errors import InputError, PassedOver
+from gan_zoo.files import PARTIAL, sweep, write_json, write_text
 from gan_zoo.models.gan.model import GAN
 from gan_zoo.registry import models
 from gan_zoo.resolve import resolve, to_toml
-from gan_zoo.training.checkpoint import load_weights, newest_whole, read_state, step_of
+from gan_zoo.training.checkpoint import has_average, load_weights, newest_whole, read_state, step_of
+from gan_zoo.training.lock import LOCK
 from gan_zoo.training.loggers import read_records
+
+CONFIG, ENVIRONMENT = "config.toml", "environment.json"
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,10 @@ class Run:
         """Its log."""
         return self.folder / "metrics.jsonl"
 
+    def checkpoint(self, step: int) -> Path:
+        """Where the checkpoint of a step lies, if there is one."""
+        return self.checkpoints / f"step-{step:08d}"
+
     def ground(self, model: str | None) -> Path:
         """The tree that a continuation of this run starts from.
 
@@ -66,22 +75,51 @@ class Run:
         return load(self.folder, device=device)
 
 
-def create_run(config: Config, folder: Path | None, environment: dict[str, Any]) -> Run:
-    """Make a run folder: `folder`, or the next free `runs/MODEL-DATA-NNN`.
+def create_run(config: Config, folder: Path, environment: dict[str, Any]) -> Run:
+    """Write down, in a folder that is this process's own, what a run is of; from then on it is a run.
 
     Raises:
         InputError: If `folder` holds something already.
     """
-    if folder is None:
-        folder = _next_free(Path("runs"), f"{config.model}-{Path(config.data.name).stem}")
-    elif folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder} is a file; a run needs a folder")
-    elif folder.exists() and any(folder.iterdir()):
-        raise InputError(f"{folder} is not empty; go on with its run by --resume, or name another folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "environment.json").write_text(json.dumps(environment, indent=2) + "\n")
-    (folder / "config.toml").write_text(to_toml(config))
+    check_free(folder)
+    sweep(folder)
+    write_json(environment, folder / ENVIRONMENT)
+    write_text(to_toml(config), folder / CONFIG)
     return Run(folder, config)
+
+
+def check_free(folder: Path) -> None:
+    """Refuse a folder that a run cannot begin in.
+
+    Raises:
+        InputError: If it is a file, or holds something already.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file; a run needs a folder")
+    if not is_free(folder):
+        raise InputError(f"{folder} is not empty; go on with its run by --resume, or name another folder")
+
+
+def is_free(folder: Path) -> bool:
+    """Whether nothing lies there but what is left of a process that ended before its run had begun."""
+    if not folder.exists():
+        return True
+    return folder.is_dir() and all(p.name in (LOCK, ENVIRONMENT) or PARTIAL in p.name for p in folder.iterdir())
+
+
+def next_free(config: Config) -> Path:
+    """A new folder `runs/MODEL-DATA-NNN`, with the next number that nobody has."""
+    parent, stem = Path("runs"), f"{config.model}-{Path(config.data.name).stem}"
+    taken = [int(p.name.rsplit("-", 1)[1]) for p in parent.glob(f"{stem}-*") if p.name.rsplit("-", 1)[1].isdigit()]
+    number = max(taken, default=0) + 1
+    while True:
+        folder = parent / f"{stem}-{number:03d}"
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            number += 1
+        else:
+            return folder
 
 
 def open_run(folder: Path | str) -> Run:
@@ -91,7 +129,7 @@ def open_run(folder: Path | str) -> Run:
         InputError: If there is none.
     """
     path = Path(folder)
-    config = path / "config.toml"
+    config = path / CONFIG
     if not config.is_file():
         what = "does not exist" if not path.exists() else "has no config.toml"
         raise InputError(f"{path} is no run folder: it {what}")
@@ -106,8 +144,7 @@ def held_run(folder: Path | None) -> Run | None:
     """
     if folder is None:
         raise InputError("--resume needs the run's folder: --out DIR")
-    empty = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
-    return None if empty else open_run(folder)
+    return None if is_free(folder) else open_run(folder)
 
 
 def build(config: Config, device: torch.device | str = "cpu") -> GAN:
@@ -120,7 +157,7 @@ def build(config: Config, device: torch.device | str = "cpu") -> GAN:
 
 def is_checkpoint(path: Path) -> bool:
     """Whether `path` is named as a run's checkpoint, and not a run folder itself."""
-    return step_of(path) is not None and not (path / "config.toml").exists()
+    return step_of(path) is not None and not (path / CONFIG).exists()
 
 
 def find(source: Path | str) -> tuple[Run, Path]:
@@ -131,12 +168,24 @@ def find(source: Path | str) -> tuple[Run, Path]:
     """
     path = Path(source)
     if is_checkpoint(path):
-        return open_run(path.absolute().parent.parent), path
+        run = open_run(path.absolute().parent.parent)
+        _check_or_offer(path, run)
+        return run, path
     run = open_run(path)
     newest, complaints = newest_whole(run.checkpoints)
     if newest is None:
         raise InputError("; ".join(complaints) or f"{path} has no checkpoint yet")
+    for complaint in complaints:
+        warnings.warn(f"passed over: {complaint}", PassedOver, stacklevel=2)
     return run, newest
+
+
+def _check_or_offer(checkpoint: Path, run: Run) -> None:
+    try:
+        read_state(checkpoint)
+    except InputError as error:
+        newest, _ = newest_whole(run.checkpoints)
+        raise InputError(f"{error}; the newest whole one is {newest}" if newest else str(error)) from None
 
 
 def load(source: Path | str, *, device: torch.device | str = "cpu") -> GAN:
@@ -150,22 +199,8 @@ def load(source: Path | str, *, device: torch.device | str = "cpu") -> GAN:
         InputError: If there is no whole checkpoint, in one line that says what was found.
     """
     run, checkpoint = find(source)
-    state = read_state(checkpoint)
     model = build(run.config)
     load_weights(model, checkpoint / "model.safetensors")
-    if "ema.safetensors" in state["sha256"]:
+    if has_average(checkpoint):
         load_weights(model.generator, checkpoint / "ema.safetensors")
     return model.to(device).eval()
-
-
-def _next_free(parent: Path, stem: str) -> Path:
-    taken = [int(p.name.rsplit("-", 1)[1]) for p in parent.glob(f"{stem}-*") if p.name.rsplit("-", 1)[1].isdigit()]
-    number = max(taken, default=0) + 1
-    while True:
-        folder = parent / f"{stem}-{number:03d}"
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            number += 1
-        else:
-            return folder

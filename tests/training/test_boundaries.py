@@ -32,7 +32,7 @@ def test_a_run_whose_checkpoints_are_all_damaged_is_not_begun_anew(tmp_path: Pat
         (checkpoint / "model.safetensors").write_bytes(b"")
     with pytest.raises(InputError) as error:
         narrow_train(None, run.folder, resume=True, training__steps=4)
-    assert "model.safetensors is missing or not as it was written" in one_line(error)
+    assert "model.safetensors is not as it was written" in one_line(error)
     assert run.metrics_file.read_bytes() == log
 
 

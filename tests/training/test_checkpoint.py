@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -14,7 +17,7 @@ from narrow import Game, narrow_train, one_line, same_bytes
 from safetensors.torch import load_file
 
 from gan_zoo import api
-from gan_zoo.errors import InputError
+from gan_zoo.errors import InputError, PassedOver, TrainingError
 from gan_zoo.training import checkpoint as checkpoint_module
 from gan_zoo.training import loop
 from gan_zoo.training.checkpoint import checkpoints, newest_whole, read_state
@@ -51,29 +54,52 @@ def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-7])
 
 
+def rewrite_state(checkpoint: Path, **changes: Any) -> None:
+    """Another state.json, with the sums that belong to it."""
+    file, sums = checkpoint / "state.json", checkpoint / "SHA256SUMS"
+    before = sha256(file.read_bytes()).hexdigest()
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+    sums.write_text(sums.read_text().replace(before, sha256(file.read_bytes()).hexdigest()))
+
+
 def edit_state(**changes: Any) -> Callable[[Path], None]:
+    return lambda checkpoint: rewrite_state(checkpoint, **changes)
+
+
+def edit_sums(old: str, new: str) -> Callable[[Path], None]:
     def edit(checkpoint: Path) -> None:
-        file = checkpoint / "state.json"
-        file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+        file = checkpoint / "SHA256SUMS"
+        assert old in file.read_text()
+        file.write_text(file.read_text().replace(old, new))
 
     return edit
 
 
+def borrow(checkpoint: Path) -> None:
+    """The weights of another step."""
+    other = checkpoint.parent / "step-00000003/model.safetensors"
+    (checkpoint / "model.safetensors").write_bytes(other.read_bytes())
+
+
 DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
-    "a bit of the weights": (lambda c: flip_a_bit(c / "model.safetensors"), "model.safetensors is missing or not as"),
-    "a bit of the average": (lambda c: flip_a_bit(c / "ema.safetensors"), "ema.safetensors is missing or not as"),
-    "moments cut off": (lambda c: cut(c / "optimizer.safetensors"), "optimizer.safetensors is missing or not as"),
-    "weights gone": (lambda c: (c / "model.safetensors").unlink(), "model.safetensors is missing or not as"),
-    "average gone": (lambda c: (c / "ema.safetensors").unlink(), "ema.safetensors is missing or not as"),
-    "state gone": (lambda c: (c / "state.json").unlink(), "state.json is missing or damaged"),
-    "state cut off": (lambda c: cut(c / "state.json"), "state.json is missing or damaged"),
-    "state empty": (lambda c: (c / "state.json").write_text(""), "state.json is missing or damaged"),
-    "state no object": (lambda c: (c / "state.json").write_text("[1]"), "state.json is missing or damaged"),
-    "state no text": (lambda c: (c / "state.json").write_bytes(b"\xff\xfe\x00"), "state.json is missing or damaged"),
+    "a bit of the weights": (lambda c: flip_a_bit(c / "model.safetensors"), "model.safetensors is not as it was"),
+    "a bit of the average": (lambda c: flip_a_bit(c / "ema.safetensors"), "ema.safetensors is not as it was"),
+    "moments cut off": (lambda c: cut(c / "optimizer.safetensors"), "optimizer.safetensors is not as it was"),
+    "weights of another step": (borrow, "model.safetensors is not as it was"),
+    "weights gone": (lambda c: (c / "model.safetensors").unlink(), "model.safetensors is missing"),
+    "average gone": (lambda c: (c / "ema.safetensors").unlink(), "ema.safetensors is missing"),
+    "state gone": (lambda c: (c / "state.json").unlink(), "state.json is missing"),
+    "state cut off": (lambda c: cut(c / "state.json"), "state.json is not as it was"),
+    "state empty": (lambda c: (c / "state.json").write_text(""), "state.json is not as it was"),
+    "sums gone": (lambda c: (c / "SHA256SUMS").unlink(), "SHA256SUMS is missing"),
+    "sums empty": (lambda c: (c / "SHA256SUMS").write_text(""), "SHA256SUMS is not as it was written"),
+    "sums no text": (lambda c: (c / "SHA256SUMS").write_bytes(b"\xff\xfe\x00"), "SHA256SUMS is not as it was written"),
+    "sums without end": (lambda c: (c / "SHA256SUMS").write_bytes(bytes(2**21)), "SHA256SUMS is not as it was written"),
+    "a file elsewhere": (edit_sums("  model", "  ../../model"), "SHA256SUMS is not as it was written"),
+    "a file unnamed": (edit_sums("  model.safetensors", "  state.json"), "SHA256SUMS is not as it was written"),
     "step no number": (edit_state(step="six"), "state.json is missing or damaged"),
-    "another schema": (edit_state(schema=2), "has schema 2; this release reads 1"),
-    "a file elsewhere": (edit_state(sha256={"../../config.toml": "0"}), "missing or not as it was written"),
-    "no checksums": (edit_state(sha256={}), "model.safetensors is missing or not as"),
+    "a later schema": (edit_state(schema=3), "has schema 3; this release reads 1 to 2: a newer one is needed"),
+    "a schema that is none": (edit_state(schema=None), "has schema None; this release reads 1 to 2"),
 }
 
 
@@ -87,10 +113,62 @@ def test_a_damaged_checkpoint_is_refused_in_one_line_and_the_previous_one_is_use
     assert "step-00000006" in str(error.value)
     found, complaints = newest_whole(run.checkpoints)
     assert found == run.checkpoints / "step-00000003"
-    assert complaints == [str(error.value)]
+    assert [f"{complaint}; the newest whole one is {found}" for complaint in complaints] == [str(error.value)]
     previous = load_file(run.checkpoints / "step-00000003/ema.safetensors")
-    loaded = api.load(run.folder).generator.state_dict()
+    with pytest.warns(PassedOver, match=re.escape(complaints[0])):
+        loaded = api.load(run.folder).generator.state_dict()
     assert all(torch.equal(loaded[name], value) for name, value in previous.items())
+
+
+def test_no_byte_of_a_checkpoint_can_change_unnoticed(run: Run) -> None:
+    """Every byte of the small files, and some of the large ones, each in a bit; and every file cut off anywhere."""
+    checkpoint, random = newest(run), Random(0)
+    before = {path: path.read_bytes() for path in sorted(checkpoint.iterdir())}
+    assert len(before) == 5
+    damages = 0
+    for path, content in before.items():
+        small = len(content) < 2000
+        places = range(len(content)) if small else [random.randrange(len(content)) for _ in range(60)]
+        for place in places:
+            flipped = bytearray(content)
+            flipped[place] ^= 1 << random.randrange(8)
+            cut_off = content[:place]
+            for damaged in (bytes(flipped), cut_off):
+                path.write_bytes(damaged)
+                with pytest.raises(InputError, match=r"step-00000006 (is damaged|is no whole checkpoint)"):
+                    read_state(checkpoint)
+                damages += 1
+        path.write_bytes(content)
+    assert damages > 1000
+    assert read_state(checkpoint)["step"] == 6
+
+
+def test_the_sums_are_those_that_the_usual_program_checks(run: Run) -> None:
+    for line in (newest(run) / "SHA256SUMS").read_text().splitlines():
+        digest, name = line.split("  ")
+        assert digest == sha256((newest(run) / name).read_bytes()).hexdigest()
+
+
+def to_schema_1(checkpoint: Path) -> None:
+    """As the release before wrote it: the sums in state.json, which is not summed itself."""
+    state = json.loads((checkpoint / "state.json").read_text())
+    sums = dict(line.split("  ")[::-1] for line in (checkpoint / "SHA256SUMS").read_text().splitlines())
+    del sums["state.json"], state["skipped"]
+    (checkpoint / "state.json").write_text(json.dumps(state | {"schema": 1, "sha256": sums}, indent=2) + "\n")
+    (checkpoint / "SHA256SUMS").unlink()
+
+
+def test_a_checkpoint_of_the_schema_before_is_read_and_resumed_from(run: Run, trained: Run) -> None:
+    shutil.rmtree(newest(run))
+    to_schema_1(newest(run))
+    assert read_state(newest(run))["schema"] == 1
+    assert api.load(run.folder).config.model == "infogan"
+    resumed = narrow_train(None, run.folder, resume=True)
+    assert same_bytes(newest(resumed), newest(trained))
+    to_schema_1(newest(run))
+    flip_a_bit(newest(run) / "ema.safetensors")
+    with pytest.raises(InputError, match="ema.safetensors is not as it was written"):
+        api.load(newest(run))
 
 
 def test_a_run_resumes_from_the_checkpoint_before_a_damaged_one_to_the_same_end_and_says_so(
@@ -169,44 +247,25 @@ def test_saving_and_loading_gives_back_every_tensor_bit_for_bit(tmp_path: Path) 
     assert back.state.precision.scaler.state_dict() == game.state.precision.scaler.state_dict()
 
 
-@pytest.mark.parametrize("failing", ["model.safetensors", "optimizer.safetensors", "ema.safetensors", "rename"])
-def test_a_save_that_fails_leaves_the_previous_checkpoint_whole_and_nothing_that_passes_for_one(
-    failing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    game = Game("infogan")
-    game.state.step = 1
-    first = game.state.save(tmp_path, keep=1)
-    before = {path.name: path.read_bytes() for path in first.iterdir()}
-    game.step()
-    game.state.step = 2
-
-    def full(*_: Any) -> None:
-        raise OSError(28, "No space left on device")
-
-    def save(tensors: dict[str, torch.Tensor], path: Path) -> None:
-        if path.name == failing:
-            path.write_bytes(b"half")
-            full()
-        real_save(tensors, path)
-
-    real_save = checkpoint_module.save_file
-    with monkeypatch.context() as patch:
-        patch.setattr(checkpoint_module, "save_file", save)
-        if failing == "rename":
-            patch.setattr(Path, "rename", full)
-        with pytest.raises(OSError, match="No space left"):
-            game.state.save(tmp_path, keep=1)
-    assert checkpoints(tmp_path) == [first]
-    assert {path.name: path.read_bytes() for path in first.iterdir()} == before
-    assert newest_whole(tmp_path) == (first, [])
-    second = game.state.save(tmp_path, keep=1)
-    assert names(tmp_path) == [second.name]
-    assert read_state(second)["step"] == 2
-
-
 def test_the_newest_are_kept_and_no_more(tmp_path: Path) -> None:
     run = narrow_train("gan", tmp_path, training__steps=7, logging__checkpoint_every=2, logging__keep=3)
     assert names(run.checkpoints) == ["step-00000004", "step-00000006", "step-00000007"]
+
+
+def test_some_are_kept_for_good(tmp_path: Path) -> None:
+    settings = {"training__steps": 9, "logging__checkpoint_every": 1, "logging__keep": 1, "logging__keep_every": 4}
+    run = narrow_train("gan", tmp_path, **settings)
+    assert names(run.checkpoints) == ["step-00000004", "step-00000008", "step-00000009"]
+
+
+def test_none_is_dropped_before_the_new_one_was_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    game = Game("gan")
+    first = game.state.save(tmp_path, keep=1)
+    monkeypatch.setattr(checkpoint_module, "write", lambda path, content: path.write_bytes(content[:-1]) and "0" * 64)
+    game.state.step = 1
+    with pytest.raises(TrainingError, match="the disk does not keep what is written: .*step-00000001"):
+        game.state.save(tmp_path, keep=1)
+    assert newest_whole(tmp_path)[0] == first
 
 
 def test_a_damaged_newer_checkpoint_never_pushes_out_a_whole_one(tmp_path: Path) -> None:
@@ -231,7 +290,8 @@ def test_what_only_looks_like_a_checkpoint_is_none(tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_holds_no_pickle(run: Run) -> None:
-    assert names(newest(run)) == ["ema.safetensors", "model.safetensors", "optimizer.safetensors", "state.json"]
+    held = ["SHA256SUMS", "ema.safetensors", "model.safetensors", "optimizer.safetensors", "state.json"]
+    assert names(newest(run)) == held
     assert not [path for path in run.folder.rglob("*") if path.suffix in (".pt", ".pth", ".pkl", ".ckpt")]
 
 

@@ -39,6 +39,7 @@ def test_a_run_folder_holds_what_it_promises(tmp_path: Path) -> None:
         "metrics.jsonl",
         "checkpoints",
         "samples",
+        ".lock",
     }
     assert {path.name for path in run.samples.iterdir()} == {"step-00000002.png", "step-00000004.png"}
     environment = json.loads((run.folder / "environment.json").read_text())

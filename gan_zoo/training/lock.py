@@ -1,0 +1,35 @@
+"""One process at a time trains in a run folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from gan_zoo.errors import InputError
+
+LOCK = ".lock"
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Within, no other process gets the lock of `folder`, which is made if need be.
+
+    The lock is the operating system's (flock), on the file `.lock`: it ends with the process, however that ends, and
+    the file that stays behind means nothing.
+
+    Raises:
+        InputError: If another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise InputError(f"{folder} is being trained by another process; wait for it, or name another folder") from None
+    try:
+        yield
+    finally:
+        lock.release()
