@@ -69,12 +69,18 @@ def _end(code: int, error: object) -> None:
     sys.exit(code)
 
 
-def _warn(message: Warning | str, category: type[Warning], filename: str, lineno: int, *rest: Any) -> None:
-    """Show a warning of ours as a line."""
+def _warn(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Show a warning of ours as a line, and any other as ever."""
     ours = issubclass(category, PassedOver)
-    print(
-        f"gan-zoo: {message}" if ours else warnings.formatwarning(message, category, filename, lineno), file=sys.stderr
-    )
+    told = f"gan-zoo: {message}\n" if ours else warnings.formatwarning(message, category, filename, lineno, line)
+    print(told, end="", file=file or sys.stderr)
 
 
 def _train(args: list[str]) -> None:

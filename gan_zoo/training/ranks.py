@@ -1,8 +1,8 @@
 """The processes that train one model together, each on its part of every batch.
 
-`torchrun` starts them and tells each its rank. What a step draws is a function of (seed, step, row), the rows counted over
-all ranks, so that a run means the same on any number of them; gradients and metrics are means over the ranks. Only rank 0
-writes. Tensors are all that is exchanged: torch's collectives for Python objects would unpickle them.
+`torchrun` starts them and tells each its rank. What a step draws is a function of (seed, step, row), rows being counted
+over all ranks, so that a run means the same on any number of them; gradients and metrics are means over the ranks. Only
+rank 0 writes. Tensors are all that is exchanged: torch's collectives for Python objects would unpickle them.
 """
 
 from __future__ import annotations
