@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -126,3 +126,19 @@ def around_steps(monkeypatch: pytest.MonkeyPatch, wrap: Callable[..., Any]) -> N
             return wrap(partial(played, state, *args, **keywords), state)
 
         monkeypatch.setitem(ORDERS, order, wrapped)
+
+
+def spoil_loss(
+    patch: pytest.MonkeyPatch, player: str = "discriminator", *, steps: Collection[int] = range(10**9)
+) -> None:
+    """Have a player's loss be NaN in steps that begin with so many done."""
+    real = getattr(GAN, f"{player}_objective")
+
+    def spoiled(model: GAN, judged: Judgement, other: Judgement, latents: Latents, *rest: Any) -> Objective:
+        objective: Objective = real(model, judged, other, latents, *rest)
+        if latents.step in steps:
+            name = f"{player}/adversarial"
+            objective.terms[name] = objective.terms[name] * float("nan")
+        return objective
+
+    patch.setattr(GAN, f"{player}_objective", spoiled)

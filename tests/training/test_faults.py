@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from gan_zoo_kernels import Layout, q_head_nll
-from narrow import Game, around_steps, narrow_config, narrow_train, one_line, weights
+from narrow import Game, around_steps, narrow_config, narrow_train, one_line, spoil_loss, weights
 
 from gan_zoo import api
 from gan_zoo.data.dataset import open_dataset
@@ -81,7 +81,7 @@ class Spoiled:
         before = self.everything()
         with self.monkeypatch.context() as patch:
             if fault == "loss":
-                spoil_loss(patch, type(self.state.model), player)
+                spoil_loss(patch, player)
             if fault == "gradient":
                 parameter = next(iter(self.state.players[player].parameters.values()))
                 hook = parameter.register_hook(lambda gradient: gradient * math.inf)
@@ -90,18 +90,6 @@ class Spoiled:
                 hook.remove()
         after = self.everything()
         return {name for name in before if not torch.equal(before[name], after[name])}
-
-
-def spoil_loss(patch: pytest.MonkeyPatch, model: type, player: str) -> None:
-    real = getattr(model, f"{player}_objective")
-
-    def spoiled(*args: Any) -> Any:
-        objective = real(*args)
-        first = next(iter(objective.terms))
-        objective.terms[first] = objective.terms[first] * math.nan
-        return objective
-
-    patch.setattr(model, f"{player}_objective", spoiled)
 
 
 @pytest.mark.parametrize("fault", ["loss", "gradient"])
@@ -134,20 +122,10 @@ def test_a_step_without_a_fault_is_the_same_whether_faults_are_left_out_or_not(t
     assert {"gradient_norm/discriminator", "gradient_norm/generator"} <= skipping.metrics()[-1].keys()
 
 
-def faulty_at(steps: set[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    def spoiling(play: Any, state: State) -> Any:
-        with monkeypatch.context() as patch:
-            if state.step + 1 in steps:
-                spoil_loss(patch, type(state.model), "discriminator")
-            return play()
-
-    around_steps(monkeypatch, spoiling)
-
-
 def test_faulty_steps_are_left_out_told_and_counted_over_a_resumed_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    faulty_at({3, 4, 9}, monkeypatch)
+    spoil_loss(monkeypatch, steps={2, 3, 8})
     settings = {"training__on_nan": "skip", "logging__log_every": 5, "logging__checkpoint_every": 5}
     run = narrow_train("gan", tmp_path, training__steps=5, **settings)
     api.train(None, {}, out=tmp_path, resume=True, **{"training.steps": 12})
@@ -158,7 +136,7 @@ def test_faulty_steps_are_left_out_told_and_counted_over_a_resumed_run(
 
 
 def test_too_many_faulty_steps_end_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    faulty_at(set(range(4, 99)), monkeypatch)
+    spoil_loss(monkeypatch, steps=range(3, 99))
     with pytest.raises(TrainingError) as error:
         narrow_train("gan", tmp_path, training__steps=30, training__on_nan="skip", training__max_skipped=3)
     assert one_line(error) == (
