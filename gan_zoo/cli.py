@@ -64,6 +64,7 @@ def main(args: Sequence[str] | None = None) -> None:
 
 def _end(code: int, error: object) -> None:
     line = " ".join(str(error).split())
+    line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)  # a terminal obeys control characters
     if os.environ.get("LOCAL_RANK", "0") == "0" or line.startswith("rank "):  # what all ranks meet is told once
         print(f"gan-zoo: {line}", file=sys.stderr)
     sys.exit(code)

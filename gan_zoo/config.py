@@ -48,7 +48,7 @@ class Data(Settings):
     compares images with such copies of them."""
     memory: Weight = 2.0
     """Sets of up to this many GiB (as bytes of pixels) are held in memory on the device; larger ones are streamed."""
-    workers: Count = 2
+    workers: Annotated[int, Field(ge=0, le=256)] = 2
     """Processes that decode a streamed set."""
 
 

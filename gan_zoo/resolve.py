@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from reprlib import Repr
 from typing import Any, cast
 
 import tomli_w
@@ -18,7 +20,17 @@ from gan_zoo.registry import models, presets
 DEFAULT_PRESET = "mnist-5k"
 DATA_AND_BUDGET = ("data", "training", "logging")
 
+LONGEST_FILE = 2**18
+MOST_PARTS = 16
+
 Tree = dict[str, Any]
+
+_PART = r"""(?:[A-Za-z0-9_-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*"""
+_LONG_KEY = re.compile(rf"(?<![A-Za-z0-9_-])(?:{_PART}){{{MOST_PARTS}}}")
+_SHORT = Repr()
+_SHORT.maxstring = _SHORT.maxother = 120
+_SHORT.maxlong = 40
+_TOLD = 5
 
 
 def table_name(model: str) -> str:
@@ -80,9 +92,9 @@ def resolve(
     source, layers = _read(config if config is not None else DEFAULT_PRESET)
     written_for = layers.get("model", model)
     if not isinstance(written_for, str):
-        what = "names no model" if written_for is None else f"has model = {written_for!r}"
+        what = "names no model" if written_for is None else f"has model = {_shown(written_for)}"
         raise InputError(f"{source} {what}; accepted: {', '.join(models.entries)}")
-    models.check(written_for, where=f"{source}: ")
+    models.check(_cut(written_for), where=f"{source}: ")
     name = model or written_for
     kind = config_type(models.check(name))
     own_layers = _own_tables(layers, name, source)
@@ -116,11 +128,12 @@ def _below(name: str, written_for: str, layers: Tree, *, implicit: bool) -> Tree
 
 def refused(error: ValidationError, source: str = "", flags: Mapping[str, Any] | None = None) -> InputError:
     """What a tree's check found, in one line; what stands in `flags` does not come from `source`."""
+    found = error.errors(include_url=False, include_context=False)
     told = [
-        ("" if not source or _has(flags or {}, found["loc"]) else f"{source}: ") + _one_line(found)
-        for found in error.errors()
+        ("" if not source or _has(flags or {}, one["loc"]) else f"{source}: ") + _one_line(one) for one in found[:_TOLD]
     ]
-    return InputError("; ".join(told))
+    rest = [f"and {len(found) - _TOLD} more"] if len(found) > _TOLD else []
+    return InputError("; ".join([*told, *rest]))
 
 
 def _has(tree: Mapping[str, Any], keys: Sequence[int | str]) -> bool:
@@ -164,17 +177,29 @@ def _read(config: str | Path | Mapping[str, Any]) -> tuple[str, Tree]:
     if not path.is_file():
         raise unknown("preset or file", str(config), known)
     tree = _toml(path)
-    if base := tree.pop("preset", None):
-        if base not in known:
-            raise unknown("preset", str(base), known, where=f"{path}: ")
+    if "preset" in tree:
+        base = tree.pop("preset")
+        if not isinstance(base, str) or base not in known:
+            told = _cut(base) if isinstance(base, str) else _shown(base)
+            raise unknown("preset", told, known, where=f"{path}: ")
         tree = _merge(_toml(known[base]), tree)
     return str(path), tree
 
 
 def _toml(path: Path) -> Tree:
+    """A file's tree, within bounds: a long file, or a key of very many parts, can hold up the parser for hours."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError, RecursionError) as error:
+        with path.open("rb") as file:
+            content = file.read(LONGEST_FILE + 1)
+        if len(content) > LONGEST_FILE:
+            raise ValueError(f"it is longer than {LONGEST_FILE:,} bytes")
+        text = content.decode()
+        if _LONG_KEY.search(text):
+            raise ValueError(f"a key has {MOST_PARTS} parts or more")
+        return tomllib.loads(text)
+    except RecursionError:
+        raise InputError(f"{path}: not readable as TOML: too many brackets within each other") from None
+    except (ValueError, OSError) as error:  # a number of thousands of digits is a ValueError, too
         raise InputError(f"{path}: not readable as TOML: {error}") from None
 
 
@@ -186,7 +211,7 @@ def _own_tables(tree: Tree, model: str, source: str) -> Tree:
     for key, value in tree.items():
         table = table_name(key)
         if table in others and not isinstance(value, Mapping):
-            raise InputError(f"{source}: {key} is the table of model {others[table]}, not {value!r}")
+            raise InputError(f"{source}: {key} is the table of model {others[table]}, not {_shown(value)}")
         if table == table_name(model):
             own[table] = value
         elif table not in others:
@@ -250,12 +275,12 @@ def _check_keys(tree: Mapping[str, Any], kind: type[BaseModel], source: str, pre
     for key, value in tree.items():
         if key not in kind.model_fields:
             if not prefix and isinstance(value, Mapping):
-                raise unknown("table", key, _tables(kind), where=where)
-            raise unknown("key", prefix + key, [prefix + name for name in kind.model_fields], where=where)
+                raise unknown("table", _cut(key), _tables(kind), where=where)
+            raise unknown("key", _cut(prefix + key), [prefix + name for name in kind.model_fields], where=where)
         table = _tables(kind).get(key)
         if table and not isinstance(value, table):
             if not isinstance(value, Mapping):
-                raise InputError(f"{where}{prefix}{key} is a table, not {value!r}")
+                raise InputError(f"{where}{prefix}{key} is a table, not {_shown(value)}")
             _check_keys(value, table, source, f"{prefix}{key}.")
 
 
@@ -283,4 +308,20 @@ def _expand(flags: Mapping[str, Any], kind: type[Config]) -> Tree:
 def _one_line(error: Mapping[str, Any]) -> str:
     key = ".".join(str(part) for part in error["loc"])
     message = error["msg"].removeprefix("Value error, ")
-    return f"{key} = {error['input']!r}: {message[0].lower()}{message[1:]}"
+    shown = _shown(error["input"])
+    if isinstance(error["input"], str):
+        message = message.replace(repr(error["input"]), shown)
+    return f"{_cut(key)} = {shown}: {message[0].lower()}{message[1:]}"
+
+
+def _cut(name: str) -> str:
+    """A name as a message shows it: not longer than any that is known."""
+    return name if len(name) <= _SHORT.maxstring else f"{name[: _SHORT.maxstring]}…"
+
+
+def _shown(value: Any) -> str:
+    """A value as a message shows it, which may be of any size and depth."""
+    try:
+        return _SHORT.repr(value)
+    except (ValueError, RecursionError):  # an integer of more digits than Python writes
+        return f"a {type(value).__name__} too large to show"

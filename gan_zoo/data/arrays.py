@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import zipfile
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from gan_zoo.config import Data
 from gan_zoo.data.assemble import fits_memory, from_tensors, settle_labels, settle_shape
+from gan_zoo.data.bounds import check_memory, listed, shown
 from gan_zoo.data.dataset import ARRAY_SUFFIXES, Dataset, Split, needed_path
+from gan_zoo.data.npy import Archive, Array, mapped
 from gan_zoo.data.pixels import fit
 from gan_zoo.errors import InputError
 from gan_zoo.shapes import ImageShape
-
-Array = NDArray[np.generic]
 
 IMAGES = ("images", "x", "arr_0", "train_images", "x_train", "imgs")
 LABELS = ("labels", "y", "train_labels", "y_train")
@@ -28,6 +29,7 @@ TEST_IMAGES = ("test_images", "x_test")
 TEST_LABELS = ("test_labels", "y_test")
 
 _CHUNK = 1024
+_LONGEST_HEADER = 2**24
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,20 @@ class Layout:
     high: float
 
     def pixels(self, array: Array) -> Tensor:
-        """Images [n, …] in this layout to uint8 [n, c, h, w]."""
-        values = torch.from_numpy(array.astype(np.float32 if array.dtype.kind == "f" else array.dtype))
+        """Images [n, …] in this layout to uint8 [n, c, h, w]; a part at a time: floats are four times as large."""
+        if array.dtype == np.uint8 and array.flags.writeable:
+            return self._pixels(array)
+        parts = (self._pixels(array[start : start + _CHUNK]) for start in range(0, len(array), _CHUNK))
+        first = next(parts)
+        pixels = torch.empty(len(array), *first.shape[1:], dtype=torch.uint8)
+        pixels[: len(first)] = first
+        for number, part in enumerate(parts, 1):
+            pixels[number * _CHUNK :][: len(part)] = part
+        return pixels
+
+    def _pixels(self, array: Array) -> Tensor:
+        kind = np.dtype(np.float32) if array.dtype.kind == "f" else array.dtype
+        values = torch.from_numpy(array.astype(kind, copy=not array.flags.writeable))
         if self.order == "n h w":
             values = values[:, None]
         elif self.order == "n h w c":
@@ -64,15 +78,14 @@ class Mapped:
         return self.length
 
     def __getitem__(self, index: int) -> Tensor:
-        return fit(self.layout.pixels(self._mapped[index : index + 1]), self.shape)[0]
+        return fit(self.layout.pixels(self._array[index : index + 1]), self.shape)[0]
 
     def __reduce__(self) -> tuple[type[Mapped], tuple[Path, Layout, ImageShape, int]]:
         return Mapped, (self.path, self.layout, self.shape, self.length)
 
     @cached_property
-    def _mapped(self) -> Array:
-        mapped: Array = np.load(self.path, mmap_mode="r", allow_pickle=False)
-        return mapped
+    def _array(self) -> Array:
+        return mapped(self.path)
 
 
 def array(settings: Data) -> Dataset:
@@ -89,11 +102,7 @@ def array(settings: Data) -> Dataset:
     """
     path = needed_path(settings, f"a file ending in {', '.join(ARRAY_SUFFIXES)}")
     found = _read(path)
-    images = _pick(found, IMAGES)
-    if images is None:
-        raise InputError(
-            f"{path} has no images: its keys are {', '.join(found) or 'none'}; expected one of {', '.join(IMAGES)}"
-        )
+    images = found[_first(found, IMAGES, path)]
     labels = _labels(found, LABELS, len(images), path)
     test_images = _pick(found, TEST_IMAGES)
     layout = _layout(images, path)
@@ -122,50 +131,74 @@ def _side(images: Array, layout: Layout) -> int:
 
 
 def _read(path: Path) -> dict[str, Array]:
+    """The arrays of a file that have a meaning here, and no others."""
     suffix = path.suffix.lower()
+    if suffix not in ARRAY_SUFFIXES:
+        raise InputError(f"{path} ends in {suffix!r}; accepted: {', '.join(ARRAY_SUFFIXES)}")
+    if not path.is_file():
+        raise InputError(f"{path} is no regular file; expected: one ending in {', '.join(ARRAY_SUFFIXES)}")
     try:
         if suffix == ".npy":
-            return {"images": np.load(path, mmap_mode="r", allow_pickle=False)}
-        if suffix == ".npz":
-            with np.load(path, allow_pickle=False) as archive:
-                names = [name for name in archive.files if name in IMAGES + LABELS + TEST_IMAGES + TEST_LABELS]
-                return {name: archive[name] for name in names or archive.files}
-        if suffix == ".safetensors":
-            return _read_safetensors(path)
-    except (
-        OSError,
-        ValueError,
-        EOFError,
-        MemoryError,
-        TypeError,
-        AttributeError,
-        zipfile.BadZipFile,
-    ) as error:
+            return {"images": mapped(path)}
+        return _read_npz(path) if suffix == ".npz" else _read_safetensors(path)
+    except InputError:
+        raise
+    except Exception as error:  # zip and its compressions fail in many ways
         raise InputError(f"{path} cannot be read: {_reason(error)}") from error
-    raise InputError(f"{path} ends in {suffix!r}; accepted: {', '.join(ARRAY_SUFFIXES)}")
 
 
 def _reason(error: Exception) -> str:
-    text = str(error).split("\n")[0]
-    if "pickle" in text.lower() or "Python objects" in text:
-        return "it is no plain numeric array; what holds Python objects is never unpickled"
-    return text or type(error).__name__
+    return shown(str(error).split("\n")[0], 200) or type(error).__name__
+
+
+def _first(names: Iterable[str], known: tuple[str, ...], path: Path) -> str:
+    """The first name that is among `known`."""
+    held = [*names]
+    found = next((name for name in known if name in held), None)
+    if found is None:
+        raise InputError(f"{path} has no images: its keys are {listed(held)}; expected one of {', '.join(known)}")
+    return found
+
+
+def _wanted(names: list[str], path: Path) -> list[str]:
+    """The names of images and labels, of both splits, that are there."""
+    others = [next((name for name in known if name in names), None) for known in (LABELS, TEST_IMAGES, TEST_LABELS)]
+    return [_first(names, IMAGES, path), *filter(None, others)]
+
+
+def _read_npz(path: Path) -> dict[str, Array]:
+    with Archive(path) as archive:
+        names = _wanted(archive.names, path)
+        headers = {name: archive.header(name) for name in names}
+        check_memory(sum(header.size for header in headers.values()), f"{path}: {', '.join(names)}")
+        return {name: archive.read(name) for name in names}
 
 
 def _read_safetensors(path: Path) -> dict[str, Array]:
-    from safetensors import SafetensorError, safe_open
+    """Whose own reader checks that shapes and places agree with each other and with the file's length."""
+    from safetensors import safe_open
 
-    try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-    except SafetensorError as error:
-        raise ValueError(str(error)) from error
+    with path.open("rb") as plain:
+        length = int.from_bytes(plain.read(8), "little")
+    if length > _LONGEST_HEADER:
+        raise ValueError(f"its header is {length:,} bytes long; accepted: {_LONGEST_HEADER:,}")
+    with safe_open(path, framework="pt") as file:
+        names = _wanted([*file.keys()], path)
+        check_memory(sum(_size(file.get_slice(name)) for name in names), f"{path}: {', '.join(names)}")
+        tensors = {name: file.get_tensor(name) for name in names}
     return {name: (t.float() if t.dtype == torch.bfloat16 else t).numpy() for name, t in tensors.items()}
+
+
+def _size(tensor: Any) -> int:
+    """Bytes of a tensor that is not read yet; its type is called F32, BF16, U8, BOOL and the like."""
+    bits = re.search(r"[0-9]+", tensor.get_dtype())
+    shape: list[int] = tensor.get_shape()
+    return prod(shape) * int(bits[0] if bits else 8) // 8
 
 
 def _layout(images: Array, path: Path, values: tuple[float, float] | None = None) -> Layout:
     """Tell layout and range; `values` is the range that floats are held to, if it is known already."""
-    shape = "×".join(map(str, images.shape))
+    shape = _times(images.shape)
     if images.ndim == 3:
         order, channels, sides = "n h w", 1, images.shape[1:]
     elif images.ndim == 4 and images.shape[3] in (1, 3) and images.shape[1] >= 4:
@@ -197,6 +230,10 @@ def _layout(images: Array, path: Path, values: tuple[float, float] | None = None
     return Layout(order, channels, floor, ceiling)
 
 
+def _times(shape: tuple[int, ...]) -> str:
+    return shown("×".join(map(str, shape)))
+
+
 def _extent(images: Array) -> tuple[float, float]:
     """The least and the greatest value, NaN if there is one, read in parts since the file may be mapped."""
     parts = [images[start : start + _CHUNK] for start in range(0, len(images), _CHUNK)]
@@ -211,7 +248,7 @@ def _labels(found: Mapping[str, Array], names: tuple[str, ...], length: int, pat
         labels = labels[:, 0]
     if labels.dtype.kind not in "iu" or labels.shape != (length,):
         raise InputError(
-            f"{path}: labels are {labels.dtype} of shape {'×'.join(map(str, labels.shape))}; accepted: "
+            f"{path}: labels are {labels.dtype} of shape {_times(labels.shape)}; accepted: "
             f"integers, one for each of the {length} images"
         )
     return torch.from_numpy(labels.astype(np.int64))

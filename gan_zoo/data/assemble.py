@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from gan_zoo.config import Data
+from gan_zoo.data import bounds
 from gan_zoo.data.dataset import Dataset, Source, Split
 from gan_zoo.data.pixels import fit
 from gan_zoo.errors import InputError
@@ -88,8 +89,8 @@ def settle_labels(
 
 
 def fits_memory(settings: Data, images: int, shape: ImageShape) -> bool:
-    """Whether so many images of `shape` may be held, by `settings.memory` in GiB."""
-    return images * shape.pixels <= settings.memory * 2**30
+    """Whether so many images of `shape` may be held, by `settings.memory` in GiB and half of this machine's."""
+    return images * shape.pixels <= min(settings.memory * 2**30, bounds.memory() / 2)
 
 
 @dataclass(frozen=True, eq=False)

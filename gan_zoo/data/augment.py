@@ -18,6 +18,7 @@ from einops import rearrange
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample, interpolate
 
+from gan_zoo.data.bounds import shown
 from gan_zoo.errors import InputError, unknown
 
 LARGEST = {
@@ -280,7 +281,7 @@ def parse_augment(text: str, key: str = "data.augment") -> Augment:
     for item in filter(None, (part.strip() for part in text.split(","))):
         name, colon, value = (part.strip() for part in item.partition(":"))
         if name not in DEFAULT:
-            raise unknown("operation", name, DEFAULT, where=f"{key}: ")
+            raise unknown("operation", shown(name), DEFAULT, where=f"{key}: ")
         if name in amounts:
             raise InputError(f"{key} names {name!r} twice in {text!r}; each operation is named once")
         amounts[name] = _amount(name, value, key) if colon else DEFAULT[name]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import warnings
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from gan_zoo.data.dataset import BatchSource, Source, Split
+from gan_zoo.data.dataset import BatchSource, Source, Split, quiet
 from gan_zoo.errors import InputError
 
 
@@ -125,16 +124,16 @@ class _Fetch(TorchDataset[Tensor]):
 
     def __getitems__(self, indices: list[int]) -> tuple[list[int], Tensor | InputError]:
         try:
-            return indices, torch.stack([self.images[index] for index in indices])
+            with quiet():
+                return indices, torch.stack([self.images[index] for index in indices])
         except InputError as error:
             return indices, error
 
 
-def _quiet(_worker: int) -> None:
-    """Leave signals that reach a whole group of processes to the training one; and keep Pillow's remarks back."""
+def _deaf(_worker: int) -> None:
+    """Leave signals that reach a whole group of processes to the training one."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    warnings.filterwarnings("ignore", module="PIL")
 
 
 def _same(value: Any) -> Any:
@@ -150,7 +149,7 @@ def _stream(
         collate_fn=_same,
         num_workers=workers,
         prefetch_factor=4 if workers else None,
-        worker_init_fn=_quiet,
+        worker_init_fn=_deaf,
         pin_memory=device.type == "cuda",
         generator=torch.Generator(),  # else the loader draws from the global generator
     )

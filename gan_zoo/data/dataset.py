@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -11,6 +14,7 @@ from torch import Tensor
 
 from gan_zoo.config import Data
 from gan_zoo.data.balance import balanced
+from gan_zoo.data.bounds import shown
 from gan_zoo.data.factors import Factors
 from gan_zoo.errors import InputError, unknown
 from gan_zoo.registry import datasets
@@ -42,6 +46,14 @@ class BatchSource(Source, Protocol):
         ...
 
 
+@contextmanager
+def quiet() -> Iterator[None]:
+    """A block without Pillow's remarks on metadata and sizes, which are judged here. It is not made for threads."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="PIL")
+        yield
+
+
 @dataclass(frozen=True, eq=False)
 class Split:
     """The images of one part of a set, with their labels if it has any.
@@ -63,7 +75,8 @@ class Split:
             return self.images[indices]
         if isinstance(self.images, BatchSource):
             return self.images.batch(indices)
-        return torch.stack([self.images[index] for index in indices.tolist()])
+        with quiet():
+            return torch.stack([self.images[index] for index in indices.tolist()])
 
     def choose(self, indices: Tensor) -> Split:
         """The images at `indices` (int64 [n]), with their labels."""
@@ -147,7 +160,7 @@ def _registered(settings: Data) -> Dataset:
 
 
 def _at_path(settings: Data) -> Dataset:
-    path = Path(settings.name).expanduser()
+    path = as_path(settings.name, f"data {shown(settings.name)}")
     if path.is_dir():
         kind = "folder"
     elif path.is_file() and path.suffix.lower() in ARRAY_SUFFIXES:
@@ -191,6 +204,21 @@ def _check(opened: Dataset, settings: Data) -> None:
             )
 
 
+def as_path(text: str, where: str) -> Path:
+    """`text` as a path, `~` being a home.
+
+    Raises:
+        InputError: If no file can be called so.
+    """
+    try:
+        path = Path(text).expanduser()
+        path.exists()
+    except (OSError, ValueError, RuntimeError) as error:  # too long, no text, or the home of nobody
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InputError(f"{where} is no path: {reason}") from None
+    return path
+
+
 def needed_path(settings: Data, what: str) -> Path:
     """`settings.path` as an existing path.
 
@@ -203,7 +231,7 @@ def needed_path(settings: Data, what: str) -> Path:
     """
     if not settings.path:
         raise InputError(f"data {settings.name!r} needs data.path: {what}")
-    path = Path(settings.path).expanduser()
+    path = as_path(settings.path, f"data.path {shown(settings.path)}")
     if not path.exists():
         raise InputError(f"data.path {settings.path!r} does not exist; expected: {what}")
     return path

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 import torch
@@ -15,9 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gan_zoo.config import Data
-from gan_zoo.data.assemble import settle_labels, settle_shape
+from gan_zoo.data.assemble import LARGEST, SMALLEST, settle_labels, settle_shape
+from gan_zoo.data.bounds import check_memory, shown
 from gan_zoo.data.dataset import Dataset, Split, needed_path
 from gan_zoo.data.factors import Factors
+from gan_zoo.data.npy import Archive, Header, read_header
 from gan_zoo.data.pixels import fit
 from gan_zoo.errors import InputError
 from gan_zoo.shapes import ImageShape
@@ -25,10 +24,7 @@ from gan_zoo.shapes import ImageShape
 FILE = "dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz"
 COLUMNS = ("color", "shape", "scale", "orientation", "x", "y")
 """Of the file's table of classes."""
-SMALLEST = 4
-
 _CHUNK = 2**24
-_UNREADABLE = (OSError, ValueError, EOFError, KeyError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,13 +64,16 @@ def dsprites(settings: Data) -> Dataset:
         InputError: If the file cannot be read, or is not every combination of its factors once, in order.
     """
     path = needed_path(settings, f"the file {FILE}")
+    if not path.is_file():
+        raise InputError(f"{path} is no regular file; expected: the file {FILE}")
     try:
-        classes = _classes(path)
-        bits, side = _images(path, len(classes))
+        with Archive(path) as archive:
+            classes = _classes(archive, path)
+            bits, side = _images(archive, path, len(classes))
     except InputError:
         raise
-    except _UNREADABLE as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
+    except Exception as error:  # zip and its compressions fail in many ways
+        reason = shown(next(iter(str(error).splitlines()), type(error).__name__), 200)
         raise InputError(f"{path} is no readable {FILE}: {reason}") from error
     factors = _factors(classes, path)
     shape = settle_shape(settings, sides=(side, side), channels=1, where=str(path))
@@ -84,15 +83,12 @@ def dsprites(settings: Data) -> Dataset:
     return Dataset(settings.name, shape, labels.classes, train, factors=factors)
 
 
-def _classes(path: Path) -> Tensor:
+def _classes(archive: Archive, path: Path) -> Tensor:
     """The table of classes, int64 [n, 6]."""
-    if not zipfile.is_zipfile(path):
-        raise InputError(f"{path} is no .npz archive; expected: the file {FILE}")
-    with np.load(path, allow_pickle=False) as archive:
-        missing = sorted({"imgs", "latents_classes"} - {*archive.files})
-        if missing:
-            raise InputError(f"{path} has no {' and no '.join(missing)}; expected: the file {FILE}")
-        table = archive["latents_classes"]
+    if missing := sorted({"imgs", "latents_classes"} - {*archive.names}):
+        raise InputError(f"{path} has no {' and no '.join(missing)}; expected: the file {FILE}")
+    check_memory(2 * archive.header("latents_classes").size, f"{path}: latents_classes")
+    table = archive.read("latents_classes")
     if table.dtype.kind not in "iu" or table.ndim != 2 or table.shape[1] != len(COLUMNS) or not len(table):
         raise InputError(
             f"{path}: latents_classes is {table.dtype} {[*table.shape]}; expected: integers [n, {len(COLUMNS)}], "
@@ -117,13 +113,16 @@ def _factors(classes: Tensor, path: Path) -> Factors:
     return factors
 
 
-def _images(path: Path, expected: int) -> tuple[NDArray[np.uint8], int]:
+def _images(archive: Archive, path: Path, expected: int) -> tuple[NDArray[np.uint8], int]:
     """The `expected` images as bits [n, ⌈side² / 8⌉] and their side; read in parts, as they would fill 3 GB."""
-    with zipfile.ZipFile(path) as archive, archive.open("imgs.npy") as member:
-        n, side = _header(member, path)
-        if n != expected:
-            raise InputError(f"{path} holds {n} images and the classes of {expected}")
-        bits = np.empty((n, -(-(side**2) // 8)), np.uint8)
+    n, side = _size(archive.header("imgs"), path)
+    if n != expected:
+        raise InputError(f"{path} holds {n} images and the classes of {expected}")
+    width = -(-(side**2) // 8)
+    check_memory(n * width, f"{path}: imgs")
+    with archive.open("imgs") as member:
+        read_header(member)
+        bits = np.empty((n, width), np.uint8)
         rows = max(1, _CHUNK // side**2)
         for start in range(0, n, rows):
             count = min(rows, n - start)
@@ -137,12 +136,13 @@ def _images(path: Path, expected: int) -> tuple[NDArray[np.uint8], int]:
     return bits, side
 
 
-def _header(member: IO[bytes], path: Path) -> tuple[int, int]:
+def _size(header: Header, path: Path) -> tuple[int, int]:
     """Number and side of the images that follow."""
-    version = np.lib.format.read_magic(member)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, fortran, kind = read(member)
-    square = len(shape) == 3 and shape[0] >= 1 and shape[1] == shape[2] >= SMALLEST
-    if not square or fortran or kind != np.uint8:
-        raise InputError(f"{path}: imgs is {kind} {[*shape]}; expected: uint8 [n, side, side], side from {SMALLEST}")
+    shape = header.shape
+    square = len(shape) == 3 and shape[0] >= 1 and SMALLEST <= shape[1] == shape[2] <= LARGEST
+    if not square or header.fortran or header.dtype != np.uint8:
+        raise InputError(
+            f"{path}: imgs is {header.dtype} {[*shape]}; expected: uint8 [n, side, side], "
+            f"side from {SMALLEST} to {LARGEST}"
+        )
     return shape[0], shape[1]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from torch import Tensor
 
 from gan_zoo.config import Data
 from gan_zoo.data.assemble import fits_memory, settle_labels, settle_shape
-from gan_zoo.data.dataset import Dataset, Source, Split
+from gan_zoo.data.dataset import Dataset, Source, Split, quiet
 from gan_zoo.data.pixels import channels_of, decode
 from gan_zoo.errors import InputError
 from gan_zoo.shapes import ImageShape
@@ -75,8 +74,7 @@ def from_encoded(
         raise InputError(f"{where} holds no images")
     labels = settle_labels(settings, train.labels, test.labels if test else None, classes=classes, where=where)
     total = sum(len(part.images) for part in parts)
-    with warnings.catch_warnings():  # here, once: it is not made for threads
-        warnings.filterwarnings("ignore", module="PIL")  # on metadata and size; the size is checked on opening
+    with quiet():  # here, once for all threads
         shape, images = _shape_and_images(settings, [part.images for part in parts], total, where)
     return Dataset(
         name=settings.name,

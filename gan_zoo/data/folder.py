@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from gan_zoo.config import Data
+from gan_zoo.data.bounds import listed, shown
 from gan_zoo.data.dataset import Dataset, needed_path
 from gan_zoo.data.encoded import Part, from_encoded
 from gan_zoo.data.pixels import SUFFIXES, open_image
@@ -29,8 +30,7 @@ class Files:
 
     def name(self, index: int) -> str:
         """Its path below the root."""
-        name = self.names[index]
-        return name if name.isprintable() else repr(name)
+        return shown(self.names[index])
 
     def open(self, index: int) -> Image.Image:
         """Open it without decoding."""
@@ -72,9 +72,16 @@ def _walk(root: Path) -> Iterator[str]:
             path = Path(where, name)
             if name.startswith(".") or path.suffix.lower() not in SUFFIXES:
                 continue
-            if path.is_symlink() and not path.resolve().is_relative_to(root):
+            if path.is_symlink() and _leads_out(path, root):
                 continue
             yield path.relative_to(root).as_posix()
+
+
+def _leads_out(link: Path, root: Path) -> bool:
+    try:
+        return not link.resolve().is_relative_to(root)
+    except (OSError, RuntimeError):  # it leads round in a circle: to be told as an image that cannot be read
+        return False
 
 
 def _unlisted(error: OSError) -> None:
@@ -119,7 +126,8 @@ def _labels(names: list[str], classes: dict[tuple[int, str], int]) -> torch.Tens
         label = classes.get((depth, _class(name, depth) or ""))
         if label is None:
             raise InputError(
-                f"{name} lies in none of the classes that the training images have: {', '.join(c for _, c in classes)}"
+                f"{shown(name)} lies in none of the classes that the training images have: "
+                f"{listed([c for _, c in classes])}"
             )
         found.append(label)
     return torch.tensor(found, dtype=torch.int64)

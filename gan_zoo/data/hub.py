@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
+from glob import escape
 from io import BytesIO
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,8 @@ from PIL import Image
 from torch import Tensor
 
 from gan_zoo.config import Data
-from gan_zoo.data.dataset import Dataset
+from gan_zoo.data.bounds import shown
+from gan_zoo.data.dataset import Dataset, as_path
 from gan_zoo.data.encoded import Part, from_encoded
 from gan_zoo.data.pixels import open_image
 from gan_zoo.errors import InputError
@@ -25,16 +29,28 @@ SHAPE_OF_NAME = (
     "'org/name', 'org/name:config', a folder that `save_to_disk` wrote, or a parquet file or a folder of them"
 )
 
+FORMATS = ("parquet", "arrow", "imagefolder", "cache")
+"""What the files of a set of the hub may be: others, as webdataset's, can hold pickles."""
+
+_LONGEST_JSON = 2**20
 _NAME = re.compile(r"[\w.-]+(/[\w.-]+)?(:[\w.-]+)?")
 
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Encoded images in a column of a `datasets.Dataset` whose cells are ``{"bytes": …, "path": …}``."""
+    """Encoded images in a column of a `datasets.Dataset` whose cells are ``{"bytes": …, "path": …}``.
+
+    Args:
+        table: The table.
+        column: The column.
+        where: What messages call the table.
+        roots: Folders that a cell's path may lead into; from the first, if it is relative.
+    """
 
     table: Any
     column: str
     where: str
+    roots: tuple[Path, ...]
 
     def __len__(self) -> int:
         return len(self.table)
@@ -46,17 +62,26 @@ class Rows:
     def open(self, index: int) -> Image.Image:
         """Open its bytes, or its file where the cell holds only a path, without decoding."""
         cell = self.table[index][self.column]
-        if cell is None:
+        if cell is None or (cell["bytes"] is None and cell["path"] is None):
             raise ValueError("there is no image")
-        return open_image(Path(cell["path"]) if cell["bytes"] is None else BytesIO(cell["bytes"]))
+        return open_image(self._file(cell["path"]) if cell["bytes"] is None else BytesIO(cell["bytes"]))
+
+    def _file(self, path: str) -> Path:
+        """The file that a cell names, which has to be the set's own."""
+        for root in self.roots:
+            file = _inside(root, path)
+            if file is not None:
+                return file
+        raise ValueError(f"{shown(path)} lies outside the set's own folder")
 
 
 def hub(settings: Data) -> Dataset:
     """The set `settings.path`: ``org/name`` or ``org/name:config`` on the hub, or a local one like it.
 
-    Local are folders that `datasets` saved (`save_to_disk`), parquet files and folders of them. The split
-    `train` is learned from and `test` (or `validation`) measured on. The columns are found by their features:
-    an `Image`; a `ClassLabel`, or an integer column called `label` or the like.
+    Local are folders that `datasets` saved (`save_to_disk`), parquet files and folders of them: nothing else in such a
+    folder is read, neither scripts nor what a README says. The split `train` is learned from and `test` (or
+    `validation`) measured on. The columns are found by their features: an `Image`; a `ClassLabel`, or an integer column
+    called `label` or the like. Images that lie in files of their own have to be below the set's folder.
 
     Raises:
         InputError: If `datasets` is not installed, the set cannot be had, or it has no column of images.
@@ -84,6 +109,7 @@ def _open(settings: Data, name: str) -> Dataset:
             f"data {settings.name!r} needs the library `datasets`: pip install gan-zoo[hub] ({_line(error)})"
         ) from error
     splits = _load(name)
+    roots = _roots(name)
     train = splits.get("train") or next(iter(splits.values()))
     test = next((splits[part] for part in TEST_SPLITS if part in splits and splits[part] is not train), None)
     where = f"data.path {name!r}"
@@ -94,12 +120,15 @@ def _open(settings: Data, name: str) -> Dataset:
             raise InputError(f"{where}: one split has the column {image!r}, another has not")
         found = label if label in table.features else None
         cells = table.select_columns([image]).with_format(None).cast_column(image, datasets.Image(decode=False))
-        return Part(Rows(cells, image, name), None if found is None else _integers(table, found, where))
+        return Part(Rows(cells, image, name, roots), None if found is None else _integers(table, found, where))
 
     return from_encoded(settings, part(train), None if test is None else part(test), classes=classes, where=where)
 
 
-def _line(error: Exception) -> str:
+def _line(error: BaseException) -> str:
+    """What went wrong in one line: of an error that only wraps another, the inner one's."""
+    while type(error).__name__ == "DatasetGenerationError" and error.__cause__:
+        error = error.__cause__
     return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)[:200]
 
 
@@ -107,20 +136,19 @@ def _load(name: str) -> dict[str, Any]:
     """The splits by name."""
     import datasets
 
-    path = Path(name).expanduser()
-    if not path.exists() and not _NAME.fullmatch(name):
+    path = as_path(name, f"data.path {shown(name)}")
+    if not path.exists() and (path.is_symlink() or not _NAME.fullmatch(name)):
         raise InputError(f"data.path {name!r} does not exist and is no name on the hub; expected: {SHAPE_OF_NAME}")
     try:
-        if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
+        if path.is_dir() and any(_inside(path, file) for file in ("dataset_dict.json", "state.json")):
+            _check_saved(path, name)
             found = datasets.load_from_disk(str(path))
-        elif path.is_file():
-            found = datasets.load_dataset("parquet", data_files={"train": str(path)})
-        elif path.is_dir():
-            if next(path.rglob("*.parquet"), None) is None:
-                raise InputError(f"data.path {name!r} holds no set; expected: {SHAPE_OF_NAME}")
-            found = datasets.load_dataset(str(path))
+        elif path.exists():
+            found = datasets.load_dataset("parquet", data_files=_parquet(path, name))
         else:
             repository, _, config = name.partition(":")
+            builder = datasets.load_dataset_builder(repository, config or None)
+            _check_builder(builder, repository, name)
             found = datasets.load_dataset(repository, config or None)
     except InputError:
         raise
@@ -131,6 +159,92 @@ def _load(name: str) -> dict[str, Any]:
     if not splits:
         raise InputError(f"data.path {name!r} holds no split; expected: one called 'train'")
     return splits
+
+
+def _inside(root: Path, path: str | Path) -> Path | None:
+    """The regular file that `path` names, if it is below `root`, whatever links lie on the way."""
+    try:
+        file = (root / path).resolve()
+        return file if file.is_relative_to(root.resolve()) and file.is_file() else None
+    except (OSError, ValueError, RuntimeError):  # no name of a file, or links in a circle
+        return None
+
+
+def _roots(name: str) -> tuple[Path, ...]:
+    """The folders in which the images of a set may lie."""
+    import datasets
+    from huggingface_hub import constants
+
+    path = Path(name).expanduser()
+    if path.exists():
+        return (path if path.is_dir() else path.parent,)
+    kept = "datasets--" + name.partition(":")[0].replace("/", "--")
+    caches = datasets.config.HF_DATASETS_CACHE, datasets.config.DOWNLOADED_DATASETS_PATH
+    return (*map(Path, caches), Path(constants.HF_HUB_CACHE) / kept)
+
+
+def _check_saved(folder: Path, name: str) -> None:
+    """Refuse a saved folder that names files elsewhere."""
+    folder = folder.resolve()
+    parts = [folder]
+    if _inside(folder, "dataset_dict.json") and not _inside(folder, "state.json"):
+        parts = [folder / split for split in _json(folder / "dataset_dict.json")["splits"]]
+    for part in parts:
+        files = ["state.json", "dataset_info.json"]
+        if _inside(folder, part / "state.json"):
+            files += [data["filename"] for data in _json(part / "state.json")["_data_files"]]
+        for file in files:
+            if not _inside(folder, part / file):
+                raise InputError(f"data.path {name!r}: {shown(file)} is no file below the set's own folder")
+
+
+def _json(path: Path) -> Any:
+    if path.stat().st_size > _LONGEST_JSON:
+        raise ValueError(f"{path.name} is longer than {_LONGEST_JSON:,} bytes")
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _parquet(path: Path, name: str) -> dict[str, list[str]]:
+    """The parquet files at or below a path, by the split that their names tell."""
+    path, files = path.resolve(), {"train": [path]} if path.is_file() else {}
+    for file in sorted(path.rglob("*.parquet")):
+        if _inside(path, file) and not any(part.startswith(".") for part in file.relative_to(path).parts):
+            files.setdefault(_split_of(file.relative_to(path)), []).append(file)
+    if not files:
+        raise InputError(f"data.path {name!r} holds no set; expected: {SHAPE_OF_NAME}")
+    for file in chain.from_iterable(files.values()):
+        _check_rows(file)
+    return {split: [escape(str(file)) for file in found] for split, found in files.items()}
+
+
+def _check_rows(file: Path) -> None:
+    """Refuse a file that a few bytes would blow up, or whose name the library would take for an address."""
+    from pyarrow.parquet import read_metadata
+
+    rows, size = read_metadata(file).num_rows, file.stat().st_size
+    if rows > size:
+        raise InputError(f"{file} says that it holds {rows:,} rows, in {size:,} bytes")
+    if "::" in str(file):
+        raise InputError(f"{file} has '::' in its name, by which an address is chained; rename it")
+
+
+def _split_of(file: Path) -> str:
+    """The split that a word of a path names, the last one counting; train where there is none."""
+    words = re.split(r"[^a-z]+", file.as_posix().lower())
+    return next((word for word in reversed(words) if word in ("train", *TEST_SPLITS)), "train")
+
+
+def _check_builder(builder: Any, repository: str, name: str) -> None:
+    """Refuse a set of the hub whose files would be read as something that can hold a program, or that lie elsewhere."""
+    modules = (base.__module__ for base in type(builder).__mro__)
+    kind = next(
+        (name.rpartition(".")[2] for name in modules if name.startswith("datasets.packaged_modules.")), "foreign"
+    )
+    if kind not in FORMATS:
+        raise InputError(f"data.path {name!r} consists of {kind} files; accepted: {', '.join(FORMATS)}")
+    files = [str(file) for split in (builder.config.data_files or {}).values() for file in split]
+    if foreign := [file for file in files if not file.startswith(f"hf://datasets/{repository}@")]:
+        raise InputError(f"data.path {name!r} names a file outside the set: {shown(foreign[0])}")
 
 
 def _columns(table: Any, where: str) -> tuple[str, str | None, int | None]:

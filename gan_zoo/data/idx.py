@@ -18,6 +18,7 @@ from torch import Tensor
 
 from gan_zoo.config import Data
 from gan_zoo.data.assemble import from_tensors
+from gan_zoo.data.bounds import check_memory
 from gan_zoo.data.dataset import Dataset, needed_path
 from gan_zoo.errors import InputError
 
@@ -26,6 +27,8 @@ DEBIAN_FASHION = Path("/usr/share/datasets/fashion-mnist")
 FOUR_FILES = "train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte"
 
 _PIECE = 2**20
+_MOST_PACKED = 1032
+"""Bytes that a byte of a gzipped file can become."""
 
 
 def read_idx(path: Path, dimensions: int) -> Tensor:
@@ -41,16 +44,20 @@ def read_idx(path: Path, dimensions: int) -> Tensor:
     Raises:
         InputError: If it cannot be read, is no such file, or holds fewer or more values than its shape says.
     """
+    if not path.is_file():
+        raise InputError(f"{path} is no regular file; expected: an IDX file")
     try:
         with path.open("rb") as plain:
             zipped = plain.read(2) == b"\x1f\x8b"
         with gzip.open(path) if zipped else path.open("rb") as file:
-            return _parse(file, path, dimensions)
+            size = path.stat().st_size
+            return _parse(file, path, dimensions, _MOST_PACKED * size if zipped else size - 4 - 4 * dimensions)
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path} cannot be read as an IDX file: {error}") from error
 
 
-def _parse(file: BinaryIO | gzip.GzipFile, path: Path, dimensions: int) -> Tensor:
+def _parse(file: BinaryIO | gzip.GzipFile, path: Path, dimensions: int, most: int) -> Tensor:
+    """What an opened file holds, which is `most` bytes at most after its header."""
     magic = file.read(4)
     if magic[:2] != b"\0\0" or len(magic) < 4:
         raise InputError(f"{path} is no IDX file: it begins with {magic!r}; expected: {bytes([0, 0, 8, dimensions])!r}")
@@ -63,16 +70,19 @@ def _parse(file: BinaryIO | gzip.GzipFile, path: Path, dimensions: int) -> Tenso
     if len(header) < 4 * dimensions:
         raise InputError(f"{path} is cut off within its shape")
     shape = [int(size) for size in np.frombuffer(header, dtype=">u4")]
-    expected = prod(shape)
+    expected, said = prod(shape), f"{'×'.join(map(str, shape))} = {prod(shape):,} values"
+    if not expected:
+        raise InputError(f"{path} holds no values: its shape is {'×'.join(map(str, shape))}")
+    if expected > most:
+        raise InputError(f"{path} says it holds {said}, but holds only {most:,}")
+    check_memory(expected, f"{path}: {said}")
     values = bytearray()
     while len(values) <= expected and (piece := file.read(min(_PIECE, expected + 1 - len(values)))):
         values += piece
     if len(values) != expected:
         found = f"only {len(values):,}" if len(values) < expected else "more"
-        raise InputError(f"{path} says it holds {'×'.join(map(str, shape))} = {expected:,} values, but holds {found}")
-    return (
-        torch.frombuffer(values, dtype=torch.uint8).reshape(shape) if values else torch.empty(shape, dtype=torch.uint8)
-    )
+        raise InputError(f"{path} says it holds {said}, but holds {found}")
+    return torch.frombuffer(values, dtype=torch.uint8).reshape(shape)
 
 
 def _find(folder: Path, stem: str, dimensions: int) -> Path | None:

@@ -100,9 +100,11 @@ def open_image(file: Path | BytesIO) -> Image.Image:
     """Open an encoded image without decoding its pixels.
 
     Raises:
-        ValueError: If it has more than `MAX_PIXELS` pixels.
+        ValueError: If it is no regular file, which may have no end, or has more than `MAX_PIXELS` pixels.
         Exception: Whatever Pillow raises for a file that it cannot read.
     """
+    if isinstance(file, Path) and not file.is_file():
+        raise ValueError("no regular file" if file.exists() else "no such file")
     image = Image.open(file, formats=FORMATS)
     if image.width * image.height > MAX_PIXELS:
         size = f"{image.width}×{image.height}"

@@ -35,6 +35,7 @@ from gan_zoo.training.ranks import ALONE, Ranks
 
 SCHEMA = 2
 SUMS = "SHA256SUMS"
+MOMENTS = {"step", "exp_avg", "exp_avg_sq"}
 MOST_STATE = 2**20
 """Bytes of JSON and of sums beyond which a file is no checkpoint's."""
 _NAME = re.compile(r"step-(\d{8,18})")
@@ -131,8 +132,10 @@ class State:
                 prefix = f"{player_name}/{name}/"
                 state[index] = {key.removeprefix(prefix): t for key, t in moments.items() if key.startswith(prefix)}
                 parameter = player.parameters[name].detach()
+                if state[index] and state[index].keys() != MOMENTS:
+                    raise InputError(f"{file}: the moments of {name} are not {', '.join(sorted(MOMENTS))}")
                 for moment, value in state[index].items():
-                    if value.ndim and value.shape != parameter.shape:
+                    if value.shape != (torch.Size() if moment == "step" else parameter.shape):
                         raise InputError(f"{file}: {name} is not of shape {list(parameter.shape)}")
                     if value.ndim:  # Adam walks through a parameter and its moments in one order
                         state[index][moment] = torch.empty_like(parameter, device=value.device).copy_(value)
@@ -209,7 +212,12 @@ def has_average(checkpoint: Path) -> bool:
 def _read_facts(checkpoint: Path) -> dict[str, Any]:
     try:
         state = json.loads(_small_text(checkpoint / "state.json"))
-        if not isinstance(state["step"], int) or not isinstance(state["model"], str) or "schema" not in state:
+        counts = state["step"], state.get("skipped", 0)
+        if any(type(count) is not int or not 0 <= count < 2**63 for count in counts):
+            raise TypeError
+        if not isinstance(state["model"], str) or "schema" not in state:
+            raise TypeError
+        if not isinstance(state.get("scaler") or {}, dict):
             raise TypeError
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise InputError(f"{checkpoint} is no whole checkpoint: state.json is missing or damaged") from None

@@ -155,7 +155,7 @@ def new_state(config: Config, device: torch.device, ranks: Ranks = ALONE) -> Sta
         TensorBoard.check()
     parse_augment(config.data.augment)
     parse_augment(config.data.warp, "data.warp")
-    model = build(config, device)
+    model = build(config, device, copies=4 if device.type == "cpu" else 1)  # gradients, and Adam's two moments
     if settings.batch_size == parts and any(isinstance(m, nn.BatchNorm1d) for m in model.modules()):
         raise InputError(
             f"training.batch_size = {settings.batch_size} in {parts} parts: batch norm needs 2 images "

@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from gan_zoo_kernels import Choice, implementation_for
 
+from gan_zoo.data.bounds import shown
 from gan_zoo.errors import InputError
 from gan_zoo.training.ranks import local_rank
 
@@ -67,7 +68,8 @@ def pick_device(name: str) -> torch.device:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError):
         here = ["cpu", *(f"cuda:{k}" for k in range(torch.cuda.device_count()))]
-        raise InputError(f"training.device = {name!r}: not usable here; usable: auto, {', '.join(here)}") from None
+        usable = ", ".join(["auto", *here])
+        raise InputError(f"training.device = {shown(name)!r}: not usable here; usable: {usable}") from None
     if device.type == "meta":
         raise InputError("training.device = 'meta' holds no numbers")
     if device.type == "cuda" and device.index is not None:

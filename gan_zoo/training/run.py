@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from gan_zoo.config import Config
+from gan_zoo.data.bounds import check_memory
 from gan_zoo.errors import InputError, PassedOver
 from gan_zoo.files import PARTIAL, sweep, write_json, write_text
 from gan_zoo.models.gan.model import GAN
@@ -147,12 +148,35 @@ def held_run(folder: Path | None) -> Run | None:
     return None if is_free(folder) else open_run(folder)
 
 
-def build(config: Config, device: torch.device | str = "cpu") -> GAN:
-    """A new model, its weights decided by the seed alone."""
+def build(config: Config, device: torch.device | str = "cpu", *, copies: int = 1) -> GAN:
+    """A new model, its weights decided by the seed alone.
+
+    Args:
+        config: The resolved tree, with the data's facts.
+        device: Where to put it.
+        copies: How many tensors of a weight's size there will be for each weight, itself included.
+
+    Raises:
+        InputError: If they would not fit this machine's memory: before any is taken.
+    """
+    _check_size(config, copies)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         model: GAN = models.get(config.model)(config)
     return model.to(device)
+
+
+def _check_size(config: Config, copies: int) -> None:
+    """Build the model without memory for its weights, and see how much they would take."""
+    what = "the networks of this configuration"
+    try:
+        with torch.random.fork_rng(devices=[]), torch.device("meta"):
+            model: GAN = models.get(config.model)(config)
+    except (RuntimeError, TypeError, OverflowError) as error:
+        if "meta" in str(error):  # a model whose making reads numbers, which are not there
+            return
+        raise InputError(f"{what} are larger than any machine's memory") from None  # sizes beyond what can be counted
+    check_memory(copies * sum(value.nbytes for value in model.state_dict().values()), what)
 
 
 def is_checkpoint(path: Path) -> bool:

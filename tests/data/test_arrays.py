@@ -188,3 +188,28 @@ def test_cut_off_files_are_refused(tmp_path: Path) -> None:
         write(path, BYTES)
         path.write_bytes(path.read_bytes()[:-300])
         assert "cannot be read" in refused(path)
+
+
+@pytest.mark.parametrize("kind", ["bool", "float32", "uint8"])
+@pytest.mark.parametrize("ending", ["npy", "npz"])
+def test_long_arrays_are_read_in_parts(tmp_path: Path, kind: str, ending: str) -> None:
+    bits = np.random.default_rng(0).integers(0, 2, (2500, 4, 4))
+    images = (bits * 255 if kind == "uint8" else bits).astype(kind)
+    if ending == "npy":
+        np.save(tmp_path / "a.npy", images)
+    else:
+        np.savez(tmp_path / "a.npz", x=images, y=np.arange(2500) % 7)
+    found = opened(tmp_path / f"a.{ending}")
+    assert torch.equal(found.train.pixels(torch.arange(2500)), torch.from_numpy(bits * 255).to(torch.uint8)[:, None])
+
+
+@pytest.mark.parametrize("ending", ["npy", "npz"])
+def test_arrays_in_fortran_s_order_are_read(tmp_path: Path, ending: str) -> None:
+    images = np.asfortranarray(BYTES)
+    if ending == "npy":
+        np.save(tmp_path / "a.npy", images)
+    else:
+        np.savez(tmp_path / "a.npz", images=images)
+    for memory in (2.0, 0.0):
+        found = opened(tmp_path / f"a.{ending}", memory=memory)
+        assert torch.equal(found.train.pixels(torch.arange(6)), torch.from_numpy(BYTES))

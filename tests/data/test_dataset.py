@@ -118,3 +118,11 @@ def test_dataset_and_split_compare_by_identity() -> None:
     assert isinstance(digits, Dataset)
     assert digits != open_dataset(Data())
     assert digits in [digits]
+
+
+@pytest.mark.parametrize("name", ["~nobody-of-this-name/set", "x" * 5000, "a" * 5000 + ".npz"])
+def test_names_that_no_file_can_have_are_refused(name: str) -> None:
+    for settings in (Data(name=name), Data(name="array", path=name), Data(name="folder", path=name)):
+        with pytest.raises(InputError, match="is no path: ") as caught:
+            open_dataset(settings)
+        assert len(str(caught.value)) < 200

@@ -138,3 +138,15 @@ def test_what_is_no_set_is_refused(datasets: Any, tmp_path: Path) -> None:
 def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)
     assert "pip install gan-zoo[hub]" in refused("org/name")
+
+
+def test_splits_of_parquet_files_are_told_by_their_names(datasets: Any, tmp_path: Path) -> None:
+    for name in ("data/train-00000-of-00002", "data/train-00001-of-00002", "data/validation-00000-of-00001"):
+        path = tmp_path / "a[b]*" / f"{name}.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        table(datasets, 2).to_parquet(path)
+    (tmp_path / "a[b]*" / ".cache").mkdir()
+    (tmp_path / "a[b]*" / ".cache" / "train.parquet").write_text("hidden")
+    found = opened(tmp_path / "a[b]*")
+    assert found.test is not None
+    assert (len(found.train), len(found.test)) == (4, 2)

@@ -1,0 +1,58 @@
+"""What a file may ask of this machine: memory, and a place in a message."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+
+from gan_zoo.errors import InputError
+
+LONGEST = 80
+"""Characters of a name in a file that a message shows."""
+
+_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+
+
+@cache
+def memory() -> int:
+    """Bytes of memory that this process may use: the machine's, or less where a limit is set."""
+    found = []
+    if hasattr(os, "sysconf"):
+        found.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    for limit in _LIMITS:
+        try:
+            found.append(int(limit.read_text()))
+        except (OSError, ValueError):  # there is none, or it says "max"
+            continue
+    return min((size for size in found if size > 0), default=2**63)
+
+
+def check_memory(size: int, what: str) -> None:
+    """Refuse what would take `size` bytes before any is taken.
+
+    Raises:
+        InputError: If the machine has less.
+    """
+    if size > memory():
+        raise InputError(f"{what} would take {gib(size)} of memory, and this machine has {gib(memory())}")
+
+
+def gib(size: int) -> str:
+    """`size` bytes in words; integers alone, since a file may claim any number."""
+    whole, tenths = divmod(size * 10 // 2**30, 10)
+    return f"{whole:,}.{tenths} GiB" if whole < 10**12 else "more than 10^12 GiB"
+
+
+def shown(name: object, longest: int = LONGEST) -> str:
+    """A name that a file brings, as a message shows it: in one line, without control characters, and not too long."""
+    text = str(name)
+    if len(text) > longest:
+        text = f"{text[: longest - 1]}…"
+    return text if text.isprintable() else repr(text)
+
+
+def listed(names: list[str], most: int = 10) -> str:
+    """Names that a file brings, the first few of them."""
+    rest = f", and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(map(shown, names[:most])) + rest or "none"
