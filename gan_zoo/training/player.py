@@ -106,7 +106,7 @@ class Player:
         if self.scaler.is_enabled():  # which looks for what is not finite in the gradients alone
             self.fault = ~loss.isfinite()
             torch._foreach_mul_(gradients, torch.where(self.fault, math.nan, 1.0))
-            self.norm = self.norm / self.scaler._scale if self.scaler._scale is not None else self.norm
+            self.norm = self.norm / self.scaler.scale(torch.ones_like(self.norm))
         else:
             self.fault = ~(loss + self.norm).isfinite()
             self.optimizer.found_inf = self.fault.float()  # type: ignore[attr-defined]

@@ -200,7 +200,7 @@ def find(source: Path | str) -> tuple[Run, Path]:
     if newest is None:
         raise InputError("; ".join(complaints) or f"{path} has no checkpoint yet")
     for complaint in complaints:
-        warnings.warn(f"passed over: {complaint}", PassedOver, stacklevel=2)
+        warnings.warn(f"passed over: {complaint}; {newest} is used", PassedOver, stacklevel=2)
     return run, newest
 
 

@@ -113,6 +113,22 @@ def test_a_faulty_step_moves_neither_the_player_nor_the_statistics(
     assert int(steps.state.skipped) == 1
 
 
+@pytest.mark.parametrize("player", ["discriminator", "generator"])
+def test_in_fp16_a_faulty_loss_is_left_out_by_the_scaler(player: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = Spoiled(monkeypatch, training__precision="fp16")
+    scaler = steps.state.precision.scaler
+    for _ in range(20):  # after which the scale fits
+        steps.step()
+    assert int(steps.state.skipped) == 0
+    scale = scaler.get_scale()
+    assert f"{player}/" in {name[: len(player) + 1] for name in steps.step()}
+    moved = steps.step(player, "loss")
+    assert not [name for name in moved if "running" in name or name.startswith(f"{player}/")]
+    assert int(steps.state.skipped) == 1
+    assert scaler.get_scale() == scale / 2
+    assert all(value.isfinite().all() for value in steps.everything().values())
+
+
 def test_a_step_without_a_fault_is_the_same_whether_faults_are_left_out_or_not(tmp_path: Path) -> None:
     stopping = narrow_train("infogan", tmp_path / "a", training__steps=5)
     skipping = narrow_train("infogan", tmp_path / "b", training__steps=5, training__on_nan="skip")
