@@ -32,7 +32,7 @@ from gan_zoo.resolve import to_toml
 from gan_zoo.training import loop
 from gan_zoo.training.environment import PACKAGES, version_of
 from gan_zoo.training.precision import kernel_path, pick_device
-from gan_zoo.training.ranks import leads
+from gan_zoo.training.ranks import global_rank
 from gan_zoo.training.run import find, held_run, is_checkpoint, load
 
 console = Console(highlight=False, soft_wrap=True, markup=False)
@@ -49,10 +49,10 @@ def train(config: Config, out: Path | None, *, resume: bool, dry_run: bool) -> N
             console.print(f"# {part}: {sum(p.numel() for p in module.parameters()):,} parameters")
         return
     run = loop.train(config, out=out, resume=resume and held_run(out) is not None)
-    if not leads():
+    if global_rank():
         return
     console.print(f"run: {run.folder}")
-    pictures = [max(run.samples.glob("step-*.png"))]
+    pictures = sorted(run.samples.glob("step-*.png"))[-1:]
     model = run.load()
     if model.codes:
         pictures.append(write_traversals(model, run.samples / "traversal.png"))

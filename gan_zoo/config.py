@@ -139,7 +139,7 @@ class Training(Settings):
     """With on_nan = "skip", the steps that may be left out of a whole run before it ends."""
     sync_batch_norm: bool = True
     """Whether batch norm takes its statistics over all ranks of a distributed run, as one process does."""
-    rank_timeout: Rate = 600.0
+    rank_timeout: Annotated[float, Field(gt=0, le=86400)] = 600.0
     """Seconds that a rank of a distributed run waits for the others before it gives up."""
     ema: Fraction = 0.999
     """Decay of the generator's moving average, which samples are drawn from; 0 is none."""

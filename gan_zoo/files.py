@@ -23,7 +23,7 @@ def whole(path: Path) -> Iterator[Path]:
     Raises:
         OSError: If the place cannot be written, naming `path`.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     beside = path.with_name(f".{path.stem}.{os.getpid()}{PARTIAL}{path.suffix}")
     with _named(path, beside):
         try:
@@ -42,7 +42,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
     Raises:
         OSError: If the place cannot be written, naming `path`.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     beside = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
     with _named(path, beside):
         try:
@@ -57,6 +57,15 @@ def whole_folder(path: Path) -> Iterator[Path]:
             shutil.rmtree(beside, ignore_errors=True)
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder, and those above it, to stay."""
+    if path.is_dir():
+        return
+    make_folder(path.parent)
+    path.mkdir(exist_ok=True)
+    sync(path.parent)
+
+
 def write(path: Path, content: bytes) -> str:
     """Write a file down to the disk.
 
@@ -66,6 +75,8 @@ def write(path: Path, content: bytes) -> str:
     with path.open("wb", buffering=0) as file:
         write_all(file, content)
         os.fsync(file.fileno())
+        if hasattr(os, "posix_fadvise"):  # so that what is read back is the disk's
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     return hashlib.sha256(content).hexdigest()
 
 
@@ -84,9 +95,10 @@ def digest(path: Path) -> str:
 
 def sync(path: Path) -> None:
     """Have the disk hold what was written to a file, or what a folder names."""
-    if os.name == "nt" and path.is_dir():
-        return  # which Windows sees to itself
-    descriptor = os.open(path, os.O_RDONLY)
+    windows = os.name == "nt"
+    if windows and path.is_dir():
+        return  # which it sees to itself
+    descriptor = os.open(path, os.O_RDWR if windows else os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -14,7 +14,7 @@ import tomli_w
 from pydantic import BaseModel, ValidationError, create_model
 
 from gan_zoo.config import Config
-from gan_zoo.errors import InputError, unknown
+from gan_zoo.errors import InputError, cut, unknown
 from gan_zoo.registry import models, presets
 
 DEFAULT_PRESET = "mnist-5k"
@@ -94,7 +94,7 @@ def resolve(
     if not isinstance(written_for, str):
         what = "names no model" if written_for is None else f"has model = {_shown(written_for)}"
         raise InputError(f"{source} {what}; accepted: {', '.join(models.entries)}")
-    models.check(_cut(written_for), where=f"{source}: ")
+    models.check(written_for, where=f"{source}: ")
     name = model or written_for
     kind = config_type(models.check(name))
     own_layers = _own_tables(layers, name, source)
@@ -180,7 +180,7 @@ def _read(config: str | Path | Mapping[str, Any]) -> tuple[str, Tree]:
     if "preset" in tree:
         base = tree.pop("preset")
         if not isinstance(base, str) or base not in known:
-            told = _cut(base) if isinstance(base, str) else _shown(base)
+            told = cut(base) if isinstance(base, str) else _shown(base)
             raise unknown("preset", told, known, where=f"{path}: ")
         tree = _merge(_toml(known[base]), tree)
     return str(path), tree
@@ -275,8 +275,8 @@ def _check_keys(tree: Mapping[str, Any], kind: type[BaseModel], source: str, pre
     for key, value in tree.items():
         if key not in kind.model_fields:
             if not prefix and isinstance(value, Mapping):
-                raise unknown("table", _cut(key), _tables(kind), where=where)
-            raise unknown("key", _cut(prefix + key), [prefix + name for name in kind.model_fields], where=where)
+                raise unknown("table", key, _tables(kind), where=where)
+            raise unknown("key", prefix + key, [prefix + name for name in kind.model_fields], where=where)
         table = _tables(kind).get(key)
         if table and not isinstance(value, table):
             if not isinstance(value, Mapping):
@@ -311,12 +311,7 @@ def _one_line(error: Mapping[str, Any]) -> str:
     shown = _shown(error["input"])
     if isinstance(error["input"], str):
         message = message.replace(repr(error["input"]), shown)
-    return f"{_cut(key)} = {shown}: {message[0].lower()}{message[1:]}"
-
-
-def _cut(name: str) -> str:
-    """A name as a message shows it: not longer than any that is known."""
-    return name if len(name) <= _SHORT.maxstring else f"{name[: _SHORT.maxstring]}…"
+    return f"{cut(key)} = {shown}: {message[0].lower()}{message[1:]}"
 
 
 def _shown(value: Any) -> str:

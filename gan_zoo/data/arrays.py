@@ -16,11 +16,11 @@ from torch import Tensor
 
 from gan_zoo.config import Data
 from gan_zoo.data.assemble import fits_memory, from_tensors, settle_labels, settle_shape
-from gan_zoo.data.bounds import check_memory, listed, shown
+from gan_zoo.data.bounds import check_memory, listed
 from gan_zoo.data.dataset import ARRAY_SUFFIXES, Dataset, Split, needed_path
 from gan_zoo.data.npy import Archive, Array, mapped
 from gan_zoo.data.pixels import fit
-from gan_zoo.errors import InputError
+from gan_zoo.errors import InputError, shown
 from gan_zoo.shapes import ImageShape
 
 IMAGES = ("images", "x", "arr_0", "train_images", "x_train", "imgs")

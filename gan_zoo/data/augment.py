@@ -18,8 +18,7 @@ from einops import rearrange
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample, interpolate
 
-from gan_zoo.data.bounds import shown
-from gan_zoo.errors import InputError, unknown
+from gan_zoo.errors import InputError, shown, unknown
 
 LARGEST = {
     "flip": 1.0,

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from gan_zoo.data.dataset import BatchSource, Source, Split, quiet
-from gan_zoo.errors import InputError
+from gan_zoo.errors import InputError, TrainingError
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,8 +153,26 @@ def _stream(
         pin_memory=device.type == "cuda",
         generator=torch.Generator(),  # else the loader draws from the global generator
     )
-    for indices, pixels in loader:
-        if isinstance(pixels, InputError):
-            raise pixels
-        chosen = None if labels is None else _move(labels[torch.as_tensor(indices)], device)
-        yield Batch(normalise(_move(pixels, device)), chosen)
+    stream = iter(loader)
+    try:
+        for indices, pixels in stream:
+            if isinstance(pixels, InputError):
+                raise pixels
+            chosen = None if labels is None else _move(labels[torch.as_tensor(indices)], device)
+            yield Batch(normalise(_move(pixels, device)), chosen)
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise TrainingError("a process that decodes images has ended (out of memory?); go on with --resume") from error
+    finally:
+        _end(stream)
+
+
+def _end(stream: Any) -> None:
+    """End the processes behind a loader's iterator; one that hangs, and is deaf to SIGTERM, too."""
+    workers = getattr(stream, "_workers", [])
+    if workers:
+        stream._shutdown_workers()
+    for worker in workers:
+        if worker.is_alive():
+            worker.kill()

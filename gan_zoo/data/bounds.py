@@ -6,10 +6,7 @@ import os
 from functools import cache
 from pathlib import Path
 
-from gan_zoo.errors import InputError
-
-LONGEST = 80
-"""Characters of a name in a file that a message shows."""
+from gan_zoo.errors import InputError, shown
 
 _LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
@@ -42,14 +39,6 @@ def gib(size: int) -> str:
     """`size` bytes in words; integers alone, since a file may claim any number."""
     whole, tenths = divmod(size * 10 // 2**30, 10)
     return f"{whole:,}.{tenths} GiB" if whole < 10**12 else "more than 10^12 GiB"
-
-
-def shown(name: object, longest: int = LONGEST) -> str:
-    """A name that a file brings, as a message shows it: in one line, without control characters, and not too long."""
-    text = str(name)
-    if len(text) > longest:
-        text = f"{text[: longest - 1]}…"
-    return text if text.isprintable() else repr(text)
 
 
 def listed(names: list[str], most: int = 10) -> str:

@@ -14,9 +14,8 @@ from torch import Tensor
 
 from gan_zoo.config import Data
 from gan_zoo.data.balance import balanced
-from gan_zoo.data.bounds import shown
 from gan_zoo.data.factors import Factors
-from gan_zoo.errors import InputError, unknown
+from gan_zoo.errors import InputError, shown, unknown
 from gan_zoo.registry import datasets
 from gan_zoo.shapes import ImageShape
 

@@ -13,12 +13,12 @@ from torch import Tensor
 
 from gan_zoo.config import Data
 from gan_zoo.data.assemble import LARGEST, SMALLEST, settle_labels, settle_shape
-from gan_zoo.data.bounds import check_memory, shown
+from gan_zoo.data.bounds import check_memory
 from gan_zoo.data.dataset import Dataset, Split, needed_path
 from gan_zoo.data.factors import Factors
 from gan_zoo.data.npy import Archive, Header, read_header
 from gan_zoo.data.pixels import fit
-from gan_zoo.errors import InputError
+from gan_zoo.errors import InputError, shown
 from gan_zoo.shapes import ImageShape
 
 FILE = "dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz"

@@ -11,11 +11,11 @@ import torch
 from PIL import Image
 
 from gan_zoo.config import Data
-from gan_zoo.data.bounds import listed, shown
+from gan_zoo.data.bounds import listed
 from gan_zoo.data.dataset import Dataset, needed_path
 from gan_zoo.data.encoded import Part, from_encoded
 from gan_zoo.data.pixels import SUFFIXES, open_image
-from gan_zoo.errors import InputError
+from gan_zoo.errors import InputError, shown
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,11 +16,10 @@ from PIL import Image
 from torch import Tensor
 
 from gan_zoo.config import Data
-from gan_zoo.data.bounds import shown
 from gan_zoo.data.dataset import Dataset, as_path
 from gan_zoo.data.encoded import Part, from_encoded
 from gan_zoo.data.pixels import open_image
-from gan_zoo.errors import InputError
+from gan_zoo.errors import InputError, shown
 
 TEST_SPLITS = ("test", "validation", "valid", "val")
 IMAGE_COLUMNS = ("image", "img", "images", "pixel_values")

@@ -12,7 +12,7 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from gan_zoo.data.bounds import shown
+from gan_zoo.errors import shown
 
 Array = NDArray[np.generic]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -11,8 +10,6 @@ from torch.nn.functional import batch_norm
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from gan_zoo.training.ranks import Ranks
-
-Mean = Callable[[Tensor], Tensor]
 
 
 class _MeanOverRanks(torch.autograd.Function):
@@ -39,7 +36,9 @@ class SyncBatchNorm(_BatchNorm):
 
     def __init__(self, norm: _BatchNorm, ranks: Ranks) -> None:
         super().__init__(norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats)
-        self.load_state_dict(norm.state_dict())
+        self.weight, self.bias = norm.weight, norm.bias  # where and as they are
+        self.running_mean, self.running_var = norm.running_mean, norm.running_var
+        self.num_batches_tracked = norm.num_batches_tracked
         self.ranks = ranks
 
     def _check_input_dim(self, input: Tensor) -> None:

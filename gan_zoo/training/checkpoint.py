@@ -25,7 +25,8 @@ from safetensors.torch import load_file
 from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 
-from gan_zoo.errors import InputError, TrainingError
+from gan_zoo.data.bounds import check_memory
+from gan_zoo.errors import InputError, TrainingError, shown
 from gan_zoo.files import digest, sweep, whole_folder, write
 from gan_zoo.models.gan.model import GAN
 from gan_zoo.training.ema import EMA
@@ -36,10 +37,15 @@ from gan_zoo.training.ranks import ALONE, Ranks
 SCHEMA = 2
 SUMS = "SHA256SUMS"
 MOMENTS = {"step", "exp_avg", "exp_avg_sq"}
+SCALER = {"scale", "growth_factor", "backoff_factor", "growth_interval", "_growth_tracker"}
 MOST_STATE = 2**20
 """Bytes of JSON and of sums beyond which a file is no checkpoint's."""
 _NAME = re.compile(r"step-(\d{8,18})")
 _SUM = re.compile(r"([0-9a-f]{64})  ([a-z0-9][a-z0-9.]*)")
+
+
+class LaterSchemaError(InputError):
+    """A whole checkpoint that only a newer release can read: it is neither passed over nor written over."""
 
 
 class State:
@@ -68,10 +74,10 @@ class State:
             OSError: If it cannot be written; what was there before stays.
             TrainingError: If the disk gives other bytes than were written; what was there before stays.
         """
-        target = folder / f"step-{self.step:08d}"
+        target = folder / name_of(self.step)
         sweep(folder)
         with whole_folder(target) as beside:  # one of this name was passed over as damaged, and an older one read
-            sums = {name: write(beside / name, to_safetensors(_held(t))) for name, t in self._tensors().items()}
+            sums = {name: write(beside / name, to_safetensors(_held(t))) for name, t in self.tensors().items()}
             sums["state.json"] = write(beside / "state.json", json.dumps(self._facts(), indent=2).encode() + b"\n")
             write(beside / SUMS, _sums_text(sums).encode())
         past = [path for path in checkpoints(folder) if (step_of(path) or 0) <= self.step]
@@ -90,7 +96,7 @@ class State:
         """
         state = read_state(checkpoint)
         if state["model"] != self.model.config.model:
-            raise InputError(f"{checkpoint} is of model {state['model']}, not {self.model.config.model}")
+            raise InputError(f"{checkpoint} is of model {shown(state['model'])}, not {self.model.config.model}")
         load_weights(self.model, checkpoint / "model.safetensors")
         if self.ema:
             averaged = has_average(checkpoint)
@@ -111,7 +117,7 @@ class State:
             "scaler": self.precision.scaler.state_dict(),
         }
 
-    def _tensors(self) -> dict[str, Mapping[str, Tensor]]:
+    def tensors(self) -> dict[str, Mapping[str, Tensor]]:
         """What is kept, by the name of its file."""
         files = {"model.safetensors": self.model.state_dict(), "optimizer.safetensors": self._moments()}
         return files | ({"ema.safetensors": self.ema.module.state_dict()} if self.ema else {})
@@ -155,22 +161,39 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted(steps, key=steps.__getitem__)
 
 
+def name_of(step: int) -> str:
+    """The name of the checkpoint of a step."""
+    return f"step-{step:08d}"
+
+
 def step_of(path: Path) -> int | None:
     """The step in a checkpoint's name; none if it is not named like one."""
     match = _NAME.fullmatch(path.name)
     return int(match[1]) if match else None
 
 
-def newest_whole(folder: Path) -> tuple[Path | None, list[str]]:
-    """The newest undamaged checkpoint, and what is wrong with newer ones."""
+def newest_whole(folder: Path, model: str | None = None) -> tuple[Path | None, list[str]]:
+    """The newest undamaged checkpoint, and what is wrong with newer ones.
+
+    Args:
+        folder: Where checkpoints lie.
+        model: Whose they have to be, if it is known.
+
+    Raises:
+        InputError: If a newer release wrote the newest one.
+    """
     complaints: list[str] = []
     for path in reversed(checkpoints(folder)):
         try:
-            read_state(path)
+            state = read_state(path)
+        except LaterSchemaError:
+            raise
         except InputError as error:
             complaints.append(str(error))
-        else:
+            continue
+        if model in (None, state["model"]):
             return path, complaints
+        complaints.append(f"{path} is of model {shown(state['model'])}, not {model}")
     return None, complaints
 
 
@@ -185,12 +208,19 @@ def read_state(checkpoint: Path) -> dict[str, Any]:
         file = checkpoint / name
         if not file.is_file():
             raise InputError(f"{checkpoint} is damaged: {name} is missing")
-        if digest(file) != expected:
+        check_memory(file.stat().st_size, str(file))
+        try:
+            found = digest(file)
+        except OSError as error:
+            raise InputError(f"{checkpoint} is damaged: {name} cannot be read: {error.strerror}") from None
+        if found != expected:
             raise InputError(f"{checkpoint} is damaged: {name} is not as it was written (SHA-256)")
     state = _read_facts(checkpoint)
-    if state["schema"] not in range(1, SCHEMA + 1):
-        told = f"{checkpoint} has schema {state['schema']!r}; this release reads 1 to {SCHEMA}"
-        raise InputError(f"{told}: a newer one is needed, pip install --upgrade gan-zoo")
+    if state["schema"] > SCHEMA:
+        told = f"{checkpoint} has schema {state['schema']}; this release reads 1 to {SCHEMA}"
+        raise LaterSchemaError(f"{told}: a newer one is needed, pip install --upgrade gan-zoo")
+    if step_of(checkpoint) not in (None, state["step"]):
+        raise InputError(f"{checkpoint} is damaged: it holds step {state['step']}")
     needed = {"model.safetensors", "optimizer.safetensors", *(["state.json"] if state["schema"] > 1 else [])}
     for name in sorted(needed - sums.keys()):
         raise InputError(f"{checkpoint} is damaged: {SUMS} does not name {name}")
@@ -212,14 +242,16 @@ def has_average(checkpoint: Path) -> bool:
 def _read_facts(checkpoint: Path) -> dict[str, Any]:
     try:
         state = json.loads(_small_text(checkpoint / "state.json"))
-        counts = state["step"], state.get("skipped", 0)
+        counts = state["step"], state.get("skipped", 0), state["schema"]
         if any(type(count) is not int or not 0 <= count < 2**63 for count in counts):
             raise TypeError
-        if not isinstance(state["model"], str) or "schema" not in state:
+        if not isinstance(state["model"], str) or not state["schema"]:
             raise TypeError
-        if not isinstance(state.get("scaler") or {}, dict):
+        if (scaler := state.get("scaler")) and (
+            scaler.keys() != SCALER or any(type(value) not in (int, float) for value in scaler.values())
+        ):
             raise TypeError
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise InputError(f"{checkpoint} is no whole checkpoint: state.json is missing or damaged") from None
     return dict(state)
 

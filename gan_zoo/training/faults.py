@@ -21,17 +21,20 @@ class Skipping:
     """Leaves faulty steps out of a run, without waiting for the device.
 
     A player whose losses or gradients are not finite does not move (`Player.update`); here the batch statistics and the
-    other buffers go back to what they were, and the step is counted.
+    other buffers go back to what they were, and the step is counted. The moving average takes in the weights as they
+    stand.
     """
 
     def __init__(self, state: State) -> None:
         self.state = state
         self.buffers = [buffer for buffer in state.model.buffers() if buffer.numel()]
         self.before: list[Tensor] = []
+        self.scale: Tensor | None = None
 
     def begin(self) -> None:
         """Before a step: hold what its forward passes write."""
         self.before = [buffer.clone() for buffer in self.buffers]
+        self.scale = self._scale()
         for player in self.state.players.values():
             player.norm = player.fault = None
 
@@ -48,7 +51,14 @@ class Skipping:
         for buffer, before in zip(self.buffers, self.before, strict=True):
             buffer.copy_(torch.where(faulty, before, buffer))
         self.state.skipped += faulty
+        scale, now = self.scale, self._scale()
+        if scale is not None and now is not None:  # fp16's scaler took the fault for gradients that are too large
+            self.state.precision.scaler.update(torch.where(faulty, scale, now))
         return {f"gradient_norm/{name}": p.norm for name, p in players.items() if p.norm is not None}
+
+    def _scale(self) -> Tensor | None:
+        scaler = self.state.precision.scaler
+        return scaler.scale(torch.ones((), device=self.state.model.device)) if scaler.is_enabled() else None
 
 
 class Watch:
@@ -81,12 +91,12 @@ class Watch:
             raise self._end(f"{skipped} steps were left out, training.max_skipped = {self.settings.max_skipped}{last}")
 
     def weights(self) -> None:
-        """Look at the weights: a finite loss can have gradients that are not, and such weights are not to be kept.
+        """Look at all that a checkpoint keeps: a finite loss can have gradients, or their squares, that are not.
 
         Raises:
             TrainingError: Naming the first that is not finite.
         """
-        weights = self.state.model.state_dict()
+        weights = {name: value for held in self.state.tensors().values() for name, value in held.items()}
         whole = torch.stack([value.isfinite().all() for value in weights.values()]).long()
         for name, fine in zip(weights, self.state.ranks.least(whole).tolist(), strict=True):
             if not fine:

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first lets the step end and the run be saved, the second ends at once."""
+"""Ctrl-C, SIGTERM, a lost terminal: the first lets the step end and the run be saved, a second Ctrl-C ends at once."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
 
 
 class Interruption:
-    """A context in which the first signal only sets `asked`."""
+    """A context in which signals only set `asked`, and a Ctrl-C after the first signal does what it did before.
+
+    Further SIGTERMs change nothing: launchers and job schedulers send it to a whole group, and to each of it once more.
+    """
 
     def __init__(self) -> None:
         self.asked = False
@@ -29,7 +32,8 @@ class Interruption:
 
     def _first(self, number: int, frame: FrameType | None) -> None:
         self.asked = True
-        self._restore()
+        if signal.SIGINT in self._before:
+            signal.signal(signal.SIGINT, self._before.pop(signal.SIGINT))
 
     def _restore(self) -> None:
         for number, handler in self._before.items():

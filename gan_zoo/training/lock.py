@@ -9,6 +9,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from gan_zoo.errors import InputError
+from gan_zoo.files import make_folder
 
 LOCK = ".lock"
 
@@ -23,7 +24,7 @@ def locked(folder: Path) -> Iterator[None]:
     Raises:
         InputError: If another process holds it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     lock = FileLock(folder / LOCK)
     try:
         lock.acquire(blocking=False)

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
 from torch import Tensor
 
+from gan_zoo.data.bounds import check_memory
 from gan_zoo.errors import InputError
 from gan_zoo.files import write_all, write_text
 from gan_zoo.images import to_uint8
+
+LONGEST = 2**20
+"""Bytes of a line beyond which it is none of metrics."""
 
 
 class Logger(Protocol):
@@ -90,9 +95,11 @@ class TensorBoard:
 
 def read_records(path: Path) -> list[dict[str, Any]]:
     """The lines of a metrics.jsonl; one that a crash cut off or garbled is left out."""
-    lines = path.read_text(errors="replace").splitlines() if path.is_file() else []
-    records = []
-    for line in lines:
+    records: list[dict[str, Any]] = []
+    if not path.is_file():
+        return records
+    check_memory(path.stat().st_size, str(path))
+    for line in _lines(path):
         try:
             record = json.loads(line)
         except (ValueError, RecursionError):
@@ -100,3 +107,9 @@ def read_records(path: Path) -> list[dict[str, Any]]:
         if isinstance(record, dict) and isinstance(record.get("step"), int):
             records.append(record)
     return records
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    """The lines of a file, one that is too long in pieces."""
+    with path.open("rb") as file:
+        yield from iter(lambda: file.readline(LONGEST), b"")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -60,10 +61,10 @@ def train(config: Config, *, out: Path | None = None, resume: bool = False, quie
         TrainingError: If a loss is NaN or infinite, the disk refuses, or another rank is gone.
         Interrupted: After SIGINT or SIGTERM, with a checkpoint saved.
     """
-    device, settings = pick_device(config.training.device), config.training
     with ExitStack() as stack:
-        ranks = stack.enter_context(joined(device, settings.rank_timeout))
-        config, dataset, state = prepare(config, ranks)
+        ranks = stack.enter_context(joined(pick_device(config.training.device), config.training.rank_timeout))
+        config, dataset, state = ranks.together(partial(prepare, config, ranks))
+        ranks.check_same("the configuration or the data", f"{to_toml(config)}{len(dataset.train)}")
         run, notes = _open(config, out, state, resume=resume, stack=stack)
         try:
             _loop(run, state, dataset, notes, quiet=quiet or not ranks.leads)
@@ -83,19 +84,23 @@ def _open(config: Config, out: Path | None, state: State, *, resume: bool, stack
     Returns:
         The run, and what its user should know.
     """
-    ranks, folder, notes, begun = state.ranks, out, [], 0
-    if ranks.leads:
+    ranks = state.ranks
+
+    def first() -> tuple[str, list[str]]:
+        if not ranks.leads:
+            return "", []
         folder = out or next_free(config)
         if not resume:
             check_free(folder)  # before the lock leaves its file there
         stack.enter_context(locked(folder))
         if resume:
-            notes = _resume(Run(folder, config), state, open_run(folder).config)
-        else:
-            create_run(config, folder, environment(state.model.device))
-        begun = state.step
-    run = Run(Path(ranks.text_from_first(str(folder))), config)
-    (begun,) = ranks.from_first([begun])
+            return str(folder), _resume(Run(folder, config), state, open_run(folder).config)
+        create_run(config, folder, environment(state.model.device))
+        return str(folder), []
+
+    folder, notes = ranks.together(first)
+    run = Run(Path(ranks.text_from_first(folder)), config)
+    (begun,) = ranks.from_first([state.step])
     if begun and not ranks.leads:
         state.load(run.checkpoint(begun))
     return run, notes
@@ -156,13 +161,13 @@ def new_state(config: Config, device: torch.device, ranks: Ranks = ALONE) -> Sta
     parse_augment(config.data.augment)
     parse_augment(config.data.warp, "data.warp")
     model = build(config, device, copies=4 if device.type == "cpu" else 1)  # gradients, and Adam's two moments
+    if ranks.world > 1 and settings.sync_batch_norm:
+        synchronise(model, ranks)
     if settings.batch_size == parts and any(isinstance(m, nn.BatchNorm1d) for m in model.modules()):
         raise InputError(
             f"training.batch_size = {settings.batch_size} in {parts} parts: batch norm needs 2 images "
             "or more in a part, or set the networks' norms to layer or none"
         )
-    if ranks.world > 1 and settings.sync_batch_norm:
-        synchronise(model, ranks)
     if settings.channels_last:
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if settings.compile:
@@ -186,7 +191,7 @@ def _resume(run: Run, state: State, before: Config) -> list[str]:
     """
     for folder in (run.folder, run.checkpoints, run.samples):
         sweep(folder)
-    newest, complaints = newest_whole(run.checkpoints)
+    newest, complaints = newest_whole(run.checkpoints, run.config.model)
     if newest is not None:
         state.load(newest)
     elif complaints:
@@ -220,7 +225,7 @@ def _loop(run: Run, state: State, dataset: Dataset, notes: list[str], *, quiet: 
                 meter.add(objective.terms | objective.metrics, done)
             reporter.advance(done)
 
-            last = ranks.any(interruption.asked) or done == steps
+            last = ranks.vote(interruption.asked) or done == steps
             if last or done % logging.log_every == 0 or done % logging.checkpoint_every == 0:
                 watch.losses(meter, reporter.say)  # waits for the device
             if last or done % logging.log_every == 0:
@@ -240,6 +245,8 @@ def _loop(run: Run, state: State, dataset: Dataset, notes: list[str], *, quiet: 
                     state.save(run.checkpoints, keep=logging.keep, keep_every=logging.keep_every)
             if not meter:
                 since, clock = done, time.perf_counter()  # pictures and checkpoints are not part of a step
+            if last:
+                ranks.from_first([done])  # has saved by then; a rank that ends earlier would have it ended, too
             if last and done < steps:
                 raise Interrupted(run, done)
 

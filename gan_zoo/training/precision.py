@@ -8,8 +8,7 @@ from typing import Literal
 import torch
 from gan_zoo_kernels import Choice, implementation_for
 
-from gan_zoo.data.bounds import shown
-from gan_zoo.errors import InputError
+from gan_zoo.errors import InputError, shown
 from gan_zoo.training.ranks import local_rank
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -56,13 +55,15 @@ def pick_precision(
 
 
 def pick_device(name: str) -> torch.device:
-    """The device called `name`; `auto` is this rank's CUDA device, the first for one alone, else the CPU.
+    """The device called `name`; `auto` is this rank's CUDA device, the first for one alone, else the CPU; as is `cuda`.
 
     Raises:
         InputError: If there is no such device here.
     """
     if name == "auto":
-        name = f"cuda:{local_rank()}" if torch.cuda.is_available() else "cpu"
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda":
+        name = f"cuda:{local_rank()}"
     try:
         device = torch.device(name)
         torch.empty(0, device=device)

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+
+class _Terminal(Console):
+    """A console whose reader may go: then nothing more is shown, and the training goes on."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class Reporter:
@@ -19,7 +29,7 @@ class Reporter:
     """
 
     def __init__(self, steps: int, start: int = 0, *, quiet: bool = False) -> None:
-        self.console = Console(quiet=quiet, highlight=False)
+        self.console = _Terminal(quiet=quiet, highlight=False)
         self.steps = steps
         self.started, self.first = time.monotonic(), start
         self.bar = Progress(

@@ -8,15 +8,19 @@ rank 0 writes. Tensors are all that is exchanged: torch's collectives for Python
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from hashlib import blake2b
+from typing import TypeVar, cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 from gan_zoo.errors import InputError, TrainingError
+
+T = TypeVar("T")
 
 
 class Ranks:
@@ -74,8 +78,37 @@ class Ranks:
         letters = list(text.encode()) if self.leads else [0] * length
         return bytes(self.from_first(letters)).decode() if length else ""
 
-    def any(self, mine: bool) -> bool:
-        """Whether some rank said so when each was asked last; alone, what is said now.
+    def together(self, work: Callable[[], T]) -> T:
+        """What `work` gives; where rank 0 is refused, all ranks are, in its words.
+
+        Raises:
+            InputError: Rank 0's, on every rank; or this rank's own, which then names the rank.
+        """
+        result, refusal = None, None
+        try:
+            result = work()
+        except InputError as error:
+            if self.world == 1:
+                raise
+            refusal = error
+        if told := self.text_from_first(str(refusal or "")):
+            raise InputError(told) from refusal
+        if refusal:
+            raise InputError(f"rank {self.rank}: {refusal}") from refusal
+        return cast(T, result)
+
+    def check_same(self, what: str, facts: str) -> None:
+        """Refuse to go on with facts that are not rank 0's.
+
+        Raises:
+            InputError: If they are not.
+        """
+        mine = [int.from_bytes(blake2b(facts.encode(), digest_size=7).digest())]
+        if self.from_first(mine) != mine:
+            raise InputError(f"rank {self.rank}: {what} is not that of rank 0")
+
+    def vote(self, mine: bool) -> bool:
+        """Cast a vote, and learn whether any rank said yes at the vote before; alone, the vote itself.
 
         The answers travel while the next step is computed, so that nobody waits for them, and all ranks come to know
         them at the same step.
@@ -102,11 +135,9 @@ class Ranks:
         try:
             yield
         except RuntimeError as error:
-            reason = next(iter(str(error).splitlines()), type(error).__name__)
             raise TrainingError(
-                f"rank {self.rank} of {self.world}: another rank is gone or does not answer ({reason}); go on with "
-                "--resume"
-            ) from None
+                f"rank {self.rank} of {self.world}: another rank is gone or does not answer; go on with --resume"
+            ) from error
 
 
 ALONE = Ranks()
@@ -125,20 +156,28 @@ def joined(device: torch.device, timeout: float) -> Iterator[Ranks]:
         TrainingError: If the others do not come.
     """
     if dist.is_initialized():  # by the program that calls this one
-        yield Ranks(dist.get_rank(), dist.get_world_size())
+        ranks = Ranks(dist.get_rank(), dist.get_world_size())
+        yield ranks
+        ranks.close()
         return
     if _told("WORLD_SIZE", 1) == 1:
         yield ALONE
         return
     ranks = Ranks(_told("RANK", 0), _told("WORLD_SIZE", 1))
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-    with ranks._reaching():
-        dist.init_process_group(backend, timeout=timedelta(seconds=timeout))
+    try:
+        with ranks._reaching():
+            dist.init_process_group(backend, timeout=timedelta(seconds=timeout))
+    except ValueError as error:
+        raise InputError(f"the environment is not torchrun's: {next(iter(str(error).splitlines()), '')}") from None
     try:
         yield ranks
         ranks.close()
-    finally:
-        dist.destroy_process_group()
+    except BaseException:
+        if backend == "gloo":  # NCCL would wait for an exchange that nobody ends: the process's end is its end
+            dist.destroy_process_group()
+        raise
+    dist.destroy_process_group()
 
 
 def local_rank() -> int:
@@ -146,9 +185,9 @@ def local_rank() -> int:
     return _told("LOCAL_RANK", 0)
 
 
-def leads() -> bool:
-    """Whether this process is rank 0, or alone."""
-    return _told("RANK", 0) == 0
+def global_rank() -> int:
+    """The number of this process among all."""
+    return _told("RANK", 0)
 
 
 def _told(name: str, otherwise: int) -> int:

@@ -24,11 +24,12 @@ from gan_zoo.files import PARTIAL, sweep, write_json, write_text
 from gan_zoo.models.gan.model import GAN
 from gan_zoo.registry import models
 from gan_zoo.resolve import resolve, to_toml
-from gan_zoo.training.checkpoint import has_average, load_weights, newest_whole, read_state, step_of
+from gan_zoo.training.checkpoint import has_average, load_weights, name_of, newest_whole, read_state, step_of
 from gan_zoo.training.lock import LOCK
 from gan_zoo.training.loggers import read_records
 
 CONFIG, ENVIRONMENT = "config.toml", "environment.json"
+PARTS = ("checkpoints", "samples", "tensorboard")
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Run:
 
     def checkpoint(self, step: int) -> Path:
         """Where the checkpoint of a step lies, if there is one."""
-        return self.checkpoints / f"step-{step:08d}"
+        return self.checkpoints / name_of(step)
 
     def ground(self, model: str | None) -> Path:
         """The tree that a continuation of this run starts from.
@@ -134,6 +135,9 @@ def open_run(folder: Path | str) -> Run:
     if not config.is_file():
         what = "does not exist" if not path.exists() else "has no config.toml"
         raise InputError(f"{path} is no run folder: it {what}")
+    for name in PARTS:
+        if (path / name).is_symlink():
+            raise InputError(f"{path / name} is a link, by which files elsewhere would be written; link the whole run")
     return Run(path, resolve(config=config))
 
 
@@ -196,7 +200,7 @@ def find(source: Path | str) -> tuple[Run, Path]:
         _check_or_offer(path, run)
         return run, path
     run = open_run(path)
-    newest, complaints = newest_whole(run.checkpoints)
+    newest, complaints = newest_whole(run.checkpoints, run.config.model)
     if newest is None:
         raise InputError("; ".join(complaints) or f"{path} has no checkpoint yet")
     for complaint in complaints:

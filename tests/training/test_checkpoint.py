@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 import shutil
@@ -98,8 +99,9 @@ DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
     "a file elsewhere": (edit_sums("  model", "  ../../model"), "SHA256SUMS is not as it was written"),
     "a file unnamed": (edit_sums("  model.safetensors", "  state.json"), "SHA256SUMS is not as it was written"),
     "step no number": (edit_state(step="six"), "state.json is missing or damaged"),
-    "a later schema": (edit_state(schema=3), "has schema 3; this release reads 1 to 2: a newer one is needed"),
-    "a schema that is none": (edit_state(schema=None), "has schema None; this release reads 1 to 2"),
+    "a step that is another's": (edit_state(step=3), "is damaged: it holds step 3"),
+    "a schema that is none": (edit_state(schema=None), "state.json is missing or damaged"),
+    "a scaler that is none": (edit_state(scaler={"scale": "large"}), "state.json is missing or damaged"),
 }
 
 
@@ -139,6 +141,7 @@ def test_no_byte_of_a_checkpoint_can_change_unnoticed(run: Run) -> None:
                     read_state(checkpoint)
                 damages += 1
         path.write_bytes(content)
+    print(f"{damages} damages noticed")
     assert damages > 1000
     assert read_state(checkpoint)["step"] == 6
 
@@ -207,12 +210,50 @@ def test_a_checkpoint_of_another_model_is_refused(run: Run, tmp_path: Path) -> N
     with pytest.raises(InputError) as error:
         game.state.load(newest(other))
     assert "is of model gan, not infogan" in one_line(error)
-    shutil.rmtree(newest(run))
     shutil.copytree(newest(other), run.checkpoints / "step-00000007")
-    with pytest.raises(InputError):
+    rewrite_state(run.checkpoints / "step-00000007", step=7)
+    with pytest.warns(PassedOver, match="step-00000007 is of model gan, not infogan; .*step-00000006 is used"):
         api.load(run.folder)
-    with pytest.raises(InputError, match="is of model gan, not infogan"):
-        narrow_train(None, run.folder, resume=True, training__steps=9)
+    resumed = narrow_train(None, run.folder, resume=True, training__steps=8)
+    assert [line["step"] for line in resumed.metrics()] == list(range(1, 9))
+
+
+def test_a_checkpoint_of_a_later_release_is_neither_passed_over_nor_written_over(run: Run) -> None:
+    rewrite_state(newest(run), schema=3)
+    before = {path: path.read_bytes() for path in newest(run).iterdir()}
+    told = "step-00000006 has schema 3; this release reads 1 to 2: a newer one is needed, pip install --upgrade gan-zoo"
+    for use in (
+        lambda: api.load(run.folder),
+        lambda: api.load(newest(run)),
+        lambda: narrow_train(None, run.folder, resume=True, training__steps=9),
+    ):
+        with pytest.raises(InputError, match=re.escape(told)) as error:
+            use()
+        assert one_line(error)
+    assert {path: path.read_bytes() for path in newest(run).iterdir()} == before
+
+
+def test_a_file_that_the_disk_cannot_read_is_a_damaged_one(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(path: Path) -> str:
+        if path == run.checkpoints / "step-00000006/model.safetensors":
+            raise OSError(errno.EIO, "Input/output error", str(path))
+        return real(path)
+
+    real = checkpoint_module.digest
+    monkeypatch.setattr(checkpoint_module, "digest", failing)
+    found, complaints = newest_whole(run.checkpoints)
+    assert found == run.checkpoints / "step-00000003"
+    assert "step-00000006 is damaged: model.safetensors cannot be read: Input/output error" in complaints[0]
+
+
+@pytest.mark.parametrize("name", ["checkpoints", "samples", "tensorboard"])
+def test_a_run_whose_parts_are_links_is_refused(name: str, run: Run, tmp_path: Path) -> None:
+    shutil.rmtree(run.folder / name, ignore_errors=True)
+    (tmp_path / "elsewhere").mkdir()
+    (run.folder / name).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match=f"{name} is a link, by which files elsewhere would be written") as error:
+        api.load(run.folder)
+    assert one_line(error)
 
 
 @pytest.mark.parametrize(

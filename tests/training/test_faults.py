@@ -125,7 +125,7 @@ def test_in_fp16_a_faulty_loss_is_left_out_by_the_scaler(player: str, monkeypatc
     moved = steps.step(player, "loss")
     assert not [name for name in moved if "running" in name or name.startswith(f"{player}/")]
     assert int(steps.state.skipped) == 1
-    assert scaler.get_scale() == scale / 2
+    assert scaler.get_scale() == scale  # the gradients were not too large
     assert all(value.isfinite().all() for value in steps.everything().values())
 
 
@@ -151,14 +151,29 @@ def test_faulty_steps_are_left_out_told_and_counted_over_a_resumed_run(
     assert [read_state(path)["skipped"] for path in checkpoints(run.checkpoints)] == [3, 3]
 
 
-def test_too_many_faulty_steps_end_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("precision", "most"), [("fp32", 3), ("fp16", 50)])
+def test_too_many_faulty_steps_end_the_run(
+    precision: str, most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     spoil_loss(monkeypatch, steps=range(3, 99))
+    settings = {"training__on_nan": "skip", "training__max_skipped": most, "training__precision": precision}
     with pytest.raises(TrainingError) as error:
-        narrow_train("gan", tmp_path, training__steps=30, training__on_nan="skip", training__max_skipped=3)
-    assert one_line(error) == (
-        "4 steps were left out, training.max_skipped = 3; discriminator/adversarial was not finite at step 7; "
-        "there is no checkpoint before it"
-    )
+        narrow_train("gan", tmp_path, training__steps=90, **settings)
+    assert one_line(error).startswith(f"{most + 1} steps were left out, training.max_skipped = {most}; ")
+    assert str(error.value).endswith(f"was not finite at step {most + 4}; there is no checkpoint before it")
+
+
+def test_moments_that_overflow_are_not_kept_either(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def large(play: Any, state: State) -> Any:
+        parameter = next(iter(state.model.generator.parameters()))
+        hook = parameter.register_hook(lambda gradient: gradient * 0 + 1e25)
+        objectives = play()
+        hook.remove()
+        return objectives
+
+    around_steps(monkeypatch, large)
+    with pytest.raises(TrainingError, match=r"generator/generator\..*/exp_avg_sq was not finite at step 2"):
+        narrow_train("gan", tmp_path, training__steps=2)
 
 
 def test_fp16_recovers_from_a_scale_that_is_far_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from gan_zoo.errors import InputError
+from gan_zoo.errors import InputError, cut
 
 Kind = Literal["categorical", "uniform", "gaussian", "bernoulli"]
 
@@ -22,8 +22,6 @@ GRAMMAR = (
 MOST_CLASSES = 4096
 MOST_CODES = 4096
 MOST_COLUMNS = 65536
-LONGEST = 80
-"""Characters of a line that a message shows."""
 
 _TERM = re.compile(
     r"(?P<kind>[a-z]+)(\((?P<p>[0-9.eE+-]+)\))?:(?P<first>[0-9]{1,9})(x(?P<second>[0-9]{1,9}))?", re.ASCII
@@ -107,38 +105,33 @@ def parse_codes(text: str) -> tuple[Code, ...]:
         codes += [Code(f"c{len(codes) + k + 1}", *facts) for k, facts in enumerate(found)]
         columns += sum(classes for _, classes, _ in found)
         if len(codes) > MOST_CODES:
-            raise InputError(f"codes {_shown(text)}: more than {MOST_CODES} codes")
+            raise InputError(f"codes {cut(text)!r}: more than {MOST_CODES} codes")
         if columns > MOST_COLUMNS:
-            raise InputError(f"codes {_shown(text)}: more than {MOST_COLUMNS} classes and values in all")
+            raise InputError(f"codes {cut(text)!r}: more than {MOST_COLUMNS} classes and values in all")
     if not codes:
-        raise InputError(f"codes {_shown(text)} names no code; {GRAMMAR}")
+        raise InputError(f"codes {cut(text)!r} names no code; {GRAMMAR}")
     return tuple(codes)
-
-
-def _shown(text: str) -> str:
-    """A line or a term as a message shows it."""
-    return repr(text if len(text) <= LONGEST else f"{text[:LONGEST]}…")
 
 
 def _parse_term(term: str) -> list[tuple[Kind, int, float]]:
     match = _TERM.fullmatch(term)
     kind = next((kind for kind in get_args(Kind) if match and match["kind"] == kind), None)
     if not match or not kind:
-        raise InputError(f"code {_shown(term)} is not understood; {GRAMMAR}")
+        raise InputError(f"code {cut(term)!r} is not understood; {GRAMMAR}")
     first, second, p = int(match["first"]), match["second"], match["p"]
     if (second and kind != "categorical") or (p and kind != "bernoulli"):
-        raise InputError(f"code {_shown(term)} is not understood; {GRAMMAR}")
+        raise InputError(f"code {cut(term)!r} is not understood; {GRAMMAR}")
     classes, count = (first, int(second or 1)) if kind == "categorical" else (1, first)
     if kind == "categorical" and not 2 <= classes <= MOST_CLASSES:
-        raise InputError(f"code {_shown(term)}: a categorical code has 2 to {MOST_CLASSES} classes, not {classes}")
+        raise InputError(f"code {cut(term)!r}: a categorical code has 2 to {MOST_CLASSES} classes, not {classes}")
     if not 1 <= count <= MOST_CODES:
-        raise InputError(f"code {_shown(term)}: between 1 and {MOST_CODES} codes, not {count}")
+        raise InputError(f"code {cut(term)!r}: between 1 and {MOST_CODES} codes, not {count}")
     try:
         probability = float(p) if p else 0.5
     except ValueError:
-        raise InputError(f"code {_shown(term)} is not understood; {GRAMMAR}") from None
+        raise InputError(f"code {cut(term)!r} is not understood; {GRAMMAR}") from None
     if not 0 < probability < 1:
-        raise InputError(f"code {_shown(term)}: a probability lies between 0 and 1, not at {probability:g}")
+        raise InputError(f"code {cut(term)!r}: a probability lies between 0 and 1, not at {probability:g}")
     return [(kind, classes, probability)] * count
 
 
