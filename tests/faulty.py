@@ -22,18 +22,28 @@ FREEING = ("unlink", "rmdir")
 
 
 class FaultyFiles:
-    """Counts operations below `root`; from number `at` on the disk is full, or there the process is killed."""
+    """Counts operations below `root`; from number `at` on the disk is full, or there the process is killed.
 
-    def __init__(self, root: Path, fault: Fault, at: int) -> None:
+    They are counted from the first one on that is `since`, as in "mkdir .step": an operation and how a name begins.
+    """
+
+    def __init__(self, root: Path, fault: Fault, at: int, since: str = "") -> None:
         self.root, self.fault, self.at = root.resolve(), fault, at
+        self.since, self.counting = since, not since
         self.done: list[str] = []
+        self.places: list[Path] = []
 
     def meet(self, operation: str, path: Any, carry_out: Callable[[], Any], halve: Callable[[], Any]) -> Any:
         """Carry an operation out, or fail as it is to fail."""
-        if not self._ours(path):
+        place = self._place(path)
+        if place is None or not place.is_relative_to(self.root):
+            return carry_out()
+        self.counting = self.counting or f"{operation} {place.name}".startswith(self.since)
+        if not self.counting:
             return carry_out()
         number = len(self.done)
         self.done.append(operation)
+        self.places.append(place)
         if self.fault == "full" and number >= self.at and operation not in FREEING:
             halve()
             raise OSError(
@@ -45,12 +55,11 @@ class FaultyFiles:
             os.kill(os.getpid(), signal.SIGKILL)
         return carry_out()
 
-    def _ours(self, path: Any) -> bool:
+    def _place(self, path: Any) -> Path | None:
         try:
-            place = os.readlink(f"/proc/self/fd/{path}") if isinstance(path, int) else os.path.abspath(path)
+            return Path(os.readlink(f"/proc/self/fd/{path}") if isinstance(path, int) else os.path.abspath(path))
         except OSError:
-            return False
-        return Path(place).is_relative_to(self.root)
+            return None
 
     @contextmanager
     def installed(self) -> Iterator[FaultyFiles]:

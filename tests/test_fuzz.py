@@ -35,6 +35,7 @@ from hypothesis import HealthCheck, Phase, event, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from safetensors.torch import save_file
+from soak import SOAK
 
 import gan_zoo
 from gan_zoo import registry
@@ -45,7 +46,6 @@ from gan_zoo.errors import InputError
 from gan_zoo.models.gan.codes import entropy, parse_codes
 from gan_zoo.resolve import config_type, leaves
 
-SOAK = float(os.environ.get("GAN_ZOO_SOAK", "1"))
 SECONDS = 20
 """After which an example is held to hang."""
 TRIED: Counter[str] = Counter()

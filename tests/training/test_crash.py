@@ -12,22 +12,24 @@ from functools import partial
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 from faulty import FREEING, Fault, FaultyFiles
 from narrow import NARROW, narrow_config, narrow_train, one_line, same_bytes
 from PIL import Image
+from soak import SOAK
 
 from gan_zoo import api, cli
 from gan_zoo.errors import InputError, TrainingError
 from gan_zoo.files import PARTIAL
 from gan_zoo.resolve import to_toml
-from gan_zoo.training.checkpoint import newest_whole
+from gan_zoo.training.checkpoint import State, newest_whole
+from gan_zoo.training.interrupt import Interruption
 from gan_zoo.training.lock import locked
 from gan_zoo.training.loggers import read_records
 from gan_zoo.training.run import Run, is_free
 
-SOAK = int(os.environ.get("GAN_ZOO_SOAK", "1"))
 KILLS = 20 * SOAK
 OFTEN = {"logging__checkpoint_every": 6, "logging__log_every": 3}
 LONG = OFTEN | {"training__steps": 150, "logging__sample_every": 30}
@@ -43,8 +45,8 @@ def go_on(model: str, folder: Path, settings: dict[str, int]) -> Run:
 
 
 def live(folder: Path, fault: Fault, at: int) -> None:
-    """One life of a run."""
-    with FaultyFiles(folder.parent, fault, at).installed():
+    """One life of a run; a fault comes at an operation on files since it began to write its first checkpoint."""
+    with FaultyFiles(folder.parent, fault, at, since="mkdir .step").installed():
         go_on("infogan", folder, LONG)
 
 
@@ -71,29 +73,80 @@ def never_killed(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return narrow_train("infogan", tmp_path_factory.mktemp("whole") / "run", **LONG)
 
 
-@pytest.mark.parametrize("seed", [0, 1])  # as many kills each
-def test_a_run_killed_at_random_moments_ends_bit_identical(seed: int, tmp_path: Path, never_killed: Run) -> None:
-    """Half of the deaths come at a random time, half at an operation on a file: before it, or in its middle."""
-    random, kills, runs = Random(seed), 0, 0
+def end_of(process: BaseProcess) -> bool:
+    """Whether it came to the run's end, and was not killed."""
+    process.join(120)
+    assert process.exitcode in (0, -signal.SIGKILL)
+    return process.exitcode == 0
+
+
+def test_a_run_killed_at_random_times_ends_bit_identical(tmp_path: Path, never_killed: Run) -> None:
+    random, kills, runs = Random(0), 0, 0
     while kills < KILLS:
         folder = tmp_path / str(runs) / "run"
         folder.parent.mkdir()
         runs, ended = runs + 1, False
         while kills < KILLS and not ended:
-            timed = random.random() < 0.5
-            fault: Fault = "none" if timed else random.choice(["kill", "kill in the middle"])
-            process = forked(live, folder, fault, random.randrange(100))
+            process = forked(live, folder, "none", 0)
             process.start()
-            if timed:
-                process.join(0.2 + 0.6 * random.random())
-                process.kill()
-            process.join(120)
-            ended = process.exitcode == 0
-            assert ended or process.exitcode == -signal.SIGKILL
+            process.join(0.2 + 0.6 * random.random())
+            process.kill()
+            ended = end_of(process)
             kills += not ended
         assert_same_end(go_on("infogan", folder, LONG), never_killed)
         shutil.rmtree(folder)
-    print(f"{kills} kills survived in {runs} runs")
+    print(f"{kills} kills at random times survived in {runs} runs")
+
+
+def test_a_run_killed_at_each_step_of_writing_a_checkpoint_ends_bit_identical(
+    tmp_path: Path, never_killed: Run
+) -> None:
+    """Before each operation on files, and in the middle of it; every life goes on from the one before."""
+    folder = tmp_path / "run"
+    with FaultyFiles(tmp_path, "none", 0, since="mkdir .step").installed() as counted:
+        go_on("infogan", folder, LONG | {"training__steps": 12, "logging__keep": 1})
+    second = [k for k, name in enumerate(map(str, counted.places)) if "step-00000012." in name]
+    writing = range(1 + second[-1] - second[0] + 8)  # with the renaming, and the older one's removal
+    assert len(writing) > 25
+    assert {"mkdir", "create", "write", "fsync", "rename", "unlink", "rmdir"} <= set(counted.done)
+    shutil.rmtree(folder)
+    kills = 0
+    for at in writing:
+        for fault in ("kill", "kill in the middle") if SOAK > 1 else (("kill", "kill in the middle")[at % 2],):
+            process = forked(live, folder, fault, at)
+            process.start()
+            if end_of(process):  # the run has come to its end: another one
+                assert_same_end(go_on("infogan", folder, LONG), never_killed)
+                shutil.rmtree(folder)
+            else:
+                kills += 1
+    assert kills >= len(writing) - 3
+    assert_same_end(go_on("infogan", folder, LONG), never_killed)
+    print(f"{kills} kills at {len(writing)} operations of a checkpoint's writing survived")
+
+
+def test_whatever_is_renamed_is_on_the_disk_and_the_lines_of_metrics_before_it(tmp_path: Path) -> None:
+    """Power may go at any instant: what a name stands for is synced before it, and the folder that holds it after."""
+    with FaultyFiles(tmp_path, "none", 0).installed() as files:
+        narrow_train("gan", tmp_path / "runs/run", **SHORT)
+    history = list(zip(files.done, files.places, strict=True))
+    renamed = 0
+    for k, (operation, place) in enumerate(history):
+        if operation in ("rename", "replace"):
+            renamed += 1
+            written = {path for what, path in history[:k] if what == "write" and path.is_relative_to(place)}
+            for path in {*written, place}:
+                last = max((n for n, (what, p) in enumerate(history[:k]) if what == "write" and p == path), default=-1)
+                assert ("fsync", path) in history[last + 1 : k], path
+            assert ("fsync", place.parent) in history[k:]
+        if operation == "rename":
+            log = tmp_path / "runs/run/metrics.jsonl"
+            assert max(n for n in range(k) if history[n] == ("fsync", log)) > max(
+                n for n in range(k) if history[n] == ("write", log)
+            )
+        if operation == "mkdir" and PARTIAL not in place.name and (operation, place) not in history[:k]:
+            assert ("fsync", place.parent) in history[k:]
+    assert renamed >= 5
 
 
 def failure_of(train: Callable[[], Run]) -> Exception | None:
@@ -129,42 +182,57 @@ def test_a_disk_that_fills_up_at_any_write_leaves_what_was_there_and_nothing_to_
         assert_same_end(go_on("gan", folder, SHORT), whole)
         shutil.rmtree(folder)
     assert refused > len(places) * 0.7
-    print(f"a full disk at {refused} of {len(counted.done)} operations")
+    print(f"a full disk at {refused} of {len(counted.done)} operations survived")
 
 
 ENDLESS = {"training__steps": 10**6, "logging__checkpoint_every": 5, "logging__log_every": 5}
 
 
-def command(words: list[str], complaints: Path) -> None:
-    """The command line, in a process of its own."""
+def command(words: list[str], complaints: Path, saving: float) -> None:
+    """The command line, in a process of its own, whose saving takes some seconds more once it is asked to stop."""
     os.dup2(os.open(complaints, os.O_WRONLY | os.O_CREAT), 2)
+    save, restore = State.save, Interruption._first
+
+    def asked(self: Interruption, *signal: Any) -> None:
+        State.save = lambda *args, **keywords: (time.sleep(saving), save(*args, **keywords))[1]  # type: ignore[assignment]
+        restore(self, *signal)
+
+    Interruption._first = asked  # type: ignore[method-assign]
     cli.main(words)
+
+
+def begin(folder: Path, saving: float = 0.0) -> BaseProcess:
+    """A training in a process of its own, past its first checkpoints, that will not end by itself."""
+    words = ["train", "infogan", "--config", str(folder / "endless.toml"), "--out", str(folder / "run")]
+    (folder / "endless.toml").write_text(to_toml(narrow_config("infogan", **ENDLESS)))
+    process = forked(command, words, folder / "complaints", saving)
+    process.start()
+    while newest_whole(folder / "run/checkpoints")[0] is None:
+        assert process.exitcode is None, (folder / "complaints").read_text()
+        time.sleep(0.02)
+    return process
 
 
 @pytest.fixture
 def training(tmp_path: Path) -> Iterator[BaseProcess]:
-    """A training in a process of its own, past its first checkpoints, that will not end by itself."""
-    words = ["train", "infogan", "--config", str(tmp_path / "endless.toml"), "--out", str(tmp_path / "run")]
-    (tmp_path / "endless.toml").write_text(to_toml(narrow_config("infogan", **ENDLESS)))
-    process = forked(command, words, tmp_path / "complaints")
-    process.start()
-    while newest_whole(tmp_path / "run/checkpoints")[0] is None:
-        assert process.exitcode is None, (tmp_path / "complaints").read_text()
-        time.sleep(0.02)
+    process = begin(tmp_path)
     yield process
     process.kill()
     process.join()
 
 
-def test_a_second_ctrl_c_leaves_at_once_and_the_run_goes_on(tmp_path: Path, training: BaseProcess) -> None:
+@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_ctrl_c_leaves_at_once_and_the_run_goes_on(first: signal.Signals, tmp_path: Path) -> None:
+    training = begin(tmp_path, saving=600)
     assert training.pid is not None
+    os.kill(training.pid, first)
+    time.sleep(0.5)
     os.kill(training.pid, signal.SIGINT)
-    time.sleep(0.002)
-    os.kill(training.pid, signal.SIGINT)
-    training.join(5)
+    asked = time.monotonic()
+    training.join(30)
+    assert time.monotonic() - asked < 10
     assert training.exitcode == 130
-    (line,) = (tmp_path / "complaints").read_text().splitlines()
-    assert line == "gan-zoo: interrupted" or "saved; go on with" in line  # where the first had been obeyed by then
+    assert (tmp_path / "complaints").read_text() == "gan-zoo: interrupted\n"
     newest, complaints = newest_whole(tmp_path / "run/checkpoints")
     assert newest is not None
     assert not complaints
@@ -174,10 +242,25 @@ def test_a_second_ctrl_c_leaves_at_once_and_the_run_goes_on(tmp_path: Path, trai
     assert not list(resumed.folder.rglob(f"*{PARTIAL}*"))
 
 
+@pytest.mark.parametrize("more", [signal.SIGTERM, signal.SIGHUP])
+def test_further_signals_that_are_no_ctrl_c_do_not_keep_a_run_from_being_saved(
+    more: signal.Signals, tmp_path: Path
+) -> None:
+    training = begin(tmp_path, saving=1)
+    assert training.pid is not None
+    for number in (signal.SIGTERM, more, more):
+        os.kill(training.pid, number)
+        time.sleep(0.1)
+    training.join(60)
+    assert training.exitcode == 130
+    assert "saved; go on with" in (tmp_path / "complaints").read_text()
+
+
 def test_sigterm_saves_and_leaves_within_seconds(tmp_path: Path, training: BaseProcess) -> None:
     asked = time.monotonic()
     training.terminate()
     training.join(30)
+    print(f"SIGTERM to the end: {time.monotonic() - asked:.2f} s")
     assert time.monotonic() - asked < 5
     assert training.exitcode == 130
     newest, _ = newest_whole(tmp_path / "run/checkpoints")

@@ -13,6 +13,7 @@ import pytest
 import torch
 from gan_zoo_kernels import Layout, q_head_nll
 from narrow import Game, around_steps, narrow_config, narrow_train, one_line, spoil_loss, weights
+from soak import SOAK
 
 from gan_zoo import api
 from gan_zoo.data.dataset import open_dataset
@@ -22,7 +23,6 @@ from gan_zoo.training.faults import LEAST_SCALE
 from gan_zoo.training.iterations import Iterations
 from gan_zoo.training.loop import new_state
 
-SOAK = int(os.environ.get("GAN_ZOO_SOAK", "1"))
 CPU = torch.device("cpu")
 EVERYTHING: dict[str, dict[str, Any]] = {
     "gan": {"loss__gradient_penalty": 1.0, "loss__r1": 1.0, "loss__r2": 1.0},
@@ -266,5 +266,5 @@ def test_a_long_run_holds_no_more_memory_than_a_short_one(tmp_path: Path, monkey
     memory, objects, files = zip(*held, strict=True)
     print(f"{steps} steps: {memory[6]:.1f} MiB after a quarter, {memory[-1]:.1f} at the end")
     assert max(memory[-6:]) - max(memory[6:12]) < 4
-    assert objects[-1] - objects[6] < 500
+    assert objects[-1] - objects[6] < 1500  # the progress bar keeps the last thousand of its speeds
     assert files[-1] == files[6]
