@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import pickle
+import signal
+import time
 from itertools import islice
 from pathlib import Path
 
@@ -16,7 +20,7 @@ from PIL import Image
 from gan_zoo.config import Data
 from gan_zoo.data.batches import batch_indices, batches, in_order, normalise
 from gan_zoo.data.dataset import Split, open_dataset
-from gan_zoo.errors import InputError
+from gan_zoo.errors import InputError, TrainingError
 
 
 @given(
@@ -123,6 +127,40 @@ def test_a_file_that_breaks_while_streaming_is_one_line(tmp_path: Path, workers:
     with pytest.raises(InputError, match=r"b\.png") as caught:
         list(islice(batches(split, seed=0, batch_size=2, device="cpu", workers=workers), 2))
     assert "\n" not in str(caught.value)
+
+
+class Troubled:
+    """Images whose decoding ends the process, or hangs."""
+
+    def __init__(self, trouble: str) -> None:
+        self.trouble = trouble
+
+    def __len__(self) -> int:
+        return 8
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        if self.trouble == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(600)
+        raise AssertionError
+
+
+def test_a_decoding_process_that_is_killed_ends_the_run_in_one_line() -> None:
+    made = batches(Split(Troubled("killed")), seed=0, batch_size=2, device="cpu", workers=1)
+    with pytest.raises(TrainingError, match="a process that decodes images has ended .*; go on with --resume"):
+        next(made)
+
+
+def test_a_decoding_process_that_hangs_does_not_keep_the_run_from_ending(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.utils.data._utils, "MP_STATUS_CHECK_INTERVAL", 0.3)
+    before = set(multiprocessing.active_children())
+    signal.signal(signal.SIGALRM, signal.default_int_handler)
+    signal.alarm(2)
+    with pytest.raises(KeyboardInterrupt):
+        next(batches(Split(Troubled("hanging")), seed=0, batch_size=2, device="cpu", workers=1))
+    for process in set(multiprocessing.active_children()) - before:
+        process.join(5)
+        assert not process.is_alive()
 
 
 def test_in_order_gives_every_image_once() -> None:

@@ -29,13 +29,15 @@ EVERYTHING: dict[str, dict[str, Any]] = {
     },
     "gan, penalised": {"loss__r1": 1.0, "loss__r2": 1.0, "loss__gradient_penalty": 1.0},
     "infogan, simultaneous": {"training__update": "simultaneous", "training__accumulate": 2},
+    "infogan, skipping": {"training__on_nan": "skip"},
+    "gan, skipping in fp16": {"training__on_nan": "skip", "training__precision": "fp16"},
 }
 
 
 @contextmanager
 def steps(name: str, device: str = "cpu", **settings: Any) -> Iterator[Any]:
     """A function that makes a step of the loop, at its second or later."""
-    config = narrow_config(name.partition(",")[0], **{"training__device": device}, **EVERYTHING[name], **settings)
+    config = narrow_config(name.partition(",")[0], **{"training__device": device} | EVERYTHING[name] | settings)
     iterations = Iterations(new_state(config, pick_device(device)), open_dataset(config.data).train)
     meter = Meter()
 

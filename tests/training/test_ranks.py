@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import torch
-from narrow import narrow_config, narrow_train, spoil_loss
+from narrow import narrow_config, narrow_train, one_line, spoil_loss
 from PIL import Image
 from ranks import command, ended, start
 from safetensors.torch import load_file, save_file
@@ -405,6 +405,15 @@ def test_what_the_environment_says_of_ranks_has_to_be_numbers(monkeypatch: pytes
     monkeypatch.setenv("WORLD_SIZE", "two")
     with pytest.raises(InputError, match="WORLD_SIZE is 'two'"), joined(CPU, 1):
         pass
+
+
+def test_an_environment_that_is_not_the_launcher_s_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
+    with pytest.raises(InputError, match=r"the environment is not torchrun's: .*MASTER_ADDR") as error, joined(CPU, 1):
+        pass
+    assert one_line(error)
 
 
 def test_compiling_on_several_ranks_is_refused() -> None:

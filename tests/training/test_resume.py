@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from commandline import zoo
 from narrow import NARROW, around_steps, narrow_train, one_line, same_bytes
 
 from gan_zoo import api
@@ -96,6 +98,19 @@ def test_a_run_extended_by_steps_goes_on_where_it_ended(tmp_path: Path) -> None:
     assert same_bytes(whole.folder / last, longer.folder / last)
     assert longer.config.training.steps == 9
     assert "steps = 9" in (tmp_path / "short/config.toml").read_text()
+
+
+def test_a_run_that_is_done_says_so_and_stays_as_it_is(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    run = narrow_train("gan", folder, training__steps=2)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    for words in (["train", "--resume", "--out", str(folder)], ["train", "gan", "--resume", "--out", str(folder)]):
+        ended = zoo(*words)
+        assert ended.code == 0
+        assert f"{folder} is done: 2 steps; ask for more by --steps" in ended.out
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    shutil.rmtree(run.samples)
+    assert zoo("train", "--resume", "--out", str(folder)).code == 0
 
 
 def test_resuming_a_folder_that_is_empty_begins_the_run(tmp_path: Path) -> None:
