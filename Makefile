@@ -10,7 +10,7 @@ RELIABILITY := tests/training/test_crash.py tests/training/test_faults.py tests/
 QUICK := not slow and not gpu and not browser
 
 
-.PHONY: demo test test-all soak check format lint types bench bench-page clean
+.PHONY: demo test test-all soak check format lint types bench bench-page docs clean
 
 demo: .venv/installed  ## train InfoGAN on the bundled digits and name the pictures
 	$(BIN)/gan-zoo train infogan
@@ -45,6 +45,10 @@ bench: .venv/developing  ## measure this machine, then write benchmarks/README.m
 
 bench-page: .venv/developing  ## write benchmarks/README.md from benchmarks/results/
 	$(BIN)/python benchmarks/render.py
+
+docs: .venv/developing  ## the site, in build/site
+	$(BIN)/python docs/generate.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean:
 	rm -rf .venv build dist

@@ -1,0 +1,169 @@
+"""Write docs/reference/: what the types, the registry and the commands say of themselves. `make docs` runs it."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import io
+import os
+import textwrap
+from collections.abc import Iterable
+from contextlib import redirect_stdout, suppress
+from itertools import pairwise
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+os.environ |= {"COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb"}
+
+import tomli_w
+from pydantic import BaseModel
+
+from gan_zoo import cli, registry
+from gan_zoo.config import Config
+from gan_zoo.resolve import model_class, table_name
+
+HERE = Path(__file__).parent / "reference"
+WORDS = {int: "whole number", float: "number", str: "text", bool: "true or false", type(None): "none"}
+LISTS = ("models", "trunks", "datasets", "configs")
+
+
+def docstrings(kind: type[BaseModel]) -> dict[str, str]:
+    """What stands below each field of a settings type in its source."""
+    (body,) = (node.body for node in ast.parse(textwrap.dedent(inspect.getsource(kind))).body)  # type: ignore[attr-defined]
+    found = {}
+    for field, below in pairwise(body):
+        if isinstance(field, ast.AnnAssign) and isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
+            found[ast.unparse(field.target)] = " ".join(str(below.value.value).split())
+    return found
+
+
+INTRODUCTION = """# Configuration
+
+The whole tree, made from its types. A key is a flag of `gan-zoo train` (`--training.steps 200`), a line of a TOML file
+(`steps = 200` below `[training]`), and a keyword of `gan_zoo.train` (`steps=200`). Later layers win: defaults, the
+model's own, preset, file, flags.
+"""
+SIGNS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
+
+
+def limits(metadata: Iterable[Any]) -> str:
+    """Bounds on a number, in signs."""
+    bounds = (bound for item in metadata for bound in getattr(item, "metadata", [item]))
+    told = [
+        f"{sign} {getattr(bound, name):g}" for bound in bounds for name, sign in SIGNS.items() if hasattr(bound, name)
+    ]
+    return " ".join(["", *told])
+
+
+def accepted(annotation: Any, metadata: Iterable[Any] = ()) -> str:
+    """What a type accepts, in words."""
+    origin, parts = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return accepted(parts[0], parts[1:])
+    if origin in (Union, UnionType):
+        return " or ".join(accepted(part) for part in parts)
+    if origin is Literal:
+        return ", ".join(f"`{part}`" for part in parts)
+    if origin is tuple:
+        return f"several: {accepted(parts[0])}"
+    return f"{WORDS.get(annotation, annotation)}{limits(metadata)}"
+
+
+def table(kind: type[BaseModel], prefix: str) -> list[str]:
+    """The keys of one table, a row each."""
+    told = {}
+    for base in reversed(kind.__mro__):
+        if issubclass(base, BaseModel) and base.__module__.startswith("gan_zoo"):
+            told |= docstrings(base)
+    rows = ["| key | accepted | default | |", "| --- | --- | --- | --- |"]
+    for name, field in kind.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            continue
+        default = "" if field.is_required() else f"`{field.default!r}`"
+        told_of_it = told.get(name, "").replace("|", r"\|")
+        rows.append(f"| `{prefix}{name}` | {accepted(field.annotation, field.metadata)} | {default} | {told_of_it} |")
+    return rows
+
+
+def configuration() -> str:
+    """Every key of the tree."""
+    lines = [INTRODUCTION, *table(Config, "")]
+    for name, field in Config.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            lines += [
+                "",
+                f"## [{name}]",
+                "",
+                inspect.getdoc(field.annotation) or "",
+                "",
+                *table(field.annotation, f"{name}."),
+            ]
+    for model in registry.models.entries:
+        settings = model_class(model).settings
+        if settings is not None:
+            own = table_name(model)
+            lines += ["", f"## [{own}]", "", inspect.getdoc(settings) or "", "", *table(settings, f"{own}.")]
+    return "\n".join(lines) + "\n"
+
+
+def models() -> str:
+    """A part for each model."""
+    lines = ["# Models", "", "Each is trained by `gan-zoo train NAME`, on any preset."]
+    for name, entry in registry.models.entries.items():
+        kind = model_class(name)
+        told = inspect.getdoc(kind) or ""
+        lines += ["", f"## {name}", "", f"*{entry.summary}*", "", told, ""]
+        lines += [f"Code: `{inspect.getmodule(kind).__name__}`."]  # type: ignore[union-attr]
+        if kind.extends:
+            lines += ["", f"Extends [{kind.extends}](#{kind.extends})."]
+        if kind.defaults:
+            lines += [
+                "",
+                "Where a configuration is silent:",
+                "",
+                "```toml",
+                tomli_w.dumps(dict(kind.defaults)).strip(),
+                "```",
+            ]
+        if kind.settings is not None:
+            own = table_name(name)
+            lines += ["", f"Settings of its own: [\\[{own}\\]](configuration.md#{own})."]
+    return "\n".join(lines) + "\n"
+
+
+def said(*args: str) -> str:
+    """What a command prints."""
+    out = io.StringIO()
+    with redirect_stdout(out), suppress(SystemExit):
+        cli.main(args)
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()).strip()
+
+
+def commands() -> str:
+    """What each command says of itself, and what the lists list."""
+    lines = [
+        "# Commands",
+        "",
+        "As `gan-zoo COMMAND --help` prints them. `gan-zoo train MODEL --help` shows the whole tree; see",
+        "[Configuration](configuration.md).",
+    ]
+    for name in sorted(cli.COMMANDS):
+        lines += ["", f"## {name}", "", "```text", said(name, "--help"), "```"]
+        if name in LISTS:
+            lines += ["", "```console", f"$ gan-zoo {name}", said(name), "```"]
+    return "\n".join(lines) + "\n"
+
+
+PAGES = {"configuration.md": configuration, "models.md": models, "commands.md": commands}
+
+
+def main() -> None:
+    """Write the pages."""
+    HERE.mkdir(exist_ok=True)
+    for name, page in PAGES.items():
+        (HERE / name).write_text(page(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
