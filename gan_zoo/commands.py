@@ -216,6 +216,21 @@ def evaluate(
         console.print(str(path))
 
 
+def export(source: Path, *, out: Path, onnx: bool, push: str | None, private: bool, seed: int) -> None:
+    """`gan-zoo export`."""
+    from gan_zoo.export import hub
+    from gan_zoo.export.write import export as write_export
+
+    _check_seed(seed)
+    if push is not None:
+        hub.check_pushable(push)
+    elif private:
+        raise InputError("--private is of the repository that --push org/name makes")
+    console.print(str(write_export(source, out, onnx=onnx, name=push, seed=seed, say=_say)))
+    if push is not None:
+        console.print(hub.push(out, push, private=private))
+
+
 def bench(
     suite: Literal["step", "kernels"],
     *,
