@@ -339,6 +339,32 @@ def export(
     commands.export(run, out=out, onnx=onnx, push=push, private=private, seed=seed)
 
 
+def runs(
+    folders: Positional[Annotated[tuple[Path, ...], arg(metavar="[FOLDER ...]")]] = (), /, *, json: bool = False
+) -> None:
+    """List runs: their state (running, done, interrupted, failed, damaged), how far they are, and their best figures.
+
+    Args:
+        folders: Folders of runs, or runs; by default runs/.
+        json: Print JSON, with every figure.
+    """
+    from gan_zoo import commands
+
+    commands.runs(folders or (Path("runs"),), as_json=json)
+
+
+def report(run: Positional[RunFolder], /, out: Path | None = None) -> None:
+    """Write one HTML page on a run, with its curves, pictures, figures and configuration; it needs no network.
+
+    Args:
+        run: A run folder.
+        out: The page (.html); by default report.html in the run folder.
+    """
+    from gan_zoo import commands
+
+    commands.report(run, out=out)
+
+
 def bench(
     suite: Positional[Literal["step", "kernels", "compare"]] = "step",
     reports: Positional[Annotated[tuple[Path, ...], arg(metavar="[A.json B.json ...]")]] = (),
@@ -478,6 +504,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "cluster": cluster,
     "centrality": centrality,
     "export": export,
+    "runs": runs,
+    "report": report,
     "bench": bench,
     "models": models,
     "trunks": trunks,
