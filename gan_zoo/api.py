@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from gan_zoo.data.dataset import open_dataset
+from gan_zoo.export import hub
 from gan_zoo.models.gan.model import GAN
 from gan_zoo.resolve import resolve
 from gan_zoo.training import loop
@@ -78,9 +79,16 @@ def train(
 
 
 def load(source: Path | str, *, device: torch.device | str = "cpu") -> GAN:
-    """A trained model, for evaluation, from a run folder or one of its checkpoints.
+    """A trained model, for evaluation.
+
+    Args:
+        source: A run folder, one of its checkpoints, a folder that `gan-zoo export` wrote, or the name `org/name` of
+            such a folder on the Hugging Face Hub (the extra `hub`). Nothing that it holds is run.
+        device: Where to put it.
 
     Raises:
         InputError: If there is none, or it is damaged.
     """
+    if hub.is_name(source):
+        source = hub.download(str(source))
     return load_run(source, device=pick_device(str(device)))

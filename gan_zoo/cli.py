@@ -169,7 +169,7 @@ def sample(
     """Draw a grid of samples.
 
     Args:
-        run: A run folder, or one of its checkpoints.
+        run: A run folder, one of its checkpoints, or an exported model.
         n: How many images.
         codes: Codes to hold, e.g. "c1=3,c2=-1.5"; the others are drawn.
         out: The picture; by default samples.png among the run's samples.
@@ -195,7 +195,7 @@ def traverse(
     """Vary a code, or one by another, and hold everything else: a grid with a sample a row, or an animation.
 
     Args:
-        run: A run folder, or one of its checkpoints.
+        run: A run folder, one of its checkpoints, or an exported model.
         code: The code to vary, e.g. c1; by default a panel for each, in an animation the first.
         by: A second code: a picture shows one sample with this code down the rows, an animation has it along the
             columns.
@@ -224,7 +224,7 @@ def encode(
     """Write Q(c | x) of images as a table: a row for each image.
 
     Args:
-        run: A run folder, or one of its checkpoints.
+        run: A run folder, one of its checkpoints, or an exported model.
         images: Image files; or a folder of images, an array file or a dataset's name; by default the run's own data.
         out: The table (.csv or .parquet); by default codes.csv in the run folder.
         split: Which part of a set that has several.
@@ -249,7 +249,7 @@ def cluster(
     """Find clusters by k-means++ on the trunk's features, beside Q's own clustering.
 
     Args:
-        run: A run folder, or one of its checkpoints.
+        run: A run folder, one of its checkpoints, or an exported model.
         k: How many clusters; by default the data's classes, or the values of Q's first categorical code.
         split: The split to show; by default each. Clusters are fitted on the training split.
         pool: How the trunk's last feature map is pooled over space.
@@ -276,7 +276,7 @@ def evaluate(
     """Measure a run, or several runs and sum them up: a table, and JSON in each run.
 
     Args:
-        run: A run folder, or one of its checkpoints.
+        run: A run folder, one of its checkpoints, or an exported model.
         more: Further ones, e.g. of other seeds: mean, deviation and worst are told then.
         metrics: clustering, information, fidelity, coverage, disentanglement, separated by commas; all is every one
             that can be had.
@@ -312,6 +312,57 @@ def centrality(
     from gan_zoo import commands
 
     commands.centrality(runs, out=out, samples=samples, seed=seed, device=device)
+
+
+def export(
+    run: Positional[RunFolder],
+    /,
+    out: Path,
+    onnx: bool = False,
+    push: str | None = None,
+    private: bool = False,
+    seed: int = 0,
+) -> None:
+    """Write a model as a folder in the Hugging Face Hub's layout, which `gan_zoo.load` and every command read.
+
+    Args:
+        run: A run folder, one of its checkpoints, or an exported model.
+        out: The folder to make: configuration, weights and a card with pictures and the figures of `gan-zoo evaluate`.
+            The configuration names the data as the run does, with the folder in which they lie.
+        onnx: Write the generator and Q as ONNX, too, and check that they agree with torch.
+        push: Upload the folder to the Hub under this name, org/name.
+        private: Whether a repository that --push makes is private.
+        seed: Decides the card's pictures.
+    """
+    from gan_zoo import commands
+
+    commands.export(run, out=out, onnx=onnx, push=push, private=private, seed=seed)
+
+
+def runs(
+    folders: Positional[Annotated[tuple[Path, ...], arg(metavar="[FOLDER ...]")]] = (), /, *, json: bool = False
+) -> None:
+    """List runs: their state (running, done, interrupted, failed, damaged), how far they are, and their best figures.
+
+    Args:
+        folders: Folders of runs, or runs; by default runs/.
+        json: Print JSON, with every figure.
+    """
+    from gan_zoo import commands
+
+    commands.runs(folders or (Path("runs"),), as_json=json)
+
+
+def report(run: Positional[RunFolder], /, out: Path | None = None) -> None:
+    """Write one HTML page on a run, with its curves, pictures, figures and configuration; it needs no network.
+
+    Args:
+        run: A run folder.
+        out: The page (.html); by default report.html in the run folder.
+    """
+    from gan_zoo import commands
+
+    commands.report(run, out=out)
 
 
 def bench(
@@ -452,6 +503,9 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "evaluate": evaluate,
     "cluster": cluster,
     "centrality": centrality,
+    "export": export,
+    "runs": runs,
+    "report": report,
     "bench": bench,
     "models": models,
     "trunks": trunks,

@@ -21,19 +21,21 @@ from gan_zoo.analysis.cluster import cluster as find_clusters
 from gan_zoo.analysis.evaluate import evaluate as measure
 from gan_zoo.analysis.evaluate import summary
 from gan_zoo.analysis.fidelity import LEAST
-from gan_zoo.analysis.tables import centrality_table, cluster_table, evaluation_table, remarks
+from gan_zoo.analysis.page import run_page
+from gan_zoo.analysis.survey import survey
+from gan_zoo.analysis.tables import centrality_table, cluster_table, evaluation_table, remarks, standing_table
 from gan_zoo.analysis.traverse import write_picture, write_traversals
 from gan_zoo.config import Config
 from gan_zoo.data.dataset import open_dataset
 from gan_zoo.errors import InputError, TrainingError
-from gan_zoo.files import write_json
+from gan_zoo.files import write_json, write_text
 from gan_zoo.images import grid
 from gan_zoo.resolve import to_toml
 from gan_zoo.training import loop
 from gan_zoo.training.environment import PACKAGES, version_of
 from gan_zoo.training.precision import kernel_path, pick_device
 from gan_zoo.training.ranks import global_rank
-from gan_zoo.training.run import find, held_run, is_checkpoint, load
+from gan_zoo.training.run import find, held_run, is_checkpoint, load, open_run
 
 console = Console(highlight=False, soft_wrap=True, markup=False)
 wide = Console(highlight=False, soft_wrap=True, markup=False, width=240)
@@ -214,6 +216,46 @@ def evaluate(
         console.print(line)
     for path in written:
         console.print(str(path))
+
+
+def export(source: Path, *, out: Path, onnx: bool, push: str | None, private: bool, seed: int) -> None:
+    """`gan-zoo export`."""
+    from gan_zoo.export import hub
+    from gan_zoo.export.write import export as write_export
+
+    _check_seed(seed)
+    if push is not None:
+        hub.check_pushable(push)
+    elif private:
+        raise InputError("--private is of the repository that --push org/name makes")
+    console.print(str(write_export(source, out, onnx=onnx, name=push, seed=seed, say=_say)))
+    if push is not None:
+        console.print(hub.push(out, push, private=private))
+
+
+def runs(folders: Sequence[Path], *, as_json: bool) -> None:
+    """`gan-zoo runs`."""
+    found = survey(folders)
+    if as_json:
+        json.dump([one.record for one in found], sys.stdout, indent=2, ensure_ascii=False)
+        print()
+        return
+    if not found:
+        console.print(f"no runs in {', '.join(map(str, folders))}")
+        return
+    wide.print(standing_table(found))
+    for one in found:
+        if one.why:
+            console.print(f"{one.run}: {one.why}")
+
+
+def report(source: Path, *, out: Path | None) -> None:
+    """`gan-zoo report`."""
+    run = open_run(source)
+    target = out or run.folder / "report.html"
+    if target.suffix.lower() not in (".html", ".htm"):
+        raise InputError(f"{target}: a report is written as .html")
+    console.print(str(write_text(run_page(run), target)))
 
 
 def bench(

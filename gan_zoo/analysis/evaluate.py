@@ -23,7 +23,7 @@ from gan_zoo.analysis.subject import Reals, Subject
 from gan_zoo.data.dataset import open_dataset
 from gan_zoo.errors import InputError, unknown
 from gan_zoo.training.environment import environment
-from gan_zoo.training.run import find, load
+from gan_zoo.training.run import find, find_step, load
 
 Numbers = dict[str, float]
 
@@ -217,7 +217,7 @@ def _measure(subject: Subject, choice: tuple[list[str], dict[str, str]], say: Ca
         "run": str(subject.run.folder),
         "model": subject.run.config.model,
         "checkpoint": subject.checkpoint.name,
-        "step": int(subject.checkpoint.name.rpartition("-")[2]),
+        "step": find_step(subject.checkpoint),
         "config": {"seed": subject.run.config.seed, "data": data.model_dump(mode="json", exclude_none=True)},
         "images": images,
         "n": subject.n,

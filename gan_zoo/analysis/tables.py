@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from gan_zoo.analysis.evaluate import NOT_ASKED, summary
+from gan_zoo.analysis.survey import Standing
+from gan_zoo.errors import shown
 
 MOST_COLUMNS = 5
 """Of how many runs each has a column of its own."""
@@ -78,6 +81,32 @@ def centrality_table(record: Mapping[str, Any], runs: Sequence[Path]) -> Table:
     for i, (run, row) in enumerate(zip(runs, record["scores"], strict=True)):
         scores = ("" if score is None else f"{score:.3f}" for score in row)
         table.add_row(str(i + 1), *scores, f"{record['centrality'][i]:.3f}", str(run))
+    return table
+
+
+HEADLINES = {
+    "accuracy": "clustering/accuracy",
+    "NMI": "clustering/nmi",
+    "L_I": "log/mi",
+    "Fréchet": "fidelity/frechet",
+    "FactorVAE": "disentanglement/factor_vae",
+}
+"""The figures that a list of runs shows, where any of them has them."""
+
+
+def standing_table(runs: Sequence[Standing]) -> Table:
+    """Runs below each other: state, steps, and the best of a few figures."""
+    table = _table("")
+    titles = [title for title, name in HEADLINES.items() if any(name in run.best for run in runs)]
+    for title in ("run", "state", "model", "data"):
+        table.add_column(title, no_wrap=True)
+    for title in ("step", "of", *titles):
+        table.add_column(title, justify="right", no_wrap=True)
+    for run in runs:
+        best = [run.best.get(HEADLINES[title]) for title in titles]
+        figures = [number(one["value"]) if one else "" for one in best]
+        steps = (f"{run.step:,}", "" if run.steps is None else f"{run.steps:,}")
+        table.add_row(Text(shown(run.run)), run.state, run.model, Text(shown(run.data)), *steps, *figures)
     return table
 
 

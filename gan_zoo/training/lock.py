@@ -34,3 +34,19 @@ def locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def is_held(folder: Path) -> bool:
+    """Whether a process trains in `folder` now. Asking takes the lock for an instant if nobody has it."""
+    file = folder / LOCK
+    if file.is_symlink() or not file.is_file():
+        return False
+    lock = FileLock(file)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        return True
+    except OSError:  # of a place that may only be read
+        return False
+    lock.release()
+    return False

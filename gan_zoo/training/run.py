@@ -25,6 +25,7 @@ from gan_zoo.models.gan.model import GAN
 from gan_zoo.registry import models
 from gan_zoo.resolve import resolve, to_toml
 from gan_zoo.training.checkpoint import has_average, load_weights, name_of, newest_whole, read_state, step_of
+from gan_zoo.training.exported import check_weights, is_exported, read_description
 from gan_zoo.training.lock import LOCK
 from gan_zoo.training.loggers import read_records
 
@@ -133,7 +134,7 @@ def open_run(folder: Path | str) -> Run:
     path = Path(folder)
     config = path / CONFIG
     if not config.is_file():
-        what = "does not exist" if not path.exists() else "has no config.toml"
+        what = "does not exist" if not path.exists() else "has no config.toml, nor an export's config.json"
         raise InputError(f"{path} is no run folder: it {what}")
     for name in PARTS:
         if (path / name).is_symlink():
@@ -188,13 +189,28 @@ def is_checkpoint(path: Path) -> bool:
     return step_of(path) is not None and not (path / CONFIG).exists()
 
 
+def is_export(path: Path) -> bool:
+    """Whether `path` is an exported model, and no run folder."""
+    return is_exported(path) and not (path / CONFIG).exists()
+
+
+def find_step(checkpoint: Path) -> int:
+    """After how many steps the weights were taken that `find` found."""
+    step = step_of(checkpoint)
+    return read_description(checkpoint).step if step is None else step
+
+
 def find(source: Path | str) -> tuple[Run, Path]:
     """The run and the checkpoint that `source` names: a checkpoint, or a run folder's newest whole one.
+
+    An exported model is both at once: a run folder whose only checkpoint is the folder itself.
 
     Raises:
         InputError: If there is no run, or a run without a whole checkpoint.
     """
     path = Path(source)
+    if is_export(path):
+        return Run(path, read_description(path).config), path
     if is_checkpoint(path):
         run = open_run(path.absolute().parent.parent)
         _check_or_offer(path, run)
@@ -220,15 +236,29 @@ def load(source: Path | str, *, device: torch.device | str = "cpu") -> GAN:
     """A trained model, for evaluation: the generator's moving average where the run keeps one.
 
     Args:
-        source: A run folder (its newest whole checkpoint is read) or one checkpoint.
+        source: A run folder (its newest whole checkpoint is read), one checkpoint, or an exported model.
         device: Where to put the model.
 
     Raises:
         InputError: If there is no whole checkpoint, in one line that says what was found.
     """
-    run, checkpoint = find(source)
+    path = Path(source)
+    if is_export(path):
+        return _load_export(path).to(device).eval()
+    run, checkpoint = find(path)
     model = build(run.config)
     load_weights(model, checkpoint / "model.safetensors")
     if has_average(checkpoint):
         load_weights(model.generator, checkpoint / "ema.safetensors")
     return model.to(device).eval()
+
+
+def _load_export(folder: Path) -> GAN:
+    description = read_description(folder)
+    weights = check_weights(folder, description)
+    try:
+        model = build(description.config)
+    except InputError as error:
+        raise InputError(f"{folder}: {error}") from None
+    load_weights(model, weights)
+    return model

@@ -1,0 +1,110 @@
+"""Where runs stand: their state, how far they are, and their best figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from gan_zoo.analysis.evaluate import METRICS
+from gan_zoo.analysis.results import evaluations
+from gan_zoo.errors import InputError
+from gan_zoo.training.checkpoint import newest_whole, step_of
+from gan_zoo.training.lock import is_held
+from gan_zoo.training.run import CONFIG, Run, open_run
+
+State = Literal["running", "done", "interrupted", "failed", "damaged"]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A run, as it stands.
+
+    Attributes:
+        run: Its folder.
+        state: running: a process holds its lock. done: its last step is saved. interrupted: it was saved before.
+            failed: it ended with nothing saved.
+            damaged: its tree cannot be read, or it has checkpoints and none is whole.
+        why: What is wrong, if anything is.
+        step: Steps that are saved, or of a running one logged.
+        best: By `metric/number` the best value that was measured and its step.
+    """
+
+    run: str
+    state: State
+    why: str = ""
+    model: str = ""
+    data: str = ""
+    seed: int | None = None
+    step: int = 0
+    steps: int | None = None
+    best: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The same, for JSON."""
+        return asdict(self)
+
+
+def survey(folders: Sequence[Path]) -> list[Standing]:
+    """The runs in folders, by name; a folder that is a run itself is one.
+
+    Raises:
+        InputError: If a folder is not there.
+    """
+    return [standing(path) for folder in folders for path in _runs(folder)]
+
+
+def standing(folder: Path) -> Standing:
+    """Where one run stands."""
+    try:
+        run = open_run(folder)
+    except (InputError, OSError) as error:
+        return Standing(str(folder), "damaged", str(error))
+    newest, complaints = newest_whole(run.checkpoints)
+    saved = (step_of(newest) or 0) if newest else 0
+    steps = run.config.training.steps
+    state: State
+    why = "; ".join(complaints)
+    if is_held(folder):
+        state, saved = "running", max([saved, *(record["step"] for record in run.metrics()[-1:])])
+    elif newest is None:
+        state, why = ("damaged", why) if why else ("failed", "it ended before anything was saved")
+    else:
+        state = "done" if saved >= steps else "interrupted"
+    config = run.config
+    return Standing(
+        str(folder), state, why, config.model, config.data.name, config.seed, saved, steps, best_figures(run)
+    )
+
+
+def best_figures(run: Run) -> dict[str, dict[str, float]]:
+    """The best of every number that was measured of a run, by `metric/number`: its `value` and `step`; and of what its
+    log says `log/mi`, the bound L_I in nats.
+    """
+    best: dict[str, dict[str, float]] = {}
+
+    def offer(name: str, value: float, step: int, *, falling: bool = False) -> None:
+        held = best.get(name)
+        if held is None or (value < held["value"] if falling else value > held["value"]):
+            best[name] = {"value": value, "step": step}
+
+    for found in evaluations(run.folder):
+        for metric, numbers in found.metrics.items():
+            falling = METRICS[metric].falling if metric in METRICS else frozenset()
+            for key, value in numbers.items():
+                offer(f"{metric}/{key}", value, found.step, falling=key in falling)
+    for record in run.metrics():
+        if isinstance(record.get("mi"), float):
+            offer("log/mi", record["mi"], record["step"])
+    return best
+
+
+def _runs(folder: Path) -> Iterator[Path]:
+    if not folder.is_dir():
+        raise InputError(f"{folder} is no folder of runs: it {'is a file' if folder.exists() else 'does not exist'}")
+    if (folder / CONFIG).exists():
+        yield folder
+    else:
+        yield from (path for path in sorted(folder.iterdir()) if (path / CONFIG).exists())

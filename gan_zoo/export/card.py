@@ -1,0 +1,139 @@
+"""The model card of an export: what it is, how it is used, what was measured, how it was trained."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from gan_zoo import __version__, registry
+from gan_zoo.analysis.results import Evaluation
+from gan_zoo.analysis.tables import number
+from gan_zoo.config import Config
+from gan_zoo.models.gan.model import GAN
+
+
+def model_card(model: GAN, *, step: int, name: str, evaluation: Evaluation | None, files: Collection[str]) -> str:
+    """README.md.
+
+    Args:
+        model: The exported model.
+        step: After how many steps its weights were taken.
+        name: What `gan_zoo.load` reads it by.
+        evaluation: What was measured of it, if anything was.
+        files: What lies beside the card.
+    """
+    config = model.config
+    parts = [
+        _front_matter(config),
+        f"# {_plain(config.model)} on {_plain(data_name(config))}",
+        _about(config, step),
+        *(f"![{title}]({file})" for file, title in PICTURES.items() if file in files),
+        "## Use",
+        _use(model, name),
+        *(["## Codes", "\n".join(_codes(model))] if model.codes else []),
+        *(["## Figures", "\n".join(_figures(evaluation))] if evaluation else []),
+        "## Training",
+        "\n".join(_training(config)),
+        *(["## ONNX", "\n".join(_networks(model))] if "generator.onnx" in files else []),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+PICTURES = {
+    "samples.png": "Samples of the generator",
+    "traversal.png": "Traversals: a code varies along the columns, a row shares its noise and its other codes",
+}
+
+
+def data_name(config: Config) -> str:
+    """What the data are called, without the folder in which they lie."""
+    data = config.data
+    named = data.path if data.name in ("folder", "array", "hub") and data.path else data.name
+    return named if data.name == "hub" and not Path(named).is_absolute() else Path(named).name
+
+
+def _front_matter(config: Config) -> str:
+    tags = ["gan", "image-generation", *([config.model] if config.model != "gan" else [])]
+    lines = ["library_name: gan-zoo", "pipeline_tag: unconditional-image-generation", "tags:"]
+    lines += [f"- {json.dumps(tag)}" for tag in tags]  # a string of JSON is one of YAML
+    return "\n".join(["---", *lines, "---"])
+
+
+def _about(config: Config, step: int) -> str:
+    summary = registry.models.entries[config.model].summary
+    told = f"`{_plain(config.model)}`" + (f" ({summary})" if summary else "")
+    side, channels = config.data.resolution, config.data.channels
+    return (
+        f"{told}, after {step:,} steps on {_plain(data_name(config))}: images of {side} × {side} pixels in "
+        f"{'grey' if channels == 1 else 'colour'}. Written by gan-zoo {__version__}; `config.json` holds the whole "
+        "configuration, `model.safetensors` the weights, with the generator's moving average where the run kept one."
+    )
+
+
+def _use(model: GAN, name: str) -> str:
+    channels, side = model.image.channels, model.image.resolution
+    lines = [
+        "```python",
+        "import gan_zoo",
+        "",
+        f"model = gan_zoo.load({json.dumps(name, ensure_ascii=False)})",
+        f"images = model.sample(64)  # [64, {channels}, {side}, {side}] in [-1, 1]",
+    ]
+    if model.codes:
+        lines.append(f'held = model.sample(64, codes={{"{model.codes[0].name}": 0}})')
+        lines += ["codes = model.encode(images)  # Q(c | x), by code"] if hasattr(model, "encode") else []
+    return "\n".join([*lines, "```"])
+
+
+def _codes(model: GAN) -> Iterator[str]:
+    yield from ("| code | kind | values | H(c), nats |", "| --- | --- | --- | ---: |")
+    for code in model.codes:
+        values = f"0 to {code.classes - 1}" if code.kind == "categorical" else "0, 1" if code.discrete else "real"
+        yield f"| {code.name} | {code.kind} | {values} | {code.entropy:.3f} |"
+
+
+def _figures(evaluation: Evaluation) -> Iterator[str]:
+    yield f"By `gan-zoo evaluate` at step {evaluation.step:,}, {evaluation.n:,} samples, seed {evaluation.seed}."
+    yield from ("", "| metric | number | value |", "| --- | --- | ---: |")
+    for metric, numbers in evaluation.metrics.items():
+        for key, value in numbers.items():
+            yield f"| {_plain(metric)} | {_plain(key)} | {number(value)} |"
+    yield ""
+    for metric, note in evaluation.notes.items():
+        yield f"- {_plain(metric)}: {_plain(note)}."
+
+
+def _training(config: Config) -> Iterator[str]:
+    rows = {
+        "trunk": f"{config.trunk.name}, width {config.trunk.width}",
+        "adversarial loss": config.loss.adversarial,
+        "batch size": config.training.batch_size,
+        "precision": config.training.precision,
+        "moving average of the generator": config.training.ema or "none",
+        "seed": config.seed,
+    }
+    yield from ("| | |", "| --- | --- |")
+    for key, value in rows.items():
+        yield f"| {key} | {_plain(str(value))} |"
+
+
+def _networks(model: GAN) -> Iterator[str]:
+    image = f"[n, {model.image.channels}, {model.image.resolution}, {model.image.resolution}]"
+    yield (
+        f"`generator.onnx` takes `latent` [n, {model.prior.width}] — noise ({model.prior.noise} columns, "
+        f"{model.config.latent.distribution}), then each code in order, a categorical one as one-hot — and gives "
+        f"`images` {image} in [-1, 1]."
+    )
+    if hasattr(model, "encode"):
+        yield (
+            f"`encoder.onnx` takes `images` {image} in [-1, 1] and gives Q(c | x): of a categorical code its "
+            "probabilities [n, K], of a bernoulli one P(c = 1) [n], of a continuous one `NAME.mean` and "
+            "`NAME.log_variance` [n]."
+        )
+
+
+def _plain(text: str) -> str:
+    """Text from a run as one line of Markdown that is no markup."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return "".join(f"\\{c}" if c in "\\`*_[]<>|#" else c for c in line)

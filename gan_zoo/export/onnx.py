@@ -1,0 +1,173 @@
+"""The generator and Q as ONNX (the extra `onnx`), each checked to give what torch gives.
+
+generator.onnx    latent [n, width] -> images [n, C, R, R] in [-1, 1]
+encoder.onnx      images [n, C, R, R] in [-1, 1] -> Q(c | x) by code: NAME, or NAME.mean and NAME.log_variance
+
+The number of rows n is free. Weights lie in the file; numbers are float32.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gan_zoo.errors import InputError, TrainingError
+from gan_zoo.models.gan.model import GAN
+from gan_zoo.models.gan.prior import SHOWN
+from gan_zoo.models.infogan.q_head import Gaussian
+
+PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+TOLERANCE = 1e-4
+"""How far a number x may be off torch's, in units of 1 + |x|."""
+CHECKED = (1, 7)
+"""Numbers of rows that are compared."""
+MOST_BYTES = 2**31 - 2**24
+"""Of weights: an ONNX file is one message of protobuf, which ends at 2 GiB."""
+
+METADATA = ("metadata_props", "doc_string")
+
+
+class Encoder(nn.Module):
+    """Images [n, C, R, R] to the tensors of Q(c | x), in the order of `outputs`."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Q(c | x), flat."""
+        told = self.model.encode(images)
+        return tuple(t for code in self.model.codes for t in _flat(told[code.name]))
+
+    @property
+    def outputs(self) -> list[str]:
+        """A name for each tensor."""
+        names = []
+        for code in self.model.codes:
+            names += [code.name] if code.discrete else [f"{code.name}.{field}" for field in Gaussian._fields]
+        return names
+
+
+def check_installed() -> None:
+    """Refuse where the extra is missing.
+
+    Raises:
+        InputError: Naming it.
+    """
+    if missing := [name for name in PACKAGES if find_spec(name) is None]:
+        raise InputError(f"--onnx needs {', '.join(missing)}: pip install 'gan-zoo[onnx]'")
+
+
+def networks(model: GAN, *, say: Callable[[str], None] = lambda line: None) -> dict[str, bytes]:
+    """The ONNX files of a model on the CPU, by name.
+
+    Args:
+        model: Ready to evaluate. A model that tells no codes from images has no encoder.
+        say: Takes a line on how far each is off torch.
+
+    Raises:
+        InputError: If the extra is missing, a network is too large for ONNX, or ONNX has no word for a part of it.
+        TrainingError: If a network in ONNX does not agree with torch.
+    """
+    check_installed()
+    latents = model.prior.sample(max(CHECKED), seed=model.config.seed, stream=SHOWN)
+    images = model.generate(latents)
+    files = {"generator.onnx": _checked("generator", model.generator, latents.input, "latent", ["images"], say)}
+    if model.codes and hasattr(model, "encode"):
+        encoder = Encoder(model)
+        files["encoder.onnx"] = _checked("encoder", encoder, images, "images", encoder.outputs, say)
+    return files
+
+
+def _checked(
+    name: str, network: nn.Module, rows: Tensor, given: str, told: Sequence[str], say: Callable[[str], None]
+) -> bytes:
+    content = _to_onnx(name, network.eval(), rows, given, told)
+    off = max(_off(name, network, content, rows[:n], given, told) for n in CHECKED)
+    say(f"{name}.onnx: at most {off:.1g} off torch, relative to 1 + |x|")
+    return content
+
+
+def _to_onnx(name: str, network: nn.Module, rows: Tensor, given: str, told: Sequence[str]) -> bytes:
+    """A network as an ONNX file that says nothing of the machine that wrote it."""
+    size = sum(tensor.nbytes for tensor in network.state_dict().values())
+    if size > MOST_BYTES:
+        raise InputError(f"the {name} has {size:,} bytes of weights; an ONNX file holds {MOST_BYTES:,}")
+    try:
+        with _quiet(), torch.no_grad():
+            program = torch.onnx.export(
+                network,
+                (rows[:3],),
+                dynamo=True,
+                input_names=[given],
+                output_names=list(told),
+                dynamic_shapes=({0: torch.export.Dim("n")},),
+                verbose=False,
+            )
+    except torch.onnx.errors.OnnxExporterError as error:
+        line = " ".join(str(error).split())[:300]
+        raise InputError(f"the {name} cannot be written as ONNX: {line}") from None
+    assert program is not None
+    proto = program.model_proto
+    _forget_sources(proto.graph)
+    for function in proto.functions:
+        _forget_sources(function)
+    content: bytes = proto.SerializeToString()
+    return content
+
+
+def _forget_sources(graph: Any) -> None:
+    """Drop what the exporter notes of the source code, with its folders on this machine."""
+    for part in (graph, *graph.node, *graph.input, *graph.output, *graph.value_info):
+        for key in METADATA:
+            part.ClearField(key)
+
+
+def _off(name: str, network: nn.Module, content: bytes, rows: Tensor, given: str, told: Sequence[str]) -> float:
+    """How far onnxruntime's numbers are off torch's, at most."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    with torch.no_grad():
+        expected = dict(zip(told, _flat(network(rows)), strict=True))
+    found: Mapping[str, Any] = dict(zip(told, session.run(list(told), {given: rows.numpy()}), strict=True))
+    worst = 0.0
+    for key, tensor in expected.items():
+        other = torch.from_numpy(found[key])
+        if other.shape != tensor.shape:
+            raise TrainingError(f"{name}.onnx gives {key} as {list(other.shape)}, torch as {list(tensor.shape)}")
+        off = float(((other - tensor).abs() / (1 + tensor.abs())).max())
+        if not off <= TOLERANCE:
+            raise TrainingError(
+                f"{name}.onnx does not agree with torch: {key} is {off:.2g} off, relative to 1 + |x|; at most "
+                f"{TOLERANCE:g} is accepted, and nothing was written"
+            )
+        worst = max(worst, off)
+    return worst
+
+
+def _flat(value: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:
+    return (value,) if isinstance(value, Tensor) else tuple(value)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Within, the exporter keeps to itself what packages it does without."""
+    logger = logging.getLogger("torch.onnx")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(before)

@@ -1,0 +1,294 @@
+"""Exported models: what a folder holds, that it is the run's model, and what is refused; on the Hub, too."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from commandline import zoo, zoo_process
+from hub import Hub, hub
+from narrow import narrow_train, one_line
+from safetensors.torch import load_file, save_file
+
+import gan_zoo
+from gan_zoo.config import Config
+from gan_zoo.errors import InputError
+from gan_zoo.export import hub as of_hub
+from gan_zoo.files import digest
+from gan_zoo.training.run import Run
+
+CODES = "categorical:5, uniform:1, gaussian:1, bernoulli(0.3):1"
+FILES = {"config.json", "model.safetensors", "README.md", "samples.png", "traversal.png"}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run of two checkpoints, whose average is not its weights."""
+    place = tmp_path_factory.mktemp("runs") / "run"
+    return narrow_train(
+        "infogan", place, training__steps=4, training__ema=0.5, logging__checkpoint_every=2, infogan__codes=CODES
+    )
+
+
+@pytest.fixture(scope="module")
+def exported(run: Run) -> Path:
+    """Its export, with figures."""
+    measured = {
+        "step": 4,
+        "n": 500,
+        "seed": 0,
+        "metrics": {"clustering": {"accuracy": 0.97123, "nmi": 0.5}},
+        "notes": {"clustering": "c1 | of <b>10</b> values"},
+    }
+    (run.folder / "evaluation.json").write_text(json.dumps(measured))
+    out = run.folder.parent / "exported"
+    ended = zoo("export", run.folder, "--out", out)
+    assert ended.code == 0, ended.err
+    assert ended.out.strip() == str(out)
+    return out
+
+
+@pytest.fixture
+def copy(exported: Path, tmp_path: Path) -> Path:
+    """One of its own for a test that spoils it."""
+    return Path(shutil.copytree(exported, tmp_path / "copy"))
+
+
+def images_and_codes(source: object) -> list[torch.Tensor]:
+    model: Any = gan_zoo.load(source)  # type: ignore[arg-type]
+    images = model.sample(6, seed=3)
+    told = model.encode(images)
+    return [images, told["c1"], *told["c2"], *told["c3"], told["c4"]]
+
+
+def same(a: list[torch.Tensor], b: list[torch.Tensor]) -> bool:
+    return all(torch.equal(one, other) for one, other in zip(a, b, strict=True))
+
+
+def test_an_export_is_the_runs_model(run: Run, exported: Path) -> None:
+    assert {path.name for path in exported.iterdir()} == FILES
+    assert same(images_and_codes(run.folder), images_and_codes(exported))
+    assert gan_zoo.load(exported).config == run.config
+    assert not gan_zoo.load(exported).training
+    described = json.loads((exported / "config.json").read_text())
+    assert described["step"] == 4
+    assert described["sha256"]["model.safetensors"] == digest(exported / "model.safetensors")
+    average = load_file(run.checkpoint(4) / "ema.safetensors")
+    written = load_file(exported / "model.safetensors")
+    assert all(torch.equal(tensor, written[f"generator.{name}"]) for name, tensor in average.items())
+    trained = load_file(run.checkpoint(4) / "model.safetensors")
+    assert any(not torch.equal(trained[f"generator.{name}"], average[name]) for name in average)
+
+
+def test_a_checkpoint_and_an_export_are_exported_too(run: Run, exported: Path, tmp_path: Path) -> None:
+    ended = zoo("export", run.checkpoint(2), "--out", tmp_path / "older")
+    assert ended.code == 0
+    assert "no figures" in ended.err
+    assert same(images_and_codes(run.checkpoint(2)), images_and_codes(tmp_path / "older"))
+    assert "## Figures" not in (tmp_path / "older" / "README.md").read_text()
+    assert zoo("export", exported, "--out", tmp_path / "again").code == 0
+    for name in ("config.json", "model.safetensors", "samples.png"):
+        assert (tmp_path / "again" / name).read_bytes() == (exported / name).read_bytes()
+
+
+def test_the_card_tells_figures_and_use_and_shows_pictures_that_are_there(exported: Path) -> None:
+    card = (exported / "README.md").read_text()
+    assert card.startswith("---\nlibrary_name: gan-zoo\n")
+    assert "| clustering | accuracy | 0.9712 |" in card
+    assert "c1 \\| of \\<b\\>10\\</b\\> values" in card
+    assert 'gan_zoo.load("exported")' in card
+    assert "(samples.png)" in card
+    assert "(traversal.png)" in card
+    for line in ("| c1 | categorical | 0 to 4 | 1.609 |", "| c4 | bernoulli | 0, 1 | 0.611 |"):
+        assert line in card
+
+
+def test_every_command_reads_an_export(copy: Path, run: Run, tmp_path: Path) -> None:
+    for command in (("sample", "-n", 4), ("traverse", "--code", "c2", "--rows", 2)):
+        of_run, of_export = tmp_path / "run.png", tmp_path / "export.png"
+        assert zoo(command[0], run.folder, *command[1:], "--out", of_run).code == 0
+        assert zoo(command[0], copy, *command[1:], "--out", of_export).code == 0
+        assert of_run.read_bytes() == of_export.read_bytes()
+    assert zoo("encode", copy, copy / "samples.png", "--out", tmp_path / "codes.csv").code == 0
+    assert zoo("evaluate", copy, "--metrics", "information", "-n", 40).code == 0
+    assert json.loads((copy / "evaluation.json").read_text())["step"] == 4
+
+
+def test_a_model_without_codes_is_exported(tmp_path: Path) -> None:
+    plain = narrow_train("gan", tmp_path / "plain", training__steps=1)
+    assert zoo("export", plain.folder, "--out", tmp_path / "out").code == 0
+    assert {path.name for path in (tmp_path / "out").iterdir()} == FILES - {"traversal.png"}
+    assert "Q(c | x)" not in (tmp_path / "out" / "README.md").read_text()
+
+
+def _described(spoil: Callable[[dict[str, Any]], object]) -> Callable[[Path], None]:
+    def spoiled(folder: Path) -> None:
+        told = json.loads((folder / "config.json").read_text())
+        spoil(told)
+        (folder / "config.json").write_text(json.dumps(told))
+
+    return spoiled
+
+
+def _other_weights(folder: Path) -> None:
+    file = folder / "model.safetensors"
+    tensors = load_file(file)
+    tensors.pop("q.0.weight")
+    save_file(tensors, file)
+    _described(lambda told: told["sha256"].update({"model.safetensors": digest(file)}))(folder)
+
+
+SPOILED: dict[str, tuple[Callable[[Path], Any], list[str]]] = {
+    "no weights": (lambda f: (f / "model.safetensors").unlink(), ["model.safetensors is missing"]),
+    "other weights": (_other_weights, ["model.safetensors", "q.0.weight is missing"]),
+    "changed": (lambda f: (f / "model.safetensors").write_bytes(b"x"), ["damaged", "SHA-256"]),
+    "no JSON": (lambda f: (f / "config.json").write_text("{"), ["config.json", "not readable as JSON"]),
+    "brackets": (lambda f: (f / "config.json").write_text("[" * 10**5), ["config.json", "not readable as JSON"]),
+    "a list": (lambda f: (f / "config.json").write_text("[]"), ["config.json", "no table"]),
+    "NaN": (lambda f: (f / "config.json").write_text('{"step": NaN}'), ["config.json", "NaN"]),
+    "long": (lambda f: (f / "config.json").write_text(" " * 10**6), ["config.json", "longer than 262,144 bytes"]),
+    "another's": (lambda f: (f / "config.json").write_text('{"model_type": "bert"}'), ["does not describe"]),
+    "newer": (_described(lambda told: told.update(format=2)), ["format 2", "pip install --upgrade gan-zoo"]),
+    "no step": (_described(lambda told: told.update(step=-1)), ["config.json is damaged", "step"]),
+    "no sums": (_described(lambda told: told.pop("sha256")), ["config.json is damaged", "SHA-256"]),
+    "a key": (_described(lambda told: told["config"].update(odd=1)), ["config.json", "unknown key 'odd'"]),
+    "a model": (_described(lambda told: told["config"].update(model="x:y")), ["config.json", "unknown model 'x:y'"]),
+    "a size": (
+        _described(lambda told: told["config"]["trunk"].update(width=10**6)),
+        ["networks of this configuration", "memory"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SPOILED)
+def test_a_damaged_export_is_told_in_one_line(name: str, copy: Path) -> None:
+    spoil, words = SPOILED[name]
+    spoil(copy)
+    with pytest.raises(InputError) as error:
+        gan_zoo.load(copy)
+    for word in [*words, str(copy)]:
+        assert word in one_line(error)
+
+
+def test_nothing_is_left_where_an_export_fails(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("gan_zoo.files.os.fsync", refuse)
+    ended = zoo("export", run.folder, "--out", tmp_path / "out")
+    assert ended.code == 2
+    assert "No space left" in ended.err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture(scope="module")
+def there(exported: Path) -> Iterator[Hub]:
+    """A Hub that holds the export as org/digits, beside a file that nobody asks for."""
+    with hub() as held:
+        held.put("org/digits", exported)
+        held.models["org/digits"]["run-me.py"] = b"raise SystemExit"
+        yield held
+
+
+@pytest.fixture
+def environment(there: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Variables by which a process asks that Hub and no other."""
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    return {"HF_ENDPOINT": there.address, "HF_HOME": str(tmp_path / "cache"), "HF_TOKEN": "hf_loopback"}
+
+
+@pytest.fixture
+def here(there: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
+    """The same for this process, whose library has read its variables already: its address is named to each call."""
+    constants = pytest.importorskip("huggingface_hub.constants")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setenv("HF_TOKEN", "hf_loopback")
+    monkeypatch.chdir(tmp_path)
+    return there
+
+
+def test_a_model_of_the_hub_is_loaded_by_its_name(exported: Path, here: Hub) -> None:
+    here.asked.clear()
+    folder = of_hub.download("org/digits", endpoint=here.address)
+    assert same(images_and_codes(exported), images_and_codes(folder))
+    files = {asked.rpartition("/")[2] for asked in here.asked if "/resolve/" in asked}
+    assert files == {"config.json", "model.safetensors"}
+    assert {path.name for path in folder.iterdir()} == files
+
+
+def test_a_process_uploads_and_loads(exported: Path, environment: dict[str, str], there: Hub, tmp_path: Path) -> None:
+    ended = zoo_process("export", exported, "--out", "out", "--push", "org/new", cwd=tmp_path, **environment)
+    assert ended.code == 0, ended.err
+    assert ended.out.split() == ["out", f"{there.address}/org/new"]
+    assert there.models["org/new"].keys() == FILES
+    assert 'gan_zoo.load("org/new")' in there.models["org/new"]["README.md"].decode()
+    assert there.models["org/new"]["model.safetensors"] == (exported / "model.safetensors").read_bytes()
+    command = [sys.executable, "-c", "import gan_zoo; print(gan_zoo.load('org/new').image)"]
+    loaded = subprocess.run(
+        command, check=False, env=os.environ | environment, cwd=tmp_path, capture_output=True, text=True
+    )
+    assert loaded.returncode == 0, loaded.stderr
+    assert "28" in loaded.stdout
+
+
+def test_a_name_goes_to_the_hub_only_if_no_path_can_be_meant(
+    exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def found(name: str) -> Path:
+        asked.append(name)
+        return exported
+
+    monkeypatch.setattr(of_hub, "download", found)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    for path in ("runs/misspelt", tmp_path / "org" / "digits", "org/digits/more", "digits", "../org/digits"):
+        with pytest.raises(InputError, match="no run folder"):
+            gan_zoo.load(path)
+    assert not asked
+    assert gan_zoo.load("org/digits").codes
+    assert asked == ["org/digits"]
+
+
+def test_a_hub_without_the_model_is_told_in_one_line(here: Hub, tmp_path: Path) -> None:
+    with pytest.raises(InputError) as error:
+        of_hub.download("org/absent", endpoint=here.address)
+    assert "org/absent is no folder here" in one_line(error)
+    assert "no such model" in one_line(error)
+    here.models["org/empty"] = {"notes.txt": b""}
+    with pytest.raises(InputError) as error:
+        gan_zoo.load(of_hub.download("org/empty", endpoint=here.address))
+    assert one_line(error)
+
+
+def test_a_hub_that_cannot_be_reached_is_told_in_one_line(here: Hub, exported: Path) -> None:
+    gone = "http://127.0.0.1:9"
+    with pytest.raises(InputError) as error:
+        of_hub.download("org/digits", endpoint=gone)
+    assert "org/digits" in one_line(error)
+    with pytest.raises(InputError) as error:
+        of_hub.push(exported, "org/digits", endpoint=gone)
+    assert f"{exported} is whole, but was not uploaded" in one_line(error)
+
+
+def test_the_extra_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(of_hub, "find_spec", lambda _: None)
+    with pytest.raises(InputError) as error:
+        gan_zoo.load("org/digits")
+    assert "pip install 'gan-zoo[hub]'" in one_line(error)
+
+
+def test_a_tree_of_json_is_the_tree(run: Run, exported: Path) -> None:
+    config: Config = gan_zoo.load(exported).config
+    assert config.model_dump() == run.config.model_dump()

@@ -1,0 +1,113 @@
+"""A run's page: everything is in it, nothing is loaded, and what a run brings is text and no markup."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from base64 import b64decode
+from html.parser import HTMLParser
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from commandline import zoo
+from narrow import narrow_train
+
+from gan_zoo.analysis.curves import MOST_POINTS, chart, charts, thinned, ticks
+
+VOID = {"meta", "img", "br"}
+
+
+class Page(HTMLParser):
+    """The tags of a page, once they are found to close each other."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(text)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose files try to be markup, and one that leads elsewhere."""
+    place = tmp_path_factory.mktemp("place")
+    run = narrow_train("infogan", place / "a <run>", training__steps=5, logging__sample_every=2)
+    with run.metrics_file.open("a") as file:
+        file.write(json.dumps({"step": 5, "<script>alert(1)</script>": 1.0, "odd": math.nan, "word": "x"}) + "\n")
+    measured = {"step": 5, "n": 10, "seed": 0, "metrics": {"<b>": {"x": 0.25}}, "notes": {"<b>": "<i>a note</i>"}}
+    (run.folder / "evaluation.json").write_text(json.dumps(measured))
+    (place / "secret.png").write_bytes(b"\x89PNG\r\n\x1a\nsecret")
+    (run.samples / "traversal.png").symlink_to(place / "secret.png")
+    (run.samples / "samples.png").write_bytes(b"no picture")
+    return run.folder
+
+
+def test_a_page_holds_all_it_shows(folder: Path) -> None:
+    ended = zoo("report", folder)
+    assert ended.code == 0, ended.err
+    assert ended.out.strip() == str(folder / "report.html")
+    text = (folder / "report.html").read_text()
+    page = Page(text)
+    assert {tag for tag, _ in page.tags}.isdisjoint({"script", "link", "iframe", "b>"})
+    sources = [attributes["src"] or "" for tag, attributes in page.tags if tag == "img"]
+    assert len(sources) == 3  # samples of steps 2, 4 and 5
+    for source in sources:
+        assert b64decode(source.removeprefix("data:image/png;base64,")).startswith(b"\x89PNG")
+    assert not re.search(r"(?:src|href)=\"(?!data:)|url\(|@import|https?://", text)
+    assert "default-src 'none'" in text
+    assert "prefers-color-scheme: dark" in text
+    for word in ("a &lt;run&gt;", "done, step 5 of 5", "[infogan]", "&lt;b&gt;", "0.2500", "&lt;i&gt;a note", "losses"):
+        assert word in text
+    assert "secret" not in text
+
+
+def test_curves_are_of_the_numbers_of_the_log() -> None:
+    records = [{"step": k, "generator/a": k / 10, "mi": -1.0, "mi/c1": float("nan"), "flag": True} for k in range(1, 6)]
+    groups = charts(records)
+    assert set(groups) == {"losses", "L_I, nats"}
+    assert groups["losses"] == {"generator/a": [(k, k / 10) for k in range(1, 6)]}
+    drawn = chart(groups["losses"]).partition("<ul")[0]
+    (line,) = ElementTree.fromstring(drawn).findall("polyline")
+    points = [tuple(map(float, pair.split(","))) for pair in line.attrib["points"].split()]
+    assert len(points) == 5
+    assert [x for x, _ in points] == sorted(x for x, _ in points)
+    assert [y for _, y in points] == sorted((y for _, y in points), reverse=True)  # up is less
+
+
+def test_a_single_point_and_a_constant_are_drawn() -> None:
+    assert "<circle" in chart({"a": [(3, 2.0)]})
+    assert "nan" not in chart({"a": [(1, 2.0), (2, 2.0)], "b": [(1, 2.0)]})
+    assert "and 2 more" in chart({str(k): [(1, 1.0), (2, 2.0)] for k in range(10)})
+
+
+def test_a_long_curve_is_thinned_to_means() -> None:
+    curve = [(k, float(k)) for k in range(1, 1001)]
+    few = thinned(curve)
+    assert len(few) <= MOST_POINTS
+    assert few[0] == (3, 2.0)
+    assert few[-1] == (1000, 1000.0)
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 1), (-3.2, 7.7), (1e-9, 2e-9), (0, 123456), (0.999999, 1.000001)])
+def test_ticks_are_round_and_within(low: float, high: float) -> None:
+    found = ticks(low, high)
+    assert 2 <= len(found) <= 8
+    slack = (high - low) * 1e-6
+    assert all(low - slack <= tick <= high + slack for tick in found)
+
+
+def test_a_page_goes_where_it_is_asked_to(folder: Path, tmp_path: Path) -> None:
+    assert zoo("report", folder, "--out", tmp_path / "page.html").code == 0
+    assert (tmp_path / "page.html").is_file()

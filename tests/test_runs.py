@@ -1,0 +1,107 @@
+"""The list of runs: each state, the best figures, and folders that are no runs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from commandline import zoo
+from narrow import narrow_train
+
+from gan_zoo.analysis.survey import standing, survey
+from gan_zoo.training.lock import LOCK, is_held, locked
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return narrow_train("infogan", tmp_path_factory.mktemp("trained") / "run", training__steps=3).folder
+
+
+@pytest.fixture
+def runs(trained: Path, tmp_path: Path) -> Path:
+    """Runs in every state that a process leaves behind."""
+    for name in ("done", "interrupted", "failed", "no-tree", "no-weights"):
+        shutil.copytree(trained, tmp_path / name)
+    tree = tmp_path / "interrupted" / "config.toml"
+    tree.write_text(tree.read_text().replace("steps = 3\n", "steps = 7\n"))
+    shutil.rmtree(tmp_path / "failed" / "checkpoints")
+    (tmp_path / "no-tree" / "config.toml").write_text("model = [")
+    (tmp_path / "no-weights" / "checkpoints" / "step-00000003" / "model.safetensors").write_bytes(b"")
+    (tmp_path / "no-run").mkdir()
+    (tmp_path / "notes.txt").write_text("")
+    return tmp_path
+
+
+def test_every_state_is_told(runs: Path) -> None:
+    found = {Path(one.run).name: one for one in survey([runs])}
+    assert {name: one.state for name, one in found.items()} == {
+        "done": "done",
+        "interrupted": "interrupted",
+        "failed": "failed",
+        "no-tree": "damaged",
+        "no-weights": "damaged",
+    }
+    assert (found["interrupted"].step, found["interrupted"].steps) == (3, 7)
+    assert "not readable as TOML" in found["no-tree"].why
+    assert "model.safetensors" in found["no-weights"].why
+
+
+def test_a_run_whose_lock_is_held_is_running_and_asking_leaves_it_alone(runs: Path) -> None:
+    folder = runs / "interrupted"
+    assert not is_held(folder)
+    with locked(folder):
+        assert is_held(folder)
+        assert standing(folder).state == "running"
+        assert is_held(folder)
+    assert standing(folder).state == "interrupted"
+    with locked(folder):
+        pass
+
+
+def test_asking_follows_no_link_and_makes_no_file(runs: Path) -> None:
+    folder, other = runs / "done", runs / "notes.txt"
+    other.write_text("kept")
+    (folder / LOCK).unlink(missing_ok=True)
+    assert not is_held(folder)
+    assert not (folder / LOCK).exists()
+    (folder / LOCK).symlink_to(other)
+    assert not is_held(folder)
+    assert other.read_text() == "kept"
+
+
+def _measured(step: int, **metrics: Any) -> str:
+    return json.dumps({"step": step, "n": 10, "seed": 0, "metrics": metrics, "notes": {}})
+
+
+def test_the_best_figures_of_several_evaluations_are_told(runs: Path) -> None:
+    folder = runs / "done"
+    first = _measured(1, clustering={"accuracy": 0.9}, fidelity={"frechet": 5.0})
+    (folder / "evaluation-step-00000001.json").write_text(first)
+    (folder / "evaluation.json").write_text(_measured(3, clustering={"accuracy": 0.8}, fidelity={"frechet": 4.0}))
+    (folder / "evaluation-damaged.json").write_text('{"step": 2, "n": 10, "seed": 0, "metrics": {"a": {"b": NaN}}}')
+    best = standing(folder).best
+    assert best["clustering/accuracy"] == {"value": 0.9, "step": 1}
+    assert best["fidelity/frechet"] == {"value": 4.0, "step": 3}
+    logged = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert best["log/mi"]["value"] == max(record["mi"] for record in logged)
+
+
+def test_the_command_prints_a_table_or_json(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = zoo("runs", runs, "--json")
+    assert ended.code == 0
+    told = {Path(one["run"]).name: one for one in json.loads(ended.out)}
+    assert told["done"]["state"] == "done"
+    assert told["done"]["model"] == "infogan"
+    shutil.move(runs, runs.with_name("runs"))
+    monkeypatch.chdir(runs.parent)
+    ended = zoo("runs")
+    assert ended.code == 0, ended.err
+    assert ended.out == zoo("runs", "runs").out
+    for word in ("interrupted", "failed", "damaged", "L_I", "runs/no-tree: ", "not readable as TOML"):
+        assert word in ended.out
+    assert "no-run" not in ended.out
+    (runs.parent / "empty").mkdir()
+    assert zoo("runs", "empty").out == "no runs in empty\n"
