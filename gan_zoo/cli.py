@@ -406,6 +406,15 @@ def datasets(*, json: bool = False) -> None:
     _list(registry.datasets.entries.values(), as_json=json)
 
 
+def loggers(*, json: bool = False) -> None:
+    """List the trackers that take a run's metrics and pictures, for --logging.trackers.
+
+    Args:
+        json: Print JSON.
+    """
+    _list(registry.loggers.entries.values(), as_json=json)
+
+
 def configs(name: Positional[str | None] = None, /, *, json: bool = False) -> None:
     """List the presets, or print one.
 
@@ -456,6 +465,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "models": models,
     "trunks": trunks,
     "datasets": datasets,
+    "loggers": loggers,
     "configs": configs,
     "doctor": doctor,
     "completion": completion,

@@ -23,9 +23,10 @@ LISTS = {
     "models": registry.models.entries,
     "trunks": registry.trunks.entries,
     "datasets": registry.datasets.entries,
+    "loggers": registry.loggers.entries,
     "configs": registry.presets(),
 }
-LIGHT = [("--help",), ("models",), ("trunks",), ("datasets",), ("configs",), ("completion", "bash")]
+LIGHT = [("--help",), ("models",), ("trunks",), ("datasets",), ("loggers",), ("configs",), ("completion", "bash")]
 USER_SECONDS = {"completion": 2.0}  # on a quiet machine 0.2 to 0.3, and 0.6 for a completion script
 
 

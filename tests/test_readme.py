@@ -17,7 +17,7 @@ from gan_zoo.training.run import build
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-LISTS = ("models", "trunks", "datasets", "configs")
+LISTS = ("models", "trunks", "datasets", "loggers", "configs")
 BLOCK = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 

@@ -24,7 +24,7 @@ from gan_zoo.files import PARTIAL
 from gan_zoo.resolve import to_toml
 from gan_zoo.training.checkpoint import newest_whole
 from gan_zoo.training.lock import locked
-from gan_zoo.training.loggers import read_records
+from gan_zoo.training.loggers.jsonlines import read_records
 from gan_zoo.training.run import Run, is_free
 
 SOAK = int(os.environ.get("GAN_ZOO_SOAK", "1"))
