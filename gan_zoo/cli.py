@@ -434,6 +434,20 @@ def configs(name: Positional[str | None] = None, /, *, json: bool = False) -> No
     _list([registry.Entry(n, summary, "gan-zoo", "") for n, summary in summaries.items()], as_json=json)
 
 
+def new(what: Positional[Literal["model"]], name: Positional[str], /, out: Path = Path()) -> None:
+    """Write the skeleton of a plug-in: a distribution with a model, its entry point and its test.
+
+    Args:
+        what: model.
+        name: The model's name, e.g. my-gan.
+        out: Where the folder gan_zoo_NAME goes.
+    """
+    from gan_zoo.skeleton import new_model
+
+    folder = new_model(name, out)
+    print(f"{folder}: try it by\n  pip install --editable {folder} && gan-zoo train {name} && pytest {folder}")
+
+
 def doctor(*, json: bool = False) -> None:
     """Tell versions, devices, number formats, and which kernel path a call takes and why.
 
@@ -467,6 +481,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "datasets": datasets,
     "loggers": loggers,
     "configs": configs,
+    "new": new,
     "doctor": doctor,
     "completion": completion,
 }

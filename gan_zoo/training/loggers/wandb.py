@@ -13,7 +13,6 @@ from gan_zoo.errors import InputError
 from gan_zoo.extras import require
 from gan_zoo.training.loggers.logger import run_id
 
-
 MODES = ("online", "offline", "disabled", "shared")
 
 
