@@ -25,6 +25,14 @@ if TYPE_CHECKING:
 DESCRIPTION = "Generative adversarial networks with shared trunks, losses and one training loop; InfoGAN on top."
 RunFolder = Annotated[Path, arg(metavar="RUN")]
 
+GROUPS = {
+    "train and look": ("train", "sample", "traverse", "encode"),
+    "measure": ("evaluate", "cluster", "centrality", "bench"),
+    "lists": ("models", "trunks", "datasets", "loggers", "configs"),
+    "and": ("new", "doctor", "completion"),
+}
+"""The commands as help shows them, by what they are for."""
+
 EXAMPLES = """\
 examples:
   gan-zoo train infogan                              digits, bundled; minutes on a laptop
@@ -47,8 +55,10 @@ def main(args: Sequence[str] | None = None) -> None:
         else:
             completing = any(word.startswith("--tyro-") for word in given)
             train = train_command(_example_tree() if completing else None)
-            commands = dict(sorted({**COMMANDS, "train": train}.items()))
-            about = f"{DESCRIPTION}\n\n{EXAMPLES}"
+            every = {**COMMANDS, "train": train}
+            commands = {name: every[name] for names in GROUPS.values() for name in names}
+            groups = "\n".join(f"  {what:15} {', '.join(names)}" for what, names in GROUPS.items())
+            about = f"{DESCRIPTION}\n\n{groups}\n\n{EXAMPLES}"
             tyro.extras.subcommand_cli_from_dict(commands, prog="gan-zoo", description=about, args=given)
     except InputError as error:
         _end(2, error)
