@@ -45,6 +45,8 @@ def main(args: Sequence[str] | None = None) -> None:
     """Run a command line and exit: 0 done, 1 a run that failed, 2 bad input, 130 interrupted and saved."""
     given = list(sys.argv[1:] if args is None else args)
     warnings.showwarning = _warn
+    if os.environ.get("NO_COLOR"):  # https://no-color.org; rich heeds it by itself, tyro by its switch alone
+        tyro._experimental_options["ansi_codes"] = False
     try:
         if given == ["--version"]:
             print(f"gan-zoo {__version__}")
