@@ -25,6 +25,14 @@ if TYPE_CHECKING:
 DESCRIPTION = "Generative adversarial networks with shared trunks, losses and one training loop; InfoGAN on top."
 RunFolder = Annotated[Path, arg(metavar="RUN")]
 
+GROUPS = {
+    "train and look": ("train", "sample", "traverse", "encode"),
+    "measure": ("evaluate", "cluster", "centrality", "bench"),
+    "lists": ("models", "trunks", "datasets", "loggers", "configs"),
+    "and": ("new", "doctor", "completion"),
+}
+"""The commands as help shows them, by what they are for."""
+
 EXAMPLES = """\
 examples:
   gan-zoo train infogan                              digits, bundled; minutes on a laptop
@@ -37,6 +45,8 @@ def main(args: Sequence[str] | None = None) -> None:
     """Run a command line and exit: 0 done, 1 a run that failed, 2 bad input, 130 interrupted and saved."""
     given = list(sys.argv[1:] if args is None else args)
     warnings.showwarning = _warn
+    if os.environ.get("NO_COLOR"):  # https://no-color.org; rich heeds it by itself, tyro by its switch alone
+        tyro._experimental_options["ansi_codes"] = False
     try:
         if given == ["--version"]:
             print(f"gan-zoo {__version__}")
@@ -47,8 +57,10 @@ def main(args: Sequence[str] | None = None) -> None:
         else:
             completing = any(word.startswith("--tyro-") for word in given)
             train = train_command(_example_tree() if completing else None)
-            commands = dict(sorted({**COMMANDS, "train": train}.items()))
-            about = f"{DESCRIPTION}\n\n{EXAMPLES}"
+            every = {**COMMANDS, "train": train}
+            commands = {name: every[name] for names in GROUPS.values() for name in names}
+            groups = "\n".join(f"  {what:15} {', '.join(names)}" for what, names in GROUPS.items())
+            about = f"{DESCRIPTION}\n\n{groups}\n\n{EXAMPLES}"
             tyro.extras.subcommand_cli_from_dict(commands, prog="gan-zoo", description=about, args=given)
     except InputError as error:
         _end(2, error)
@@ -457,6 +469,15 @@ def datasets(*, json: bool = False) -> None:
     _list(registry.datasets.entries.values(), as_json=json)
 
 
+def loggers(*, json: bool = False) -> None:
+    """List the trackers that take a run's metrics and pictures, for --logging.trackers.
+
+    Args:
+        json: Print JSON.
+    """
+    _list(registry.loggers.entries.values(), as_json=json)
+
+
 def configs(name: Positional[str | None] = None, /, *, json: bool = False) -> None:
     """List the presets, or print one.
 
@@ -474,6 +495,20 @@ def configs(name: Positional[str | None] = None, /, *, json: bool = False) -> No
         return
     summaries = {stem: path.read_text(encoding="utf-8").partition("\n")[0][2:] for stem, path in known.items()}
     _list([registry.Entry(n, summary, "gan-zoo", "") for n, summary in summaries.items()], as_json=json)
+
+
+def new(what: Positional[Literal["model"]], name: Positional[str], /, out: Path = Path()) -> None:
+    """Write the skeleton of a plug-in: a distribution with a model, its entry point and its test.
+
+    Args:
+        what: model.
+        name: The model's name, e.g. my-gan.
+        out: Where the folder gan_zoo_NAME goes.
+    """
+    from gan_zoo.skeleton import new_model
+
+    folder = new_model(name, out)
+    print(f"{folder}: try it by\n  pip install --editable {folder} && gan-zoo train {name} && pytest {folder}")
 
 
 def doctor(*, json: bool = False) -> None:
@@ -510,7 +545,9 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "models": models,
     "trunks": trunks,
     "datasets": datasets,
+    "loggers": loggers,
     "configs": configs,
+    "new": new,
     "doctor": doctor,
     "completion": completion,
 }

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from tyro.conf import Suppress, arg
 
-from gan_zoo.registry import losses, models, trunks
+from gan_zoo.registry import loggers, losses, models, trunks
 
 Norm = Literal["batch", "layer", "none"]
 Count = Annotated[int, Field(ge=0)]
@@ -158,8 +158,10 @@ class Logging(Settings):
     """How many of the newest checkpoints are kept."""
     keep_every: Count = 0
     """Checkpoints of steps that are a multiple of it are kept as well; 0 is none."""
+    trackers: Annotated[tuple[Annotated[str, AfterValidator(loggers.check)], ...], Field(strict=False)] = ()
+    """Where metrics and pictures go beside the run folder (see `gan-zoo loggers`), e.g. tensorboard wandb."""
     tensorboard: bool = False
-    """Whether TensorBoard's event files are written, too."""
+    """The older way to name the tracker tensorboard."""
 
 
 class Config(Settings):

@@ -1,4 +1,4 @@
-"""Names to things: models, trunks, datasets and losses, built in or brought by other distributions.
+"""Names to things: models, trunks, datasets, losses and loggers, built in or brought by other distributions.
 
 A built-in is one line in a table below. Another distribution adds its own through the entry-point group of the
 same name as the registry's `group`. Listing names imports neither torch nor what the names stand for.
@@ -175,5 +175,23 @@ losses = Registry(
         "hinge": ("gan_zoo.losses.adversarial:HINGE", "margins at ±1"),
         "wasserstein": ("gan_zoo.losses.adversarial:WASSERSTEIN", "difference of means"),
         "relativistic": ("gan_zoo.losses.adversarial:RELATIVISTIC", "each fake paired with a real"),
+    },
+)
+
+loggers = Registry(
+    "logger",
+    {
+        "tensorboard": (
+            "gan_zoo.training.loggers.tensorboard:TensorBoard",
+            "event files in the run folder (the extra tensorboard)",
+        ),
+        "wandb": (
+            "gan_zoo.training.loggers.wandb:WandB",
+            "Weights & Biases, offline unless WANDB_MODE=online (the extra wandb)",
+        ),
+        "trackio": (
+            "gan_zoo.training.loggers.trackio:Trackio",
+            "trackio's own folder on this machine (the extra trackio)",
+        ),
     },
 )

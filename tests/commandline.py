@@ -38,7 +38,12 @@ def zoo(*args: object) -> Ended:
 
 
 def zoo_process(*args: object, python: tuple[str, ...] = (), cwd: Path | None = None, **variables: str) -> Ended:
-    """`gan-zoo` with these arguments, in a process of its own, with further environment variables."""
+    """`gan-zoo` with these arguments, in a process of its own, with further environment variables.
+
+    PYTHONPATH goes before this process's own.
+    """
+    if "PYTHONPATH" in variables:
+        variables["PYTHONPATH"] = os.pathsep.join([variables["PYTHONPATH"], os.environ.get("PYTHONPATH", "")])
     ended = subprocess.run(
         [sys.executable, *python, "-m", "gan_zoo", *map(str, args)],
         env={**os.environ, "OMP_NUM_THREADS": "1", **variables},
@@ -50,6 +55,18 @@ def zoo_process(*args: object, python: tuple[str, ...] = (), cwd: Path | None = 
         check=False,
     )
     return Ended(ended.returncode, ended.stdout, ended.stderr)
+
+
+def pip_install(source: Path, site: Path) -> None:
+    """Install the distribution in `source` into the folder `site`, offline, outside of this environment."""
+    options = ["--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check"]
+    ended = subprocess.run(
+        [sys.executable, "-m", "pip", "install", *options, "--target", site, source],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
 
 
 def write_set(path: Path, *, resolution: int = 28, channels: int = 1, classes: int = 10, images: int = 24) -> Path:

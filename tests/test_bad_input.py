@@ -25,7 +25,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (place / "odd.toml").write_text("[training]\nstep = 3\n")
     (place / "no-image.png").write_text("no image")
     (place / "no-arrays.npz").write_text("no arrays")
-    for name in ("full", "empty", "images", "shell/checkpoints"):
+    for name in ("full", "empty", "images", "shell/checkpoints", "gan_zoo_taken"):
         (place / name).mkdir(parents=True)
     (place / "full" / "something").write_text("")
     (place / "images" / "no-image.png").write_text("no image")
@@ -58,6 +58,17 @@ TABLE = [
     (("models", "--jso"), ["--jso", "--json"]),
     (("completion",), ["bash"]),
     (("completion", "tcsh"), ["tcsh", "bash", "zsh", "fish"]),
+    (("new",), ["{model}"]),
+    (("new", "trunk", "mine"), ["'trunk'", "model"]),
+    (("new", "model", "My_GAN"), ["'My_GAN'", "lower-case"]),
+    (("new", "model", "../../mine"), ["'../../mine'", "lower-case"]),
+    (("new", "model", "mine-"), ["'mine-'", "as in my-gan"]),
+    (("new", "model", "class"), ["'class'", "Python"]),
+    (("new", "model", "x" * 41), ["40 characters"]),
+    (("new", "model", "data"), ["'data'", "key"]),
+    (("new", "model", "infogan"), ["'infogan'", "gan-zoo has a model of that name"]),
+    (("new", "model", "taken"), ["gan_zoo_taken", "there already", "--out"]),
+    (("new", "model", "mine", "--out", "no-image.png"), ["no-image.png"]),
     (("configs", "mnist5k"), ["preset", "'mnist5k'", "'mnist-5k'"]),
     (("train",), ["MODEL", "infogan", "dcgan"]),
     (("train", ""), ["MODEL", "infogan"]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -23,9 +24,10 @@ LISTS = {
     "models": registry.models.entries,
     "trunks": registry.trunks.entries,
     "datasets": registry.datasets.entries,
+    "loggers": registry.loggers.entries,
     "configs": registry.presets(),
 }
-LIGHT = [("--help",), ("models",), ("trunks",), ("datasets",), ("configs",), ("completion", "bash")]
+LIGHT = [("--help",), ("models",), ("trunks",), ("datasets",), ("loggers",), ("configs",), ("completion", "bash")]
 USER_SECONDS = {"completion": 2.0}  # on a quiet machine 0.2 to 0.3, and 0.6 for a completion script
 
 
@@ -83,6 +85,34 @@ def test_help_names_every_command() -> None:
     for command in (*cli.COMMANDS, "train"):
         assert f"{command} " in ended.out
     assert "gan-zoo train infogan" in ended.out
+
+
+def test_help_groups_every_command_once() -> None:
+    grouped = [name for names in cli.GROUPS.values() for name in names]
+    assert sorted(grouped) == sorted([*cli.COMMANDS, "train"])
+    told = zoo("--help").out
+    for what, names in cli.GROUPS.items():
+        assert any(line.split() == [*what.split(), *", ".join(names).split()] for line in told.splitlines())
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs a terminal")
+@pytest.mark.parametrize(("colour", "seen"), [({}, True), ({"NO_COLOR": "1"}, False)])
+def test_a_terminal_sees_colours_unless_it_asks_for_none(colour: dict[str, str], seen: bool) -> None:
+    ours, theirs = os.openpty()
+    plain = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR")}
+    subprocess.run(
+        [sys.executable, "-m", "gan_zoo", "frobnicate"],
+        env=plain | {"TERM": "xterm-256color"} | colour,
+        stdin=subprocess.DEVNULL,
+        stdout=theirs,
+        stderr=theirs,
+        check=False,
+    )
+    os.close(theirs)
+    told = os.read(ours, 2**16).decode(errors="replace")
+    os.close(ours)
+    assert "frobnicate" in told
+    assert bool(re.search(r"\x1b\[[0-9;]*(3[0-7]|9[0-7]|38;)", told)) == seen
 
 
 @pytest.mark.parametrize("command", [*cli.COMMANDS, "train"])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import gan_zoo
 from gan_zoo.config import Config, Latent
 from gan_zoo.errors import InputError
-from gan_zoo.registry import losses, models, presets, trunks
+from gan_zoo.registry import loggers, losses, models, presets, trunks
 from gan_zoo.resolve import config_type, leaves, resolve, to_toml
 
 
@@ -164,6 +164,7 @@ VALUES = {
     "training.device": text,
     "training.ema": fraction,
     "logging.tensorboard": st.booleans(),
+    "logging.trackers": st.lists(st.sampled_from(list(loggers.entries)), max_size=2).map(tuple),
     "infogan.codes": st.sampled_from(["categorical:10x4, uniform:2", "gaussian:1", "bernoulli(0.3):2"]),
     "infogan.lambda_continuous": weight,
     "infogan.log_variance_min": st.floats(-20, 3),

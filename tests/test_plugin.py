@@ -1,18 +1,16 @@
-"""Another distribution brings a model, a trunk and a dataset, and the zoo trains them."""
+"""Another distribution brings a model, a trunk, a dataset and a logger, and the zoo trains them."""
 
 from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
 import pytest
-from commandline import Ended, zoo, zoo_process
+from commandline import Ended, pip_install, zoo, zoo_process
 
-SOURCE = Path(__file__).parent / "plugin"
+SOURCE = Path(__file__).parents[1] / "examples" / "gan_zoo_plugin"
 
 
 @pytest.fixture(scope="module")
@@ -20,14 +18,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder into which pip installed the plug-in, outside of this environment."""
     place = tmp_path_factory.mktemp("plugin")
     shutil.copytree(SOURCE, place / "source", ignore=shutil.ignore_patterns("__pycache__"))
-    options = ["--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check"]
-    ended = subprocess.run(
-        [sys.executable, "-m", "pip", "install", *options, "--target", place / "site", place / "source"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ended.returncode == 0, ended.stderr
+    pip_install(place / "source", place / "site")
     return place / "site"
 
 
@@ -49,13 +40,16 @@ def refused_in_one_line(ended: Ended, *words: str) -> None:
         assert word in ended.err
 
 
-@pytest.mark.parametrize(("command", "name"), [("models", "calm-gan"), ("trunks", "linear"), ("datasets", "stripes")])
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [("models", "calm-gan"), ("trunks", "linear"), ("datasets", "stripes"), ("loggers", "csv")],
+)
 def test_a_plug_in_is_listed_with_its_origin(command: str, name: str, installed: Path) -> None:
     plain = zoo_process(command, PYTHONPATH=str(installed))
     (line,) = (line for line in plain.out.splitlines() if line.startswith(f"{name} "))
-    assert line.endswith("(from gan-zoo-stripes 1.2.3)")
+    assert line.endswith("(from gan-zoo-plugin 1.2.3)")
     rows = {row["name"]: row for row in json.loads(zoo_process(command, "--json", PYTHONPATH=str(installed)).out)}
-    assert rows[name]["from"] == "gan-zoo-stripes 1.2.3"
+    assert rows[name]["from"] == "gan-zoo-plugin 1.2.3"
 
 
 def test_a_plug_in_is_listed_without_being_imported(installed: Path) -> None:
@@ -63,11 +57,13 @@ def test_a_plug_in_is_listed_without_being_imported(installed: Path) -> None:
     assert "calm-gan" in ended.out
     imported = {line.rpartition("|")[2].strip() for line in ended.err.splitlines()}
     assert "gan_zoo.registry" in imported
-    assert not imported & {"gan_zoo_stripes", "torch"}
+    assert not imported & {"gan_zoo_plugin", "torch"}
 
 
 def test_a_plug_in_s_model_trains_with_its_trunk_on_its_dataset(installed: Path, tmp_path: Path) -> None:
-    (tmp_path / "mine.toml").write_text("[training]\nprecision = 'fp32'\n[infogan]\ncodes = 'uniform:1'\n")
+    (tmp_path / "mine.toml").write_text(
+        "[training]\nprecision = 'fp32'\n[logging]\ntrackers = ['csv']\n[infogan]\ncodes = 'uniform:1'\n"
+    )
     ended = zoo_process(
         *("train", "calm-gan", "--config", "mine.toml", "--calm-gan.weight", "2", "--latent.noise", "5"),
         *("--steps", "3", "--batch-size", "8", "--log-every", "1", "--device", "cpu", "--out", "run"),
@@ -83,6 +79,10 @@ def test_a_plug_in_s_model_trains_with_its_trunk_on_its_dataset(installed: Path,
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2, 3]
     assert all(line["discriminator/calm"] > 0 for line in lines)
+    rows = [row.split(",") for row in (run / "metrics.csv").read_text().splitlines()]
+    assert [(int(step), float(value)) for step, name, value in rows if name == "discriminator/calm"] == [
+        (line["step"], line["discriminator/calm"]) for line in lines
+    ]
 
 
 EXTENSION = """
@@ -143,7 +143,7 @@ def test_a_name_that_is_taken_is_refused(group: str, name: str, command: tuple[s
 def test_two_plug_ins_of_one_name_are_refused(installed: Path, tmp_path: Path) -> None:
     site = distribution(tmp_path, "usurper", "[gan_zoo.models]\ncalm-gan = nowhere:nothing\n")
     ended = zoo_process("models", PYTHONPATH=f"{installed}:{site}")
-    refused_in_one_line(ended, "named 'calm-gan'", "gan-zoo-stripes 1.2.3", "usurper 1.0")
+    refused_in_one_line(ended, "named 'calm-gan'", "gan-zoo-plugin 1.2.3", "usurper 1.0")
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from gan_zoo.training.run import build
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-LISTS = ("models", "trunks", "datasets", "configs")
+LISTS = ("models", "trunks", "datasets", "loggers", "configs")
 BLOCK = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -44,7 +44,8 @@ def links(path: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("line", sorted({line for path in DOCUMENTS for line in commands(path)}))
-def test_a_command_of_the_documents_is_one(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_command_of_the_documents_is_one(line: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
     args = shlex.split(line, comments=True)[1:]
     if args[0] in LISTS:
         ended = zoo(*args)
@@ -53,7 +54,7 @@ def test_a_command_of_the_documents_is_one(line: str, monkeypatch: pytest.Monkey
         return
     assert args[0] in {*COMMANDS, "train"} or args[0].startswith("-")
     called = []
-    for name in {*COMMANDS, "train"} - {*LISTS, "completion"}:
+    for name in {*COMMANDS, "train"} - {*LISTS, "completion", "new"}:
         monkeypatch.setattr(f"gan_zoo.commands.{name}", lambda *_, **__: called.append(True))
     if "--resume" in args:
         held = SimpleNamespace(ground=lambda _: "mnist-5k")

@@ -13,7 +13,7 @@ from gan_zoo import registry
 from gan_zoo.errors import InputError, unknown
 from gan_zoo.registry import Registry
 
-ALL = (registry.models, registry.trunks, registry.datasets, registry.losses)
+ALL = (registry.models, registry.trunks, registry.datasets, registry.losses, registry.loggers)
 
 
 def with_points(monkeypatch: pytest.MonkeyPatch, *points: EntryPoint, kind: str = "model") -> Registry:
@@ -53,7 +53,7 @@ def test_the_nearest_name_is_suggested_only_if_it_is_near() -> None:
 
 def test_groups_are_named_after_the_kinds() -> None:
     assert [names.group for names in ALL] == [
-        "gan_zoo.models", "gan_zoo.trunks", "gan_zoo.datasets", "gan_zoo.losses"
+        "gan_zoo.models", "gan_zoo.trunks", "gan_zoo.datasets", "gan_zoo.losses", "gan_zoo.loggers"
     ]  # fmt: skip
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, Protocol, cast
@@ -22,6 +21,7 @@ from gan_zoo.data.encoded import Decoded
 from gan_zoo.data.folder import Files
 from gan_zoo.data.pixels import SUFFIXES
 from gan_zoo.errors import InputError
+from gan_zoo.extras import require
 from gan_zoo.files import whole
 from gan_zoo.models.gan.codes import Code
 from gan_zoo.models.gan.model import GAN
@@ -156,8 +156,8 @@ def check_ending(path: Path) -> None:
     """
     if path.suffix.lower() not in ENDINGS:
         raise InputError(f"{path}: tables are written as {' or '.join(ENDINGS)}")
-    if path.suffix.lower() == ".parquet" and find_spec("pyarrow") is None:
-        raise InputError(f"{path}: Parquet needs the extra: pip install 'gan-zoo[hub]'; .csv does not")
+    if path.suffix.lower() == ".parquet":
+        require("pyarrow", "hub", f"{path}: Parquet, unlike .csv,")
 
 
 def write_table(batches: Iterator[Columns], path: Path) -> int:

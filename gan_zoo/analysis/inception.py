@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from gan_zoo.analysis.classifier import cache_folder
 from gan_zoo.errors import InputError
+from gan_zoo.extras import missing
 from gan_zoo.training.checkpoint import read_tensors
 
 WIDTH = 2048
@@ -63,8 +64,7 @@ def inception(weights: Path | None = None, *, device: torch.device | str = "cpu"
     try:
         from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
     except Exception as error:  # torchvision, below it, fails in many ways beside another build of torch
-        reason = str(error).partition("\n")[0]
-        raise InputError(f"Inception needs the extra: pip install 'gan-zoo[inception]' ({reason})") from None
+        raise missing("inception", "Inception", str(error).partition("\n")[0]) from None
     with TemporaryDirectory() as place:  # its constructor takes a file alone: one that was written here
         copy = Path(place) / "inception.pth"
         torch.save(tensors, copy)

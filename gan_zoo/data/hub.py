@@ -20,6 +20,7 @@ from gan_zoo.data.dataset import Dataset, as_path
 from gan_zoo.data.encoded import Part, from_encoded
 from gan_zoo.data.pixels import open_image
 from gan_zoo.errors import InputError, shown
+from gan_zoo.extras import missing
 
 TEST_SPLITS = ("test", "validation", "valid", "val")
 IMAGE_COLUMNS = ("image", "img", "images", "pixel_values")
@@ -104,9 +105,7 @@ def _open(settings: Data, name: str) -> Dataset:
     try:
         import datasets
     except ImportError as error:
-        raise InputError(
-            f"data {settings.name!r} needs the library `datasets`: pip install gan-zoo[hub] ({_line(error)})"
-        ) from error
+        raise missing("hub", f"data {settings.name!r}", _line(error)) from error
     splits = _load(name)
     roots = _roots(name)
     train = splits.get("train") or next(iter(splits.values()))

@@ -27,7 +27,8 @@ from gan_zoo.training.faults import Watch
 from gan_zoo.training.interrupt import Interruption
 from gan_zoo.training.iterations import Iterations
 from gan_zoo.training.lock import locked
-from gan_zoo.training.loggers import JSONLines, Logger, TensorBoard
+from gan_zoo.training.loggers.jsonlines import JSONLines
+from gan_zoo.training.loggers.logger import Logger, check_trackers, open_trackers
 from gan_zoo.training.meter import Meter
 from gan_zoo.training.penalties import Penalties
 from gan_zoo.training.player import players
@@ -156,8 +157,7 @@ def new_state(config: Config, device: torch.device, ranks: Ranks = ALONE) -> Sta
             f"training.accumulate = {settings.accumulate}{on} does not divide training.batch_size = "
             f"{settings.batch_size}"
         )
-    if config.logging.tensorboard:
-        TensorBoard.check()
+    check_trackers(config.logging)
     parse_augment(config.data.augment)
     parse_augment(config.data.warp, "data.warp")
     model = build(config, device, copies=4 if device.type == "cpu" else 1)  # gradients, and Adam's two moments
@@ -266,12 +266,9 @@ def compile_networks(model: GAN, penalties: Penalties) -> None:
 
 
 def _loggers(run: Run, start: int, stack: ExitStack) -> list[Logger]:
-    loggers: list[Logger] = [JSONLines(run.metrics_file, start)]
-    if run.config.logging.tensorboard:
-        loggers.append(TensorBoard(run.folder / "tensorboard", start))
-    for logger in loggers:
-        stack.callback(logger.close)
-    return loggers
+    log = JSONLines(run.metrics_file, start)
+    stack.callback(log.close)
+    return [log, *open_trackers(run.folder, run.config, start, stack)]
 
 
 @torch.no_grad()
@@ -282,9 +279,10 @@ def _picture(run: Run, state: State, loggers: list[Logger]) -> None:
     latents, columns = preview_latents(model)
     with evaluating(generator):
         images = generator(latents.input.to(model.device))
-    save_image(grid(images, columns), run.samples / f"step-{state.step:08d}.png")
+    picture = grid(images, columns)
+    save_image(picture, run.samples / f"step-{state.step:08d}.png")
     for logger in loggers:
-        logger.picture(images, state.step)
+        logger.picture(picture, state.step)
 
 
 def preview_latents(model: GAN) -> tuple[Latents, int]:

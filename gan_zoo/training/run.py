@@ -5,6 +5,7 @@ environment.json             versions, device, git revision
 metrics.jsonl                a line a logging step
 checkpoints/step-NNNNNNNN/   see `gan_zoo.training.checkpoint`
 samples/                     pictures
+tensorboard/, wandb/         what these trackers write, if they are named; tracker-id: the run's name among others
 .lock                        held by the process that trains here
 """
 
@@ -27,7 +28,7 @@ from gan_zoo.resolve import resolve, to_toml
 from gan_zoo.training.checkpoint import has_average, load_weights, name_of, newest_whole, read_state, step_of
 from gan_zoo.training.exported import check_weights, is_exported, read_description
 from gan_zoo.training.lock import LOCK
-from gan_zoo.training.loggers import read_records
+from gan_zoo.training.loggers.jsonlines import read_records
 
 CONFIG, ENVIRONMENT = "config.toml", "environment.json"
 PARTS = ("checkpoints", "samples", "tensorboard")

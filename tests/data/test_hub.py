@@ -137,7 +137,7 @@ def test_what_is_no_set_is_refused(datasets: Any, tmp_path: Path) -> None:
 
 def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)
-    assert "pip install gan-zoo[hub]" in refused("org/name")
+    assert "pip install 'gan-zoo[hub]'" in refused("org/name")
 
 
 def test_splits_of_parquet_files_are_told_by_their_names(datasets: Any, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from gan_zoo.resolve import to_toml
 from gan_zoo.training.checkpoint import State, newest_whole
 from gan_zoo.training.interrupt import Interruption
 from gan_zoo.training.lock import locked
-from gan_zoo.training.loggers import read_records
+from gan_zoo.training.loggers.jsonlines import read_records
 from gan_zoo.training.run import Run, is_free
 
 KILLS = 20 * SOAK

@@ -14,9 +14,8 @@ from torch import nn
 
 from gan_zoo.config import Optimizer
 from gan_zoo.errors import InputError
-from gan_zoo.training import loggers as loggers_module
 from gan_zoo.training.ema import EMA
-from gan_zoo.training.loggers import JSONLines
+from gan_zoo.training.loggers.jsonlines import JSONLines
 from gan_zoo.training.meter import Meter
 from gan_zoo.training.player import lr_factor
 from gan_zoo.training.precision import Precision, pick_device
@@ -176,29 +175,3 @@ def test_a_line_that_is_none_of_the_log_s_is_dropped_when_it_goes_on(junk: str, 
     path.write_text('{"step": 1}\n' + junk)
     JSONLines(path, 5).close()
     assert path.read_text() == '{"step": 1}\n'
-
-
-def test_tensorboard_s_own_reader_finds_every_metric_and_picture_once(tmp_path: Path) -> None:
-    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    settings: dict[str, Any] = {"logging__tensorboard": True, "logging__sample_every": 2}
-    narrow_train("infogan", tmp_path, training__steps=4, **settings)
-    run = narrow_train(None, tmp_path, resume=True, training__steps=6)
-    events = accumulator.EventAccumulator(str(tmp_path / "tensorboard")).Reload()
-    for name in run.metrics()[0].keys() - {"step"}:
-        found = [(event.step, event.value) for event in events.Scalars(name)]
-        expected = [(line["step"], line[name]) for line in run.metrics()]
-        assert found == [(step, pytest.approx(value, rel=1e-5)) for step, value in expected]
-    assert events.Tags()["images"]
-    pictures = events.Images(events.Tags()["images"][0])
-    assert [picture.step for picture in pictures] == [2, 4, 6]
-    assert all(picture.width * picture.height == 80 * 28 * 28 for picture in pictures)
-
-
-def test_without_tensorboard_installed_asking_for_it_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(loggers_module, "find_spec", lambda name: None)
-    with pytest.raises(InputError, match=r"pip install 'gan-zoo\[tensorboard\]'") as error:
-        narrow_train("gan", tmp_path / "run", training__steps=1, logging__tensorboard=True)
-    assert one_line(error)
-    assert not (tmp_path / "run").exists()

@@ -28,7 +28,7 @@ from gan_zoo.resolve import to_toml
 from gan_zoo.training.batch_norm import SyncBatchNorm, synchronise
 from gan_zoo.training.checkpoint import newest_whole
 from gan_zoo.training.iterations import Iterations
-from gan_zoo.training.loggers import read_records
+from gan_zoo.training.loggers.jsonlines import read_records
 from gan_zoo.training.loop import new_state
 from gan_zoo.training.ranks import ALONE, Ranks, joined
 from gan_zoo.training.run import Run, open_run

@@ -1,9 +1,14 @@
-"""A model, a trunk and a dataset that gan-zoo finds by their entry points."""
+"""A model, a trunk, a dataset and a logger that gan-zoo finds by the entry points in pyproject.toml."""
 
 from __future__ import annotations
 
+import csv
+from pathlib import Path
+from typing import Any
+
 import torch
 from einops.layers.torch import Rearrange
+from PIL.Image import Image
 from torch import Tensor, nn
 
 from gan_zoo.config import Config, Data, Settings, TrunkSettings, Weight
@@ -30,7 +35,7 @@ class CalmGAN(GAN):
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
-        self.weight = config.model_dump()["calm_gan"]["weight"]
+        self.weight = self.own(config).weight
 
     def discriminator_objective(
         self, real: Judgement, fake: Judgement, latents: Latents, labels: Tensor | None, random: torch.Generator
@@ -69,3 +74,29 @@ def stripes(settings: Data) -> Dataset:
     rows[:, :, ::3] = 255
     images = torch.cat([rows, rows.transpose(2, 3)])
     return Dataset(settings.name, ImageShape(1, side), 2, Split(images, torch.arange(64) // 32))
+
+
+class CSV:
+    """metrics.csv in the run folder: step, name and value in each row."""
+
+    def __init__(self, folder: Path, config: Config, start: int) -> None:
+        self.file = (folder / "metrics.csv").open("a" if start else "w", newline="")
+
+    @staticmethod
+    def check() -> None:
+        """It needs nothing that could be missing."""
+
+    def log(self, record: dict[str, Any]) -> None:
+        """Write a row for each value."""
+        csv.writer(self.file).writerows((record["step"], name, value) for name, value in record.items())
+
+    def picture(self, picture: Image, step: int) -> None:
+        """A table holds none."""
+
+    def flush(self) -> None:
+        """Hand the rows to the system."""
+        self.file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self.file.close()

@@ -1,0 +1,45 @@
+"""TensorBoard."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL.Image import Image
+
+from gan_zoo.config import Config
+from gan_zoo.extras import require
+
+
+class TensorBoard:
+    """TensorBoard's event files, in the run folder's `tensorboard` (the extra `tensorboard`)."""
+
+    def __init__(self, folder: Path, config: Config, start: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=start + 1 if start else None)
+
+    @staticmethod
+    def check() -> None:
+        """Refuse before a run is made if TensorBoard is not installed."""
+        require("tensorboard", "tensorboard", "logging.trackers: tensorboard")
+
+    def log(self, record: dict[str, Any]) -> None:
+        """Write a scalar for each value."""
+        for name, value in record.items():
+            if name != "step":
+                self._writer.add_scalar(name, value, record["step"])
+
+    def picture(self, picture: Image, step: int) -> None:
+        """Write the grid."""
+        pixels = np.atleast_3d(np.asarray(picture))
+        self._writer.add_image("samples", pixels, step, dataformats="HWC")
+
+    def flush(self) -> None:
+        """Hand over what is held."""
+        self._writer.flush()
+
+    def close(self) -> None:
+        """Flush and close the event file."""
+        self._writer.close()
