@@ -58,8 +58,6 @@ def export(
     run, checkpoint = find(source)
     step = find_step(checkpoint)
     evaluation = evaluation_of(run.folder, checkpoint.name, step)
-    if evaluation is None:
-        say(f"no figures: {run.folder} has no evaluation of step {step}; gan-zoo evaluate makes one for the card")
     model = load(checkpoint)
     files = _described(model, step) | _pictures(model, seed)
     if onnx:
@@ -68,6 +66,8 @@ def export(
         files |= networks(model, say=say)
     card = model_card(model, step=step, name=name or out.name, evaluation=evaluation, files=files)
     _write(files | {CARD: card.encode()}, out)
+    if evaluation is None:
+        say(f"no figures: {run.folder} has no evaluation of step {step}; gan-zoo evaluate makes one for the card")
     return out
 
 
