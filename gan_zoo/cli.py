@@ -28,6 +28,7 @@ RunFolder = Annotated[Path, arg(metavar="RUN")]
 GROUPS = {
     "train and look": ("train", "sample", "traverse", "encode"),
     "measure": ("evaluate", "cluster", "centrality", "bench"),
+    "runs": ("runs", "report", "export"),
     "lists": ("models", "trunks", "datasets", "loggers", "configs"),
     "and": ("new", "doctor", "completion"),
 }

@@ -105,8 +105,8 @@ def test_listing_imports_neither_torch_nor_the_things() -> None:
         [
             sys.executable,
             "-c",
-            "import sys; from gan_zoo.registry import models, trunks, datasets, losses\n"
-            "count = sum(len(names.entries) for names in (models, trunks, datasets, losses))\n"
+            "import sys; from gan_zoo.registry import models, trunks, datasets, losses, loggers\n"
+            "count = sum(len(names.entries) for names in (models, trunks, datasets, losses, loggers))\n"
             "print(count, sorted(m for m in sys.modules if m == 'torch' or m.startswith('gan_zoo')))",
         ],
         capture_output=True,
