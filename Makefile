@@ -16,7 +16,7 @@ demo: .venv/installed  ## train InfoGAN on the bundled digits and name the pictu
 	$(BIN)/gan-zoo train infogan
 
 test: .venv/developing  ## the quick tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "$(QUICK)"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal -m "$(QUICK)"
 
 test-all: .venv/developing  ## every test that this machine can run
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "not gpu and not browser"

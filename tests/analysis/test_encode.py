@@ -176,7 +176,7 @@ def test_parquet_without_its_library_names_the_extra(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    monkeypatch.setattr("gan_zoo.analysis.encode.find_spec", lambda name: None)
+    monkeypatch.setattr("gan_zoo.extras.find_spec", lambda name: None)
     ended = zoo("encode", place / "run", "--out", tmp_path / "t.parquet")
     assert ended.code == 2
     assert "gan-zoo[hub]" in ended.err
