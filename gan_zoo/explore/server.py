@@ -142,7 +142,8 @@ def serve(views: Sequence[View], bound: socket.socket, say: Callable[[str], None
             await super().startup(sockets)
             say(f"explore: http://{ADDRESS}:{bound.getsockname()[1]} (Ctrl-C ends it)")
 
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # As Ctrl-C: the server hands a signal on when it has closed, inside its event loop, where only SIGINT is expected.
+    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         with TemporaryDirectory(prefix="gan-zoo-explore-") as uploads:  # what is dropped ends with the server
             os.environ["GRADIO_TEMP_DIR"] = uploads

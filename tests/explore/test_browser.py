@@ -34,7 +34,7 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
-PATIENCE = 60_000
+PATIENCE = 20_000
 """Milliseconds: a loaded machine is slow."""
 
 pytestmark = [
@@ -71,7 +71,7 @@ class Visit:
         page.set_default_timeout(PATIENCE)
         page.goto(address)
         page.wait_for_selector(".zoo-image img")
-        page.wait_for_selector(".zoo-lost canvas, .zoo-lost svg")
+        page.wait_for_selector(".zoo-lost .marks")
 
     def source(self, column: int = 0) -> str:
         return str(self.page.locator(".zoo-image img").nth(column).get_attribute("src"))
@@ -95,8 +95,10 @@ def served(*runs: Path) -> Iterator[str]:
     variables = {**os.environ, "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=variables) as process:
         assert process.stdout is not None
-        yield process.stdout.readline().split()[1]
-        process.terminate()
+        try:
+            yield process.stdout.readline().split()[1]
+        finally:
+            process.kill()
 
 
 @pytest.fixture(scope="module")

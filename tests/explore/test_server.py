@@ -62,8 +62,8 @@ def test_gradio_sends_nothing_and_takes_no_large_file(client: Any) -> None:
     config = client.get("/config").json()
     assert not config["analytics_enabled"]
     assert not config.get("is_space")
-    assert config["max_file_size"] == 20_000_000
-    large = client.post("/gradio_api/upload", files={"files": ("large.png", b"x" * 20_000_001)})
+    assert config["max_file_size"] == 20 * 2**20
+    large = client.post("/gradio_api/upload", files={"files": ("large.png", b"x" * (20 * 2**20 + 1))})
     assert large.status_code == 413
 
 
@@ -116,6 +116,9 @@ def test_a_signal_ends_it_and_leaves_nothing(number: signal.Signals, run: Path, 
         port = int(line.split()[1].rsplit(":", 1)[1])
         socket.create_connection((ADDRESS, port), timeout=10).close()
         process.send_signal(number)
-        out, err = process.communicate(timeout=60)
+        try:
+            out, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert (process.returncode, out, err) == (0, "", "")
     assert not list(tmp_path.glob("gan-zoo-explore-*"))
