@@ -71,7 +71,6 @@ class Visit:
         page.set_default_timeout(PATIENCE)
         page.goto(address)
         page.wait_for_selector(".zoo-image img")
-        page.wait_for_selector(".zoo-lost .marks")
 
     def source(self, column: int = 0) -> str:
         return str(self.page.locator(".zoo-image img").nth(column).get_attribute("src"))
@@ -129,6 +128,7 @@ def visit(alone: tuple[str, Path], browser: Any) -> Iterator[Visit]:
 def test_a_slider_moves_the_image(visit: Visit, run: Path) -> None:
     before = visit.source()
     slider = visit.slider("c2, uniform")
+    slider.scroll_into_view_if_needed()
     box = slider.bounding_box()
     visit.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     visit.page.mouse.down()
