@@ -26,7 +26,7 @@ DESCRIPTION = "Generative adversarial networks with shared trunks, losses and on
 RunFolder = Annotated[Path, arg(metavar="RUN")]
 
 GROUPS = {
-    "train and look": ("train", "sample", "traverse", "encode"),
+    "train and look": ("train", "sample", "traverse", "encode", "explore"),
     "measure": ("evaluate", "cluster", "centrality", "bench"),
     "runs": ("runs", "report", "export"),
     "lists": ("models", "trunks", "datasets", "loggers", "configs"),
@@ -247,6 +247,26 @@ def encode(
     from gan_zoo import commands
 
     commands.encode(run, images, out=out, split=split, batch_size=batch_size, device=device)
+
+
+def explore(
+    runs: Positional[Annotated[tuple[Path, ...], arg(metavar="RUN [RUN ...]")]],
+    /,
+    port: int = 7860,
+    device: str = "cpu",
+) -> None:
+    """Open a page on this machine's loopback address: sliders for the codes, an image's codes, the run's curves.
+
+    Needs the extra `explore`. Nothing is loaded from afar and nothing sent there. Ctrl-C ends it.
+
+    Args:
+        runs: Run folders or checkpoints, shown side by side.
+        port: Where the page is: http://127.0.0.1:PORT. 0 takes any port that is free.
+        device: Where to compute: auto, cpu, cuda, cuda:N.
+    """
+    from gan_zoo import commands
+
+    commands.explore(runs, port=port, device=device)
 
 
 def cluster(
@@ -536,6 +556,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "sample": sample,
     "traverse": traverse,
     "encode": encode,
+    "explore": explore,
     "evaluate": evaluate,
     "cluster": cluster,
     "centrality": centrality,

@@ -185,6 +185,19 @@ def cluster(
         console.print(str(write_json({**facts, "clusterings": found}, out)))
 
 
+def explore(sources: Sequence[Path], *, port: int, device: str) -> None:
+    """`gan-zoo explore`."""
+    from gan_zoo.explore.server import bind, check_installed, serve
+    from gan_zoo.explore.view import View
+
+    if not sources:
+        raise InputError("gan-zoo explore RUN [RUN ...]: name one run or more")
+    with bind(port) as bound:
+        views = [View(source, pick_device(device)) for source in sources]
+        check_installed()
+        serve(views, bound, console.print)
+
+
 def evaluate(
     sources: Sequence[Path],
     *,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -105,6 +105,7 @@ def pair_traversal(
     *,
     samples: int = 1,
     seed: int = 0,
+    held: Mapping[str, float] | None = None,
 ) -> Tensor:
     """Images [samples, other_values, values, C, H, W] in [-1, 1]: a sample shares its noise and its further codes.
 
@@ -116,8 +117,10 @@ def pair_traversal(
         other_values: The values that this one takes.
         samples: How many samples.
         seed: Decides the noise and the further codes, as in `traversal`.
+        held: Values of further codes, by name, that are not drawn.
     """
-    images = _generate(model, model.prior.vary([(other, other_values), (code, values)], samples, seed=seed))
+    latents = model.prior.vary([(other, other_values), (code, values)], samples, seed=seed, held=held)
+    images = _generate(model, latents)
     return rearrange(images, "(s o v) c h w -> s o v c h w", s=samples, o=len(other_values))
 
 
@@ -153,9 +156,18 @@ def draw_traversals(
 
 
 def draw_pair(
-    model: GAN, code: Code, other: Code, *, samples: int = 1, count: int | None = None, seed: int = 0
+    model: GAN,
+    code: Code,
+    other: Code,
+    *,
+    samples: int = 1,
+    count: int | None = None,
+    seed: int = 0,
+    held: Mapping[str, float] | None = None,
 ) -> Image.Image:
     """A picture with a panel for each sample: the values of `code` along the columns, of `other` down the rows.
+
+    Further codes take the values in `held`, by name, and are drawn otherwise.
 
     Raises:
         InputError: If it is too large for a picture.
@@ -173,7 +185,7 @@ def draw_pair(
         for k in range(samples)
     ]
     _check_size(panels)
-    images = pair_traversal(model, code, values, other, other_values, samples=samples, seed=seed)
+    images = pair_traversal(model, code, values, other, other_values, samples=samples, seed=seed, held=held)
     pictures = [panel.draw(of_sample) for panel, of_sample in zip(panels, images, strict=True)]
     return compose(pictures, most=LINE, gap=GAP)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Literal
@@ -88,13 +88,28 @@ class Prior:
         """
         return self.vary([(code, values)], rows, seed=seed)
 
-    def vary(self, varied: Sequence[tuple[Code, Sequence[float]]], samples: int, *, seed: int) -> Latents:
+    def vary(
+        self,
+        varied: Sequence[tuple[Code, Sequence[float]]],
+        samples: int,
+        *,
+        seed: int,
+        held: Mapping[str, float] | None = None,
+    ) -> Latents:
         """Latents of samples that share their noise and their other codes over all combinations of some codes' values.
+
+        Args:
+            varied: Codes, each with the values that it takes.
+            samples: How many samples.
+            seed: Decides the noise and the other codes.
+            held: Values of other codes, by name, that are not drawn.
 
         Returns:
             Latents sample after sample, the last of the codes turning fastest.
         """
         drawn = self.sample(samples, seed=seed, stream=SHOWN)
+        for name, value in (held or {}).items():
+            drawn.codes[:, [code.name for code in self.codes].index(name)] = value
         combinations = torch.tensor(list(product(*(values for _, values in varied))), dtype=drawn.codes.dtype)
         noise = drawn.input[:, : self.noise].repeat_interleave(len(combinations), 0)
         codes = drawn.codes.repeat_interleave(len(combinations), 0)

@@ -1,0 +1,198 @@
+"""The page: for each run a column with the image, its controls, a grid, an image's codes and the run's curves."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+from collections.abc import Callable, Sequence
+from html import escape
+from io import BytesIO
+from typing import Any
+
+import gradio as gr
+from PIL import Image
+
+from gan_zoo.errors import InputError
+from gan_zoo.explore import curves
+from gan_zoo.explore.view import View, limits
+from gan_zoo.models.gan.codes import Code
+
+SECONDS = 3.0
+"""Between two looks at a run's log."""
+MOST_BUTTONS = 16
+"""A discrete code with more values than these is chosen from a list."""
+SEEDS = 2**31
+SAMPLES = "samples"
+"""What the grid has down its rows where it is not a second code."""
+DIRECT: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+"""How the page calls: one request, one answer."""
+LATEST: dict[str, Any] = {**DIRECT, "trigger_mode": "always_last"}
+"""The same while something is dragged: of what happens during a call, the last counts."""
+
+CSS = """
+.zoo-image img { width: min(100%, 22rem); image-rendering: pixelated; border: 1px solid var(--border-color-primary); }
+.zoo-seen img { width: 7rem; image-rendering: pixelated; border: 1px solid var(--border-color-primary); }
+.zoo-grid img { width: 100%; max-width: 46rem; }
+.zoo-command { font-family: var(--font-mono); font-size: .75rem; overflow-wrap: anywhere; margin: .3rem 0; }
+.zoo-codes td { padding: .1rem .8rem .1rem 0; }
+.zoo-refused { color: var(--error-text-color, #b91c1c); }
+"""
+
+
+def build(views: Sequence[View]) -> gr.Blocks:
+    """The page of these runs, side by side."""
+    with gr.Blocks(title="gan-zoo explore", analytics_enabled=False) as page, gr.Row():
+        for view in views:
+            with gr.Column(min_width=420):
+                _column(page, view)
+    return page
+
+
+def _column(page: gr.Blocks, view: View) -> None:
+    """All of one run."""
+    with gr.Row():
+        heading = gr.HTML(_heading(view), elem_classes="zoo-heading", scale=1)
+        newest = gr.Button("Take the newest checkpoint", size="sm", scale=0, min_width=210)
+    with gr.Row():
+        with gr.Column(min_width=320, scale=4):
+            image = gr.HTML(elem_classes="zoo-image")
+            seed, controls = _controls(view)
+            if view.reads:
+                _reading(view, controls)
+        with gr.Column(min_width=320, scale=5):
+            if view.codes:
+                _grid(page, view, [seed, *controls])
+            _curves(page, view)
+    inputs = [seed, *controls]
+    draw = _image(view)
+    gr.on([page.load, *(control.change for control in inputs)], draw, inputs, image, **LATEST)
+    taken = newest.click(lambda: _taken(view), None, heading, **DIRECT)
+    taken.then(draw, inputs, image, **DIRECT)
+
+
+def _heading(view: View, said: str = "") -> str:
+    return f"<h2>{escape(view.title)}</h2><p>{escape(view.about)}{escape(said)}</p>"
+
+
+def _taken(view: View) -> str:
+    """Take the newest checkpoint, and say whether there was a newer one."""
+    try:
+        return _heading(view, " (just taken)" if view.refresh() else " (is the newest)")
+    except (InputError, OSError) as error:
+        return _heading(view) + _refusal(error)
+
+
+def _controls(view: View) -> tuple[gr.Number, list[gr.components.Component]]:
+    """The noise and the codes."""
+    with gr.Row():
+        seed = gr.Number(0, label="noise (its seed)", precision=0, minimum=0, maximum=SEEDS - 1)
+        anew = gr.Button("Draw noise anew", size="sm", min_width=120)
+    anew.click(lambda: secrets.randbelow(SEEDS), None, seed, **DIRECT)
+    controls = [_control(code, value) for code, value in zip(view.codes, view.drawn(0), strict=True)]
+    if not view.codes:
+        gr.HTML(f"<p>Model {escape(view.run.config.model)} has no codes: its images differ by their noise alone.</p>")
+    elif view.unshown:
+        gr.HTML(f"<p>{view.unshown} further codes have no control here: they are drawn with the noise.</p>")
+    return seed, controls
+
+
+def _control(code: Code, value: float) -> gr.components.Component:
+    """A slider for a continuous code, a choice for a discrete one."""
+    label = f"{code.name}, {code.kind}"
+    if not code.discrete:
+        low, high = limits(code)
+        return gr.Slider(low, high, value, step=0.01, label=label)
+    choices = [(f"{k:.0f}", int(k)) for k in code.traversal()]
+    kind = gr.Radio if len(choices) <= MOST_BUTTONS else gr.Dropdown
+    return kind(choices, value=int(value), label=label)
+
+
+def _image(view: View) -> Callable[..., Any]:
+    """What draws the image of a seed and the codes' values, with the command that draws it, too."""
+
+    def draw(seed: int | None, *values: float | None) -> Any:
+        if seed is None or None in values:  # a field that is being typed into
+            return gr.skip()
+        held = [value for value in values if value is not None]
+        shown = _picture(view.image(held, seed), f"{view.title}-{seed}", "the image")
+        return f'{shown}<p class="zoo-command">{escape(view.command(held, seed))}</p>'
+
+    return draw
+
+
+def _reading(view: View, controls: list[gr.components.Component]) -> None:
+    """A place to drop an image: its codes are told, and the controls moved there."""
+    dropped = gr.File(
+        label="drop an image: its codes are told, and the controls move there",
+        file_types=["image"],
+        type="binary",
+        height=110,
+        elem_classes="zoo-drop",
+    )
+    told = gr.HTML(elem_classes="zoo-seen")
+
+    def read(data: bytes) -> list[Any]:
+        try:
+            reading = view.read(data)
+        except InputError as error:
+            return [_refusal(error), *(gr.skip() for _ in controls)]
+        rows = zip(view.codes, reading.told, strict=True)
+        cells = "".join(f"<tr><td>{escape(code.name)}</td><td>{escape(words)}</td></tr>" for code, words in rows)
+        table = f'<table class="zoo-codes"><tr><th>code</th><th>Q tells</th></tr>{cells}</table>'
+        note = "<p>Q tells the codes of an image, not its noise: the generated image keeps the noise that is held.</p>"
+        seen = _picture(reading.seen, f"{view.title}-seen", "what the model was given")
+        values = [int(v) if c.discrete else v for c, v in zip(view.codes, reading.values, strict=True)]
+        return [seen + table + note, *values]
+
+    dropped.upload(read, dropped, [told, *controls], **DIRECT)
+
+
+def _grid(page: gr.Blocks, view: View, inputs: list[gr.components.Component]) -> None:
+    """A traversal grid of two codes, or of one over samples."""
+    names = [code.name for code in view.codes]
+    with gr.Row():
+        across = gr.Dropdown(names, value=names[0], label="along the columns", min_width=120)
+        second = names[1] if len(names) > 1 else SAMPLES
+        others = [*names, SAMPLES] if len(names) > 1 else [SAMPLES]
+        down = gr.Dropdown(others, value=second, label="down the rows", min_width=120)
+        again = gr.Button("Draw the grid", size="sm", min_width=120, elem_classes="zoo-draw")
+    picture = gr.HTML(elem_classes="zoo-grid")
+
+    def draw(across: str, down: str, seed: int | None, *values: float | None) -> Any:
+        if seed is None or None in values:
+            return gr.skip()
+        held = [value for value in values if value is not None]
+        try:
+            drawn = view.grid(held, seed, across, None if down == SAMPLES else down)
+        except InputError as error:
+            return _refusal(error)
+        return _picture(drawn, f"{view.title}-{across}-{down}", f"{across} by {down}")
+
+    triggers = [page.load, again.click, across.change, down.change]
+    gr.on(triggers, draw, [across, down, *inputs], picture, **LATEST)
+
+
+def _curves(page: gr.Blocks, view: View) -> None:
+    """L_I and the losses, read anew while the run goes on."""
+    axes = {"x": "step", "y": "nats", "color": "curve", "height": 220, "buttons": ["export", "fullscreen"]}
+    told = gr.LinePlot(title="what the codes tell", visible=bool(view.codes), elem_classes="zoo-told", **axes)
+    lost = gr.LinePlot(title="losses", elem_classes="zoo-lost", **axes)
+    seen = gr.State("")
+
+    def look(before: str) -> Any:
+        now = curves.stamp(view.run.metrics_file)
+        return gr.skip() if now == before else (now, *curves.read(view.run.metrics_file))
+
+    gr.on([page.load, gr.Timer(SECONDS).tick], look, seen, [seen, told, lost], **DIRECT)
+
+
+def _picture(picture: Image.Image, name: str, what: str) -> str:
+    """A picture in the page itself, and a link that saves it: no file is written, no second request made."""
+    file = BytesIO()
+    picture.save(file, "PNG")
+    data = f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+    return f'<img src="{data}" alt="{escape(what)}"><p><a href="{data}" download="{escape(name)}.png">Download</a></p>'
+
+
+def _refusal(error: Exception) -> str:
+    return f'<p class="zoo-refused">{escape(str(error))}</p>'

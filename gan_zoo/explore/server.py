@@ -1,0 +1,158 @@
+"""The server of the page: on this machine's loopback address, for pages of this machine, with nothing from afar."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from gan_zoo.errors import InputError
+
+if TYPE_CHECKING:
+    from gan_zoo.explore.view import View
+
+ADDRESS = "127.0.0.1"
+HOSTS = (ADDRESS, "localhost")
+"""Names that a browser may call the server by; another is that of a page from elsewhere, bent to this address."""
+LARGEST = "20mb"
+"""Of an image that is dropped."""
+POLICY = "; ".join(
+    (
+        "default-src 'self'",
+        "script-src 'self' 'unsafe-inline' 'unsafe-eval'",  # the plots compile their expressions
+        "style-src 'self' 'unsafe-inline'",
+        "img-src 'self' data: blob:",
+        "font-src 'self' data:",
+        "worker-src 'self' blob:",
+        "object-src 'none'",
+        "base-uri 'self'",
+        "form-action 'self'",
+        "frame-ancestors 'none'",
+    )
+)
+"""What the browser may load for the page, and whom it may talk to: this server alone."""
+
+
+def check_installed() -> None:
+    """Refuse where the page's library is missing.
+
+    Raises:
+        InputError: If the extra `explore` is not installed.
+    """
+    if find_spec("gradio") is None:
+        raise InputError("gan-zoo explore needs the extra: pip install 'gan-zoo[explore]'")
+
+
+def bind(port: int) -> socket.socket:
+    """A socket on the loopback address, bound and not yet listening.
+
+    Args:
+        port: 1 to 65535, or 0 for any that is free.
+
+    Raises:
+        InputError: If the port cannot be had.
+    """
+    if not 0 <= port <= 65535:
+        raise InputError(f"--port is 1 to 65535, or 0 for any that is free, not {port}")
+    bound = socket.socket()
+    if os.name != "nt":  # there it would share the port with whom it belongs to
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((ADDRESS, port))
+    except OSError as error:
+        bound.close()
+        reason = "is not for this user" if isinstance(error, PermissionError) else "is in use"
+        raise InputError(f"--port {port} {reason}; name another, or 0 for any that is free") from None
+    return bound
+
+
+def application(views: Sequence[View]) -> Any:
+    """The page of these runs as an ASGI application, behind its guards."""
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+    import gradio as gr
+    from fastapi import FastAPI
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+    from gan_zoo.explore.page import CSS, build
+
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    app.add_middleware(Guard)
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(HOSTS))
+    theme = gr.themes.Default(font=("system-ui", "sans-serif"), font_mono=("ui-monospace", "monospace"))
+    return gr.mount_gradio_app(
+        app,
+        build(views),
+        path="/",
+        server_name=ADDRESS,
+        footer_links=[],
+        max_file_size=LARGEST,
+        ssr_mode=False,
+        enable_monitoring=False,
+        theme=theme,
+        css=CSS,
+    )
+
+
+class Guard:
+    """Refuses requests that a foreign page sends, and tells the browser to talk to this server alone."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer a request, or have the application answer it (ASGI)."""
+        from starlette.datastructures import Headers, MutableHeaders
+        from starlette.responses import PlainTextResponse
+
+        if scope["type"] not in ("http", "websocket"):
+            await self.app(scope, receive, send)
+            return
+        origin = Headers(scope=scope).get("origin")
+        if origin is not None and urlsplit(origin).hostname not in HOSTS:
+            refusal = PlainTextResponse("gan-zoo explore answers its own page alone", status_code=403)
+            await refusal(scope, receive, send)
+            return
+
+        async def guarded(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)["content-security-policy"] = POLICY
+            await send(message)
+
+        await self.app(scope, receive, guarded)
+
+
+def serve(views: Sequence[View], bound: socket.socket, say: Callable[[str], None]) -> None:
+    """Serve the page until Ctrl-C or SIGTERM.
+
+    Args:
+        views: The runs, side by side.
+        bound: What `bind` returned.
+        say: Takes the line that names the address, once the page can be asked for.
+    """
+    import uvicorn
+
+    class Server(uvicorn.Server):  # type: ignore[misc]
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            say(f"explore: http://{ADDRESS}:{bound.getsockname()[1]} (Ctrl-C ends it)")
+
+    # As Ctrl-C: the server hands a signal on when it has closed, inside its event loop, where only SIGINT is expected.
+    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        with TemporaryDirectory(prefix="gan-zoo-explore-") as uploads:  # what is dropped ends with the server
+            os.environ["GRADIO_TEMP_DIR"] = uploads
+            config = uvicorn.Config(
+                application(views), log_level="warning", access_log=False, timeout_graceful_shutdown=1
+            )
+            Server(config).run(sockets=[bound])
+    except KeyboardInterrupt:
+        return
+    finally:
+        bound.close()
+        signal.signal(signal.SIGTERM, before)

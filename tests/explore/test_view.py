@@ -1,0 +1,181 @@
+"""What the page computes, without the page."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import time
+from io import BytesIO
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import pytest
+import torch
+from commandline import write_set, zoo
+from PIL import Image
+
+import gan_zoo
+from gan_zoo.data.batches import normalise
+from gan_zoo.errors import InputError
+from gan_zoo.explore.view import MOST_CODES, View, limits
+from gan_zoo.images import to_uint8
+from gan_zoo.models.gan.codes import Code
+
+
+@pytest.fixture(scope="module")
+def view(run: Path) -> View:
+    return View(run)
+
+
+def pixels(picture: Image.Image) -> np.ndarray:
+    return np.asarray(picture)
+
+
+def test_the_image_is_the_model_s_own(view: View, run: Path) -> None:
+    own = gan_zoo.load(run).sample(1, {"c1": 3, "c2": -1.5, "c3": 0.25}, seed=7)
+    assert np.array_equal(pixels(view.image([3, -1.5, 0.25], 7)), to_uint8(own)[0, 0].numpy())
+
+
+def test_the_command_draws_the_same_image(view: View, tmp_path: Path) -> None:
+    words = shlex.split(view.command([2, 0.5, -1], 3))
+    assert words[:2] == ["gan-zoo", "sample"]
+    assert zoo(*words[1:], "--out", tmp_path / "drawn.png").code == 0
+    with Image.open(tmp_path / "drawn.png") as drawn:
+        assert np.array_equal(pixels(drawn), pixels(view.image([2, 0.5, -1], 3)))
+
+
+def test_codes_and_noise_move_the_image(view: View) -> None:
+    images = [pixels(view.image(v, s)) for v, s in (([3, 0, 0], 0), ([4, 0, 0], 0), ([3, 2, 0], 0), ([3, 0, 0], 1))]
+    assert not any(np.array_equal(images[0], other) for other in images[1:])
+
+
+def test_the_drawn_values_lie_within_the_controls(view: View) -> None:
+    for seed in range(20):
+        for code, value in zip(view.codes, view.drawn(seed), strict=True):
+            low, high = (0, code.classes - 1) if code.discrete else limits(code)
+            assert low <= value <= high
+
+
+def test_the_grid_holds_the_further_codes(view: View) -> None:
+    at = [pixels(view.grid([3, 0, third], 0, "c1", "c2")) for third in (-1.0, 1.0)]
+    assert not np.array_equal(*at)
+    elsewhere = pixels(view.grid([9, 2, 1.0], 0, "c1", "c2"))  # the two that vary do not count
+    assert np.array_equal(at[1], elsewhere)
+
+
+def test_a_grid_cell_is_the_image(view: View, run: Path) -> None:
+    from gan_zoo.analysis.traverse import pair_traversal
+
+    model = gan_zoo.load(run)
+    c1, c2, _ = model.codes
+    (cells,) = pair_traversal(model, c1, [0, 5], c2, [-2, 2], seed=4, held={"c3": 0.5})
+    assert np.array_equal(to_uint8(cells[1, 1])[0].numpy(), pixels(view.image([5, 2, 0.5], 4)))
+
+
+@pytest.mark.parametrize(("across", "down"), [("c9", "c2"), ("c1", "c9"), ("c2", "c2")])
+def test_a_grid_of_no_such_codes_is_refused(view: View, across: str, down: str) -> None:
+    with pytest.raises(InputError, match="c9|another"):
+        view.grid([0, 0, 0], 0, across, down)
+
+
+def test_a_grid_of_one_code_is_over_samples(view: View) -> None:
+    assert view.grid([0, 0, 0], 0, "c1", None).size[0] > 300
+
+
+def test_the_codes_of_an_image_are_q_s(view: View, run: Path, digit: bytes) -> None:
+    with Image.open(BytesIO(digit)) as image:
+        given = normalise(torch.from_numpy(np.array(image))[None, None])
+    own = gan_zoo.load(run).encode(given)
+    reading = view.read(digit)
+    assert reading.values[0] == own["c1"].argmax().item()
+    assert reading.values[1] == pytest.approx(own["c2"].mean.clamp(-2, 2).item(), abs=0.006)
+    assert reading.told[0].startswith(f"{own['c1'].argmax().item()} ({own['c1'].max().item():.1%})")
+    assert reading.told[1].startswith(f"{own['c2'].mean.item():.2f}")
+    assert pixels(reading.seen).shape == (28, 28)
+
+
+def bomb() -> bytes:
+    file = BytesIO()
+    Image.new("1", (5000, 5000)).save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", "no image that can be read"),
+        (b"no image", "no image that can be read"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "no image that can be read"),
+        (bomb(), "5000×5000 pixels, more than"),
+    ],
+)
+def test_what_is_no_image_is_refused(view: View, data: bytes, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        view.read(data)
+
+
+def test_half_an_image_is_refused(view: View, digit: bytes) -> None:
+    with pytest.raises(InputError, match="no image that can be read"):
+        view.read(digit[: len(digit) // 2])
+
+
+def test_a_plain_gan_has_noise_alone(plain: Path) -> None:
+    view = View(plain)
+    assert not view.codes
+    assert not view.reads
+    assert not np.array_equal(pixels(view.image([], 0)), pixels(view.image([], 1)))
+    assert "--codes" not in view.command([], 0)
+    with pytest.raises(InputError, match="no codes"):
+        view.read(b"")
+
+
+def test_bernoulli_gaussian_and_many_codes(tmp_path: Path) -> None:
+    data = write_set(tmp_path / "set.npz")
+    codes = "bernoulli:1, gaussian:1, categorical:3x30"
+    gan_zoo.train(
+        "infogan",
+        out=tmp_path / "run",
+        quiet=True,
+        data=data,
+        steps=1,
+        batch_size=4,
+        width=2,
+        device="cpu",
+        codes=codes,
+    )
+    view = View(tmp_path / "run")
+    assert len(view.codes) == MOST_CODES
+    assert view.unshown == 32 - MOST_CODES
+    assert limits(Code("c2", "gaussian")) == (-3, 3)
+    reading = view.read(picture())
+    assert reading.values[0] in (0, 1)
+    assert reading.told[0].endswith("sure")
+    view.image(reading.values, 0)
+
+
+def picture() -> bytes:
+    """No digit: in colour, half transparent, not square."""
+    file = BytesIO()
+    Image.new("RGBA", (40, 60), (9, 99, 199, 99)).save(file, "PNG")
+    return file.getvalue()
+
+
+def test_the_newest_checkpoint_is_taken_when_asked(run: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(run, tmp_path / "run"))
+    view = View(copy)
+    assert not view.refresh()
+    before = pixels(view.image([3, 0, 0], 0))
+    gan_zoo.train("infogan", config=copy / "config.toml", out=copy, quiet=True, resume=True, steps=14)
+    assert view.refresh()
+    assert view.about.endswith("step-00000014")
+    assert not np.array_equal(pixels(view.image([3, 0, 0], 0)), before)
+
+
+def test_an_image_is_drawn_well_within_150_ms(view: View) -> None:
+    times = []
+    for k in range(21):
+        start = time.perf_counter()
+        view.image([k % 10, 0, 0], 0)
+        times.append(time.perf_counter() - start)
+    assert median(times) < 0.075
