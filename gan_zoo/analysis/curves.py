@@ -87,7 +87,8 @@ def _axes(steps: tuple[float, float], values: tuple[float, float]) -> list[str]:
     for tick in ticks(*steps):
         if tick == int(tick):
             place = f'x="{_x(tick, steps):.1f}" y="{HEIGHT - 10}"'
-            lines.append(f'<text class="tick" {place} text-anchor="middle">{int(tick):,}</text>')
+            anchor = "end" if tick == steps[-1] else "middle"  # or its end would be cut off
+            lines.append(f'<text class="tick" {place} text-anchor="{anchor}">{int(tick):,}</text>')
     return lines
 
 
