@@ -52,7 +52,7 @@ def test_the_skeleton_is_listed_and_passes_its_own_test(written: tuple[Path, Pat
 def test_the_skeleton_needs_no_change_by_ruff(written: tuple[Path, Path]) -> None:
     folder, _ = written
     for command in (("format", "--check"), ("check", "--select", "E,F,I,UP")):
-        line = ["ruff", *command, "--isolated", "--line-length", "120", "."]
+        line = [sys.executable, "-m", "ruff", *command, "--isolated", "--line-length", "120", "."]
         ended = subprocess.run(line, cwd=folder, capture_output=True, text=True, check=False)
         assert ended.returncode == 0, ended.stdout
 
