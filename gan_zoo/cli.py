@@ -63,6 +63,7 @@ def main(args: Sequence[str] | None = None) -> None:
             groups = "\n".join(f"  {what:15} {', '.join(names)}" for what, names in GROUPS.items())
             about = f"{DESCRIPTION}\n\n{groups}\n\n{EXAMPLES}"
             tyro.extras.subcommand_cli_from_dict(commands, prog="gan-zoo", description=about, args=given)
+        sys.stdout.flush()  # here, where a reader that is gone is no error
     except InputError as error:
         _end(2, error)
     except TrainingError as error:
