@@ -241,3 +241,14 @@ def test_signals_are_answered_as_before_once_the_run_has_ended(tmp_path: Path) -
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     narrow_train("gan", tmp_path, training__steps=1)
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+def test_a_signal_that_was_ignored_stays_so_as_under_nohup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        monkeypatch.setattr(loop, "_picture", lambda *_: os.kill(os.getpid(), signal.SIGHUP))
+        run = narrow_train("gan", tmp_path, training__steps=3, logging__sample_every=1)
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert run.metrics()[-1]["step"] == 3
