@@ -70,7 +70,9 @@ def train(config: Config, *, out: Path | None = None, resume: bool = False, quie
         try:
             _loop(run, state, dataset, notes, quiet=quiet or not ranks.leads)
         except InputError as error:  # of an image that is streamed
-            raise InputError(f"rank {ranks.rank}: {error}" if ranks.world > 1 else str(error)) from error
+            if ranks.world == 1:
+                raise
+            raise InputError(f"rank {ranks.rank}: {error}") from error
         except (OSError, RuntimeError) as error:
             if isinstance(error, TrainingError) or not (isinstance(error, OSError) or is_out_of_memory(error)):
                 raise
