@@ -40,7 +40,8 @@ RED = (220, 20, 30)
 @pytest.mark.parametrize("ending", ["png", "bmp", "gif", "tiff", "webp", "jpg", "ppm", "tga", "ico"])
 @pytest.mark.parametrize("size", [(16, 16), (50, 20), (9, 31)])
 def test_formats_and_sizes_become_one_shape(tmp_path: Path, ending: str, size: tuple[int, int]) -> None:
-    Image.new("RGB", size, RED).save(tmp_path / f"a.{ending}")
+    exact = {"sizes": [size]} if ending == "ico" else {}  # else Pillow may write an icon of no sizes
+    Image.new("RGB", size, RED).save(tmp_path / f"a.{ending}", **exact)
     found = opened(tmp_path, resolution=12)
     assert found.image == ImageShape(3, 12)
     assert np.abs(np.array(centre(found)) - RED).max() <= 4, "lossy formats are a little off"
