@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 from commandline import zoo
-from narrow import narrow_train
+from narrow import narrow_train, spoil_loss
 
 from gan_zoo.analysis.survey import standing, survey
+from gan_zoo.errors import TrainingError, shown
 from gan_zoo.training.lock import LOCK, is_held, locked
 
 
@@ -47,6 +48,18 @@ def test_every_state_is_told(runs: Path) -> None:
     assert (found["interrupted"].step, found["interrupted"].steps) == (3, 7)
     assert "not readable as TOML" in found["no-tree"].why
     assert "model.safetensors" in found["no-weights"].why
+
+
+def test_an_error_that_ended_a_run_is_told_until_it_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = {"training__steps": 4, "logging__checkpoint_every": 2}
+    with monkeypatch.context() as patch, pytest.raises(TrainingError) as error:
+        spoil_loss(patch, steps=[3])
+        narrow_train("gan", tmp_path / "run", **settings)
+    found = standing(tmp_path / "run")
+    assert (found.state, found.step) == ("failed", 2)
+    assert found.why == shown(error.value, 300)
+    narrow_train("gan", tmp_path / "run", resume=True, **settings)
+    assert (standing(tmp_path / "run").state, standing(tmp_path / "run").why) == ("done", "")
 
 
 def test_a_run_whose_lock_is_held_is_running_and_asking_leaves_it_alone(runs: Path) -> None:

@@ -24,7 +24,7 @@ class Standing:
     Attributes:
         run: Its folder.
         state: running: a process holds its lock. done: its last step is saved. interrupted: it was saved before.
-            failed: it ended with nothing saved.
+            failed: an error ended it, or it ended with nothing saved.
             damaged: its tree cannot be read, or it has checkpoints and none is whole.
         why: What is wrong, if anything is.
         step: Steps that are saved, or of a running one logged.
@@ -70,9 +70,11 @@ def standing(folder: Path) -> Standing:
     if is_held(folder):
         state, saved = "running", max([saved, *(record["step"] for record in run.metrics()[-1:])])
     elif newest is None:
-        state, why = ("damaged", why) if why else ("failed", "it ended before anything was saved")
+        state, why = ("damaged", why) if why else ("failed", run.failure or "it ended before anything was saved")
+    elif saved >= steps:
+        state = "done"
     else:
-        state = "done" if saved >= steps else "interrupted"
+        state, why = ("failed", run.failure) if run.failure else ("interrupted", why)
     config = run.config
     return Standing(
         str(folder), state, why, config.model, config.data.name, config.seed, saved, steps, best_figures(run)

@@ -35,7 +35,7 @@ from gan_zoo.training.player import players
 from gan_zoo.training.precision import Precision, kernel_path, pick_device, pick_precision
 from gan_zoo.training.progress import Reporter
 from gan_zoo.training.ranks import ALONE, Ranks, joined
-from gan_zoo.training.run import CONFIG, Run, build, check_free, create_run, next_free, open_run
+from gan_zoo.training.run import CONFIG, FAILURE, Run, build, check_free, create_run, next_free, open_run
 
 
 class Interrupted(KeyboardInterrupt):
@@ -67,6 +67,8 @@ def train(config: Config, *, out: Path | None = None, resume: bool = False, quie
         config, dataset, state = ranks.together(partial(prepare, config, ranks))
         ranks.check_same("the configuration or the data", f"{to_toml(config)}{len(dataset.train)}")
         run, notes = _open(config, out, state, resume=resume, stack=stack)
+        if ranks.leads:
+            stack.enter_context(run.failing())
         try:
             _loop(run, state, dataset, notes, quiet=quiet or not ranks.leads)
         except InputError as error:  # of an image that is streamed
@@ -201,6 +203,7 @@ def _resume(run: Run, state: State, before: Config) -> list[str]:
     notes = [f"passed over: {complaint}" for complaint in complaints]
     notes += [f"changed: {change}" for change in changes(before, run.config)]
     write_text(to_toml(run.config), run.folder / CONFIG)
+    (run.folder / FAILURE).unlink(missing_ok=True)
     return notes
 
 

@@ -5,6 +5,7 @@ environment.json             versions, device, git revision
 metrics.jsonl                a line a logging step
 checkpoints/step-NNNNNNNN/   see `gan_zoo.training.checkpoint`
 samples/                     pictures
+failure.txt                  what ended the run, if it was an error; gone once it goes on
 tensorboard/, wandb/         what these trackers write, if they are named; tracker-id: the run's name among others
 .lock                        held by the process that trains here
 """
@@ -12,6 +13,8 @@ tensorboard/, wandb/         what these trackers write, if they are named; track
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +23,7 @@ import torch
 
 from gan_zoo.config import Config
 from gan_zoo.data.bounds import check_memory
-from gan_zoo.errors import InputError, PassedOver
+from gan_zoo.errors import InputError, PassedOver, TrainingError, shown
 from gan_zoo.files import PARTIAL, sweep, write_json, write_text
 from gan_zoo.models.gan.model import GAN
 from gan_zoo.registry import models
@@ -30,7 +33,7 @@ from gan_zoo.training.exported import check_weights, is_exported, read_descripti
 from gan_zoo.training.lock import LOCK
 from gan_zoo.training.loggers.jsonlines import read_records
 
-CONFIG, ENVIRONMENT = "config.toml", "environment.json"
+CONFIG, ENVIRONMENT, FAILURE = "config.toml", "environment.json", "failure.txt"
 PARTS = ("checkpoints", "samples", "tensorboard")
 
 
@@ -55,6 +58,25 @@ class Run:
     def metrics_file(self) -> Path:
         """Its log."""
         return self.folder / "metrics.jsonl"
+
+    @property
+    def failure(self) -> str:
+        """The error that ended it, in one line; empty if none did."""
+        try:
+            with (self.folder / FAILURE).open(encoding="utf-8", errors="replace") as file:
+                return shown(file.readline(1000).strip(), 300)
+        except OSError:
+            return ""
+
+    @contextmanager
+    def failing(self) -> Iterator[None]:
+        """Within, an error that ends the run is written down in its folder."""
+        try:
+            yield
+        except (InputError, TrainingError) as error:
+            with suppress(OSError):
+                write_text(f"{' '.join(str(error).split())}\n", self.folder / FAILURE)
+            raise
 
     def checkpoint(self, step: int) -> Path:
         """Where the checkpoint of a step lies, if there is one."""
