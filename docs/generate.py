@@ -148,7 +148,7 @@ def commands() -> str:
         "As `gan-zoo COMMAND --help` prints them. `gan-zoo train MODEL --help` shows the whole tree; see",
         "[Configuration](configuration.md).",
     ]
-    for name in sorted(cli.COMMANDS):
+    for name in sorted({*cli.COMMANDS} - {"train"}):
         lines += ["", f"## {name}", "", "```text", said(name, "--help"), "```"]
         if name in LISTS:
             lines += ["", "```console", f"$ gan-zoo {name}", said(name), "```"]

@@ -9,10 +9,11 @@ from typing import Any
 import torch
 
 from gan_zoo.data.dataset import open_dataset
-from gan_zoo.export import hub
+from gan_zoo.errors import InputError, shown
 from gan_zoo.models.gan.model import GAN
 from gan_zoo.resolve import resolve
 from gan_zoo.training import loop
+from gan_zoo.training.hub import is_name, on_hub
 from gan_zoo.training.precision import pick_device
 from gan_zoo.training.run import Run, build, held_run
 from gan_zoo.training.run import load as load_run
@@ -78,17 +79,23 @@ def train(
     return loop.train(resolved, out=folder, resume=held is not None, quiet=quiet)
 
 
-def load(source: Path | str, *, device: torch.device | str = "cpu") -> GAN:
+def load(source: Path | str, *, revision: str | None = None, device: torch.device | str = "cpu") -> GAN:
     """A trained model, for evaluation.
 
     Args:
         source: A run folder, one of its checkpoints, a folder that `gan-zoo export` wrote, or the name `org/name` of
-            such a folder on the Hugging Face Hub (the extra `hub`). Nothing that it holds is run.
+            such a folder on the Hugging Face Hub (the extra `hub`), also written `hf://org/name@revision`. Nothing
+            that it holds is run.
+        revision: Of a model on the Hub: a branch, a tag or a commit, by default its main branch.
         device: Where to put it.
 
     Raises:
         InputError: If there is none, or it is damaged.
     """
-    if hub.is_name(source):
-        source = hub.download(str(source))
+    if is_name(source):
+        source = f"hf://{source}"
+    if revision is not None:
+        if not on_hub(source):
+            raise InputError(f"revision {revision!r} is of a model on the Hub, which {shown(source)} is not")
+        source = f"{source}@{revision}"
     return load_run(source, device=pick_device(str(device)))

@@ -99,7 +99,7 @@ def traverse(
     console.print(str(write_traversals(model, target, code, by=by, rows=rows, count=values, seed=seed)))
 
 
-def centrality(runs: Sequence[Path], *, out: Path | None, samples: int, seed: int, device: str) -> None:
+def centrality(runs: Sequence[Path], *, out: Path | None, samples: int, seed: int, device: str, as_json: bool) -> None:
     """`gan-zoo centrality`."""
     if samples < 1:
         raise InputError(f"--samples is 1 or more, not {samples}")
@@ -108,10 +108,14 @@ def centrality(runs: Sequence[Path], *, out: Path | None, samples: int, seed: in
     models = open_models(runs, pick_device(device))
     watch = partial(track, description="runs", console=Console(stderr=True), transient=True, disable=not _seen())
     found = find_centrality(models, samples=samples, seed=seed, watch=watch)
-    record = found.record(runs)
+    record = found.record(runs) | {"samples": samples, "seed": seed}
+    written = write_json(record, out) if out else None
+    if as_json:
+        print_json(record)
+        return
     console.print(centrality_table(record, runs))
-    if out is not None:
-        console.print(f"scores: {write_json(record | {'samples': samples, 'seed': seed}, out)}")
+    if written:
+        console.print(f"scores: {written}")
     if len(runs) == 2:
         console.print("two runs are as central as each other: name 3 or more for a choice")
     console.print(f"most central: {record['chosen']}")
@@ -169,6 +173,7 @@ def cluster(
     out: Path | None,
     seed: int,
     device: str,
+    as_json: bool,
 ) -> None:
     """`gan-zoo cluster`."""
     _check_seed(seed)
@@ -179,10 +184,15 @@ def cluster(
     if split is not None and split not in parts:
         raise InputError(f"data {data.name!r} has no test split; accepted: --split train")
     found = find_clusters(model, data, k=k, seed=seed, pool=pool)
+    facts = {"run": str(run.folder), "checkpoint": checkpoint.name, "seed": seed, "pool": pool}
+    record = {**facts, "clusterings": found}
+    written = write_json(record, out) if out else None
+    if as_json:
+        print_json(record)
+        return
     console.print(cluster_table(found, [split] if split else parts))
-    if out:
-        facts = {"run": str(run.folder), "checkpoint": checkpoint.name, "seed": seed, "pool": pool}
-        console.print(str(write_json({**facts, "clusterings": found}, out)))
+    if written:
+        console.print(str(written))
 
 
 def explore(sources: Sequence[Path], *, port: int, device: str) -> None:
@@ -207,6 +217,7 @@ def evaluate(
     features: str,
     seed: int,
     device: str,
+    as_json: bool,
 ) -> None:
     """`gan-zoo evaluate`."""
     _check_seed(seed)
@@ -221,9 +232,12 @@ def evaluate(
         for source, result in zip(sources, results, strict=True):
             name = f"evaluation-{result['checkpoint']}.json" if is_checkpoint(source) else "evaluation.json"
             written.append(write_json(result, Path(result["run"]) / name))
+    told = {"summary": summary(results), "runs": results} if several else results[0]
     if out:
-        together = {"summary": summary(results), "runs": results}
-        written.append(write_json(together if several else results[0], out))
+        written.append(write_json(told, out))
+    if as_json:
+        print_json(told)
+        return
     wide.print(evaluation_table(results))
     for line in remarks(results):
         console.print(line)
@@ -250,8 +264,7 @@ def runs(folders: Sequence[Path], *, as_json: bool) -> None:
     """`gan-zoo runs`."""
     found = survey(folders)
     if as_json:
-        json.dump([one.record for one in found], sys.stdout, indent=2, ensure_ascii=False)
-        print()
+        print_json([one.record for one in found])
         return
     if not found:
         console.print(f"no runs in {', '.join(map(str, folders))}")
@@ -343,8 +356,7 @@ def doctor(*, as_json: bool) -> None:
         "kernels": {device: _kernel_path(torch.device(device)) for device in devices},
     }
     if as_json:
-        json.dump(told, sys.stdout, indent=2)
-        print()
+        print_json(told)
         return
     console.print(f"python {told['python']}")
     for title in ("packages", "devices", "precisions", "kernels"):
@@ -370,6 +382,11 @@ def _precisions(device: torch.device) -> list[str]:
 def _kernel_path(device: torch.device) -> str:
     choice = kernel_path(device)
     return f"{choice.path}: {choice.reason}"
+
+
+def print_json(told: object) -> None:
+    """Print a result as JSON, for scripts."""
+    print(json.dumps(told, indent=2, ensure_ascii=False, allow_nan=False))
 
 
 def _seen() -> bool:

@@ -165,6 +165,7 @@ def test_the_command_names_the_most_central_run_and_writes_the_scores(
         shown = [f"{score:.3f}" for score in told["scores"][i] if score is not None]
         assert line.split() == [str(i + 1), *shown, f"{value:.3f}", str(runs[i])]
     assert [path.name for path in out.parent.iterdir()] == ["scores.json"]
+    assert json.loads(zoo("centrality", *runs, "--samples", "20", "--seed", "1", "--json").out) == told
 
 
 def test_two_runs_are_said_to_be_no_choice(place: Path) -> None:

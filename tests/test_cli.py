@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import select
 import shutil
 import subprocess
 import sys
+import time
 import tomllib
 from contextlib import chdir
 from pathlib import Path
@@ -82,17 +84,29 @@ def test_doctor_tells_which_kernels_were_asked_for(monkeypatch: pytest.MonkeyPat
 def test_help_names_every_command() -> None:
     ended = zoo("--help")
     assert ended.code == 0
-    for command in (*cli.COMMANDS, "train"):
+    for command in cli.COMMANDS:
         assert f"{command} " in ended.out
     assert "gan-zoo train infogan" in ended.out
 
 
 def test_help_groups_every_command_once() -> None:
-    grouped = [name for names in cli.GROUPS.values() for name in names]
-    assert sorted(grouped) == sorted([*cli.COMMANDS, "train"])
+    grouped = [command for commands in cli.GROUPS.values() for command in commands]
+    assert grouped == list(cli.COMMANDS.values())
     told = zoo("--help").out
-    for what, names in cli.GROUPS.items():
-        assert any(line.split() == [*what.split(), *", ".join(names).split()] for line in told.splitlines())
+    for what, commands in cli.GROUPS.items():
+        names = ", ".join(command.__name__ for command in commands)
+        assert any(line.split() == [*what.split(), *names.split()] for line in told.splitlines())
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_help_tells_what_a_command_does_and_shows_examples(command: str) -> None:
+    ended = zoo(command, "--help")
+    assert ended.code == 0
+    does, _, rest = ended.out.partition("\n\n")[2].partition("\n\n")
+    assert does.rstrip().endswith(".")
+    assert "Args:" not in ended.out
+    if command not in ("models", "trunks", "datasets", "loggers", "doctor"):
+        assert f"examples:\n  gan-zoo {command}" in rest.replace('eval "$(', "")
 
 
 @pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs a terminal")
@@ -182,6 +196,51 @@ def test_completion_of_bash_is_bash_and_completes() -> None:
     assert set(commands.split()) == {"train", "traverse"}
     assert short.split() == ["--batch-size"]
     assert own.split() == ["--infogan.codes"]
+
+
+def test_completion_of_fish_completes() -> None:
+    if not (fish := shutil.which("fish")):
+        pytest.skip("there is no fish")
+    asked = "complete -C 'gan-zoo tra'; complete -C 'gan-zoo train --batch'; complete -C 'gan-zoo train --infogan.cod'"
+    script = f"{zoo('completion', 'fish').out}\n{asked}"
+    told = subprocess.run([fish, "--no-config"], input=script, text=True, capture_output=True, check=False).stdout
+    words = [line.split("\t")[0] for line in told.splitlines() if line]
+    assert words == ["train", "traverse", "--batch-size", "--infogan.codes"]
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs a terminal")
+def test_completion_of_zsh_completes(tmp_path: Path) -> None:
+    if not (zsh := shutil.which("zsh")):
+        pytest.skip("there is no zsh")
+    (tmp_path / "_gan-zoo").write_text(zoo("completion", "zsh").out)
+    ours, theirs = os.openpty()
+    with subprocess.Popen(
+        [zsh, "-f", "-i"],
+        env=os.environ | {"TERM": "dumb", "HOME": str(tmp_path)},
+        **dict.fromkeys(("stdin", "stdout", "stderr"), theirs),
+        start_new_session=True,
+    ) as shell:
+
+        def answers(typed: str, word: str) -> bool:
+            os.write(ours, typed.encode())
+            read = b""
+            until = time.monotonic() + 30
+            while word.encode() not in read and time.monotonic() < until:
+                if select.select([ours], [], [], 0.2)[0]:
+                    read += os.read(ours, 2**16)
+            return word.encode() in read
+
+        try:
+            assert answers(
+                f"fpath=({tmp_path} $fpath); autoload -U compinit && compinit -u -D; echo REA''DY\n", "READY\r"
+            )
+            assert answers("gan-zoo trav\t", "gan-zoo traverse")
+            assert answers("\x15gan-zoo train --batch\t", "--batch-size")
+            assert answers("\x15gan-zoo train --infogan.cod\t", "--infogan.codes")
+        finally:
+            shell.kill()
+            os.close(ours)
+            os.close(theirs)
 
 
 @pytest.mark.parametrize(

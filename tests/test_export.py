@@ -21,8 +21,9 @@ from safetensors.torch import load_file, save_file
 import gan_zoo
 from gan_zoo.config import Config
 from gan_zoo.errors import InputError
-from gan_zoo.export import hub as of_hub
+from gan_zoo.export.hub import push
 from gan_zoo.files import digest
+from gan_zoo.training.hub import HubModel, download
 from gan_zoo.training.run import Run
 
 CODES = "categorical:5, uniform:1, gaussian:1, bernoulli(0.3):1"
@@ -218,7 +219,7 @@ def here(there: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
 
 def test_a_model_of_the_hub_is_loaded_by_its_name(exported: Path, here: Hub) -> None:
     here.asked.clear()
-    folder = of_hub.download("org/digits", endpoint=here.address)
+    folder = download(HubModel("org/digits"), endpoint=here.address)
     assert same(images_and_codes(exported), images_and_codes(folder))
     files = {asked.rpartition("/")[2] for asked in here.asked if "/resolve/" in asked}
     assert files == {"config.json", "model.safetensors"}
@@ -243,13 +244,13 @@ def test_a_process_uploads_and_loads(exported: Path, environment: dict[str, str]
 def test_a_name_goes_to_the_hub_only_if_no_path_can_be_meant(
     exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[str] = []
+    asked: list[HubModel] = []
 
-    def found(name: str) -> Path:
-        asked.append(name)
+    def found(model: HubModel) -> Path:
+        asked.append(model)
         return exported
 
-    monkeypatch.setattr(of_hub, "download", found)
+    monkeypatch.setattr("gan_zoo.training.run.download", found)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs").mkdir()
     for path in ("runs/misspelt", tmp_path / "org" / "digits", "org/digits/more", "digits", "../org/digits"):
@@ -257,33 +258,56 @@ def test_a_name_goes_to_the_hub_only_if_no_path_can_be_meant(
             gan_zoo.load(path)
     assert not asked
     assert gan_zoo.load("org/digits").codes
-    assert asked == ["org/digits"]
+    for source in ("hf://org/digits@v1", Path("hf://org/digits@v1")):
+        assert gan_zoo.load(source).codes
+    assert gan_zoo.load("org/digits", revision="v1").codes
+    assert asked == [HubModel("org/digits"), *3 * [HubModel("org/digits", "v1")]]
+    with pytest.raises(InputError, match="revision 'v1' is of a model on the Hub"):
+        gan_zoo.load(exported, revision="v1")
+
+
+@pytest.mark.parametrize("source", ["hf://digits", "hf://org/digits/more", "hf://org/digits@", "hf://org/digits@../x"])
+def test_an_address_that_is_none_is_refused(source: str) -> None:
+    ended = zoo("sample", source)
+    assert ended.code == 2
+    assert "accepted: hf://org/name, hf://org/name@revision" in ended.err
+
+
+def test_a_command_takes_a_model_of_the_hub_and_writes_beside_it_nothing(
+    exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gan_zoo.training.run.download", lambda _: exported)
+    monkeypatch.chdir(tmp_path)
+    before = {path.name for path in exported.iterdir()}
+    assert zoo("sample", "hf://org/digits", "-n", "4").out == "digits/samples/samples.png\n"
+    assert (tmp_path / "digits/samples/samples.png").is_file()
+    assert {path.name for path in exported.iterdir()} == before
 
 
 def test_a_hub_without_the_model_is_told_in_one_line(here: Hub, tmp_path: Path) -> None:
     with pytest.raises(InputError) as error:
-        of_hub.download("org/absent", endpoint=here.address)
+        download(HubModel("org/absent"), endpoint=here.address)
     assert "org/absent is no folder here" in one_line(error)
     assert "no such model" in one_line(error)
     here.models["org/empty"] = {"notes.txt": b""}
     with pytest.raises(InputError) as error:
-        gan_zoo.load(of_hub.download("org/empty", endpoint=here.address))
+        gan_zoo.load(download(HubModel("org/empty"), endpoint=here.address))
     assert one_line(error)
 
 
 def test_a_hub_that_cannot_be_reached_is_told_in_one_line(here: Hub, exported: Path) -> None:
     gone = "http://127.0.0.1:9"
     with pytest.raises(InputError) as error:
-        of_hub.download("org/digits", endpoint=gone)
+        download(HubModel("org/digits"), endpoint=gone)
     assert "org/digits" in one_line(error)
     with pytest.raises(InputError) as error:
-        of_hub.push(exported, "org/digits", endpoint=gone)
+        push(exported, "org/digits", endpoint=gone)
     assert f"{exported} is whole, but was not uploaded" in one_line(error)
 
 
 def test_the_extra_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(of_hub, "find_spec", lambda _: None)
+    monkeypatch.setattr("gan_zoo.extras.find_spec", lambda _: None)
     with pytest.raises(InputError) as error:
         gan_zoo.load("org/digits")
     assert "pip install 'gan-zoo[hub]'" in one_line(error)

@@ -52,9 +52,10 @@ def test_every_state_is_told(runs: Path) -> None:
 
 def test_an_error_that_ended_a_run_is_told_until_it_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = {"training__steps": 4, "logging__checkpoint_every": 2}
-    with monkeypatch.context() as patch, pytest.raises(TrainingError) as error:
+    with monkeypatch.context() as patch:
         spoil_loss(patch, steps=[3])
-        narrow_train("gan", tmp_path / "run", **settings)
+        with pytest.raises(TrainingError) as error:
+            narrow_train("gan", tmp_path / "run", **settings)
     found = standing(tmp_path / "run")
     assert (found.state, found.step) == ("failed", 2)
     assert found.why == shown(error.value, 300)

@@ -30,6 +30,7 @@ from gan_zoo.registry import models
 from gan_zoo.resolve import resolve, to_toml
 from gan_zoo.training.checkpoint import has_average, load_weights, name_of, newest_whole, read_state, step_of
 from gan_zoo.training.exported import check_weights, is_exported, read_description
+from gan_zoo.training.hub import download, on_hub
 from gan_zoo.training.lock import LOCK
 from gan_zoo.training.loggers.jsonlines import read_records
 
@@ -226,11 +227,16 @@ def find_step(checkpoint: Path) -> int:
 def find(source: Path | str) -> tuple[Run, Path]:
     """The run and the checkpoint that `source` names: a checkpoint, or a run folder's newest whole one.
 
-    An exported model is both at once: a run folder whose only checkpoint is the folder itself.
+    An exported model is both at once: a run folder whose only checkpoint is the folder itself. Of one on the Hub
+    (`hf://org/name`) the checkpoint is the copy on this machine, and the run a folder of its name, here, which is made
+    when something is written there.
 
     Raises:
         InputError: If there is no run, or a run without a whole checkpoint.
     """
+    if model := on_hub(source):
+        copy = download(model)
+        return Run(Path(model.title), read_description(copy).config), copy
     path = Path(source)
     if is_export(path):
         return Run(path, read_description(path).config), path
@@ -259,16 +265,16 @@ def load(source: Path | str, *, device: torch.device | str = "cpu") -> GAN:
     """A trained model, for evaluation: the generator's moving average where the run keeps one.
 
     Args:
-        source: A run folder (its newest whole checkpoint is read), one checkpoint, or an exported model.
+        source: A run folder (its newest whole checkpoint is read), one checkpoint, or an exported model, also
+            `hf://org/name`.
         device: Where to put the model.
 
     Raises:
         InputError: If there is no whole checkpoint, in one line that says what was found.
     """
-    path = Path(source)
-    if is_export(path):
-        return _load_export(path).to(device).eval()
-    run, checkpoint = find(path)
+    run, checkpoint = find(source)
+    if is_export(checkpoint):
+        return _load_export(checkpoint).to(device).eval()
     model = build(run.config)
     load_weights(model, checkpoint / "model.safetensors")
     if has_average(checkpoint):

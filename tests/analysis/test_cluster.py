@@ -93,3 +93,4 @@ def test_the_command_shows_each_split_or_one_and_writes_json(place: Path, tmp_pa
     alone = zoo("cluster", place / "run", "--split", "test").out
     assert "10 10 10" in alone
     assert "20 20 20" not in alone
+    assert json.loads(zoo("cluster", place / "run", "--json").out) == told

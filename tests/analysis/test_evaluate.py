@@ -168,7 +168,12 @@ def test_the_command_prints_a_table_and_writes_into_the_run(place: Path, tmp_pat
 def test_one_run_is_written_elsewhere_if_asked(place: Path, tmp_path: Path) -> None:
     ended = zoo("evaluate", place / "plain", "--metrics", "coverage", "--n", "20", "--out", tmp_path / "e.json")
     assert ended.code == 0, ended.err
-    assert json.loads((tmp_path / "e.json").read_text())["metrics"].keys() == {"coverage"}
+    told = json.loads((tmp_path / "e.json").read_text())
+    assert told["metrics"].keys() == {"coverage"}
+    again = zoo(
+        "evaluate", place / "plain", "--metrics", "coverage", "--n", "20", "--out", tmp_path / "f.json", "--json"
+    )
+    assert json.loads(again.out) == told
     assert not (place / "plain" / "evaluation.json").exists()
 
 

@@ -1,0 +1,98 @@
+"""Exported models on the Hugging Face Hub, through `huggingface_hub` (the extra `hub`).
+
+Where the Hub is, who asks and what is kept on this machine follow that library's own settings (HF_ENDPOINT, HF_TOKEN,
+HF_HOME, HF_HUB_OFFLINE).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from gan_zoo.errors import InputError
+from gan_zoo.extras import require
+from gan_zoo.training.exported import DESCRIPTION, WEIGHTS
+
+_PART = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9])?"
+NAME = re.compile(f"{_PART}/{_PART}")
+_REVISION = r"[A-Za-z0-9][A-Za-z0-9._/-]{0,199}"
+_ADDRESS = re.compile(f"hf:/{{1,2}}({_PART}/{_PART})(?:@({_REVISION}))?")  # a Path makes one slash of two
+
+
+@dataclass(frozen=True)
+class HubModel:
+    """A model on the Hub: `org/name`, and a branch, a tag or a commit of it, by default its main branch."""
+
+    name: str
+    revision: str | None = None
+
+    @property
+    def title(self) -> str:
+        """Its name without the owner's."""
+        return self.name.partition("/")[2]
+
+
+def on_hub(source: Path | str) -> HubModel | None:
+    """The model that `source` names, if it is `hf://org/name` or `hf://org/name@revision`.
+
+    Raises:
+        InputError: If it begins so and goes on otherwise.
+    """
+    match = _ADDRESS.fullmatch(str(source))
+    if match is None and re.match("hf:/", str(source)):
+        raise InputError(
+            f"{str(source)[:120]!r} is no model on the Hub; accepted: hf://org/name, hf://org/name@revision"
+        )
+    return HubModel(match[1], match[2]) if match else None
+
+
+def is_name(source: Path | str) -> bool:
+    """Whether `source` can only be a model's name on the Hub: `org/name`, where there is neither such a path nor a
+    folder `org` that it could be a slip in.
+    """
+    if not isinstance(source, str) or not NAME.fullmatch(source):
+        return False
+    return not Path(source).exists() and not Path(source).parent.exists()
+
+
+def download(model: HubModel, *, endpoint: str | None = None) -> Path:
+    """The folder on this machine that a model's description and weights were loaded into; nothing else is loaded.
+
+    Args:
+        model: Which.
+        endpoint: The Hub's address; by default what `huggingface_hub` takes.
+
+    Raises:
+        InputError: If there is no such model, or the Hub cannot be reached.
+    """
+    require("huggingface_hub", "hub", f"{model.name} on the Hub")
+    from huggingface_hub import snapshot_download
+
+    with told(f"{model.name} is no folder here, and cannot be had from the Hub"):
+        folder = snapshot_download(
+            model.name, revision=model.revision, allow_patterns=[DESCRIPTION, WEIGHTS], endpoint=endpoint
+        )
+    return Path(folder)
+
+
+@contextmanager
+def told(what: str) -> Iterator[None]:
+    """Within, what the library and its connection raise becomes one line that begins with `what`."""
+    from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
+
+    try:
+        yield
+    except RevisionNotFoundError:
+        raise InputError(f"{what}: there is no such revision") from None
+    except RepositoryNotFoundError:
+        raise InputError(f"{what}: there is no such model, or it is private; `hf auth login` logs in") from None
+    except Exception as error:  # the library lets through what its HTTP client raises, which changes with its version
+        raise InputError(f"{what}: {_first_words(error)}") from None
+
+
+def _first_words(error: Exception, most: int = 300) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= most else f"{text[:most]}…"
