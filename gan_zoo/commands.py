@@ -7,6 +7,7 @@ import platform
 import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -324,6 +325,8 @@ def bench(
     wide.print(pages.table(report))
     for line in (*report.notes, file, *pages.write(report, file)):
         console.print(str(line))
+    if suite == "step" and find_spec("matplotlib") is None:
+        _say("no plot: it needs the extra: pip install 'gan-zoo[plot]'")
 
 
 def compare_reports(paths: Sequence[Path]) -> None:
