@@ -64,7 +64,7 @@ def test_extras_are_listed_and_nothing_of_theirs_is_asked_for_without_them(built
     plain = {need.name for need in needs if need.marker is None or "extra" not in str(need.marker)}
     of_extras = {need.name for need in needs if need.name not in plain}
     assert {"torch", "safetensors", "einops", "rich"} <= plain
-    assert {"gradio", "datasets", "huggingface_hub", "matplotlib", "tensorboard", "onnxruntime"} <= of_extras
+    assert {"gradio", "datasets", "huggingface-hub", "matplotlib", "tensorboard", "onnxruntime"} <= of_extras
 
 
 def needed(extra: str) -> set[str]:
