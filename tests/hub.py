@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+LARGE = (".safetensors", ".onnx", ".png")
+"""Endings of files that the Hub takes as large ones, by git-lfs."""
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -22,6 +24,7 @@ class Hub:
 
     def __init__(self) -> None:
         self.models: dict[str, dict[str, bytes]] = {}
+        self.large: dict[str, bytes] = {}
         self.asked: list[str] = []
         self.address = ""
 
@@ -72,17 +75,31 @@ class _Handler(BaseHTTPRequestHandler):
             self._json({"url": f"{self.hub.address}/{name}", "name": name})
         elif match := re.fullmatch(r"/api/models/([^/]+/[^/]+)/preupload/main", path):
             files = json.loads(body)["files"]
-            self._json({"files": [{"path": f["path"], "uploadMode": "regular", "shouldIgnore": False} for f in files]})
+            modes = {f["path"]: "lfs" if f["path"].endswith(LARGE) else "regular" for f in files}
+            self._json({"files": [{"path": p, "uploadMode": m, "shouldIgnore": False} for p, m in modes.items()]})
+        elif re.fullmatch(r"/[^/]+/[^/]+\.git/info/lfs/objects/batch", path):
+            actions = {"upload": {"href": f"{self.hub.address}/large"}}
+            objects = [{**o, "actions": actions} for o in json.loads(body)["objects"]]
+            self._json({"transfer": "basic", "objects": objects})
         elif match := re.fullmatch(r"/api/models/([^/]+/[^/]+)/commit/main", path):
             for line in map(json.loads, body.splitlines()):
+                told = line["value"]
                 if line["key"] == "file":
-                    self.hub.models[match[1]][line["value"]["path"]] = b64decode(line["value"]["content"])
+                    self.hub.models[match[1]][told["path"]] = b64decode(told["content"])
+                elif line["key"] == "lfsFile":
+                    self.hub.models[match[1]][told["path"]] = self.hub.large[told["oid"]]
             url = f"{self.hub.address}/{match[1]}/commit/{COMMIT}"
             self._json({"success": True, "commitOid": COMMIT, "commitUrl": url})
         elif path == "/api/validate-yaml":
             self._json({"errors": [], "warnings": []})
         else:
             self._missing("EntryNotFound")
+
+    def do_PUT(self) -> None:
+        body = self._body()
+        self.hub.asked.append(f"PUT {urlsplit(self.path).path}")
+        self.hub.large[hashlib.sha256(body).hexdigest()] = body
+        self._send(b"", {})
 
     def _get(self) -> None:
         path = urlsplit(self.path).path
