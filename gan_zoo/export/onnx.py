@@ -12,13 +12,13 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from importlib.util import find_spec
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from gan_zoo.errors import InputError, TrainingError
+from gan_zoo.extras import require
 from gan_zoo.models.gan.model import GAN
 from gan_zoo.models.gan.prior import SHOWN
 from gan_zoo.models.infogan.q_head import Gaussian
@@ -61,8 +61,8 @@ def check_installed() -> None:
     Raises:
         InputError: Naming it.
     """
-    if missing := [name for name in PACKAGES if find_spec(name) is None]:
-        raise InputError(f"--onnx needs {', '.join(missing)}: pip install 'gan-zoo[onnx]'")
+    for package in PACKAGES:
+        require(package, "onnx", "--onnx")
 
 
 def networks(model: GAN, *, say: Callable[[str], None] = lambda line: None) -> dict[str, bytes]:
