@@ -87,6 +87,17 @@ def write_all(file: RawIOBase, content: bytes) -> None:
         rest = rest[file.write(rest) :]
 
 
+def cache_folder() -> Path:
+    """Where what was worked out once is kept: $GAN_ZOO_CACHE, or gan-zoo in the user's folder for such things.
+
+    Raises:
+        RuntimeError: If the user has no home.
+    """
+    if own := os.environ.get("GAN_ZOO_CACHE"):
+        return Path(own).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gan-zoo"
+
+
 def digest(path: Path) -> str:
     """The SHA-256 of a file."""
     with path.open("rb") as file:

@@ -6,15 +6,15 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
-from PIL import Image
 
 from gan_zoo.config import Data
 from gan_zoo.data.bounds import listed
 from gan_zoo.data.dataset import Dataset, needed_path
 from gan_zoo.data.encoded import Part, from_encoded
-from gan_zoo.data.pixels import SUFFIXES, open_image
+from gan_zoo.data.pixels import SUFFIXES, open_file
 from gan_zoo.errors import InputError, shown
 
 
@@ -32,9 +32,9 @@ class Files:
         """Its path below the root."""
         return shown(self.names[index])
 
-    def open(self, index: int) -> Image.Image:
-        """Open it without decoding."""
-        return open_image(self.root / self.names[index])
+    def read(self, index: int) -> BinaryIO:
+        """Its file, opened."""
+        return open_file(self.root / self.names[index])
 
 
 def folder(settings: Data) -> Dataset:
@@ -61,7 +61,7 @@ def folder(settings: Data) -> Dataset:
     classes = _classes(train_names)
     test = Part(Files(root, test_names), _labels(test_names, classes)) if test_names else None
     train = Part(Files(root, train_names), _labels(train_names, classes))
-    return from_encoded(settings, train, test, classes=len(classes) or None, where=where)
+    return from_encoded(settings, train, test, names=[name for _, name in classes], where=where)
 
 
 def _walk(root: Path) -> Iterator[str]:
