@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 os.environ.setdefault("PYDANTIC_ERRORS_INCLUDE_URL", "0")
 
 import tyro
-from tyro.conf import Positional, arg
+from tyro.conf import Positional, Suppress, arg
 
 from gan_zoo import __version__, registry
 from gan_zoo.errors import InputError, PassedOver, TrainingError
 
 if TYPE_CHECKING:
-    from gan_zoo.config import Config
+    from gan_zoo.config import Config, Data
 
 DESCRIPTION = "Generative adversarial networks with shared trunks, losses and one training loop; InfoGAN on top."
 RunFolder = Annotated[Path, arg(metavar="RUN")]
@@ -53,12 +53,14 @@ def main(args: Sequence[str] | None = None) -> None:
             print(f"gan-zoo {__version__}")
         elif given[:1] == ["train"]:
             _train(given[1:])
+        elif given[:1] == ["datasets"]:
+            _datasets(given[1:])
         elif given[:1] and given[0] in COMMANDS:
             tyro.cli(COMMANDS[given[0]], prog=f"gan-zoo {given[0]}", args=given[1:])
         else:
             completing = any(word.startswith("--tyro-") for word in given)
             train = train_command(_example_tree() if completing else None)
-            every = {**COMMANDS, "train": train}
+            every = {**COMMANDS, "train": train} | ({"datasets": datasets_command(_set_keys())} if completing else {})
             commands = {name: every[name] for names in GROUPS.values() for name in names}
             groups = "\n".join(f"  {what:15} {', '.join(names)}" for what, names in GROUPS.items())
             about = f"{DESCRIPTION}\n\n{groups}\n\n{EXAMPLES}"
@@ -169,6 +171,18 @@ def _example_tree() -> Config:
 
     own: Any = {"infogan": (InfoGANSettings, InfoGANSettings())}
     return create_model("Config", __base__=Config, __doc__=Config.__doc__, **own)(model="infogan")
+
+
+def _datasets(args: list[str]) -> None:
+    """`gan-zoo datasets`, with the keys of a set as flags."""
+    from pydantic import ValidationError
+
+    from gan_zoo.resolve import refused
+
+    try:
+        tyro.cli(datasets_command(_set_keys()), prog="gan-zoo datasets", args=args)
+    except ValidationError as error:
+        raise refused(error) from None
 
 
 def sample(
@@ -482,13 +496,51 @@ def trunks(*, json: bool = False) -> None:
     _list(registry.trunks.entries.values(), as_json=json)
 
 
-def datasets(*, json: bool = False) -> None:
-    """List the datasets that have a name.
+def datasets_command(keys: Data | None) -> Callable[..., None]:
+    """The command `datasets`, whose flags are `keys`, with their values as defaults."""
 
-    Args:
-        json: Print JSON.
-    """
-    _list(registry.datasets.entries.values(), as_json=json)
+    def datasets(
+        name: Positional[Annotated[str | None, arg(metavar="[NAME]")]] = None,
+        /,
+        *,
+        keys: Any = keys,
+        out: Path | None = None,
+        seed: int = 0,
+        json: bool = False,
+    ) -> None:
+        """List the datasets that have a name; or tell of one what it holds, and write a picture of samples.
+
+        Args:
+            name: A dataset's name, a folder of images, or a .npz, .npy or .safetensors file.
+            keys: Keys of the table [data].
+            out: The picture, a row for each class; by default dataset-NAME.png in this folder.
+            seed: Decides which samples are drawn, and which images of a set that is not held in memory are measured.
+            json: Print JSON.
+        """
+        if name is None:
+            _list(registry.datasets.entries.values(), as_json=json)
+            return
+        from gan_zoo import commands
+        from gan_zoo.config import Data
+
+        settings = Data.model_validate(keys.model_dump() | {"name": name})
+        commands.look(settings, out=out, seed=seed, as_json=json)
+
+    datasets.__annotations__["keys"] = Annotated[type(keys), arg(name="")]
+    return datasets
+
+
+def _set_keys() -> Data:
+    """The keys of `[data]` that decide what a set is: all but its name and what becomes of it in training."""
+    from gan_zoo.config import Data
+
+    class Keys(Data):
+        name: Annotated[str, Suppress] = ""
+        augment: Annotated[str, Suppress] = ""
+        augment_fakes: Annotated[bool, Suppress] = True
+        warp: Annotated[str, Suppress] = ""
+
+    return Keys()
 
 
 def loggers(*, json: bool = False) -> None:
@@ -567,7 +619,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "bench": bench,
     "models": models,
     "trunks": trunks,
-    "datasets": datasets,
+    "datasets": datasets_command(None),
     "loggers": loggers,
     "configs": configs,
     "new": new,

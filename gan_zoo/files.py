@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -123,6 +124,11 @@ def sweep(folder: Path) -> None:
             shutil.rmtree(left, ignore_errors=True)
         else:
             left.unlink(missing_ok=True)
+
+
+def slug(text: str) -> str:
+    """A text as part of a file's name; empty if there is neither letter nor digit in it."""
+    return "-".join(re.findall(r"[a-z0-9]+", text.lower()))
 
 
 def write_text(text: str, path: Path) -> Path:

@@ -7,7 +7,6 @@ labels serve the measurement alone, no model sees it.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from gan_zoo.data.augment import parse_augment
 from gan_zoo.data.batches import batches, in_order, normalise
 from gan_zoo.data.dataset import Dataset, Split
 from gan_zoo.errors import InputError
-from gan_zoo.files import cache_folder, whole
+from gan_zoo.files import cache_folder, slug, whole
 from gan_zoo.models.gan.model import evaluating
 from gan_zoo.shapes import ImageShape
 from gan_zoo.training.checkpoint import load_weights
@@ -165,7 +164,7 @@ def _parts(dataset: Dataset) -> tuple[Split, Split]:
 
 
 def _slug(dataset: Dataset) -> str:
-    name = re.sub(r"[^A-Za-z0-9]+", "-", Path(dataset.name).stem).strip("-").lower() or "data"
+    name = slug(Path(dataset.name).stem) or "data"
     return f"{name[:40]}-{dataset.image.channels}x{dataset.image.resolution}x{dataset.image.resolution}"
 
 
