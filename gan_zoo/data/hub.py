@@ -71,7 +71,9 @@ class Rows:
             file = _inside(root, path)
             if file is not None:
                 return file
-        raise ValueError(f"{shown(path)} lies outside the set's own folder")
+        raise ValueError(
+            f"{shown(path)} lies outside the set's own folder; `save_to_disk` writes the images themselves"
+        )
 
 
 def hub(settings: Data) -> Dataset:
