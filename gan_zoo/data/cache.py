@@ -86,7 +86,7 @@ def decoded_once(
                 say(f"{where} changed while it was decoded, so that nothing is kept")
             else:
                 entry.write(made)
-        except (OSError, SafetensorError) as error:
+        except (OSError, SafetensorError, ValueError) as error:  # of the place, or of an image that is gone by now
             say(f"the decoded images could not be kept: {reason(error)}")
         return made
 
