@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 import platform
-import sys
 from collections.abc import Mapping, Sequence
-from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from rich.console import Console
-from rich.progress import track
 
 from gan_zoo.analysis import encode as encoding
 from gan_zoo.analysis.centrality import centrality as find_centrality
@@ -22,16 +19,18 @@ from gan_zoo.analysis.cluster import cluster as find_clusters
 from gan_zoo.analysis.evaluate import evaluate as measure
 from gan_zoo.analysis.evaluate import summary
 from gan_zoo.analysis.fidelity import LEAST
+from gan_zoo.analysis.overview import overview, samples, tables
 from gan_zoo.analysis.page import run_page
 from gan_zoo.analysis.survey import survey
 from gan_zoo.analysis.tables import centrality_table, cluster_table, evaluation_table, remarks, standing_table
-from gan_zoo.analysis.traverse import write_picture, write_traversals
-from gan_zoo.config import Config
+from gan_zoo.analysis.traverse import check_ending, write_picture, write_traversals
+from gan_zoo.config import Config, Data
 from gan_zoo.data.dataset import open_dataset
 from gan_zoo.errors import InputError, TrainingError
-from gan_zoo.files import write_json, write_text
+from gan_zoo.files import slug, write_json, write_text
 from gan_zoo.images import grid
 from gan_zoo.resolve import to_toml
+from gan_zoo.terminal import say, watched
 from gan_zoo.training import loop
 from gan_zoo.training.environment import PACKAGES, version_of
 from gan_zoo.training.precision import kernel_path, pick_device
@@ -107,8 +106,9 @@ def centrality(runs: Sequence[Path], *, out: Path | None, samples: int, seed: in
     _check_seed(seed)
     _check_json(out)
     models = open_models(runs, pick_device(device))
-    watch = partial(track, description="runs", console=Console(stderr=True), transient=True, disable=not _seen())
-    found = find_centrality(models, samples=samples, seed=seed, watch=watch)
+    found = find_centrality(
+        models, samples=samples, seed=seed, watch=lambda worlds: watched(worlds, len(models), "runs")
+    )
     record = found.record(runs) | {"samples": samples, "seed": seed}
     written = write_json(record, out) if out else None
     if as_json:
@@ -226,7 +226,7 @@ def evaluate(
     if n < LEAST:
         raise InputError(f"--n is {LEAST} or more, not {n}")
     names = None if metrics == "all" else [name.strip() for name in metrics.split(",")]
-    results = measure(sources, names, n=n, features=features, seed=seed, device=pick_device(device), say=_say)
+    results = measure(sources, names, n=n, features=features, seed=seed, device=pick_device(device), say=say)
     several = len(results) > 1
     written: list[Path] = []
     if several or not out:
@@ -246,6 +246,23 @@ def evaluate(
         console.print(str(path))
 
 
+def look(settings: Data, *, out: Path | None, seed: int, as_json: bool) -> None:
+    """`gan-zoo datasets NAME`."""
+    _check_seed(seed)
+    target = out or Path(f"dataset-{slug(Path(settings.path or settings.name).name)}.png")
+    check_ending(target)
+    dataset = open_dataset(settings)
+    found = overview(dataset, seed=seed, workers=settings.workers)
+    picture = write_picture(samples(dataset, seed=seed), target)
+    if as_json:
+        print_json(found.record | {"picture": str(picture)})
+        return
+    for table in tables(found):
+        wide.print(table)
+        console.print()
+    console.print(f"samples: {picture}")
+
+
 def export(source: Path, *, out: Path, onnx: bool, push: str | None, private: bool, seed: int) -> None:
     """`gan-zoo export`."""
     from gan_zoo.export import hub
@@ -256,7 +273,7 @@ def export(source: Path, *, out: Path, onnx: bool, push: str | None, private: bo
         hub.check_pushable(push)
     elif private:
         raise InputError("--private is of the repository that --push org/name makes")
-    console.print(str(write_export(source, out, onnx=onnx, name=push, seed=seed, say=_say)))
+    console.print(str(write_export(source, out, onnx=onnx, name=push, seed=seed, say=say)))
     if push is not None:
         console.print(hub.push(out, push, private=private))
 
@@ -304,12 +321,12 @@ def bench(
     from gan_zoo.bench.step import step
 
     def keep(report: Report) -> Path:
-        return report.write(out or Path(f"{suite}-{pages.slug(report.device)}.json"))
+        return report.write(out or Path(f"{suite}-{slug(report.device)}.json"))
 
     _check_json(out)
     place = pick_device(device)
     if suite == "kernels":
-        report = kernels(place, quick=quick, say=_say)
+        report = kernels(place, quick=quick, say=say)
     else:
         report = step(
             place,
@@ -318,7 +335,7 @@ def bench(
             batches=batch_sizes,
             seconds=seconds,
             minutes=minutes,
-            say=_say,
+            say=say,
             keep=keep,
         )
     file = keep(report)
@@ -326,7 +343,7 @@ def bench(
     for line in (*report.notes, file, *pages.write(report, file)):
         console.print(str(line))
     if suite == "step" and find_spec("matplotlib") is None:
-        _say("no plot: it needs the extra: pip install 'gan-zoo[plot]'")
+        say("no plot: it needs the extra: pip install 'gan-zoo[plot]'")
 
 
 def compare_reports(paths: Sequence[Path]) -> None:
@@ -392,11 +409,6 @@ def print_json(told: object) -> None:
     print(json.dumps(told, indent=2, ensure_ascii=False, allow_nan=False))
 
 
-def _seen() -> bool:
-    """Whether someone watches what is printed on the way."""
-    return sys.stderr.isatty()
-
-
 def _check_seed(seed: int) -> None:
     if not 0 <= seed < 2**63:
         raise InputError(f"--seed lies in 0 to 2^63 - 1, not at {seed}")
@@ -405,7 +417,3 @@ def _check_seed(seed: int) -> None:
 def _check_json(out: Path | None) -> None:
     if out is not None and out.suffix.lower() != ".json":
         raise InputError(f"{out}: results are written as .json")
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr)

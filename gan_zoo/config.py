@@ -49,7 +49,9 @@ class Data(Settings):
     memory: Weight = 2.0
     """Sets of up to this many GiB (as bytes of pixels) are held in memory on the device; larger ones are streamed."""
     workers: Annotated[int, Field(ge=0, le=256)] = 2
-    """Processes that decode a streamed set."""
+    """Processes that decode a streamed set; threads that decode one to be held in memory."""
+    cache: bool = True
+    """Whether encoded images that are decoded into memory are kept so in the user's cache folder for the next time."""
 
 
 class Latent(Settings):

@@ -32,6 +32,12 @@ def shown(name: object, longest: int = LONGEST) -> str:
     return text if text.isprintable() else repr(text)
 
 
+def reason(error: BaseException, longest: int = 200) -> str:
+    """What another library's error says, as a message shows it: its first line, or its type where it says nothing."""
+    lines = (line for line in str(error).splitlines() if line.strip())
+    return shown(next(lines, type(error).__name__), longest)
+
+
 def unknown(kind: str, name: str, known: Iterable[str], *, where: str = "") -> InputError:
     """The error for a name that is not among `known`, with the nearest that is.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -87,6 +88,17 @@ def write_all(file: RawIOBase, content: bytes) -> None:
         rest = rest[file.write(rest) :]
 
 
+def cache_folder() -> Path:
+    """Where what was worked out once is kept: $GAN_ZOO_CACHE, or gan-zoo in the user's folder for such things.
+
+    Raises:
+        RuntimeError: If the user has no home.
+    """
+    if own := os.environ.get("GAN_ZOO_CACHE"):
+        return Path(own).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gan-zoo"
+
+
 def digest(path: Path) -> str:
     """The SHA-256 of a file."""
     with path.open("rb") as file:
@@ -112,6 +124,11 @@ def sweep(folder: Path) -> None:
             shutil.rmtree(left, ignore_errors=True)
         else:
             left.unlink(missing_ok=True)
+
+
+def slug(text: str) -> str:
+    """A text as part of a file's name; empty if there is neither letter nor digit in it."""
+    return "-".join(re.findall(r"[a-z0-9]+", text.lower()))
 
 
 def write_text(text: str, path: Path) -> Path:

@@ -1,4 +1,4 @@
-"""A small face of the Hugging Face Hub on loopback: models that can be looked up, loaded and uploaded."""
+"""A small face of the Hugging Face Hub on loopback: models that can be looked up, loaded and uploaded, and datasets."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 LARGE = (".safetensors", ".onnx", ".png")
 """Endings of files that the Hub takes as large ones, by git-lfs."""
@@ -24,6 +24,7 @@ class Hub:
 
     def __init__(self) -> None:
         self.models: dict[str, dict[str, bytes]] = {}
+        self.datasets: dict[str, dict[str, bytes]] = {}
         self.large: dict[str, bytes] = {}
         self.asked: list[str] = []
         self.address = ""
@@ -90,6 +91,9 @@ class _Handler(BaseHTTPRequestHandler):
                     self.hub.models[match[1]][told["path"]] = self.hub.large[told["oid"]]
             url = f"{self.hub.address}/{match[1]}/commit/{COMMIT}"
             self._json({"success": True, "commitOid": COMMIT, "commitUrl": url})
+        elif match := re.fullmatch(r"/api/datasets/([^/]+/[^/]+)/paths-info/[^/]+", path):
+            asked = parse_qs(body.decode()).get("paths", []) if body[:1] != b"{" else json.loads(body)["paths"]
+            self._json([one for one in _tree(self.hub.datasets[match[1]]) if one["path"] in asked])
         elif path == "/api/validate-yaml":
             self._json({"errors": [], "warnings": []})
         else:
@@ -113,8 +117,21 @@ class _Handler(BaseHTTPRequestHandler):
             else:
                 listed = [{"rfilename": name} for name in files]
                 self._json({"id": match[1], "modelId": match[1], "sha": COMMIT, "private": False, "siblings": listed})
-        elif (match := re.fullmatch(r"/([^/]+/[^/]+)/resolve/[^/]+/(.+)", path)) and match[1] in self.hub.models:
-            content = self.hub.models[match[1]].get(match[2])
+        elif match := re.fullmatch(r"/api/datasets/([^/]+/[^/]+?)(?:/(revision|tree)/[^/]+)?(?:/(.+))?", path):
+            files = self.hub.datasets.get(match[1])
+            if files is None:
+                self._missing("RepoNotFound")
+            elif match[2] == "tree":
+                below = f"{match[3]}/" if match[3] else ""
+                self._json([one for one in _tree(files) if one["path"].startswith(below)])
+            else:
+                self._json(
+                    {"id": match[1], "sha": COMMIT, "private": False, "siblings": [{"rfilename": n} for n in files]}
+                )
+        elif (match := re.fullmatch(r"/(datasets/)?([^/]+/[^/]+)/resolve/[^/]+/(.+)", path)) and match[2] in (
+            held := self.hub.datasets if match[1] else self.hub.models
+        ):
+            content = held[match[2]].get(match[3])
             if content is None:
                 self._missing("EntryNotFound")
             else:
@@ -145,6 +162,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(content)
+
+
+def _tree(files: dict[str, bytes]) -> list[dict[str, Any]]:
+    """Files and the folders that they lie in, as the Hub lists them."""
+    folders = {parent.as_posix() for name in files for parent in PurePosixPath(name).parents} - {"."}
+    listed = [{"type": "directory", "path": name, "size": 0, "oid": _oid(name.encode())} for name in sorted(folders)]
+    return listed + [{"type": "file", "path": n, "size": len(c), "oid": _oid(c)} for n, c in files.items()]
 
 
 def _oid(content: bytes) -> str:

@@ -7,8 +7,6 @@ labels serve the measurement alone, no model sees it.
 from __future__ import annotations
 
 import hashlib
-import os
-import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,7 +20,7 @@ from gan_zoo.data.augment import parse_augment
 from gan_zoo.data.batches import batches, in_order, normalise
 from gan_zoo.data.dataset import Dataset, Split
 from gan_zoo.errors import InputError
-from gan_zoo.files import whole
+from gan_zoo.files import cache_folder, slug, whole
 from gan_zoo.models.gan.model import evaluating
 from gan_zoo.shapes import ImageShape
 from gan_zoo.training.checkpoint import load_weights
@@ -126,13 +124,6 @@ def classifier(
     return network.to(device).eval()
 
 
-def cache_folder() -> Path:
-    """Where what was worked out once is kept: $GAN_ZOO_CACHE, or gan-zoo in the user's folder for such things."""
-    if own := os.environ.get("GAN_ZOO_CACHE"):
-        return Path(own).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gan-zoo"
-
-
 def _block(channels: int, width: int) -> tuple[nn.Module, ...]:
     return nn.Conv2d(channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()
 
@@ -173,7 +164,7 @@ def _parts(dataset: Dataset) -> tuple[Split, Split]:
 
 
 def _slug(dataset: Dataset) -> str:
-    name = re.sub(r"[^A-Za-z0-9]+", "-", Path(dataset.name).stem).strip("-").lower() or "data"
+    name = slug(Path(dataset.name).stem) or "data"
     return f"{name[:40]}-{dataset.image.channels}x{dataset.image.resolution}x{dataset.image.resolution}"
 
 

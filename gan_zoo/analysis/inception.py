@@ -16,9 +16,9 @@ from tempfile import TemporaryDirectory
 import torch
 from torch import Tensor, nn
 
-from gan_zoo.analysis.classifier import cache_folder
 from gan_zoo.errors import InputError
 from gan_zoo.extras import missing
+from gan_zoo.files import cache_folder
 from gan_zoo.training.checkpoint import read_tensors
 
 WIDTH = 2048

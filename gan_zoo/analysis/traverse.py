@@ -259,7 +259,7 @@ def write_traversals(
         InputError: For a code that is not there, an ending that is no picture's, or a picture that is too large.
     """
     codes = pick_codes(model, name) if by is None else pick_pair(model, name, by)
-    _check_ending(path)
+    check_ending(path)
     for flag, number in (("--rows", rows), ("--values", count)):
         if (number or 0) > MOST_IMAGES:
             raise InputError(f"{flag} {number}: at most {MOST_IMAGES} images are drawn")
@@ -278,7 +278,7 @@ def write_picture(picture: Image.Image, path: Path) -> Path:
     Raises:
         InputError: If the ending is none that can be written.
     """
-    _check_ending(path)
+    check_ending(path)
     return save_image(picture, path)
 
 
@@ -334,7 +334,12 @@ def _check_size(panels: Sequence[Panel], *, images: int | None = None) -> None:
         )
 
 
-def _check_ending(path: Path) -> None:
+def check_ending(path: Path) -> None:
+    """Refuse a name whose ending is that of no picture.
+
+    Raises:
+        InputError: If it is.
+    """
     known = {ending for ending, name in Image.registered_extensions().items() if name in Image.SAVE}
     if path.suffix.lower() not in known:
         raise InputError(f"{path}: pictures are written as .png, .jpg, .webp or .gif")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -123,11 +122,6 @@ def plot(reports: Sequence[Report], path: Path) -> Path:
     with whole(path) as beside:
         figure.savefig(beside, dpi=120, format=path.suffix[1:] or "png")
     return path
-
-
-def slug(device: str) -> str:
-    """A device's name as part of a file's."""
-    return "-".join(re.findall(r"[a-z0-9]+", device.lower()))
 
 
 def spread(value: Interval, scale: float = 1.0) -> str:

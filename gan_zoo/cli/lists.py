@@ -16,7 +16,7 @@ def models(*, json: bool = False) -> None:
     Args:
         json: Print JSON.
     """
-    _list(registry.models.entries.values(), as_json=json)
+    list_entries(registry.models.entries.values(), as_json=json)
 
 
 def trunks(*, json: bool = False) -> None:
@@ -25,16 +25,7 @@ def trunks(*, json: bool = False) -> None:
     Args:
         json: Print JSON.
     """
-    _list(registry.trunks.entries.values(), as_json=json)
-
-
-def datasets(*, json: bool = False) -> None:
-    """List the datasets that have a name.
-
-    Args:
-        json: Print JSON.
-    """
-    _list(registry.datasets.entries.values(), as_json=json)
+    list_entries(registry.trunks.entries.values(), as_json=json)
 
 
 def loggers(*, json: bool = False) -> None:
@@ -43,7 +34,7 @@ def loggers(*, json: bool = False) -> None:
     Args:
         json: Print JSON.
     """
-    _list(registry.loggers.entries.values(), as_json=json)
+    list_entries(registry.loggers.entries.values(), as_json=json)
 
 
 def configs(name: Positional[str | None] = None, /, *, json: bool = False) -> None:
@@ -66,10 +57,10 @@ def configs(name: Positional[str | None] = None, /, *, json: bool = False) -> No
         print(known[name].read_text(encoding="utf-8"), end="")
         return
     summaries = {stem: path.read_text(encoding="utf-8").partition("\n")[0][2:] for stem, path in known.items()}
-    _list([registry.Entry(n, summary, "gan-zoo", "") for n, summary in summaries.items()], as_json=json)
+    list_entries([registry.Entry(n, summary, "gan-zoo", "") for n, summary in summaries.items()], as_json=json)
 
 
-def _list(entries: Iterable[registry.Entry], *, as_json: bool) -> None:
+def list_entries(entries: Iterable[registry.Entry], *, as_json: bool) -> None:
     """Print entries: a line each, or JSON."""
     rows = [{"name": e.name, "summary": e.summary, "from": e.origin} for e in entries]
     if as_json:

@@ -14,6 +14,7 @@ import tyro
 
 from gan_zoo import __version__
 from gan_zoo.cli import lists, look, measure, other, runs
+from gan_zoo.cli.datasets import datasets, datasets_command, set_keys
 from gan_zoo.cli.help import about
 from gan_zoo.cli.train import example_tree, train, train_command
 from gan_zoo.errors import InputError, PassedOver, TrainingError
@@ -31,7 +32,7 @@ GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
     "train and look": (train_command(None), look.sample, look.traverse, look.encode, look.explore),
     "measure": (measure.evaluate, measure.cluster, measure.centrality, measure.bench),
     "runs": (runs.runs, runs.report, runs.export),
-    "lists": (lists.models, lists.trunks, lists.datasets, lists.loggers, lists.configs),
+    "lists": (lists.models, lists.trunks, datasets_command(None), lists.loggers, lists.configs),
     "and": (other.new, other.doctor, other.completion),
 }
 """The commands as help shows them, by what they are for."""
@@ -53,12 +54,16 @@ def main(args: Sequence[str] | None = None) -> None:
             print(f"gan-zoo {__version__}")
         elif given[:1] == ["train"]:
             train(given[1:])
+        elif given[:1] == ["datasets"]:
+            datasets(given[1:])
         elif given[:1] and given[0] in COMMANDS:
             command = COMMANDS[given[0]]
             tyro.cli(command, prog=f"gan-zoo {given[0]}", description=about(command), args=given[1:], config=PLAIN)
         else:
             completing = any(word.startswith("--tyro-") for word in given)
-            commands = {**COMMANDS, "train": train_command(example_tree() if completing else None)}
+            commands = dict(COMMANDS)
+            if completing:
+                commands |= {"train": train_command(example_tree()), "datasets": datasets_command(set_keys())}
             tyro.extras.subcommand_cli_from_dict(commands, prog="gan-zoo", description=overview(), args=given)
         sys.stdout.flush()  # here, where a reader that is gone is no error
     except InputError as error:

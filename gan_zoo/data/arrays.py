@@ -20,7 +20,7 @@ from gan_zoo.data.bounds import check_memory, listed
 from gan_zoo.data.dataset import ARRAY_SUFFIXES, Dataset, Split, needed_path
 from gan_zoo.data.npy import Archive, Array, mapped
 from gan_zoo.data.pixels import fit
-from gan_zoo.errors import InputError, shown
+from gan_zoo.errors import InputError, reason, shown
 from gan_zoo.shapes import ImageShape
 
 IMAGES = ("images", "x", "arr_0", "train_images", "x_train", "imgs")
@@ -144,11 +144,7 @@ def _read(path: Path) -> dict[str, Array]:
     except InputError:
         raise
     except Exception as error:  # zip and its compressions fail in many ways
-        raise InputError(f"{path} cannot be read: {_reason(error)}") from error
-
-
-def _reason(error: Exception) -> str:
-    return shown(str(error).split("\n")[0], 200) or type(error).__name__
+        raise InputError(f"{path} cannot be read: {reason(error)}") from error
 
 
 def _first(names: Iterable[str], known: tuple[str, ...], path: Path) -> str:

@@ -123,6 +123,7 @@ class Dataset:
         train: What is learned from.
         test: What is only measured on, if the set has such a part.
         factors: What the training images vary in, if they are every combination of known factors, in order.
+        class_names: What the classes are called, in order; empty if the set does not say it.
     """
 
     name: str
@@ -131,6 +132,7 @@ class Dataset:
     train: Split
     test: Split | None = None
     factors: Factors | None = None
+    class_names: tuple[str, ...] = ()
 
 
 def open_dataset(settings: Data) -> Dataset:

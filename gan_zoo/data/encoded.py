@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from functools import partial
+from typing import BinaryIO, Protocol, TypeVar
 
 import torch
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from gan_zoo.config import Data
 from gan_zoo.data.assemble import fits_memory, settle_labels, settle_shape
+from gan_zoo.data.cache import decoded_once
 from gan_zoo.data.dataset import Dataset, Source, Split, quiet
-from gan_zoo.data.pixels import channels_of, decode
-from gan_zoo.errors import InputError
+from gan_zoo.data.pixels import channels_of, decode, open_image
+from gan_zoo.errors import InputError, reason
 from gan_zoo.shapes import ImageShape
+from gan_zoo.terminal import watched
 
 T = TypeVar("T")
 
+AT_ONCE = 16
+"""Images that a thread decodes before it looks up."""
 NAMED = 3
 """How many unreadable images a message names."""
 
@@ -33,8 +38,8 @@ class Encoded(Protocol):
         """What a message calls image `index`."""
         ...
 
-    def open(self, index: int) -> Image.Image:
-        """Image `index`, opened but not decoded; raises whatever Pillow raises for a broken one."""
+    def read(self, index: int) -> BinaryIO:
+        """The bytes of image `index`, opened; to be closed by who asks."""
         ...
 
 
@@ -61,9 +66,16 @@ class Part:
 
 
 def from_encoded(
-    settings: Data, train: Part, test: Part | None = None, *, classes: int | None = None, where: str
+    settings: Data, train: Part, test: Part | None = None, *, names: Sequence[str] = (), where: str
 ) -> Dataset:
     """A set from encoded images: decoded at once if the result fits `settings.memory`, else when drawn.
+
+    Args:
+        settings: The table `[data]`.
+        train: What is learned from.
+        test: What is measured on, if there is such a part.
+        names: What the classes are called, if the set says it.
+        where: The set, for messages.
 
     Raises:
         InputError: If images cannot be read (the first few are named), or shape or labels do not suit the
@@ -72,7 +84,9 @@ def from_encoded(
     parts = [train] if test is None else [train, test]
     if not len(train.images):
         raise InputError(f"{where} holds no images")
-    labels = settle_labels(settings, train.labels, test.labels if test else None, classes=classes, where=where)
+    labels = settle_labels(
+        settings, train.labels, test.labels if test else None, classes=len(names) or None, where=where
+    )
     total = sum(len(part.images) for part in parts)
     with quiet():  # here, once for all threads
         shape, images = _shape_and_images(settings, [part.images for part in parts], total, where)
@@ -82,6 +96,7 @@ def from_encoded(
         classes=labels.classes,
         train=Split(images[0], labels.train),
         test=None if test is None else Split(images[1], labels.test),
+        class_names=tuple(names) if len(names) == labels.classes else (),
     )
 
 
@@ -96,23 +111,20 @@ def _shape_and_images(
         shape = settle_shape(settings, sides=sides, channels=channels, where=where)
     decoded = [Decoded(encoded, shape) for encoded in parts]
     if fits_memory(settings, total, shape):
-        return shape, list(_hold(decoded, settings.workers, where))
+        hold = partial(_hold, decoded, settings.workers, where)
+        return shape, [*(decoded_once(parts, shape, hold, where=where) if settings.cache else hold())]
     return shape, list(decoded)
 
 
 def _reading(encoded: Encoded, index: int, use: Callable[[Image.Image], T]) -> T:
     """What `use` makes of image `index`, or the error that names the image."""
     try:
-        with encoded.open(index) as image:
+        with encoded.read(index) as file, open_image(file) as image:
             return use(image)
+    except UnidentifiedImageError as error:
+        raise InputError(f"{encoded.name(index)} (no image that can be read)") from error
     except Exception as error:  # Pillow raises nearly anything
-        raise InputError(f"{encoded.name(index)} ({_reason(error)})") from error
-
-
-def _reason(error: Exception) -> str:
-    if type(error).__name__ == "UnidentifiedImageError":
-        return "no image that can be read"
-    return str(error).split("\n")[0][:120] or type(error).__name__
+        raise InputError(f"{encoded.name(index)} ({reason(error)})") from error
 
 
 def _survey(parts: list[Encoded], where: str) -> tuple[tuple[int, int], int]:
@@ -125,7 +137,7 @@ def _survey(parts: list[Encoded], where: str) -> tuple[tuple[int, int], int]:
     channels = 1
     unreadable = []
     for encoded in parts:
-        for index in range(len(encoded)):
+        for index in watched(range(len(encoded)), len(encoded), f"looking at {where}"):
             try:
                 side, colour = _reading(encoded, index, header)
             except InputError as error:
@@ -140,22 +152,28 @@ def _survey(parts: list[Encoded], where: str) -> tuple[tuple[int, int], int]:
 def _hold(parts: list[Decoded], workers: int, where: str) -> list[Tensor]:
     """All images, uint8 [n, C, R, R] a part, decoded by threads."""
 
-    def attempt(job: tuple[Decoded, Tensor, int]) -> InputError | None:
-        source, target, index = job
-        try:
-            target[index] = source[index]
-        except InputError as error:
-            return error
-        return None
+    def attempt(job: tuple[Decoded, Tensor, int]) -> list[InputError]:
+        source, target, start = job
+        errors = []
+        for index in range(start, min(start + AT_ONCE, len(source))):
+            try:
+                target[index] = source[index]
+            except InputError as error:
+                errors.append(error)
+        return errors
 
     held = [
         torch.empty(len(part), part.shape.channels, part.shape.resolution, part.shape.resolution, dtype=torch.uint8)
         for part in parts
     ]
-    jobs = ((part, target, i) for part, target in zip(parts, held, strict=True) for i in range(len(part)))
-    with ThreadPoolExecutor(max(1, workers)) as pool:
-        outcomes: Iterable[InputError | None] = pool.map(attempt, jobs)
-        _refuse([error for error in outcomes if error], sum(map(len, parts)), where)
+    jobs = [(p, target, i) for p, target in zip(parts, held, strict=True) for i in range(0, len(p), AT_ONCE)]
+    pool = ThreadPoolExecutor(max(1, workers))
+    try:
+        outcomes = watched(pool.map(attempt, jobs), len(jobs), f"decoding {where}")
+        unreadable = [error for errors in outcomes for error in errors]
+    finally:
+        pool.shutdown(cancel_futures=True)
+    _refuse(unreadable, sum(map(len, parts)), where)
     return held
 
 

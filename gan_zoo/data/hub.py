@@ -9,17 +9,16 @@ from glob import escape
 from io import BytesIO
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from gan_zoo.config import Data
 from gan_zoo.data.dataset import Dataset, as_path
 from gan_zoo.data.encoded import Part, from_encoded
-from gan_zoo.data.pixels import open_image
-from gan_zoo.errors import InputError, shown
+from gan_zoo.data.pixels import open_file
+from gan_zoo.errors import InputError, reason, shown
 from gan_zoo.extras import missing
 
 TEST_SPLITS = ("test", "validation", "valid", "val")
@@ -59,12 +58,12 @@ class Rows:
         """The number of its row."""
         return f"row {index} of {self.where}"
 
-    def open(self, index: int) -> Image.Image:
-        """Open its bytes, or its file where the cell holds only a path, without decoding."""
+    def read(self, index: int) -> BinaryIO:
+        """Its bytes, or its file where the cell holds only a path."""
         cell = self.table[index][self.column]
         if cell is None or (cell["bytes"] is None and cell["path"] is None):
             raise ValueError("there is no image")
-        return open_image(self._file(cell["path"]) if cell["bytes"] is None else BytesIO(cell["bytes"]))
+        return open_file(self._file(cell["path"])) if cell["bytes"] is None else BytesIO(cell["bytes"])
 
     def _file(self, path: str) -> Path:
         """The file that a cell names, which has to be the set's own."""
@@ -72,7 +71,9 @@ class Rows:
             file = _inside(root, path)
             if file is not None:
                 return file
-        raise ValueError(f"{shown(path)} lies outside the set's own folder")
+        raise ValueError(
+            f"{shown(path)} lies outside the set's own folder; `save_to_disk` writes the images themselves"
+        )
 
 
 def hub(settings: Data) -> Dataset:
@@ -111,7 +112,7 @@ def _open(settings: Data, name: str) -> Dataset:
     train = splits.get("train") or next(iter(splits.values()))
     test = next((splits[part] for part in TEST_SPLITS if part in splits and splits[part] is not train), None)
     where = f"data.path {name!r}"
-    image, label, classes = _columns(train, where)
+    image, label, names = _columns(train, where)
 
     def part(table: Any) -> Part:
         if image not in table.features:
@@ -120,14 +121,14 @@ def _open(settings: Data, name: str) -> Dataset:
         cells = table.select_columns([image]).with_format(None).cast_column(image, datasets.Image(decode=False))
         return Part(Rows(cells, image, name, roots), None if found is None else _integers(table, found, where))
 
-    return from_encoded(settings, part(train), None if test is None else part(test), classes=classes, where=where)
+    return from_encoded(settings, part(train), None if test is None else part(test), names=names, where=where)
 
 
 def _line(error: BaseException) -> str:
-    """What went wrong in one line: of an error that only wraps another, the inner one's."""
+    """What went wrong in one line; of an error that only wraps another, the inner one's."""
     while type(error).__name__ == "DatasetGenerationError" and error.__cause__:
         error = error.__cause__
-    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)[:200]
+    return reason(error)
 
 
 def _load(name: str) -> dict[str, Any]:
@@ -245,8 +246,8 @@ def _check_builder(builder: Any, repository: str, name: str) -> None:
         raise InputError(f"data.path {name!r} names a file outside the set: {shown(foreign[0])}")
 
 
-def _columns(table: Any, where: str) -> tuple[str, str | None, int | None]:
-    """The column of images, the one of labels if there is any, and the number of classes if it is stated."""
+def _columns(table: Any, where: str) -> tuple[str, str | None, list[str]]:
+    """The column of images, the one of labels if there is any, and the classes' names if they are stated."""
     from datasets import ClassLabel, Image
 
     features = table.features
@@ -258,11 +259,11 @@ def _columns(table: Any, where: str) -> tuple[str, str | None, int | None]:
         )
     label = _preferred([name for name, feature in features.items() if isinstance(feature, ClassLabel)], LABEL_COLUMNS)
     if label is not None:
-        return image, label, features[label].num_classes
+        return image, label, list(features[label].names)
     integers = [
         n for n in LABEL_COLUMNS if n in features and re.fullmatch(r"u?int\d+", getattr(features[n], "dtype", ""))
     ]
-    return image, integers[0] if integers else None, None
+    return image, integers[0] if integers else None, []
 
 
 def _preferred(found: list[str], names: tuple[str, ...]) -> str | None:

@@ -7,8 +7,8 @@ Letters in shapes: n images, c or C channels before or after, h w the given size
 
 from __future__ import annotations
 
-from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -61,6 +61,9 @@ MAX_PIXELS = 89_478_485
 LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in grey (ITU-R BT.601), as Pillow has them."""
 
+DECODER = 1
+"""Counted up when `decode` comes to give other pixels: what was decoded before is then decoded anew."""
+
 _CHUNK = 2**24
 
 
@@ -96,15 +99,25 @@ def _resize(images: Tensor, resolution: int) -> Tensor:
     return resized.round_().clamp_(0, 255).to(torch.uint8)
 
 
-def open_image(file: Path | BytesIO) -> Image.Image:
-    """Open an encoded image without decoding its pixels.
+def open_file(path: Path) -> BinaryIO:
+    """Open a file of an encoded image.
 
     Raises:
-        ValueError: If it is no regular file, which may have no end, or has more than `MAX_PIXELS` pixels.
+        ValueError: If it is no regular file, which may have no end.
+        OSError: If it cannot be opened.
+    """
+    if not path.is_file():
+        raise ValueError("no regular file" if path.exists() else "no such file")
+    return path.open("rb")
+
+
+def open_image(file: BinaryIO) -> Image.Image:
+    """Open an encoded image without decoding its pixels; `file` stays open until they are decoded.
+
+    Raises:
+        ValueError: If it has more than `MAX_PIXELS` pixels.
         Exception: Whatever Pillow raises for a file that it cannot read.
     """
-    if isinstance(file, Path) and not file.is_file():
-        raise ValueError("no regular file" if file.exists() else "no such file")
     image = Image.open(file, formats=FORMATS)
     if image.width * image.height > MAX_PIXELS:
         size = f"{image.width}×{image.height}"

@@ -19,6 +19,7 @@ from gan_zoo.images import grid, save_image
 from gan_zoo.models.gan.model import GAN, evaluating
 from gan_zoo.models.gan.prior import SHOWN, Latents
 from gan_zoo.resolve import changes, to_toml
+from gan_zoo.terminal import silent
 from gan_zoo.training.batch_norm import synchronise
 from gan_zoo.training.checkpoint import State, newest_whole
 from gan_zoo.training.ema import EMA
@@ -64,7 +65,8 @@ def train(config: Config, *, out: Path | None = None, resume: bool = False, quie
     """
     with ExitStack() as stack:
         ranks = stack.enter_context(joined(pick_device(config.training.device), config.training.rank_timeout))
-        config, dataset, state = ranks.together(partial(prepare, config, ranks))
+        with silent(quiet or not ranks.leads):
+            config, dataset, state = ranks.together(partial(prepare, config, ranks))
         ranks.check_same("the configuration or the data", f"{to_toml(config)}{len(dataset.train)}")
         run, notes = _open(config, out, state, resume=resume, stack=stack)
         if ranks.leads:

@@ -9,10 +9,11 @@ import torch
 from measured import SIDE, opened, same_weights, striped, write_striped
 from narrow import one_line
 
-from gan_zoo.analysis.classifier import FEATURES, cache_folder, classifier
+from gan_zoo.analysis.classifier import FEATURES, classifier
 from gan_zoo.config import Data
 from gan_zoo.data.dataset import open_dataset
 from gan_zoo.errors import InputError
+from gan_zoo.files import cache_folder
 
 
 @pytest.fixture

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from commandline import zoo_process
+from hub import hub
 from PIL import Image
 
 from gan_zoo.config import Data
@@ -150,3 +152,116 @@ def test_splits_of_parquet_files_are_told_by_their_names(datasets: Any, tmp_path
     found = opened(tmp_path / "a[b]*")
     assert found.test is not None
     assert (len(found.train), len(found.test)) == (4, 2)
+
+
+def test_class_labels_keep_their_names(datasets: Any, tmp_path: Path) -> None:
+    table(datasets).save_to_disk(tmp_path / "a")
+    assert opened(tmp_path / "a").class_names == ("a", "b", "c")
+    assert opened(tmp_path / "a", classes=0).class_names == ()
+    assert opened(tmp_path / "a", classes=5).class_names == (), "two have none"
+    table(datasets).cast_column("label", datasets.Value("int64")).to_parquet(tmp_path / "b.parquet")
+    assert opened(tmp_path / "b.parquet").class_names == ()
+
+
+def test_a_configuration_of_several_is_its_own_folder(datasets: Any, tmp_path: Path) -> None:
+    for config, n in (("large", 6), ("small", 2)):
+        for split in ("train", "validation"):
+            (tmp_path / config).mkdir(exist_ok=True)
+            table(datasets, n).to_parquet(tmp_path / config / f"{split}-00000-of-00001.parquet")
+    check(opened(tmp_path / "large"), test=6)
+    assert len(opened(tmp_path / "small").train) == 2
+
+
+@pytest.mark.parametrize("memory", [0.0, 2.0])
+def test_images_of_mixed_modes_become_one(datasets: Any, tmp_path: Path, memory: float) -> None:
+    red = Image.new("RGB", (8, 8), (255, 0, 0))
+    mixed = [red, red.convert("L"), red.convert("CMYK"), red.quantize(4), red.convert("RGBA"), red.convert("1")]
+    features = datasets.Features({"image": datasets.Image()})
+    datasets.Dataset.from_dict({"image": mixed}, features=features).save_to_disk(tmp_path / "a")
+    found = opened(tmp_path / "a", memory=memory)
+    middle = found.train.pixels(torch.arange(6))[:, :, 4, 4]
+    assert found.image == ImageShape(3, 8)
+    assert middle[[0, 2, 3, 4]].tolist() == [[255, 0, 0]] * 4
+    assert middle[1].tolist() == [76] * 3
+    assert opened(tmp_path / "a", channels=1, memory=memory).image == ImageShape(1, 8)
+
+
+def imagefolder(folder: Path) -> Path:
+    """The layout of `imagefolder`: split, class, files."""
+    for k, pixels in enumerate(PIXELS):
+        for split in ("train", "test")[: 1 + (k < 2)]:
+            file = folder / split / "abc"[k % 3] / f"{k}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(file)
+    return folder
+
+
+@pytest.mark.parametrize("kept", ["arrow", "parquet"])
+def test_an_imagefolder_is_the_same_set_by_both_readers(datasets: Any, tmp_path: Path, kept: str) -> None:
+    folder = imagefolder(tmp_path / "set")
+    table = datasets.load_dataset("imagefolder", data_dir=str(folder))
+    saved = tmp_path / "saved" if kept == "arrow" else folder
+    if kept == "arrow":
+        table.save_to_disk(saved)
+    else:  # beside the images, which such a file names
+        for split in table:
+            table[split].to_parquet(saved / f"{split}.parquet")
+    ours, theirs = opened(folder, name="folder"), opened(saved)
+    assert ours.class_names == theirs.class_names == ("a", "b", "c")
+    for one, other in ((ours.train, theirs.train), (ours.test, theirs.test)):
+        assert one is not None and other is not None
+        assert torch.equal(one.pixels(torch.arange(len(one))), other.pixels(torch.arange(len(other))))
+        assert one.labels is not None and other.labels is not None
+        assert torch.equal(one.labels, other.labels)
+
+
+def test_a_table_that_only_names_files_elsewhere_is_refused_with_what_helps(datasets: Any, tmp_path: Path) -> None:
+    table = datasets.load_dataset("imagefolder", data_dir=str(imagefolder(tmp_path / "set")), split="train")
+    (tmp_path / "other").mkdir()
+    table.to_parquet(tmp_path / "other/train.parquet")
+    message = refused(tmp_path / "other")
+    assert "6 of 6 images cannot be read" in message
+    assert "lies outside the set's own folder; `save_to_disk` writes the images themselves" in message
+
+
+CARD = """---
+configs:
+- config_name: digits
+  data_files: digits/*.parquet
+- config_name: letters
+  data_files:
+  - split: train
+    path: letters/train-*
+  - split: validation
+    path: letters/validation-*
+---
+"""
+ASK = """
+import sys
+from gan_zoo.cli import main
+for name in sys.argv[1].split():
+    try:
+        main(["datasets", "hub", "--path", name, "--json", "--out", sys.argv[2]])
+    except SystemExit as end:
+        print(end.code)
+"""
+
+
+def test_a_name_on_the_hub_is_loaded_from_there(datasets: Any, tmp_path: Path) -> None:
+    with hub() as there:
+        files = there.datasets["org/set"] = {"README.md": CARD.encode()}
+        for name, n in (("letters/train", 6), ("letters/validation", 2), ("digits/train", 1)):
+            table(datasets, n).to_parquet(tmp_path / "one.parquet")
+            files[f"{name}-00000-of-00001.parquet"] = (tmp_path / "one.parquet").read_bytes()
+        place = {"HF_ENDPOINT": there.address, "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "0"}
+        words = ("-c", ASK, "org/set:letters org/set org/none", str(tmp_path / "a.png"))
+        quiet = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
+        ended = zoo_process(python=words, **place, **quiet)
+    told = ended.out
+    assert '"train": 6' in told and '"test": 2' in told and '"class_names": [' in told, ended.err
+    refusals = [line for line in ended.err.splitlines() if line.startswith("gan-zoo: ")]
+    assert len(refusals) == 2
+    assert "'org/set' cannot be had from the Hugging Face hub: Config name is missing" in refusals[0]
+    assert "'org/none' cannot be had from the Hugging Face hub" in refusals[1]
+    assert any("letters/train" in line for line in there.asked)
+    assert not any("digits/train" in line and line.startswith("GET") for line in there.asked)

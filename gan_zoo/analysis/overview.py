@@ -1,0 +1,220 @@
+"""A set before one trains on it: statistics, and a picture of samples."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from PIL import Image
+from rich.table import Table
+from torch import Tensor
+
+from gan_zoo.analysis.panel import Panel, cell_side
+from gan_zoo.data.batches import in_order, normalise
+from gan_zoo.data.dataset import Dataset, Split
+from gan_zoo.errors import shown
+from gan_zoo.images import to_uint8
+from gan_zoo.terminal import watched
+
+MEASURED = 10_000
+"""Images, at most, that a set which is not in memory is measured by."""
+BATCH = 500
+COLUMNS, MOST_ROWS = 10, 24
+"""Of the picture: samples a class, and classes."""
+MOST_CLASSES = 20
+"""Of which a table shows every one."""
+LONGEST_NAME = 18
+
+
+@dataclass(frozen=True)
+class Overview:
+    """What is told of a set.
+
+    Attributes:
+        name: What the settings call it.
+        shape: Channels, height and width of every image.
+        images: How many, by split.
+        in_memory: Whether the images are held in memory, or else read or drawn when they are asked for.
+        classes: How many the labels tell apart; 0 without labels.
+        class_names: Theirs, if the set says them.
+        class_counts: Images of each class, by split.
+        factors: How many values each known factor takes.
+        measured: Training images that the figures below are of.
+        mean: Of the pixels in [-1, 1], a number a channel.
+        deviation: Their standard deviation.
+        range: The least and the greatest value of each channel, in [-1, 1].
+        duplicates: Training images that repeat an earlier one, pixel for pixel; none where not all were measured.
+        shared: Test images that are training images, too.
+    """
+
+    name: str
+    shape: tuple[int, int, int]
+    images: dict[str, int]
+    in_memory: bool
+    classes: int
+    class_names: tuple[str, ...]
+    class_counts: dict[str, list[int]]
+    factors: dict[str, int]
+    measured: int
+    mean: list[float]
+    deviation: list[float]
+    range: list[tuple[float, float]]
+    duplicates: int | None
+    shared: int | None
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The same, for JSON."""
+        return asdict(self)
+
+
+def overview(dataset: Dataset, *, seed: int = 0, workers: int = 0) -> Overview:
+    """Look at every image of a set in memory, or at 10,000 of another's, which `seed` chooses.
+
+    Args:
+        dataset: The set.
+        seed: Decides which images are measured.
+        workers: Processes that decode them.
+
+    Raises:
+        InputError: If an image cannot be read.
+    """
+    splits = {"train": dataset.train} | ({"test": dataset.test} if dataset.test else {})
+    in_memory = isinstance(dataset.train.images, Tensor)
+    measured = dataset.train if in_memory else _some(dataset.train, seed)
+    counts = torch.zeros(dataset.image.channels, 256, dtype=torch.int64)
+    seen: set[bytes] = set()
+    for pixels in _pixels(measured, dataset.name, workers):
+        counts += torch.stack([torch.bincount(channel.flatten(), minlength=256) for channel in pixels.unbind(1)])
+        if in_memory:
+            seen.update(_prints(pixels))
+    shared = None
+    if in_memory and dataset.test:
+        tests = _pixels(dataset.test, dataset.name, workers)
+        shared = sum(one in seen for pixels in tests for one in _prints(pixels))
+    values, shares = normalise(torch.arange(256)).double(), counts / counts.sum(1, keepdim=True)
+    mean = shares.double() @ values
+    there = [values[row > 0] for row in counts]
+    factors = dataset.factors
+    return Overview(
+        name=dataset.name,
+        shape=(dataset.image.channels, dataset.image.resolution, dataset.image.resolution),
+        images={part: len(split) for part, split in splits.items()},
+        in_memory=in_memory,
+        classes=dataset.classes,
+        class_names=dataset.class_names,
+        class_counts={
+            part: torch.bincount(split.labels, minlength=dataset.classes).tolist()
+            for part, split in splits.items()
+            if split.labels is not None
+        },
+        factors=dict(zip(factors.names, factors.sizes, strict=True)) if factors else {},
+        measured=len(measured),
+        mean=mean.tolist(),
+        deviation=(shares.double() @ values**2 - mean**2).clamp(min=0).sqrt().tolist(),
+        range=[(float(found.min()), float(found.max())) for found in there],
+        duplicates=len(measured) - len(seen) if in_memory else None,
+        shared=shared,
+    )
+
+
+def tables(told: Overview) -> list[Table]:
+    """What is told of a set, for a terminal: the figures, and the classes if there are any."""
+    facts = _table("", "")
+    facts.title = shown(told.name)
+    for what, value in _facts(told):
+        facts.add_row(what, value)
+    if not told.class_counts:
+        return [facts]
+    classes = _table("class", *told.class_counts)
+    counts = [*zip(*told.class_counts.values(), strict=True)]
+    order = sorted(range(told.classes), key=lambda k: counts[k][0], reverse=True)
+    rows = range(told.classes) if told.classes <= MOST_CLASSES else order[: MOST_CLASSES // 2]
+    for k in rows:
+        classes.add_row(_class(told.class_names, k), *(f"{count:,}" for count in counts[k]))
+    if told.classes > MOST_CLASSES:
+        classes.add_row("…")
+        for k in order[-(MOST_CLASSES // 2) :]:
+            classes.add_row(_class(told.class_names, k), *(f"{count:,}" for count in counts[k]))
+    return [facts, classes]
+
+
+def samples(dataset: Dataset, *, seed: int = 0) -> Image.Image:
+    """A picture of training images that `seed` draws: a row for each class, or of classes without labels all mixed.
+
+    Of more than 24 classes, 24 are shown, spread evenly.
+    """
+    random = torch.Generator().manual_seed(seed)
+    split = dataset.train
+    if split.labels is None:
+        chosen = torch.randperm(len(split), generator=random)[: COLUMNS**2]
+        rows, names = [*chosen.split(COLUMNS)], [""] * -(-len(chosen) // COLUMNS)
+    else:
+        few = min(dataset.classes, MOST_ROWS)
+        labels = [k * dataset.classes // few for k in range(few)]
+        own = [(split.labels == label).nonzero()[:, 0] for label in labels]
+        rows = [each[torch.randperm(len(each), generator=random)[:COLUMNS]] for each in own]
+        names = [_class(dataset.class_names, label) for label in labels]
+    images = torch.ones(len(rows), COLUMNS, dataset.image.channels, *[dataset.image.resolution] * 2)
+    for place, row in zip(images, rows, strict=True):
+        if len(row):
+            place[: len(row)] = normalise(split.pixels(row))
+    panel = Panel(cell_side(dataset.image.resolution), [""] * COLUMNS, names)
+    return panel.draw(images)
+
+
+def _some(split: Split, seed: int) -> Split:
+    """So many images of a split as are measured, in order."""
+    random = torch.Generator().manual_seed(seed)
+    return split.choose(torch.randperm(len(split), generator=random)[:MEASURED].sort().values)
+
+
+def _pixels(split: Split, name: str, workers: int) -> Iterator[Tensor]:
+    """The images, uint8 [n, C, R, R] at a time."""
+    batches = in_order(Split(split.images), batch_size=BATCH, device="cpu", workers=workers)
+    for batch in watched(batches, -(-len(split) // BATCH), f"measuring {shown(name)}"):
+        yield to_uint8(batch.images)
+
+
+def _prints(pixels: Tensor) -> Iterator[bytes]:
+    return (hashlib.blake2b(image.data, digest_size=16).digest() for image in pixels.numpy())
+
+
+def _facts(told: Overview) -> Iterator[tuple[str, str]]:
+    """The figures in words, a row each."""
+    yield "images", ", ".join(f"{count:,} {part}" for part, count in told.images.items())
+    channels, side, _ = told.shape
+    yield "shape", f"{side}×{side}, {'grey' if channels == 1 else 'colour'}"
+    if told.factors:
+        yield "factors", ", ".join(f"{name} ({size})" for name, size in told.factors.items())
+    yield "classes", f"{told.classes:,}" if told.classes else "no labels"
+    yield "held", "in memory" if told.in_memory else "read or drawn when asked for"
+    some = "" if told.measured == told.images["train"] else f", of {told.measured:,} images"
+    yield f"mean{some}", ", ".join(map(_number, told.mean))
+    yield f"standard deviation{some}", ", ".join(map(_number, told.deviation))
+    yield f"range{some}", ", ".join(f"{_number(low)} to {_number(high)}" for low, high in told.range)
+    if told.duplicates is not None:
+        share = told.duplicates / told.measured
+        yield "duplicates", f"{told.duplicates:,} training images repeat another ({share:.1%})"
+    if told.shared is not None:
+        yield "", f"{told.shared:,} test images are training images, too"
+
+
+def _number(value: float) -> str:
+    return f"{round(value, 3) + 0.0:.3f}"  # and never -0.000
+
+
+def _class(names: tuple[str, ...], k: int) -> str:
+    return shown(names[k], LONGEST_NAME) if names else str(k)
+
+
+def _table(first: str, *others: str) -> Table:
+    table = Table(title_justify="left", title_style="", header_style="", box=None, pad_edge=False)
+    table.show_header = bool(first)
+    table.add_column(first, overflow="fold")
+    for title in others:
+        table.add_column(title, justify="right" if first else "left", overflow="fold")
+    return table
