@@ -6,9 +6,11 @@ import ast
 import inspect
 import io
 import os
+import re
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import redirect_stdout, suppress
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from types import UnionType
@@ -17,14 +19,16 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 os.environ |= {"COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb"}
 
 import tomli_w
+from equations import LOSSES, PENALTIES, TERMS
 from pydantic import BaseModel
 
 from gan_zoo import cli, registry
 from gan_zoo.config import Config
-from gan_zoo.resolve import model_class, table_name
+from gan_zoo.resolve import model_class, resolve, table_name
 
 HERE = Path(__file__).parent / "reference"
 WORDS = {int: "whole number", float: "number", str: "text", bool: "true or false", type(None): "none"}
+ARXIV = re.compile(r"arXiv:(\d{4}\.\d{5})")
 LISTS = ("models", "trunks", "datasets", "configs")
 
 
@@ -108,28 +112,93 @@ def configuration() -> str:
 
 
 def models() -> str:
-    """A part for each model."""
-    lines = ["# Models", "", "Each is trained by `gan-zoo train NAME`, on any preset."]
-    for name, entry in registry.models.entries.items():
-        kind = model_class(name)
-        told = inspect.getdoc(kind) or ""
-        lines += ["", f"## {name}", "", f"*{entry.summary}*", "", told, ""]
-        lines += [f"Code: `{inspect.getmodule(kind).__name__}`."]  # type: ignore[union-attr]
-        if kind.extends:
-            lines += ["", f"Extends [{kind.extends}](#{kind.extends})."]
-        if kind.defaults:
-            lines += [
-                "",
-                "Where a configuration is silent:",
-                "",
-                "```toml",
-                tomli_w.dumps(dict(kind.defaults)).strip(),
-                "```",
-            ]
-        if kind.settings is not None:
-            own = table_name(name)
-            lines += ["", f"Settings of its own: [\\[{own}\\]](configuration.md#{own})."]
+    """The models, a line each."""
+    lines = [
+        "# Models",
+        "",
+        "Each is trained by `gan-zoo train NAME`, on any preset.",
+        "",
+        "| model | |",
+        "| --- | --- |",
+    ]
+    lines += [f"| [{name}](models/{name}.md) | {registry.models.entries[name].summary} |" for name in built_in()]
     return "\n".join(lines) + "\n"
+
+
+def built_in() -> list[str]:
+    """The models of this package, whatever else is installed here."""
+    return [name for name, entry in registry.models.entries.items() if entry.origin == "gan-zoo"]
+
+
+def model(name: str) -> str:
+    """The page of one model."""
+    kind, own = model_class(name), table_name(name)
+    told = [part for part in (inspect.getdoc(kind) or "").split("\n\n") if not part.startswith("Args:")]
+    told = [ARXIV.sub(r"[arXiv:\1](https://arxiv.org/abs/\1)", part) for part in told]
+    lines = [f"# {name}", "", f"*{registry.models.entries[name].summary}*", "", *"\n\n".join(told).splitlines()]
+    if kind.extends:
+        lines += [
+            "",
+            f"Extends [{kind.extends}]({kind.extends}.md): its table of the configuration is the ground of this one's.",
+        ]
+    lines += ["", "```console", f"$ gan-zoo train {name}", "```", "", *objective(name)]
+    if kind.defaults:
+        lines += [
+            "",
+            "## Where a configuration is silent",
+            "",
+            "```toml",
+            tomli_w.dumps(dict(kind.defaults)).strip(),
+            "```",
+        ]
+    if kind.settings is not None:
+        lines += ["", f"## Settings of its own: [{own}]", "", inspect.getdoc(kind.settings) or ""]
+        lines += ["", *table(kind.settings, f"{own}.")]
+    lines += ["", "## Presets", "", *suiting(name)]
+    places = [(kind, ""), (kind.settings, ": settings")] if kind.settings else [(kind, "")]
+    lines += ["", "## Code", ""]
+    lines += [
+        f"- `{(inspect.getmodule(of).__name__).replace('.', '/')}.py`, `{of.__name__}`{what}" for of, what in places
+    ]  # type: ignore[union-attr]
+    return "\n".join(lines) + "\n"
+
+
+def objective(name: str) -> list[str]:
+    """What D and G minimise where the configuration is silent."""
+    loss = resolve(name, {}).loss
+    discriminator, generator = LOSSES[loss.adversarial]
+    for penalty, formula in PENALTIES.items():
+        if weight := getattr(loss, penalty):
+            discriminator += rf" + {weight:g} \, {formula}"
+    more = TERMS.get(name, ("", "", ""))
+    lines = [
+        "## Objective",
+        "",
+        "With the losses of its defaults, D minimises",
+        "",
+        f"$$\n{discriminator} {more[0]}".rstrip(),
+        "$$",
+    ]
+    lines += ["", "and G", "", f"$$\n{generator} {more[1]}".rstrip(), "$$"]
+    if loss.gradient_penalty:
+        lines += ["", r"where $\hat x = \epsilon x + (1 - \epsilon) G(z)$, ε uniform in [0, 1]."]
+    return [*lines, *(["", more[2]] if more[2] else [])]
+
+
+def suiting(name: str) -> list[str]:
+    """The presets that a model was thought of in, and what to know of the others."""
+    ground = {name, model_class(name).extends}
+    rows = [
+        f"- `{preset}`: {path.read_text(encoding='utf-8').partition(chr(10))[0][2:]}"
+        for preset, path in registry.presets().items()
+        if resolve(config=preset).model in ground
+    ]
+    others = (
+        f"Written for {' or '.join(sorted(filter(None, ground)))}; any other serves, too"
+        if rows
+        else "Any preset serves"
+    )
+    return [f"{others}: it brings data and budget. `gan-zoo configs` lists them.", *(["", *rows] if rows else [])]
 
 
 def said(*args: str) -> str:
@@ -155,12 +224,17 @@ def commands() -> str:
     return "\n".join(lines) + "\n"
 
 
-PAGES = {"configuration.md": configuration, "models.md": models, "commands.md": commands}
+PAGES: dict[str, Callable[[], str]] = {
+    "configuration.md": configuration,
+    "models.md": models,
+    "commands.md": commands,
+    **{f"models/{name}.md": partial(model, name) for name in built_in()},
+}
 
 
 def main() -> None:
     """Write the pages."""
-    HERE.mkdir(exist_ok=True)
+    (HERE / "models").mkdir(parents=True, exist_ok=True)
     for name, page in PAGES.items():
         (HERE / name).write_text(page(), encoding="utf-8")
 
