@@ -34,21 +34,21 @@ PENALTIES = {
 
 TERMS = {
     "acgan": (
-        r"- w \, \mathbb{E}[\log P(c \mid x)] - w \, \mathbb{E}[\log P(c \mid G(z, c))]",
-        r"- w \, \mathbb{E}[\log P(c \mid G(z, c))]",
+        r" - w \, \mathbb{E}[\log P(c \mid x)] - w \, \mathbb{E}[\log P(c \mid G(z, c))]",
+        r" - w \, \mathbb{E}[\log P(c \mid G(z, c))]",
         "P(c | x) is the class head's on the trunk, and w the setting `class_weight`.",
     ),
     "infogan": (
-        r"- \lambda \, L_I(G, Q)",
-        r"- \lambda \, L_I(G, Q)",
+        r" - \lambda \, L_I(G, Q)",
+        r" - \lambda \, L_I(G, Q)",
         r"$L_I(G, Q) = \mathbb{E}_{c \sim P(c),\, x \sim G(z, c)}[\log Q(c \mid x)] + H(c)$, "
         "and λ is `lambda_discrete` or `lambda_continuous`, by the code; D's step trains Q by it, and the trunk. What "
         "`consistency` and a learned prior add is told in [The recipe](../../recipe.md), the rest in "
         "[The method](../../method.md).",
     ),
     "infogan-cr": (
-        r"- \lambda \, L_I(G, Q) - \alpha \, L_c(G, H)",
-        r"- \lambda \, L_I(G, Q) - \alpha \, L_c(G, H)",
+        r" - \lambda \, L_I(G, Q) - \alpha \, L_c(G, H)",
+        r" - \lambda \, L_I(G, Q) - \alpha \, L_c(G, H)",
         r"$L_I$ is [InfoGAN's](infogan.md), $L_c(G, H) = \mathbb{E}[\log H_i(x, x')]$ for a pair of images that shares "
         "code i, and α the setting `contrast`; D's step trains H by it.",
     ),

@@ -134,33 +134,25 @@ def model(name: str) -> str:
     """The page of one model."""
     kind, own = model_class(name), table_name(name)
     told = [part for part in (inspect.getdoc(kind) or "").split("\n\n") if not part.startswith("Args:")]
-    told = [ARXIV.sub(r"[arXiv:\1](https://arxiv.org/abs/\1)", part) for part in told]
-    lines = [f"# {name}", "", f"*{registry.models.entries[name].summary}*", "", *"\n\n".join(told).splitlines()]
+    parts = [f"# {name}", f"*{registry.models.entries[name].summary}*"]
+    parts += [ARXIV.sub(r"[arXiv:\1](https://arxiv.org/abs/\1)", part) for part in told]
     if kind.extends:
-        lines += [
-            "",
-            f"Extends [{kind.extends}]({kind.extends}.md): its table of the configuration is the ground of this one's.",
-        ]
-    lines += ["", "```console", f"$ gan-zoo train {name}", "```", "", *objective(name)]
+        parts.append(f"Extends [{kind.extends}]({kind.extends}.md): that one's table is the ground of this one's.")
+    parts += [f"```console\n$ gan-zoo train {name}\n```", *objective(name)]
     if kind.defaults:
-        lines += [
-            "",
-            "## Where a configuration is silent",
-            "",
-            "```toml",
-            tomli_w.dumps(dict(kind.defaults)).strip(),
-            "```",
-        ]
+        defaults = tomli_w.dumps(dict(kind.defaults)).strip()
+        parts += ["## Where a configuration is silent", f"```toml\n{defaults}\n```"]
+    code = [f"- {place(kind)}"]
     if kind.settings is not None:
-        lines += ["", f"## Settings of its own: [{own}]", "", inspect.getdoc(kind.settings) or ""]
-        lines += ["", *table(kind.settings, f"{own}.")]
-    lines += ["", "## Presets", "", *suiting(name)]
-    places = [(kind, ""), (kind.settings, ": settings")] if kind.settings else [(kind, "")]
-    lines += ["", "## Code", ""]
-    lines += [
-        f"- `{(inspect.getmodule(of).__name__).replace('.', '/')}.py`, `{of.__name__}`{what}" for of, what in places
-    ]  # type: ignore[union-attr]
-    return "\n".join(lines) + "\n"
+        parts += [f"## Settings of its own: [{own}]", inspect.getdoc(kind.settings) or ""]
+        parts.append("\n".join(table(kind.settings, f"{own}.")))
+        code.append(f"- {place(kind.settings)}: the settings")
+    return "\n\n".join([*parts, "## Presets", *suiting(name), "## Code", "\n".join(code)]) + "\n"
+
+
+def place(kind: type) -> str:
+    """The file in which a class stands, and its name."""
+    return f"`{kind.__module__.replace('.', '/')}.py`, `{kind.__name__}`"
 
 
 def objective(name: str) -> list[str]:
@@ -169,36 +161,26 @@ def objective(name: str) -> list[str]:
     discriminator, generator = LOSSES[loss.adversarial]
     for penalty, formula in PENALTIES.items():
         if weight := getattr(loss, penalty):
-            discriminator += rf" + {weight:g} \, {formula}"
-    more = TERMS.get(name, ("", "", ""))
-    lines = [
-        "## Objective",
-        "",
-        "With the losses of its defaults, D minimises",
-        "",
-        f"$$\n{discriminator} {more[0]}".rstrip(),
-        "$$",
-    ]
-    lines += ["", "and G", "", f"$$\n{generator} {more[1]}".rstrip(), "$$"]
+            discriminator += " + " + formula if weight == 1 else rf" + {weight:g} \, {formula}"
+    of_d, of_g, letters = TERMS.get(name, ("", "", ""))
+    parts = ["## Objective", "With the losses of its defaults, D minimises", f"$$\n{discriminator}{of_d}\n$$"]
+    parts += ["and G", f"$$\n{generator}{of_g}\n$$", letters]
     if loss.gradient_penalty:
-        lines += ["", r"where $\hat x = \epsilon x + (1 - \epsilon) G(z)$, ε uniform in [0, 1]."]
-    return [*lines, *(["", more[2]] if more[2] else [])]
+        parts.append(r"where $\hat x = \epsilon x + (1 - \epsilon) G(z)$, ε uniform in [0, 1].")
+    return [part for part in parts if part]
 
 
 def suiting(name: str) -> list[str]:
-    """The presets that a model was thought of in, and what to know of the others."""
-    ground = {name, model_class(name).extends}
-    rows = [
-        f"- `{preset}`: {path.read_text(encoding='utf-8').partition(chr(10))[0][2:]}"
-        for preset, path in registry.presets().items()
-        if resolve(config=preset).model in ground
-    ]
-    others = (
-        f"Written for {' or '.join(sorted(filter(None, ground)))}; any other serves, too"
-        if rows
-        else "Any preset serves"
-    )
-    return [f"{others}: it brings data and budget. `gan-zoo configs` lists them.", *(["", *rows] if rows else [])]
+    """The presets that were written for a model, or for the one that it extends."""
+    for written_for in (name, model_class(name).extends):
+        rows = [
+            f"- `{preset}`: {path.read_text(encoding='utf-8').partition(chr(10))[0][2:]}"
+            for preset, path in registry.presets().items()
+            if resolve(config=preset).model == written_for
+        ]
+        if rows:
+            return [f"Any preset serves: it brings data and budget. Written for {written_for}:", "\n".join(rows)]
+    return ["Any preset serves: it brings data and budget. `gan-zoo configs` lists them."]
 
 
 def said(*args: str) -> str:

@@ -22,7 +22,8 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The pages, written anew in a process of its own, whose terminal has a fixed width."""
     folder = tmp_path_factory.mktemp("docs")
     code = (
-        "import sys, pathlib, runpy; made = runpy.run_path(sys.argv[1]); "
+        "import sys, pathlib, runpy; sys.path.insert(0, str(pathlib.Path(sys.argv[1]).parent)); "
+        "made = runpy.run_path(sys.argv[1]); "
         "pathlib.Path(sys.argv[2], 'models').mkdir(); "
         "[pathlib.Path(sys.argv[2], name).write_text(page(), encoding='utf-8') for name, page in made['PAGES'].items()]"
     )

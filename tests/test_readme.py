@@ -42,7 +42,7 @@ def commands(path: Path) -> list[str]:
     """The lines of the console blocks that call gan-zoo, without prompt, continuation and comment."""
     lines = "\n".join(content for kind in ("console", "bash", "sh") for _, content in blocks(path, kind))
     typed = [line.strip().removeprefix("$ ") for line in lines.replace("\\\n", " ").splitlines()]
-    return [line for line in typed if line.startswith("gan-zoo ")]
+    return [line.partition(" | ")[0] for line in typed if line.startswith("gan-zoo ")]
 
 
 def links(path: Path) -> list[str]:
