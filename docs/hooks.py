@@ -14,6 +14,9 @@ from typing import Any
 LINK = re.compile(r"\[([^\]]+)\]\(((?:\.\./)[^)#]+)[^)]*\)")
 FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
 
+NAME = re.compile(r"<mi>(log|max|min)</mi>(?=<m[infs])")
+"""A function before what it is taken of: the space between them, which the converter leaves out."""
+
 
 def on_files(files: Any, config: Any) -> Any:
     """Add a page for each notebook, made of its cells and of the outputs that it was saved with, and its pictures."""
@@ -71,9 +74,8 @@ def on_page_content(html: str, **_: Any) -> str:
     """Turn TeX into MathML, which browsers draw by themselves: no script, and nothing from afar."""
     from latex2mathml.converter import convert
 
-    return FORMULA.sub(lambda found: convert(unescape(found[2]), display=display(found[1])), html)
+    def drawn(formula: re.Match[str]) -> str:
+        tex, display = unescape(formula[2]), "inline" if formula[1] == "span" else "block"
+        return NAME.sub(r'\g<0><mspace width="0.17em"/>', convert(tex, display=display))
 
-
-def display(tag: str) -> str:
-    """How a formula stands: in a line of text, or in one of its own."""
-    return "inline" if tag == "span" else "block"
+    return FORMULA.sub(drawn, html)
