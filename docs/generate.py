@@ -6,9 +6,11 @@ import ast
 import inspect
 import io
 import os
+import re
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import redirect_stdout, suppress
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from types import UnionType
@@ -17,14 +19,16 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 os.environ |= {"COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb"}
 
 import tomli_w
+from equations import LOSSES, PENALTIES, TERMS
 from pydantic import BaseModel
 
 from gan_zoo import cli, registry
 from gan_zoo.config import Config
-from gan_zoo.resolve import model_class, table_name
+from gan_zoo.resolve import model_class, resolve, table_name
 
 HERE = Path(__file__).parent / "reference"
 WORDS = {int: "whole number", float: "number", str: "text", bool: "true or false", type(None): "none"}
+ARXIV = re.compile(r"arXiv:(\d{4}\.\d{5})")
 LISTS = ("models", "trunks", "datasets", "configs")
 
 
@@ -108,28 +112,75 @@ def configuration() -> str:
 
 
 def models() -> str:
-    """A part for each model."""
-    lines = ["# Models", "", "Each is trained by `gan-zoo train NAME`, on any preset."]
-    for name, entry in registry.models.entries.items():
-        kind = model_class(name)
-        told = inspect.getdoc(kind) or ""
-        lines += ["", f"## {name}", "", f"*{entry.summary}*", "", told, ""]
-        lines += [f"Code: `{inspect.getmodule(kind).__name__}`."]  # type: ignore[union-attr]
-        if kind.extends:
-            lines += ["", f"Extends [{kind.extends}](#{kind.extends})."]
-        if kind.defaults:
-            lines += [
-                "",
-                "Where a configuration is silent:",
-                "",
-                "```toml",
-                tomli_w.dumps(dict(kind.defaults)).strip(),
-                "```",
-            ]
-        if kind.settings is not None:
-            own = table_name(name)
-            lines += ["", f"Settings of its own: [\\[{own}\\]](configuration.md#{own})."]
+    """The models, a line each."""
+    lines = [
+        "# Models",
+        "",
+        "Each is trained by `gan-zoo train NAME`, on any preset.",
+        "",
+        "| model | |",
+        "| --- | --- |",
+    ]
+    lines += [f"| [{name}](models/{name}.md) | {registry.models.entries[name].summary} |" for name in built_in()]
     return "\n".join(lines) + "\n"
+
+
+def built_in() -> list[str]:
+    """The models of this package, whatever else is installed here."""
+    return [name for name, entry in registry.models.entries.items() if entry.origin == "gan-zoo"]
+
+
+def model(name: str) -> str:
+    """The page of one model."""
+    kind, own = model_class(name), table_name(name)
+    told = [part for part in (inspect.getdoc(kind) or "").split("\n\n") if not part.startswith("Args:")]
+    parts = [f"# {name}", f"*{registry.models.entries[name].summary}*"]
+    parts += [ARXIV.sub(r"[arXiv:\1](https://arxiv.org/abs/\1)", part) for part in told]
+    if kind.extends:
+        parts.append(f"Extends [{kind.extends}]({kind.extends}.md): that one's table is the ground of this one's.")
+    parts += [f"```console\n$ gan-zoo train {name}\n```", *objective(name)]
+    if kind.defaults:
+        defaults = tomli_w.dumps(dict(kind.defaults)).strip()
+        parts += ["## Where a configuration is silent", f"```toml\n{defaults}\n```"]
+    code = [f"- {place(kind)}"]
+    if kind.settings is not None:
+        parts += [f"## Settings of its own: [{own}]", inspect.getdoc(kind.settings) or ""]
+        parts.append("\n".join(table(kind.settings, f"{own}.")))
+        code.append(f"- {place(kind.settings)}: the settings")
+    return "\n\n".join([*parts, "## Presets", *suiting(name), "## Code", "\n".join(code)]) + "\n"
+
+
+def place(kind: type) -> str:
+    """The file in which a class stands, and its name."""
+    return f"`{kind.__module__.replace('.', '/')}.py`, `{kind.__name__}`"
+
+
+def objective(name: str) -> list[str]:
+    """What D and G minimise where the configuration is silent."""
+    loss = resolve(name, {}).loss
+    discriminator, generator = LOSSES[loss.adversarial]
+    for penalty, formula in PENALTIES.items():
+        if weight := getattr(loss, penalty):
+            discriminator += " + " + formula if weight == 1 else rf" + {weight:g} \, {formula}"
+    of_d, of_g, letters = TERMS.get(name, ("", "", ""))
+    parts = ["## Objective", "With the losses of its defaults, D minimises", f"$$\n{discriminator}{of_d}\n$$"]
+    parts += ["and G", f"$$\n{generator}{of_g}\n$$", letters]
+    if loss.gradient_penalty:
+        parts.append(r"where $\hat x = \epsilon x + (1 - \epsilon) G(z)$, ε uniform in [0, 1].")
+    return [part for part in parts if part]
+
+
+def suiting(name: str) -> list[str]:
+    """The presets that were written for a model, or for the one that it extends."""
+    for written_for in (name, model_class(name).extends):
+        rows = [
+            f"- `{preset}`: {path.read_text(encoding='utf-8').partition(chr(10))[0][2:]}"
+            for preset, path in registry.presets().items()
+            if resolve(config=preset).model == written_for
+        ]
+        if rows:
+            return [f"Any preset serves: it brings data and budget. Written for {written_for}:", "\n".join(rows)]
+    return ["Any preset serves: it brings data and budget. `gan-zoo configs` lists them."]
 
 
 def said(*args: str) -> str:
@@ -155,12 +206,17 @@ def commands() -> str:
     return "\n".join(lines) + "\n"
 
 
-PAGES = {"configuration.md": configuration, "models.md": models, "commands.md": commands}
+PAGES: dict[str, Callable[[], str]] = {
+    "configuration.md": configuration,
+    "models.md": models,
+    "commands.md": commands,
+    **{f"models/{name}.md": partial(model, name) for name in built_in()},
+}
 
 
 def main() -> None:
     """Write the pages."""
-    HERE.mkdir(exist_ok=True)
+    (HERE / "models").mkdir(parents=True, exist_ok=True)
     for name, page in PAGES.items():
         (HERE / name).write_text(page(), encoding="utf-8")
 

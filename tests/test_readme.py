@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import re
 import shlex
+import sys
+import tomllib
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import pytest
+import tomli_w
+import torch
 from commandline import zoo
 
+import gan_zoo
+from gan_zoo import registry
 from gan_zoo.cli import COMMANDS
+from gan_zoo.config import Data
+from gan_zoo.data.bundled import mnist_5k
+from gan_zoo.data.dataset import Dataset
 from gan_zoo.errors import InputError
+from gan_zoo.models.gan.model import GAN
 from gan_zoo.resolve import resolve
 from gan_zoo.training.run import build
 
@@ -31,7 +42,7 @@ def commands(path: Path) -> list[str]:
     """The lines of the console blocks that call gan-zoo, without prompt, continuation and comment."""
     lines = "\n".join(content for kind in ("console", "bash", "sh") for _, content in blocks(path, kind))
     typed = [line.strip().removeprefix("$ ") for line in lines.replace("\\\n", " ").splitlines()]
-    return [line for line in typed if line.startswith("gan-zoo ")]
+    return [line.partition(" | ")[0] for line in typed if line.startswith("gan-zoo ")]
 
 
 def links(path: Path) -> list[str]:
@@ -62,6 +73,7 @@ def test_a_command_of_the_documents_is_one(line: str, monkeypatch: pytest.Monkey
     called = []
     for name in {*COMMANDS, "compare_reports", "look"} - {*LISTS, "completion", "new"}:
         monkeypatch.setattr(f"gan_zoo.commands.{name}", lambda *_, **__: called.append(True))
+    Path("theirs.toml").write_text('model = "dcgan"', encoding="utf-8")
     if "--resume" in args:
         held = SimpleNamespace(ground=lambda _: "mnist-5k")
         monkeypatch.setattr("gan_zoo.training.run.held_run", lambda _: held)
@@ -78,17 +90,78 @@ def test_a_linked_file_exists(path: str, target: str) -> None:
     assert (document.parent / target).exists()
 
 
-@pytest.mark.parametrize("content", [content for path in DOCUMENTS for _, content in blocks(path, "python")])
-def test_a_python_block_is_python(content: str) -> None:
-    compile(content, "block", "exec")
+def few_digits(settings: Data) -> Dataset:
+    """Every tenth of the bundled digits."""
+    whole = mnist_5k(settings)
+    assert whole.test is not None
+    train, test = (split.choose(torch.arange(0, len(split), 10)) for split in (whole.train, whole.test))
+    return replace(whole, train=train, test=test)
+
+
+@pytest.fixture
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder, where the bundled digits are few, and their presets of small networks and few steps."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("gan_zoo.data.bundled.mnist_5k", few_digits)
+    known = registry.presets()
+    for name in ("mnist-5k", "mnist-5k-paper"):
+        tree = tomllib.loads(known[name].read_text(encoding="utf-8"))
+        tree["trunk"] |= {"width": 4}
+        tree["training"] |= {"steps": 2, "batch_size": 8}
+        known[name] = tmp_path / f".{name}.toml"
+        known[name].write_text(tomli_w.dumps(tree), encoding="utf-8")
+    monkeypatch.setattr("gan_zoo.resolve.presets", lambda: known)
+    monkeypatch.setenv("GAN_ZOO_CACHE", str(tmp_path / ".cache"))
+    for setting, short in (("EPOCHS", 0), ("LEAST_STEPS", 15), ("BATCH", 30)):
+        monkeypatch.setattr(f"gan_zoo.analysis.classifier.{setting}", short)
+    return tmp_path
 
 
 @pytest.mark.parametrize(
-    "content", [content for path in DOCUMENTS for rest, content in blocks(path, "python") if "quick" in rest]
+    ("document", "content"),
+    [(path.name, content) for path in DOCUMENTS for _, content in blocks(path, "python")],
+    ids=lambda value: value if value.endswith(".md") else "",
 )
-def test_a_quick_python_block_runs(content: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    exec(compile(content, "block", "exec"), {"__name__": "block"})
+def test_a_python_block_runs(document: str, content: str, small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = ModuleType("block")
+    exec(compile(content, document, "exec"), module.__dict__)
+    for name, made in list(vars(module).items()):
+        if isinstance(made, type) and issubclass(made, GAN) and made.__module__ == "block":  # a model: it trains
+            monkeypatch.setitem(sys.modules, "block", module)
+            monkeypatch.setitem(
+                registry.models.entries, "mygan", registry.Entry("mygan", "", "gan-zoo", f"block:{name}")
+            )
+            assert len(gan_zoo.train("mygan", quiet=True, width=4, batch_size=4, steps=1).metrics()) == 1
+
+
+@pytest.mark.parametrize("document", ["docs/index.md", "docs/swap.md"])
+def test_the_commands_of_the_guides_run_one_after_the_other(document: str, small: Path) -> None:
+    theirs = 'model = "dcgan"\n[data]\nname = "mnist-5k"\n[trunk]\nwidth = 4\n[training]\nsteps = 1\nbatch_size = 4\n'
+    (small / "theirs.toml").write_text(theirs, encoding="utf-8")
+    typed = commands(ROOT / document)
+    assert typed
+    for line in typed:
+        ended = zoo(*shlex.split(line, comments=True)[1:])
+        assert ended.code == 0, f"{line}: {ended.err}"
+        assert ended.out
+
+
+def test_the_commands_of_the_readme_run_one_after_the_other(small: Path) -> None:
+    run = "runs/infogan-mnist-5k-001"
+    typed = [shlex.split(line, comments=True)[1:] for line in commands(ROOT / "README.md")]
+    mine = [words for words in typed if words == ["train", "infogan"] or run in words]
+    mine = [words for words in mine if words[0] not in ("explore", "encode")]  # a server; a folder of images
+    assert {words[0] for words in mine} >= {"train", "traverse", "sample", "cluster", "export", "report"}
+    for words in mine:
+        ended = zoo(*(word for word in words if word != "--onnx"))  # which tests/test_export_onnx.py runs
+        assert ended.code == 0, f"{words}: {ended.err}"
+
+
+@pytest.mark.parametrize("content", [content for path in DOCUMENTS for _, content in blocks(path, "toml")])
+def test_a_toml_block_is_toml_and_its_entry_points_are_groups(content: str) -> None:
+    groups = tomllib.loads(content).get("project", {}).get("entry-points", {})
+    known = (registry.models, registry.trunks, registry.datasets, registry.losses, registry.loggers)
+    assert set(groups) <= {one.group for one in known}
 
 
 @pytest.mark.parametrize("content", [content for path in DOCUMENTS for _, content in blocks(path, "toml")])

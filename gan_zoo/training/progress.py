@@ -1,7 +1,8 @@
-"""What a training shows: a live line on a terminal, plain lines elsewhere."""
+"""What a training shows: a live line on a terminal and in a notebook, plain lines elsewhere."""
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import time
@@ -19,6 +20,27 @@ class _Terminal(Console):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+class _Cell:
+    """A line below a notebook's cell, written anew in place; it stays when the notebook is saved."""
+
+    def __init__(self) -> None:
+        self.handle: Any = None
+        self.shown = -math.inf
+
+    def show(self, line: str, *, at_most_every: float = 0.0) -> None:
+        """Put `line` in place of the one before it, unless that one is younger than so many seconds."""
+        now = time.monotonic()
+        if now - self.shown < at_most_every:
+            return
+        self.shown, content = now, {"text/plain": line}
+        if self.handle is None:
+            from IPython.display import display
+
+            self.handle = display(content, raw=True, display_id=True)
+        else:
+            self.handle.update(content, raw=True)
+
+
 class Reporter:
     """Live progress of one run; use as a context.
 
@@ -29,8 +51,12 @@ class Reporter:
     """
 
     def __init__(self, steps: int, start: int = 0, *, quiet: bool = False) -> None:
-        self.console = _Terminal(quiet=quiet, highlight=False)
-        self.steps = steps
+        notebook = Console().is_jupyter  # where FORCE_COLOR is set, and Rich would make a block of HTML of each line
+        self.console = _Terminal(
+            quiet=quiet, highlight=False, force_jupyter=False, force_terminal=False if notebook else None
+        )
+        self.cell = _Cell() if notebook and not quiet else None
+        self.steps, self.told = steps, ""
         self.started, self.first = time.monotonic(), start
         self.bar = Progress(
             BarColumn(bar_width=24),
@@ -52,15 +78,22 @@ class Reporter:
     def advance(self, done: int) -> None:
         """Say that `done` steps are done."""
         self.bar.update(self.task, completed=done)
+        if self.cell:
+            self.cell.show(self.line(done), at_most_every=1.0)
 
     def log(self, record: dict[str, Any]) -> None:
         """Show a line of metrics."""
-        told = summary(record)
-        self.bar.update(self.task, told=told)
-        if not self.console.is_terminal:
-            done = record["step"]
-            left = (time.monotonic() - self.started) / max(done - self.first, 1) * (self.steps - done)
-            self.say(f"step {done}/{self.steps}  {told}  {clock(left)} left")
+        self.told = summary(record)
+        self.bar.update(self.task, told=self.told)
+        if self.cell:
+            self.cell.show(self.line(record["step"]))
+        elif not self.console.is_terminal:
+            self.say(self.line(record["step"]))
+
+    def line(self, done: int) -> str:
+        """Where the training stands after `done` steps: the last metrics and the time left."""
+        left = (time.monotonic() - self.started) / max(done - self.first, 1) * (self.steps - done)
+        return "  ".join(filter(None, (f"step {done}/{self.steps}", self.told, f"{clock(left)} left")))
 
     def say(self, line: str) -> None:
         """Print a line above the progress."""

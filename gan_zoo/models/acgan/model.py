@@ -24,9 +24,9 @@ class ACGANSettings(Settings):
 
 
 class ACGAN(GAN):
-    """L_S as the GAN's, and L_C = E[log P(C = c | x_real)] + E[log P(C = c | x_fake)] (Odena et al., eqs. 2, 3).
+    """L_S as the GAN's, and L_C = E[log P(C = c | x_real)] + E[log P(C = c | x_fake)] (eqs. 2, 3).
 
-    D maximises L_S + L_C, G maximises L_C - L_S.
+    D maximises L_S + L_C, G maximises L_C - L_S (Odena et al., 2017, arXiv:1610.09585).
     """
 
     defaults = {"trunk": {"name": "dcgan"}, "optimizer": {"generator_lr": 2e-4}}

@@ -80,6 +80,8 @@ class Discriminator(nn.Module):
 class GAN(nn.Module):
     """min_G max_D of V(D, G) = E[log D(x)] + E[log(1 - D(G(z)))], or of another adversarial loss.
 
+    The game of Goodfellow et al., 2014 (arXiv:1406.2661).
+
     Args:
         config: The resolved tree, with `data.resolution` and `data.channels` known.
 

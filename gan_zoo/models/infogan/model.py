@@ -25,7 +25,8 @@ from gan_zoo.resolve import table_name
 class InfoGAN(GAN):
     """The GAN with codes in its prior, a head Q on its trunk, and the information term in both objectives.
 
-    The term is computed from the features that the adversarial losses are computed from: no pass is added.
+    The term is computed from the features that the adversarial losses are computed from: no pass is added (Chen et al.,
+    2016, arXiv:1606.03657).
     """
 
     defaults = {}

@@ -49,7 +49,7 @@ class InfoGANCR(InfoGAN):
     A step makes half as many pairs as the batch has rows, so that a pass over pairs is as large as one over the batch,
     and makes them in D's step, where H learns, and again in G's. A pair shares its noise, as in the authors' code: what
     differs between its images is due to the codes. Neither D nor the generator's running statistics get to see them.
-    H learns on where the gap falls; the authors start it anew.
+    H learns on where the gap falls; the authors start it anew (Lin et al., 2020, arXiv:1906.06034).
     """
 
     settings = InfoGANCRSettings

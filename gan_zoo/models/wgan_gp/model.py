@@ -4,7 +4,8 @@ from gan_zoo.models.gan.model import GAN
 
 
 class WGANGP(GAN):
-    """Wasserstein losses, gradient penalty, five critic steps (Gulrajani et al., 2017, algorithm 1).
+    """Wasserstein losses, gradient penalty, five critic steps (Gulrajani et al., 2017, arXiv:1704.00028,
+    algorithm 1).
 
     The critic is normalised by layer, not by batch: the penalty is one of single images.
     """

@@ -1,0 +1,67 @@
+"""The notebook runs from top to bottom in a kernel, its bounds are bounds, and it was saved with its outputs."""
+
+from __future__ import annotations
+
+import json
+import math
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+NOTEBOOK = Path(__file__).parents[1] / "docs/notebooks/infogan.ipynb"
+STEPS = 3
+FIGURES = ("exact", "tight", "of_eq4", "worse", "too_sure", "exact_gaussian", "tight_gaussian", "fixed_gaussian")
+
+
+@pytest.fixture(scope="module")
+def executed(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
+    """The notebook's cells after a short run, and one more that prints some of its figures."""
+    if not (find_spec("nbclient") and find_spec("ipykernel") and find_spec("matplotlib")):
+        pytest.skip("needs a Jupyter kernel and matplotlib: pip install 'gan-zoo[plot]' nbclient ipykernel")
+    import nbformat
+    from nbclient import NotebookClient
+
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    told = f"import json; print(json.dumps({{name: globals()[name] for name in {FIGURES}}}))"
+    notebook.cells.append(nbformat.v4.new_code_cell(told))
+    place = {"metadata": {"path": str(tmp_path_factory.mktemp("notebook"))}}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GAN_ZOO_STEPS", str(STEPS))
+        NotebookClient(notebook, timeout=300, resources=place).execute()
+    return list(notebook.cells)
+
+
+def test_the_notebook_draws_its_figures(executed: list[Any]) -> None:
+    outputs = [output for cell in executed for output in cell.get("outputs", ())]
+    assert sum("image/png" in output.get("data", {}) for output in outputs) == 5
+
+
+def test_the_bound_is_what_the_text_says(executed: list[Any]) -> None:
+    found = json.loads(executed[-1].outputs[0].text)
+    assert found["exact"] == pytest.approx(math.log(10) + 0.8 * math.log(0.8) + 0.2 * math.log(0.2 / 9))
+    assert found["tight"] == pytest.approx(found["exact"], abs=0.02)  # five standard errors of 200,000 draws
+    assert found["of_eq4"] == pytest.approx(found["exact"], abs=0.02)
+    assert found["worse"] < found["exact"] - 0.1 and found["too_sure"] < found["exact"] - 0.1
+    assert found["tight_gaussian"] == pytest.approx(found["exact_gaussian"], abs=0.02)
+    assert found["fixed_gaussian"] < 0.5 < found["exact_gaussian"]
+
+
+def test_a_training_shows_one_line_that_moves(executed: list[Any]) -> None:
+    (training,) = [cell for cell in executed if "gan_zoo.train(" in cell.source and cell.cell_type == "code"]
+    lines = [output.data["text/plain"] for output in training.outputs if output.output_type == "display_data"]
+    assert len(lines) == 2  # a line for each of two trainings
+    assert all(line.startswith(f"step {STEPS}/{STEPS}  ") and "L_I" in line for line in lines)
+    printed = "".join(output.text for output in training.outputs if output.output_type == "stream")
+    assert printed.count("\n") == 3  # where each lies, and the time of both
+    assert "\x1b" not in printed
+
+
+def test_the_notebook_was_saved_after_a_whole_run_and_is_small() -> None:
+    cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
+    code = [cell for cell in cells if cell["cell_type"] == "code"]
+    assert [cell["execution_count"] for cell in code] == list(range(1, len(code) + 1))
+    assert not [output for cell in code for output in cell["outputs"] if output["output_type"] == "error"]
+    assert any("2 × 1000 steps, seed 0" in "".join(output.get("text", "")) for c in code for output in c["outputs"])
+    assert NOTEBOOK.stat().st_size < 400_000
