@@ -22,7 +22,7 @@ test-all: .venv/developing  ## every test that this machine can run
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "not gpu and not browser"
 
 test-browser: .venv/developing  ## the page of `gan-zoo explore` in Chromium
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m browser tests/explore
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m browser -rP tests/explore
 
 soak: .venv/developing  ## the tests of reliability with ten times the cases: 20 minutes
 	OMP_NUM_THREADS=1 GAN_ZOO_SOAK=$(SOAK) $(BIN)/python -m pytest -n auto -rP -m "not slow and not gpu" $(RELIABILITY)

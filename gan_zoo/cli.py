@@ -261,7 +261,7 @@ def explore(
     Needs the extra `explore`. Nothing is loaded from afar and nothing sent there. Ctrl-C ends it.
 
     Args:
-        runs: Run folders or checkpoints, shown side by side.
+        runs: Run folders, checkpoints or exported models, shown side by side.
         port: Where the page is: http://127.0.0.1:PORT. 0 takes any port that is free.
         device: Where to compute: auto, cpu, cuda, cuda:N.
     """
