@@ -10,7 +10,7 @@ RELIABILITY := tests/training/test_crash.py tests/training/test_faults.py tests/
 QUICK := not slow and not gpu and not browser
 
 
-.PHONY: demo test test-all soak check format lint types bench bench-page docs clean
+.PHONY: demo test test-all test-browser soak check format lint types bench bench-page docs clean
 
 demo: .venv/installed  ## train InfoGAN on the bundled digits and name the pictures
 	$(BIN)/gan-zoo train infogan
@@ -20,6 +20,9 @@ test: .venv/developing  ## the quick tests
 
 test-all: .venv/developing  ## every test that this machine can run
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "not gpu and not browser"
+
+test-browser: .venv/developing  ## the page of `gan-zoo explore` in Chromium
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m browser -rP tests/explore
 
 soak: .venv/developing  ## the tests of reliability with ten times the cases: 20 minutes
 	OMP_NUM_THREADS=1 GAN_ZOO_SOAK=$(SOAK) $(BIN)/python -m pytest -n auto -rP -m "not slow and not gpu" $(RELIABILITY)

@@ -30,11 +30,17 @@ LATEST: dict[str, Any] = {**DIRECT, "trigger_mode": "always_last"}
 """The same while something is dragged: of what happens during a call, the last counts."""
 
 CSS = """
+.zoo-row { align-items: end; }
+.zoo-run input::-webkit-slider-thumb { box-shadow: 0 0 0 1px var(--neutral-400); }
+.zoo-run input::-moz-range-thumb { box-shadow: 0 0 0 1px var(--neutral-400); }
 .zoo-image img { width: min(100%, 22rem); image-rendering: pixelated; border: 1px solid var(--border-color-primary); }
 .zoo-seen img { width: 7rem; image-rendering: pixelated; border: 1px solid var(--border-color-primary); }
 .zoo-grid img { width: 100%; max-width: 46rem; }
+.zoo-save { margin: .2rem 0 0; }
+.zoo-save a { padding: 0; }
 .zoo-command { font-family: var(--font-mono); font-size: .75rem; overflow-wrap: anywhere; margin: .3rem 0; }
-.zoo-codes td { padding: .1rem .8rem .1rem 0; }
+.zoo-codes { margin: .4rem 0; }
+.zoo-codes :is(td, th) { padding: .15rem .6rem; text-align: left; }
 .zoo-refused { color: var(--error-text-color, #b91c1c); }
 """
 
@@ -43,7 +49,7 @@ def build(views: Sequence[View]) -> gr.Blocks:
     """The page of these runs, side by side."""
     with gr.Blocks(title="gan-zoo explore", analytics_enabled=False) as page, gr.Row():
         for view in views:
-            with gr.Column(min_width=420):
+            with gr.Column(min_width=420, elem_classes="zoo-run"):
                 _column(page, view)
     return page
 
@@ -52,7 +58,14 @@ def _column(page: gr.Blocks, view: View) -> None:
     """All of one run."""
     with gr.Row():
         heading = gr.HTML(_heading(view), elem_classes="zoo-heading", scale=1)
-        newest = gr.Button("Take the newest checkpoint", size="sm", scale=0, min_width=210)
+        newest = gr.Button(
+            "Take the newest checkpoint",
+            size="sm",
+            scale=0,
+            min_width=210,
+            visible=view.grows,
+            elem_classes="zoo-newest",
+        )
     with gr.Row():
         with gr.Column(min_width=320, scale=4):
             image = gr.HTML(elem_classes="zoo-image")
@@ -62,7 +75,10 @@ def _column(page: gr.Blocks, view: View) -> None:
         with gr.Column(min_width=320, scale=5):
             if view.codes:
                 _grid(page, view, [seed, *controls])
-            _curves(page, view)
+            if view.logged:
+                _curves(page, view)
+            else:
+                gr.HTML("<p>No curves: an exported model has no log.</p>")
     inputs = [seed, *controls]
     draw = _image(view)
     gr.on([page.load, *(control.change for control in inputs)], draw, inputs, image, **LATEST)
@@ -84,7 +100,7 @@ def _taken(view: View) -> str:
 
 def _controls(view: View) -> tuple[gr.Number, list[gr.components.Component]]:
     """The noise and the codes."""
-    with gr.Row():
+    with gr.Row(elem_classes="zoo-row"):
         seed = gr.Number(0, label="noise (its seed)", precision=0, minimum=0, maximum=SEEDS - 1)
         anew = gr.Button("Draw noise anew", size="sm", min_width=120)
     anew.click(lambda: secrets.randbelow(SEEDS), None, seed, **DIRECT)
@@ -140,7 +156,7 @@ def _reading(view: View, controls: list[gr.components.Component]) -> None:
         cells = "".join(f"<tr><td>{escape(code.name)}</td><td>{escape(words)}</td></tr>" for code, words in rows)
         table = f'<table class="zoo-codes"><tr><th>code</th><th>Q tells</th></tr>{cells}</table>'
         note = "<p>Q tells the codes of an image, not its noise: the generated image keeps the noise that is held.</p>"
-        seen = _picture(reading.seen, f"{view.title}-seen", "what the model was given")
+        seen = f'<img src="{_data(reading.seen)}" alt="what the model was given">'
         values = [int(v) if c.discrete else v for c, v in zip(view.codes, reading.values, strict=True)]
         return [seen + table + note, *values]
 
@@ -150,7 +166,7 @@ def _reading(view: View, controls: list[gr.components.Component]) -> None:
 def _grid(page: gr.Blocks, view: View, inputs: list[gr.components.Component]) -> None:
     """A traversal grid of two codes, or of one over samples."""
     names = [code.name for code in view.codes]
-    with gr.Row():
+    with gr.Row(elem_classes="zoo-row"):
         across = gr.Dropdown(names, value=names[0], label="along the columns", min_width=120)
         second = names[1] if len(names) > 1 else SAMPLES
         others = [*names, SAMPLES] if len(names) > 1 else [SAMPLES]
@@ -187,11 +203,17 @@ def _curves(page: gr.Blocks, view: View) -> None:
 
 
 def _picture(picture: Image.Image, name: str, what: str) -> str:
-    """A picture in the page itself, and a link that saves it: no file is written, no second request made."""
+    """A picture, and a link that saves it."""
+    data = _data(picture)
+    link = f'<p class="zoo-save"><a href="{data}" download="{escape(name)}.png">Download</a></p>'
+    return f'<img src="{data}" alt="{escape(what)}">{link}'
+
+
+def _data(picture: Image.Image) -> str:
+    """A picture as an address that holds it: no file is written, no second request made."""
     file = BytesIO()
     picture.save(file, "PNG")
-    data = f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
-    return f'<img src="{data}" alt="{escape(what)}"><p><a href="{data}" download="{escape(name)}.png">Download</a></p>'
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
 def _refusal(error: Exception) -> str:

@@ -6,12 +6,12 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Sequence
-from importlib.util import find_spec
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from gan_zoo.errors import InputError
+from gan_zoo.extras import require
 
 if TYPE_CHECKING:
     from gan_zoo.explore.view import View
@@ -44,8 +44,7 @@ def check_installed() -> None:
     Raises:
         InputError: If the extra `explore` is not installed.
     """
-    if find_spec("gradio") is None:
-        raise InputError("gan-zoo explore needs the extra: pip install 'gan-zoo[explore]'")
+    require("gradio", "explore", "gan-zoo explore")
 
 
 def bind(port: int) -> socket.socket:

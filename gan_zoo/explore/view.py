@@ -24,7 +24,7 @@ from gan_zoo.models.gan.codes import Code
 from gan_zoo.models.gan.model import GAN
 from gan_zoo.models.gan.prior import SHOWN
 from gan_zoo.models.infogan.q_head import Gaussian, Posterior
-from gan_zoo.training.run import find, load
+from gan_zoo.training.run import find, find_step, is_checkpoint, is_export, load
 
 MOST_CODES = 24
 """Codes that the page has a control for; of a model with more, the others are drawn with the noise."""
@@ -51,7 +51,7 @@ class View:
     """A run as the page looks at it; safe to ask from several threads.
 
     Args:
-        source: A run folder, whose newest whole checkpoint is shown, or one checkpoint.
+        source: A run folder, whose newest whole checkpoint is shown, one checkpoint, or an exported model.
         device: Where to compute.
 
     Raises:
@@ -72,9 +72,19 @@ class View:
 
     @property
     def about(self) -> str:
-        """The model, its data and the checkpoint, in a line."""
+        """The model, its data and how long it trained, in a line."""
         config = self.run.config
-        return f"{config.model} on {Path(config.data.name).stem}, {self.checkpoint.name}"
+        return f"{config.model} on {Path(config.data.name).stem}, after {find_step(self.checkpoint):,} steps"
+
+    @property
+    def logged(self) -> bool:
+        """Whether there may be a log: an exported model has none."""
+        return not is_export(self.checkpoint)
+
+    @property
+    def grows(self) -> bool:
+        """Whether a newer checkpoint may come: not where one was named, nor of an exported model."""
+        return self.logged and not is_checkpoint(self.source)
 
     @property
     def codes(self) -> tuple[Code, ...]:

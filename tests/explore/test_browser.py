@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import base64
-import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from statistics import median
@@ -22,6 +23,7 @@ from PIL import Image
 
 import gan_zoo
 from gan_zoo.images import to_uint8
+from gan_zoo.training.loggers.jsonlines import read_records
 
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 FLAGS = (
@@ -34,8 +36,8 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
-PATIENCE = 20_000
-"""Milliseconds: a loaded machine is slow."""
+PATIENCE = 60_000
+"""Milliseconds that a condition is waited for: a loaded machine is slow."""
 
 pytestmark = [
     pytest.mark.browser,
@@ -43,24 +45,29 @@ pytestmark = [
 ]
 pytest.importorskip("gradio")
 playwright = pytest.importorskip("playwright.sync_api")
+from gan_zoo.explore.view import View  # noqa: E402
 
-DRAG = """() => new Promise(done => {
+MOVE = """value => new Promise((done, fail) => {
     const box = document.querySelector('.zoo-image'), slider = document.querySelector('input[type=range]');
-    const before = box.querySelector('img').src, start = performance.now();
-    new MutationObserver((_, watch) => {
-        const image = box.querySelector('img');
-        if (!image || image.src === before) return;
+    const start = performance.now();
+    const watch = new MutationObserver(() => {
+        if (!box.querySelector('.zoo-command')?.textContent.includes(`c2=${value},`)) return;
         watch.disconnect();
-        image.decode().then(() => done(performance.now() - start));
-    }).observe(box, {subtree: true, childList: true, attributes: true});
-    slider.value = +slider.value > 1.5 ? -1.5 : +slider.value + 0.2;
+        box.querySelector('img').decode().then(() => done(performance.now() - start));
+    });
+    watch.observe(box, {subtree: true, childList: true, characterData: true, attributes: true});
+    setTimeout(() => fail(new Error(`no image of c2=${value}`)), 20000);
+    slider.value = value;
     slider.dispatchEvent(new Event('input', {bubbles: true}));
 })"""
-"""Moves the first slider; the milliseconds until the new image is there."""
+"""Moves the first slider, c2's; the milliseconds from its event to the decoded image of its value."""
+MOVES, ROUNDS = 25, 5
+STEPS = "[...document.querySelectorAll('.zoo-told [aria-label^=\"step: \"]')].map(e => +e.ariaLabel.match(/[0-9]+/)[0])"
+"""The steps of the points that the first plot of L_I shows."""
 
 
 class Visit:
-    """A page that is looked at, and all that it asked for."""
+    """A page that is looked at, its first run, and all that it asked for."""
 
     def __init__(self, page: Any, address: str) -> None:
         self.page = page
@@ -68,44 +75,83 @@ class Visit:
         self.errors: list[str] = []
         page.on("request", lambda request: self.asked.append(request.url))
         page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("console", lambda said: self.errors.append(said.text) if said.type == "error" else None)
         page.set_default_timeout(PATIENCE)
         page.goto(address)
-        page.wait_for_selector(".zoo-image img")
+        self.run, self.other = (page.locator(".zoo-run").nth(k) for k in (0, 1))
+        for shown in (
+            self.run.locator(".zoo-grid img"),
+            *(r.locator(".zoo-image img") for r in (self.run, self.other)),
+        ):
+            shown.wait_for()
 
-    def source(self, column: int = 0) -> str:
-        return str(self.page.locator(".zoo-image img").nth(column).get_attribute("src"))
+    def source(self, place: str = ".zoo-image") -> str:
+        return str(self.run.locator(f"{place} img").get_attribute("src"))
 
     def image(self) -> np.ndarray:
-        with Image.open(BytesIO(base64.b64decode(self.source().partition(",")[2]))) as image:
-            return np.array(image)
+        return pixels(BytesIO(base64.b64decode(self.source().partition(",")[2])))
 
-    def changed(self, before: str, column: int = 0) -> None:
-        """Wait until another image is shown."""
-        playwright.expect(self.page.locator(".zoo-image img").nth(column)).not_to_have_attribute(
-            "src", before, timeout=PATIENCE
-        )
+    def changed(self, before: str, place: str = ".zoo-image") -> None:
+        """Wait until another picture is shown."""
+        expect(self.run.locator(f"{place} img")).not_to_have_attribute("src", before)
+
+    def commanded(self, words: str) -> None:
+        """Wait until the image is that of a command with these words."""
+        expect(self.run.locator(".zoo-command")).to_contain_text(words)
 
     def slider(self, label: str) -> Any:
-        return self.page.get_by_label(f"range slider for {label}")
+        return self.run.get_by_label(f"range slider for {label}")
+
+    def drop(self, file: Path) -> None:
+        self.run.locator(".zoo-drop input[type=file]").set_input_files(file)
+
+    def last_step(self) -> int:
+        return max(self.page.evaluate(STEPS), default=0)
+
+    def followed(self, step: int) -> int:
+        """Wait until the curves go beyond a step; where they end."""
+        self.page.wait_for_function(f"step => Math.max(...{STEPS}) > step", arg=step)
+        return self.last_step()
 
 
-def served(*runs: Path) -> Iterator[str]:
-    command = [sys.executable, "-m", "gan_zoo", "explore", *map(str, runs), "--port", "0"]
-    variables = {**os.environ, "PYTHONUNBUFFERED": "1"}
+def expect(what: Any) -> Any:
+    playwright.expect.set_options(timeout=PATIENCE)
+    return playwright.expect(what)
+
+
+def pixels(file: Path | BytesIO) -> np.ndarray:
+    with Image.open(file) as image:
+        assert image.format == "PNG"
+        return np.array(image)
+
+
+@contextmanager
+def started(*words: object) -> Iterator[subprocess.Popen[str]]:
+    """A command of gan-zoo as a process; ended by Ctrl-C."""
+    command = [sys.executable, "-m", "gan_zoo", *map(str, words)]
+    variables = {**os.environ, "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=variables) as process:
-        assert process.stdout is not None
         try:
-            yield process.stdout.readline().split()[1]
+            yield process
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=60)
         finally:
             process.kill()
 
 
 @pytest.fixture(scope="module")
-def alone(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
-    """The address of a run's page, and the run, whose log may be written."""
-    copy = Path(shutil.copytree(run, tmp_path_factory.mktemp("alone") / "digits"))
-    for address in served(copy):
-        yield address, copy
+def shown(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first run of the page, which the last test trains on."""
+    return Path(shutil.copytree(run, tmp_path_factory.mktemp("shown") / "digits"))
+
+
+@pytest.fixture(scope="module")
+def address(shown: Path, plain: Path) -> Iterator[str]:
+    """Of a page over two runs."""
+    with started("explore", shown, plain, "--port", "0") as server:
+        assert server.stdout is not None
+        yield server.stdout.readline().split()[1]
+    assert server.returncode == 0
 
 
 @pytest.fixture(scope="module")
@@ -119,13 +165,18 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 
 @pytest.fixture
-def visit(alone: tuple[str, Path], browser: Any) -> Iterator[Visit]:
+def visit(address: str, browser: Any) -> Iterator[Visit]:
+    """The page, newly opened. Whatever a test does there, nothing is asked from afar, and nothing fails."""
     page = browser.new_page()
-    yield Visit(page, alone[0])
+    visit = Visit(page, address)
+    yield visit
     page.close()
+    asked = {urlsplit(url).netloc for url in visit.asked if not url.startswith(("data:", "blob:"))}
+    assert asked == {urlsplit(address).netloc}
+    assert not visit.errors
 
 
-def test_a_slider_moves_the_image(visit: Visit, run: Path) -> None:
+def test_a_slider_that_is_dragged_moves_the_image(visit: Visit, run: Path) -> None:
     before = visit.source()
     slider = visit.slider("c2, uniform")
     slider.scroll_into_view_if_needed()
@@ -135,101 +186,118 @@ def test_a_slider_moves_the_image(visit: Visit, run: Path) -> None:
     visit.page.mouse.move(box["x"] + box["width"] * 0.9, box["y"] + box["height"] / 2, steps=8)
     visit.changed(before)  # while it is still held
     visit.page.mouse.up()
-    visit.page.wait_for_timeout(1000)
-    command = visit.page.inner_text(".zoo-command")
-    value = float(re.search(r"c2=(-?[0-9.]+)", command)[1])
+    value = float(slider.input_value())
     assert value > 1.3
+    visit.commanded(f"c2={value:.9g},")
+    command = visit.run.locator(".zoo-command").inner_text()
     codes = {name: float(v) for name, v in re.findall(r"(c\d)=(-?[0-9.]+)", command)}
     own = gan_zoo.load(run).sample(1, codes, seed=0)
     assert np.array_equal(visit.image(), to_uint8(own)[0, 0].numpy())
 
 
-def test_the_image_follows_within_150_ms(visit: Visit, record_property: Any) -> None:
-    visit.page.wait_for_selector(".zoo-grid img")
-    times = sorted(visit.page.evaluate(DRAG) for _ in range(25))
-    record_property("milliseconds", times)
-    print(f"from the slider to the image: {median(times):.0f} ms, at most {times[-1]:.0f}")
-    assert times[0] < 150  # the best, since other tests run beside this one
+def test_the_median_image_follows_the_slider_within_150_ms(visit: Visit, record_property: Any) -> None:
+    """Of 25 moves, in one of five rounds; where other processes take the cores all the time, nothing can be said."""
+    medians = []
+    for k in range(ROUNDS):
+        times = [visit.page.evaluate(MOVE, round(-1.9 + 0.15 * n + 0.01 * k, 2)) for n in range(MOVES)]
+        medians.append(median(times))
+        told = f"median {medians[-1]:.0f} ms, at most {max(times):.0f} ms, load {os.getloadavg()[0]:.1f}"
+        print(f"from the slider's event to the decoded image, {MOVES} moves: {told}")
+        record_property("milliseconds", [round(time) for time in times])
+        if medians[-1] < 150:
+            break
+    if min(medians) >= 150 and (load := os.getloadavg()[0]) > 2 * (os.cpu_count() or 1):
+        pytest.skip(f"the machine is busy (load {load:.1f}): medians {medians} ms")
+    assert min(medians) < 150
 
 
 def test_a_choice_and_the_noise_move_the_image(visit: Visit) -> None:
     before = visit.source()
-    visit.page.get_by_label("7", exact=True).check()
+    chosen = 4 if "c1=4," not in visit.run.locator(".zoo-command").inner_text() else 5
+    visit.run.get_by_label(str(chosen), exact=True).check()
+    visit.commanded(f"c1={chosen},")
     visit.changed(before)
     before = visit.source()
-    visit.page.get_by_role("button", name="Draw noise anew").click()
+    visit.run.get_by_role("button", name="Draw noise anew").click()
     visit.changed(before)
-    assert "--seed 0" not in visit.page.inner_text(".zoo-command")
+    assert "--seed 0 " not in visit.run.locator(".zoo-command").inner_text()
     before = visit.source()
-    visit.page.get_by_label("noise (its seed)").fill("5")
+    visit.run.get_by_label("noise (its seed)").fill("5")
+    visit.commanded("--seed 5 ")
     visit.changed(before)
 
 
 def test_a_digit_is_read_and_the_controls_move_there(visit: Visit, run: Path, digit: bytes, tmp_path: Path) -> None:
-    from gan_zoo.explore.view import View
-
     (tmp_path / "digit.png").write_bytes(digit)
-    visit.page.set_input_files(".zoo-drop input[type=file]", tmp_path / "digit.png")
-    visit.page.wait_for_selector(".zoo-codes")
-    reading = View(run).read(digit)
-    told = visit.page.inner_text(".zoo-codes")
+    visit.drop(tmp_path / "digit.png")
+    view = View(run)
+    reading = view.read(digit)
+    told = visit.run.locator(".zoo-codes").inner_text()
     assert all(words in told for words in reading.told)
-    where = ",".join(f"c{k + 1}={value:.9g}" for k, value in enumerate(reading.values))
-    playwright.expect(visit.page.locator(".zoo-command")).to_contain_text(where, timeout=PATIENCE)
-    before = visit.source()
-    visit.slider("c3, uniform").press("ArrowRight")  # and on from there
-    visit.changed(before)
+    visit.commanded(",".join(f"c{k + 1}={value:.9g}" for k, value in enumerate(reading.values)))
+    assert np.array_equal(visit.image(), np.asarray(view.image(reading.values, 0)))
+    moved = 1 if reading.values[2] < 0 else -1  # on from there, to where the image differs
+    visit.slider("c3, uniform").fill(str(moved))
+    visit.commanded(f"c3={moved}")
+    assert np.array_equal(visit.image(), np.asarray(view.image([*reading.values[:2], moved], 0)))
 
 
 def test_what_is_no_image_is_told(visit: Visit, tmp_path: Path) -> None:
+    before = visit.source()
     (tmp_path / "digit.png").write_text("no image")
-    visit.page.set_input_files(".zoo-drop input[type=file]", tmp_path / "digit.png")
-    playwright.expect(visit.page.locator(".zoo-refused")).to_have_text("this is no image that can be read")
+    visit.drop(tmp_path / "digit.png")
+    expect(visit.run.locator(".zoo-refused")).to_have_text("this is no image that can be read")
+    assert visit.source() == before
 
 
-def test_a_grid_is_drawn_and_saved(visit: Visit, tmp_path: Path) -> None:
-    visit.page.wait_for_selector(".zoo-grid img")
-    before = visit.page.get_attribute(".zoo-grid img", "src")
-    visit.page.get_by_label("along the columns").click()
+def test_a_grid_of_two_codes_is_drawn(visit: Visit, run: Path, tmp_path: Path) -> None:
+    before = visit.source(".zoo-grid")
+    visit.run.get_by_label("along the columns").click()
     visit.page.get_by_role("option", name="c3").click()
-    playwright.expect(visit.page.locator(".zoo-grid img")).not_to_have_attribute("src", before)
-    for place, name in ((".zoo-grid", "digits-c3-c2.png"), (".zoo-image", "digits-0.png")):
-        with visit.page.expect_download() as download:
-            visit.page.locator(place).get_by_text("Download").click()
-        assert download.value.suggested_filename == name
-        download.value.save_as(tmp_path / name)
-        with Image.open(tmp_path / name) as image:
-            assert image.format == "PNG"
+    visit.changed(before, ".zoo-grid")
+    saved = save(visit, visit.run.locator(".zoo-grid").get_by_text("Download"), tmp_path / "digits-c3-c2.png")
+    view = View(run)
+    assert np.array_equal(saved, np.asarray(view.grid(view.drawn(0), 0, "c3", "c2")))
 
 
-def test_the_curves_follow_a_training(visit: Visit, alone: tuple[str, Path]) -> None:
-    assert "2,000" not in visit.page.inner_text(".zoo-told")
-    log = alone[1] / "metrics.jsonl"
-    lines = log.read_text()
-    try:
-        with log.open("a") as file:
-            file.write(json.dumps({**json.loads(lines.splitlines()[-1]), "step": 2000}) + "\n")
-        playwright.expect(visit.page.locator(".zoo-told")).to_contain_text("2,000", timeout=PATIENCE)
-    finally:
-        log.write_text(lines)
+def test_the_image_and_the_curves_are_saved(visit: Visit, tmp_path: Path) -> None:
+    saved = save(visit, visit.run.locator(".zoo-image").get_by_text("Download"), tmp_path / "digits-0.png")
+    assert np.array_equal(saved, visit.image())
+    visit.followed(0)
+    curves = save(visit, visit.run.locator(".zoo-told").get_by_label("Export"), tmp_path / "chart.png")
+    assert len(np.unique(curves.reshape(-1, curves.shape[-1]), axis=0)) > 5  # the lines' colours
 
 
-def test_nothing_is_asked_from_afar(visit: Visit, alone: tuple[str, Path]) -> None:
-    visit.page.wait_for_selector(".zoo-grid img")
-    visit.page.wait_for_timeout(4000)  # the timer's calls, too
-    asked = {urlsplit(url).netloc for url in visit.asked if not url.startswith(("data:", "blob:"))}
-    assert asked == {urlsplit(alone[0]).netloc}
-    assert not visit.errors
+def save(visit: Visit, what: Any, file: Path) -> np.ndarray:
+    """Click, and read the picture that the browser saves under this name."""
+    with visit.page.expect_download() as download:
+        what.click()
+    assert download.value.suggested_filename == file.name
+    download.value.save_as(file)
+    return pixels(file)
 
 
-def test_runs_side_by_side(run: Path, plain: Path, browser: Any) -> None:
-    for address in served(run, plain):
-        page = browser.new_page()
-        visit = Visit(page, address)
-        playwright.expect(page.locator(".zoo-image img")).to_have_count(2, timeout=PATIENCE)
-        assert page.get_by_text("has no codes").is_visible()
-        first, second = visit.source(0), visit.source(1)
-        page.get_by_label("noise (its seed)").nth(1).fill("9")
-        visit.changed(second, 1)
-        assert visit.source(0) == first
-        page.close()
+def test_runs_stand_side_by_side(visit: Visit) -> None:
+    image = visit.other.locator(".zoo-image img")
+    assert visit.run.bounding_box()["y"] == visit.other.bounding_box()["y"]
+    assert visit.other.get_by_text("has no codes").is_visible()
+    first, second = visit.source(), image.get_attribute("src")
+    visit.other.get_by_label("noise (its seed)").fill("9")
+    expect(image).not_to_have_attribute("src", second)
+    assert visit.source() == first
+
+
+def test_the_page_follows_a_training_that_goes_on(visit: Visit, shown: Path) -> None:
+    heading = visit.run.locator(".zoo-heading p")
+    expect(heading).to_contain_text("after 12 steps")
+    assert visit.followed(0) == 12
+    before = visit.source()
+    changes = ("--steps", 10**6, "--log-every", 5, "--checkpoint-every", 20, "--logging.keep", 10**6)
+    with started("train", "--resume", "--out", shown, *changes) as training:
+        step = visit.followed(visit.followed(12))  # twice: it goes on
+        visit.followed(40)  # beyond the checkpoint of step 20, which was written before step 25 was logged
+        visit.run.get_by_role("button", name="Take the newest checkpoint").click()
+        expect(heading).to_contain_text("(just taken)")
+        visit.changed(before)
+        assert training.poll() is None
+    assert step <= max(record["step"] for record in read_records(shown / "metrics.jsonl"))

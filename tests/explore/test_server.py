@@ -83,6 +83,20 @@ def test_a_column_for_each_run(client: Any) -> None:
     assert "gan on set" in said
 
 
+def test_an_exported_model_has_no_curves(run: Path, tmp_path: Path) -> None:
+    from starlette.testclient import TestClient
+
+    from gan_zoo.explore.server import application
+
+    assert zoo("export", run, "--out", tmp_path / "exported").code == 0
+    with TestClient(application([View(tmp_path / "exported")]), base_url="http://127.0.0.1") as client:
+        components = client.get("/config").json()["components"]
+    assert not {"nativeplot", "timer"} & {c["type"] for c in components}
+    assert any("an exported model has no log" in str(c["props"].get("value")) for c in components)
+    (newest,) = (c for c in components if c["props"].get("elem_classes") == ["zoo-newest"])
+    assert not newest["props"]["visible"]
+
+
 def test_a_port_in_use_is_told(run: Path) -> None:
     with bind(0) as taken:
         taken.listen()
@@ -98,14 +112,14 @@ def test_only_the_loopback_address_is_bound() -> None:
 
 
 def test_a_missing_library_is_told(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gan_zoo.explore.server.find_spec", lambda name: None)
+    monkeypatch.setattr("gan_zoo.extras.find_spec", lambda name: None)
     ended = zoo("explore", run, "--port", "0")
     assert ended.code == 2
     assert "pip install 'gan-zoo[explore]'" in ended.err
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM])
 def test_a_signal_ends_it_and_leaves_nothing(number: signal.Signals, run: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "gan_zoo", "explore", str(run), "--port", "0"]
     variables = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONUNBUFFERED": "1"}

@@ -161,6 +161,22 @@ def picture() -> bytes:
     return file.getvalue()
 
 
+def test_an_exported_model_is_shown_as_its_run(view: View, run: Path, tmp_path: Path, digit: bytes) -> None:
+    assert zoo("export", run, "--out", tmp_path / "exported").code == 0
+    exported = View(tmp_path / "exported")
+    assert exported.title == "exported"
+    assert exported.about == view.about == "infogan on mnist-5k, after 12 steps"
+    assert np.array_equal(pixels(exported.image([3, 1, 0], 0)), pixels(view.image([3, 1, 0], 0)))
+    assert exported.read(digit).told == view.read(digit).told
+    assert view.logged and view.grows
+    assert not exported.logged and not exported.grows and not exported.refresh()
+
+
+def test_a_checkpoint_that_is_named_stays(run: Path) -> None:
+    named = View(run / "checkpoints" / "step-00000012")
+    assert named.logged and not named.grows
+
+
 def test_the_newest_checkpoint_is_taken_when_asked(run: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(run, tmp_path / "run"))
     view = View(copy)
@@ -168,7 +184,7 @@ def test_the_newest_checkpoint_is_taken_when_asked(run: Path, tmp_path: Path) ->
     before = pixels(view.image([3, 0, 0], 0))
     gan_zoo.train("infogan", config=copy / "config.toml", out=copy, quiet=True, resume=True, steps=14)
     assert view.refresh()
-    assert view.about.endswith("step-00000014")
+    assert view.about.endswith("after 14 steps")
     assert not np.array_equal(pixels(view.image([3, 0, 0], 0)), before)
 
 
