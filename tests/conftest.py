@@ -1,6 +1,9 @@
 import os
+import signal
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell's background job has it; tests send it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import pytest
 

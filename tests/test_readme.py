@@ -138,7 +138,7 @@ def test_a_python_block_runs(document: str, content: str, small: Path, monkeypat
 def test_the_commands_of_the_guides_run_one_after_the_other(document: str, small: Path) -> None:
     theirs = 'model = "dcgan"\n[data]\nname = "mnist-5k"\n[trunk]\nwidth = 4\n[training]\nsteps = 1\nbatch_size = 4\n'
     (small / "theirs.toml").write_text(theirs, encoding="utf-8")
-    typed = commands(ROOT / document)
+    typed = [line for line in commands(ROOT / document) if not line.startswith("gan-zoo explore")]  # a server
     assert typed
     for line in typed:
         ended = zoo(*shlex.split(line, comments=True)[1:])

@@ -8,6 +8,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -201,8 +202,9 @@ def command(words: list[str], complaints: Path, saving: float) -> None:
     cli.main(words)
 
 
-def begin(folder: Path, saving: float = 0.0) -> BaseProcess:
-    """A training in a process of its own, past its first checkpoints, that will not end by itself."""
+@contextmanager
+def begun(folder: Path, saving: float = 0.0) -> Iterator[BaseProcess]:
+    """A training in a process of its own, past its first checkpoints, that will not end by itself before the block."""
     words = ["train", "infogan", "--config", str(folder / "endless.toml"), "--out", str(folder / "run")]
     (folder / "endless.toml").write_text(to_toml(narrow_config("infogan", **ENDLESS)))
     process = forked(command, words, folder / "complaints", saving)
@@ -210,27 +212,29 @@ def begin(folder: Path, saving: float = 0.0) -> BaseProcess:
     while newest_whole(folder / "run/checkpoints")[0] is None:
         assert process.exitcode is None, (folder / "complaints").read_text()
         time.sleep(0.02)
-    return process
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.join()
 
 
 @pytest.fixture
 def training(tmp_path: Path) -> Iterator[BaseProcess]:
-    process = begin(tmp_path)
-    yield process
-    process.kill()
-    process.join()
+    with begun(tmp_path) as process:
+        yield process
 
 
 @pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
 def test_a_second_ctrl_c_leaves_at_once_and_the_run_goes_on(first: signal.Signals, tmp_path: Path) -> None:
-    training = begin(tmp_path, saving=600)
-    assert training.pid is not None
-    os.kill(training.pid, first)
-    time.sleep(0.5)
-    os.kill(training.pid, signal.SIGINT)
-    asked = time.monotonic()
-    training.join(30)
-    assert time.monotonic() - asked < 10
+    with begun(tmp_path, saving=600) as training:
+        assert training.pid is not None
+        os.kill(training.pid, first)
+        time.sleep(0.5)
+        os.kill(training.pid, signal.SIGINT)
+        asked = time.monotonic()
+        training.join(30)
+        assert time.monotonic() - asked < 10
     assert training.exitcode == 130
     assert (tmp_path / "complaints").read_text() == "gan-zoo: interrupted\n"
     newest, complaints = newest_whole(tmp_path / "run/checkpoints")
@@ -246,12 +250,12 @@ def test_a_second_ctrl_c_leaves_at_once_and_the_run_goes_on(first: signal.Signal
 def test_further_signals_that_are_no_ctrl_c_do_not_keep_a_run_from_being_saved(
     more: signal.Signals, tmp_path: Path
 ) -> None:
-    training = begin(tmp_path, saving=1)
-    assert training.pid is not None
-    for number in (signal.SIGTERM, more, more):
-        os.kill(training.pid, number)
-        time.sleep(0.1)
-    training.join(60)
+    with begun(tmp_path, saving=1) as training:
+        assert training.pid is not None
+        for number in (signal.SIGTERM, more, more):
+            os.kill(training.pid, number)
+            time.sleep(0.1)
+        training.join(60)
     assert training.exitcode == 130
     assert "saved; go on with" in (tmp_path / "complaints").read_text()
 
