@@ -246,7 +246,7 @@ def evaluate(
         console.print(str(path))
 
 
-def look(settings: Data, *, out: Path | None, seed: int, as_json: bool) -> None:
+def datasets(settings: Data, *, out: Path | None, seed: int, as_json: bool) -> None:
     """`gan-zoo datasets NAME`."""
     _check_seed(seed)
     target = out or Path(f"dataset-{slug(Path(settings.path or settings.name).name)}.png")
@@ -263,9 +263,10 @@ def look(settings: Data, *, out: Path | None, seed: int, as_json: bool) -> None:
     console.print(f"samples: {picture}")
 
 
-def export(source: Path, *, out: Path, onnx: bool, push: str | None, private: bool, seed: int) -> None:
+def export(source: Path, *, out: Path | None, onnx: bool, push: str | None, private: bool, seed: int) -> None:
     """`gan-zoo export`."""
     from gan_zoo.export import hub
+    from gan_zoo.export.write import check_exported
     from gan_zoo.export.write import export as write_export
 
     _check_seed(seed)
@@ -273,9 +274,16 @@ def export(source: Path, *, out: Path, onnx: bool, push: str | None, private: bo
         hub.check_pushable(push)
     elif private:
         raise InputError("--private is of the repository that --push org/name makes")
-    console.print(str(write_export(source, out, onnx=onnx, name=push, seed=seed, say=say)))
+    if out is not None:
+        console.print(str(write_export(source, out, onnx=onnx, name=push, seed=seed, say=say)))
+    elif push is None:
+        raise InputError("gan-zoo export RUN --out FOLDER; without --out it is an export that --push uploads")
+    elif onnx:
+        raise InputError("--onnx is of an export that is made: --out FOLDER")
+    else:
+        check_exported(source, push)
     if push is not None:
-        console.print(hub.push(out, push, private=private))
+        console.print(hub.push(out or source, push, private=private))
 
 
 def runs(folders: Sequence[Path], *, as_json: bool) -> None:

@@ -91,7 +91,7 @@ README = """\
 A model for gan-zoo.
 
     pip install --editable {folder}
-    gan-zoo train {name}
+    gan-zoo train {name} --steps 20
     pytest {folder}
 """
 

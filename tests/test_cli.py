@@ -105,7 +105,7 @@ def test_help_tells_what_a_command_does_and_shows_examples(command: str) -> None
     does, _, rest = ended.out.partition("\n\n")[2].partition("\n\n")
     assert does.rstrip().endswith(".")
     assert "Args:" not in ended.out
-    if command not in ("models", "trunks", "datasets", "loggers", "doctor"):
+    if command not in ("models", "trunks", "loggers", "doctor"):
         assert f"examples:\n  gan-zoo {command}" in rest.replace('eval "$(', "")
 
 

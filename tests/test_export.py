@@ -19,9 +19,10 @@ from narrow import narrow_train, one_line
 from safetensors.torch import load_file, save_file
 
 import gan_zoo
-from gan_zoo.config import Config
+from gan_zoo.config import Config, Data
 from gan_zoo.errors import InputError
 from gan_zoo.export.hub import push
+from gan_zoo.export.write import without_places
 from gan_zoo.files import digest
 from gan_zoo.training.hub import HubModel, download
 from gan_zoo.training.run import Run
@@ -241,6 +242,32 @@ def test_a_process_uploads_and_loads(exported: Path, environment: dict[str, str]
     )
     assert loaded.returncode == 0, loaded.stderr
     assert "28" in loaded.stdout
+
+
+def test_what_is_uploaded_tells_no_folder_of_this_machine(run: Run, tmp_path: Path) -> None:
+    data = Data(name="folder", path=str(tmp_path / "faces"))
+    assert without_places(run.config.model_copy(update={"data": data})).data.path == "faces"
+    data = Data(name=str(tmp_path / "set.npz"))
+    assert without_places(run.config.model_copy(update={"data": data})).data.name == "set.npz"
+    data = Data(name="hub", path="org/name:config")
+    assert without_places(run.config.model_copy(update={"data": data})).data == data
+
+
+def test_an_export_is_uploaded_again_if_it_was_made_for_that_name(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Path] = []
+    monkeypatch.setattr("gan_zoo.export.hub.push", lambda folder, name, private: asked.append(folder) or name)
+    out = tmp_path / "out"
+    assert zoo("export", run.folder, "--out", out, "--push", "org/new").code == 0
+    assert zoo("export", out, "--push", "org/new").code == 0
+    assert asked == [out, out]
+    ended = zoo("export", out, "--push", "org/other")
+    assert (ended.code, len(ended.err.splitlines())) == (2, 1)
+    assert f"{out} was not exported as org/other" in ended.err
+    for words in ((run.folder, "--push", "org/new"), (run.folder,), (out, "--push", "org/new", "--onnx")):
+        assert zoo("export", *words).code == 2
+    assert asked == [out, out]
 
 
 def test_a_name_goes_to_the_hub_only_if_no_path_can_be_meant(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
-import venv
 import zipfile
 from email.parser import Parser
 from importlib.metadata import PackageNotFoundError, packages_distributions, requires
@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from commandline import Ended
+from commandline import Ended, pip_install
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -105,12 +105,12 @@ PLAIN = "train gan --trunk.name mlp --trunk.width 2 --steps 1 --batch-size 4 --d
 TRAIN = "from gan_zoo.cli import main; main({args!r}.split())\n"
 
 
-def without(hidden: tuple[str, ...], code: str, place: Path) -> Ended:
+def without(hidden: tuple[str, ...], code: str, place: Path, **variables: str) -> Ended:
     """A process in which these modules cannot be imported."""
     ended = subprocess.run(
         [sys.executable, "-c", WITHOUT.format(hidden=hidden, code=code)],
         cwd=place,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
+        env=os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"} | variables,
         capture_output=True,
         text=True,
         check=False,
@@ -169,7 +169,13 @@ FEATURES = {
 """What each extra brings, and what it is for; Inception needs weights, too (tests/analysis/test_inception.py)."""
 
 
-@pytest.mark.parametrize("extra", FEATURES)
+OF_OTHER_TESTS = ("explore", "onnx", "trackio", "wandb")
+"""Extras whose features are tried with everything installed by other tests; alone here, in half a minute."""
+
+
+@pytest.mark.parametrize(
+    "extra", [pytest.param(extra, marks=[pytest.mark.slow] * (extra in OF_OTHER_TESTS)) for extra in FEATURES]
+)
 def test_an_extra_is_all_that_its_feature_needs(extra: str, tmp_path: Path) -> None:
     modules, code = FEATURES[extra]
     if missing := [module for module in modules if find_spec(module) is None]:
@@ -197,12 +203,26 @@ def test_importing_the_package_takes_less_than_50_ms() -> None:
     assert any(seconds() < 0.05 for _ in range(5)), "of the processor's time, at its best of five"
 
 
+def test_the_wheel_trains_from_another_folder(built: Path, tmp_path: Path) -> None:
+    pip_install(only(built, ".whl"), tmp_path / "site")
+    (tmp_path / "elsewhere").mkdir()
+    found = "import gan_zoo, gan_zoo_kernels, sys; print(gan_zoo.__file__, gan_zoo_kernels.__file__)\n"
+    ended = without((), found + TRAIN.format(args=PLAIN), tmp_path / "elsewhere", PYTHONPATH=str(tmp_path / "site"))
+    assert ended.code == 0, ended.err
+    assert all(Path(file).is_relative_to(tmp_path / "site") for file in ended.out.splitlines()[0].split())
+
+
+PYTHONS = [python for minor in (11, 12, 13, 14) if (python := shutil.which(f"python3.{minor}"))]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("ending", [".whl", ".tar.gz"])
+@pytest.mark.parametrize(
+    ("ending", "python"), [(".tar.gz", sys.executable), *((".whl", python) for python in (PYTHONS or [sys.executable]))]
+)
 def test_it_installs_into_an_empty_environment_and_trains_from_another_folder(
-    ending: str, built: Path, tmp_path: Path
+    ending: str, python: str, built: Path, tmp_path: Path
 ) -> None:
-    venv.create(tmp_path / "empty", with_pip=True)
+    subprocess.run([python, "-m", "venv", tmp_path / "empty"], check=True)
     programs = tmp_path / "empty" / "bin"
     alone = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     install = [programs / "python", "-m", "pip", "install", "--quiet", "--constraint", ROOT / "constraints.txt"]

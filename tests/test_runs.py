@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,15 @@ def test_the_best_figures_of_several_evaluations_are_told(runs: Path) -> None:
     assert best["fidelity/frechet"] == {"value": 4.0, "step": 3}
     logged = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert best["log/mi"]["value"] == max(record["mi"] for record in logged)
+
+
+@pytest.mark.parametrize("bound", ["NaN", "Infinity", "1e999", "true"])
+def test_a_bound_that_is_no_number_is_passed_over(bound: str, runs: Path) -> None:
+    with (runs / "done" / "metrics.jsonl").open("a") as file:
+        file.write(f'{{"step": 4, "mi": {bound}}}\n')
+    assert math.isfinite(standing(runs / "done").best["log/mi"]["value"])
+    assert zoo("runs", runs).code == 0
+    assert json.loads(zoo("runs", runs, "--json").out)
 
 
 def test_the_command_prints_a_table_or_json(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:

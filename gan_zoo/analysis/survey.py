@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -98,8 +99,9 @@ def best_figures(run: Run) -> dict[str, dict[str, float]]:
             for key, value in numbers.items():
                 offer(f"{metric}/{key}", value, found.step, falling=key in falling)
     for record in run.metrics():
-        if isinstance(record.get("mi"), float):
-            offer("log/mi", record["mi"], record["step"])
+        bound = record.get("mi")
+        if isinstance(bound, float) and math.isfinite(bound):  # a log is a file that anybody may have written to
+            offer("log/mi", bound, record["step"])
     return best
 
 

@@ -18,6 +18,7 @@ from gan_zoo.models.gan.model import GAN
 from gan_zoo.models.gan.prior import Latents
 
 ANIMATED = (".webp", ".gif")
+ENDINGS = (".png", ".jpg", ".jpeg", *ANIMATED)
 MOST_VALUES = 32
 """A discrete code with more values than these shows so many of them, spread evenly."""
 MOST_PANELS = 12
@@ -340,6 +341,5 @@ def check_ending(path: Path) -> None:
     Raises:
         InputError: If it is.
     """
-    known = {ending for ending, name in Image.registered_extensions().items() if name in Image.SAVE}
-    if path.suffix.lower() not in known:
-        raise InputError(f"{path}: pictures are written as .png, .jpg, .webp or .gif")
+    if path.suffix.lower() not in ENDINGS:
+        raise InputError(f"{path}: pictures are written as {', '.join(ENDINGS)}")

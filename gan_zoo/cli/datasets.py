@@ -12,6 +12,8 @@ from tyro.conf import Positional, Suppress, arg
 from gan_zoo import registry
 from gan_zoo.cli.help import about
 from gan_zoo.cli.lists import list_entries
+from gan_zoo.cli.types import PLAIN
+from gan_zoo.errors import InputError
 
 if TYPE_CHECKING:
     from gan_zoo.config import Data
@@ -25,7 +27,7 @@ def datasets(args: list[str]) -> None:
 
     command = datasets_command(set_keys())
     try:
-        tyro.cli(command, prog="gan-zoo datasets", description=about(command), args=args)
+        tyro.cli(command, prog="gan-zoo datasets", description=about(command), args=args, config=PLAIN)
     except ValidationError as error:
         raise refused(error) from None
 
@@ -58,13 +60,15 @@ def datasets_command(keys: Data | None) -> Callable[..., None]:
             gan-zoo datasets hub --path org/name --json
         """
         if name is None:
+            if out is not None or (keys and keys.model_dump() != set_keys().model_dump()):
+                raise InputError("gan-zoo datasets NAME: these flags are of one set, which is to be named")
             list_entries(registry.datasets.entries.values(), as_json=json)
             return
         from gan_zoo import commands
         from gan_zoo.config import Data
 
         settings = Data.model_validate(keys.model_dump() | {"name": name})
-        commands.look(settings, out=out, seed=seed, as_json=json)
+        commands.datasets(settings, out=out, seed=seed, as_json=json)
 
     datasets.__annotations__["keys"] = Annotated[type(keys), arg(name="")]
     return datasets

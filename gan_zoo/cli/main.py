@@ -13,10 +13,11 @@ os.environ.setdefault("PYDANTIC_ERRORS_INCLUDE_URL", "0")
 import tyro
 
 from gan_zoo import __version__
-from gan_zoo.cli import lists, look, measure, other, runs
+from gan_zoo.cli import lists, look, measure, runs, tools
 from gan_zoo.cli.datasets import datasets, datasets_command, set_keys
 from gan_zoo.cli.help import about
 from gan_zoo.cli.train import example_tree, train, train_command
+from gan_zoo.cli.types import PLAIN
 from gan_zoo.errors import InputError, PassedOver, TrainingError
 
 DESCRIPTION = "Generative adversarial networks with shared trunks, losses and one training loop; InfoGAN on top."
@@ -33,12 +34,9 @@ GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
     "measure": (measure.evaluate, measure.cluster, measure.centrality, measure.bench),
     "runs": (runs.runs, runs.report, runs.export),
     "lists": (lists.models, lists.trunks, datasets_command(None), lists.loggers, lists.configs),
-    "and": (other.new, other.doctor, other.completion),
+    "tools": (tools.new, tools.doctor, tools.completion),
 }
 """The commands as help shows them, by what they are for."""
-
-PLAIN = (tyro.conf.FlagCreatePairsOff,)
-"""How flags are made: no `--no-json` beside `--json`."""
 
 COMMANDS = {command.__name__: command for commands in GROUPS.values() for command in commands}
 

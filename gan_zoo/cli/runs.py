@@ -28,7 +28,7 @@ def runs(
     commands.runs(folders or (Path("runs"),), as_json=json)
 
 
-def report(run: Positional[RunFolder], /, out: Path | None = None) -> None:
+def report(run: Positional[Annotated[Path, arg(metavar="RUN")]], /, out: Path | None = None) -> None:
     """Write one HTML page on a run, with its curves, pictures, figures and configuration; it needs no network.
 
     Args:
@@ -46,7 +46,7 @@ def report(run: Positional[RunFolder], /, out: Path | None = None) -> None:
 def export(
     run: Positional[RunFolder],
     /,
-    out: Path,
+    out: Path | None = None,
     onnx: bool = False,
     push: str | None = None,
     private: bool = False,
@@ -56,7 +56,8 @@ def export(
 
     Args:
         out: The folder to make: configuration, weights and a card with pictures and the figures of `gan-zoo evaluate`.
-            The configuration names the data as the run does, with the folder in which they lie.
+            The configuration names the data with the folder in which they lie; what --push uploads does not. Without
+            it RUN is what an earlier call exported, to be uploaded now.
         onnx: Write the generator and Q as ONNX, too, and check that they agree with torch.
         push: Upload the folder to the Hub under this name, org/name.
         private: Whether a repository that --push makes is private.
@@ -65,6 +66,7 @@ def export(
     Examples:
         gan-zoo export runs/infogan-mnist-5k-001 --out digits --onnx
         gan-zoo export runs/infogan-mnist-5k-001 --out digits --push org/digits --private
+        gan-zoo export digits --push org/digits                              # if the first try did not reach the Hub
     """
     from gan_zoo import commands
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from tyro.conf import arg
+from tyro.conf import FlagCreatePairsOff, arg
+
+PLAIN = (FlagCreatePairsOff,)
+"""How flags are made: no `--no-json` beside `--json`."""
 
 RunFolder = Annotated[
     Path,

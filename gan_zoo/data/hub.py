@@ -25,7 +25,7 @@ TEST_SPLITS = ("test", "validation", "valid", "val")
 IMAGE_COLUMNS = ("image", "img", "images", "pixel_values")
 LABEL_COLUMNS = ("label", "labels", "fine_label", "class", "target", "y")
 SHAPE_OF_NAME = (
-    "'org/name', 'org/name:config', a folder that `save_to_disk` wrote, or a parquet file or a folder of them"
+    "'org/name', 'org/name:config', a folder that `save_to_disk` wrote, a .parquet or .arrow file, or a folder of them"
 )
 
 FORMATS = ("parquet", "arrow", "imagefolder", "cache")
@@ -79,8 +79,8 @@ class Rows:
 def hub(settings: Data) -> Dataset:
     """The set `settings.path`: ``org/name`` or ``org/name:config`` on the hub, or a local one like it.
 
-    Local are folders that `datasets` saved (`save_to_disk`), parquet files and folders of them: nothing else in such a
-    folder is read, neither scripts nor what a README says. The split `train` is learned from and `test` (or
+    Local are folders that `datasets` saved (`save_to_disk`), parquet and Arrow files and folders of them: nothing else
+    in such a folder is read, neither scripts nor what a README says. The split `train` is learned from and `test` (or
     `validation`) measured on. The columns are found by their features: an `Image`; a `ClassLabel`, or an integer column
     called `label` or the like. Images that lie in files of their own have to be below the set's folder.
 
@@ -143,7 +143,7 @@ def _load(name: str) -> dict[str, Any]:
             _check_saved(path, name)
             found = datasets.load_from_disk(str(path))
         elif path.exists():
-            found = datasets.load_dataset("parquet", data_files=_parquet(path, name))
+            found = _local(path, name)
         else:
             repository, _, config = name.partition(":")
             builder = datasets.load_dataset_builder(repository, config or None)
@@ -203,24 +203,38 @@ def _json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def _parquet(path: Path, name: str) -> dict[str, list[str]]:
-    """The parquet files at or below a path, by the split that their names tell."""
-    path, files = path.resolve(), {"train": [path]} if path.is_file() else {}
-    for file in sorted(path.rglob("*.parquet")):
-        if _inside(path, file) and not any(part.startswith(".") for part in file.relative_to(path).parts):
-            files.setdefault(_split_of(file.relative_to(path)), []).append(file)
-    if not files:
-        raise InputError(f"data.path {name!r} holds no set; expected: {SHAPE_OF_NAME}")
-    for file in chain.from_iterable(files.values()):
-        _check_rows(file)
-    return {split: [escape(str(file)) for file in found] for split, found in files.items()}
-
-
-def _check_rows(file: Path) -> None:
-    """Refuse a file that a few bytes would blow up, or whose name the library would take for an address."""
+def _local(path: Path, name: str) -> Any:
+    """The splits of parquet files, or of Arrow files, which are mapped."""
+    import datasets
     from pyarrow.parquet import read_metadata
 
-    rows, size = read_metadata(file).num_rows, file.stat().st_size
+    if path.suffix != ".arrow" and (path.is_file() or (found := _files(path, ".parquet"))):
+        files = {"train": [path.resolve()]} if path.is_file() else found
+        for file in chain.from_iterable(files.values()):
+            _check_rows(file, read_metadata(file).num_rows)
+        named = {split: [escape(str(file)) for file in found] for split, found in files.items()}
+        return datasets.load_dataset("parquet", data_files=named)
+    files = {"train": [path.resolve()]} if path.is_file() else _files(path, ".arrow")
+    if not files:
+        raise InputError(f"data.path {name!r} holds no set; expected: {SHAPE_OF_NAME}")
+    splits = {split: [datasets.Dataset.from_file(str(file)) for file in found] for split, found in files.items()}
+    for file, table in zip(chain.from_iterable(files.values()), chain.from_iterable(splits.values()), strict=True):
+        _check_rows(file, len(table))
+    return datasets.DatasetDict({split: datasets.concatenate_datasets(tables) for split, tables in splits.items()})
+
+
+def _files(folder: Path, ending: str) -> dict[str, list[Path]]:
+    """The files below a folder whose names end so, by the split that their names tell."""
+    folder, found = folder.resolve(), dict[str, list[Path]]()
+    for file in sorted(folder.rglob(f"*{ending}")):
+        if _inside(folder, file) and not any(part.startswith(".") for part in file.relative_to(folder).parts):
+            found.setdefault(_split_of(file.relative_to(folder)), []).append(file)
+    return found
+
+
+def _check_rows(file: Path, rows: int) -> None:
+    """Refuse a file that a few bytes would blow up, or whose name the library would take for an address."""
+    size = file.stat().st_size
     if rows > size:
         raise InputError(f"{file} says that it holds {rows:,} rows, in {size:,} bytes")
     if "::" in str(file):

@@ -24,6 +24,7 @@ from gan_zoo.models.gan.codes import Code
 from gan_zoo.models.gan.model import GAN
 from gan_zoo.models.gan.prior import SHOWN
 from gan_zoo.models.infogan.q_head import Gaussian, Posterior
+from gan_zoo.training.hub import written
 from gan_zoo.training.run import find, find_step, is_checkpoint, is_export, load
 
 MOST_CODES = 24
@@ -129,7 +130,7 @@ class View:
     def command(self, values: Sequence[float], seed: int) -> str:
         """The command line that draws the same image."""
         held = ",".join(f"{name}={value:.9g}" for name, value in self._named(values).items())
-        words = ["gan-zoo", "sample", str(self.source), "--n", "1", "--seed", str(seed)]
+        words = ["gan-zoo", "sample", written(self.source), "--n", "1", "--seed", str(seed)]
         return shlex.join([*words, "--codes", held] if held else words)
 
     def grid(self, values: Sequence[float], seed: int, across: str, down: str | None) -> Image.Image:

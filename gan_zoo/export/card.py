@@ -71,13 +71,18 @@ def _about(config: Config, step: int) -> str:
     )
 
 
+def loaded_by(name: str) -> str:
+    """The call that the card loads the model by."""
+    return f"gan_zoo.load({json.dumps(name, ensure_ascii=False)})"
+
+
 def _use(model: GAN, name: str) -> str:
     channels, side = model.image.channels, model.image.resolution
     lines = [
         "```python",
         "import gan_zoo",
         "",
-        f"model = gan_zoo.load({json.dumps(name, ensure_ascii=False)})",
+        f"model = {loaded_by(name)}",
         f"images = model.sample(64)  # [64, {channels}, {side}, {side}] in [-1, 1]",
     ]
     if model.codes:

@@ -12,12 +12,14 @@ from safetensors.torch import save as to_safetensors
 
 from gan_zoo.analysis.results import evaluation_of
 from gan_zoo.analysis.traverse import draw_traversals
+from gan_zoo.config import Config
 from gan_zoo.errors import InputError
-from gan_zoo.export.card import model_card
+from gan_zoo.export.card import loaded_by, model_card
 from gan_zoo.files import whole_folder, write
 from gan_zoo.images import grid
 from gan_zoo.models.gan.model import GAN
-from gan_zoo.training.exported import DESCRIPTION, WEIGHTS, Description
+from gan_zoo.registry import datasets
+from gan_zoo.training.exported import DESCRIPTION, WEIGHTS, Description, check_weights, read_description
 from gan_zoo.training.run import find, find_step, load
 
 CARD = "README.md"
@@ -38,7 +40,8 @@ def export(
         source: A run folder, one of its checkpoints, or an exported model.
         out: The folder to make; there is nothing in it yet.
         onnx: Whether the networks are written as ONNX, too.
-        name: What the card loads it by; by default the folder's name.
+        name: What it is loaded by on the Hub, if it goes there: the card says so then, and the configuration nothing of
+            this machine's folders.
         seed: Decides the card's pictures.
         say: Takes a line on what was found.
 
@@ -59,7 +62,8 @@ def export(
     step = find_step(checkpoint)
     evaluation = evaluation_of(run.folder, checkpoint.name, step)
     model = load(checkpoint)
-    files = _described(model, step) | _pictures(model, seed)
+    config = model.config if name is None else without_places(model.config)
+    files = _described(model, config, step) | _pictures(model, seed)
     if onnx:
         from gan_zoo.export.onnx import networks
 
@@ -83,11 +87,33 @@ def check_empty(out: Path) -> None:
         raise InputError(f"{out} is not empty; name another folder for the export")
 
 
-def _described(model: GAN, step: int) -> dict[str, bytes]:
+def check_exported(folder: Path, name: str) -> None:
+    """Refuse to upload what was not exported under `name`, whose card and configuration are others.
+
+    Raises:
+        InputError: If it was not.
+    """
+    card = folder / CARD
+    if not card.is_file() or loaded_by(name) not in card.read_text(encoding="utf-8", errors="replace"):
+        raise InputError(f"{folder} was not exported as {name}; export the run by --out FOLDER --push {name}")
+    check_weights(folder, read_description(folder))
+
+
+def without_places(config: Config) -> Config:
+    """A tree that tells nothing of this machine's folders: of the data's place the last part alone."""
+    data, places = config.data, dict[str, str]()
+    if data.name not in datasets.entries:
+        places["name"] = Path(data.name).name
+    if data.path and not (data.name == "hub" and not Path(data.path).expanduser().exists()):
+        places["path"] = Path(data.path).name
+    return config.model_copy(update={"data": data.model_copy(update=places)})
+
+
+def _described(model: GAN, config: Config, step: int) -> dict[str, bytes]:
     """The weights and what they are of."""
     held = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     weights = to_safetensors(held, metadata={"format": "pt"})
-    description = Description(model.config, step, hashlib.sha256(weights).hexdigest())
+    description = Description(config, step, hashlib.sha256(weights).hexdigest())
     return {DESCRIPTION: description.to_json().encode(), WEIGHTS: weights}
 
 

@@ -12,14 +12,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from gan_zoo.errors import InputError
+from gan_zoo.errors import InputError, cut
 from gan_zoo.extras import require
 from gan_zoo.training.exported import DESCRIPTION, WEIGHTS
 
 _PART = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9])?"
 NAME = re.compile(f"{_PART}/{_PART}")
 _REVISION = r"[A-Za-z0-9][A-Za-z0-9._/-]{0,199}"
-_ADDRESS = re.compile(f"hf:/{{1,2}}({_PART}/{_PART})(?:@({_REVISION}))?")  # a Path makes one slash of two
+_ADDRESS = re.compile(f"hf://({_PART}/{_PART})(?:@({_REVISION}))?")
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,16 @@ def on_hub(source: Path | str) -> HubModel | None:
     Raises:
         InputError: If it begins so and goes on otherwise.
     """
-    match = _ADDRESS.fullmatch(str(source))
-    if match is None and re.match("hf:/", str(source)):
-        raise InputError(
-            f"{str(source)[:120]!r} is no model on the Hub; accepted: hf://org/name, hf://org/name@revision"
-        )
+    address = written(source)
+    match = _ADDRESS.fullmatch(address)
+    if match is None and address.startswith("hf://"):
+        raise InputError(f"{cut(address)!r} is no model on the Hub; accepted: hf://org/name, hf://org/name@revision")
     return HubModel(match[1], match[2]) if match else None
+
+
+def written(source: Path | str) -> str:
+    """A source as it was typed: a path makes one slash of an address's two."""
+    return re.sub("^hf:/+", "hf://", str(source))
 
 
 def is_name(source: Path | str) -> bool:

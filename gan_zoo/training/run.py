@@ -158,6 +158,8 @@ def open_run(folder: Path | str) -> Run:
     path = Path(folder)
     config = path / CONFIG
     if not config.is_file():
+        if is_export(path):
+            raise InputError(f"{path} is an exported model, without log and checkpoints; a run is needed here")
         what = "does not exist" if not path.exists() else "has no config.toml, nor an export's config.json"
         raise InputError(f"{path} is no run folder: it {what}")
     for name in PARTS:

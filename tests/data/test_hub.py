@@ -81,6 +81,20 @@ def test_parquet_as_on_the_hub_is_opened(datasets: Any, tmp_path: Path) -> None:
     check(opened(folder / "train-00000-of-00001.parquet"), test=None)
 
 
+def test_arrow_files_are_opened(datasets: Any, tmp_path: Path) -> None:
+    table(datasets).save_to_disk(tmp_path / "train")
+    table(datasets, 2).save_to_disk(tmp_path / "test")
+    (file,) = (tmp_path / "train").glob("*.arrow")
+    check(opened(file), test=None)
+    (tmp_path / "set").mkdir()
+    for part in ("train", "test"):
+        (file,) = (tmp_path / part).glob("*.arrow")
+        file.rename(tmp_path / "set" / f"{part}.arrow")
+    check(opened(tmp_path / "set"), test=2)
+    (tmp_path / "no.arrow").write_bytes(b"no table")
+    assert "cannot be read" in refused(tmp_path / "no.arrow")
+
+
 @pytest.mark.parametrize("name", ["svhn", "cifar10"])
 def test_named_sets_take_a_local_copy(datasets: Any, tmp_path: Path, name: str) -> None:
     table(datasets, image="img").save_to_disk(tmp_path / "copy")

@@ -22,7 +22,9 @@ def new(what: Positional[Literal["model"]], name: Positional[str], /, out: Path 
     from gan_zoo.skeleton import new_model
 
     folder = new_model(name, out)
-    print(f"{folder}: try it by\n  pip install --editable {folder} && gan-zoo train {name} && pytest {folder}")
+    print(
+        f"{folder}: try it by\n  pip install --editable {folder} && gan-zoo train {name} --steps 20 && pytest {folder}"
+    )
 
 
 def doctor(*, json: bool = False) -> None:
