@@ -18,7 +18,7 @@ from gan_zoo.models.gan.model import GAN
 from gan_zoo.models.gan.prior import Latents
 
 ANIMATED = (".webp", ".gif")
-ENDINGS = (".png", ".jpg", ".jpeg", *ANIMATED)
+ENDINGS = (".png", ".jpg", ".jpeg", *ANIMATED, ".pdf", ".tiff", ".bmp")
 MOST_VALUES = 32
 """A discrete code with more values than these shows so many of them, spread evenly."""
 MOST_PANELS = 12
