@@ -29,7 +29,7 @@ from gan_zoo.resolve import model_class, resolve, table_name
 HERE = Path(__file__).parent / "reference"
 WORDS = {int: "whole number", float: "number", str: "text", bool: "true or false", type(None): "none"}
 ARXIV = re.compile(r"arXiv:(\d{4}\.\d{5})")
-LISTS = ("models", "trunks", "datasets", "configs")
+LISTS = ("models", "trunks", "datasets", "loggers", "configs")
 
 
 def docstrings(kind: type[BaseModel]) -> dict[str, str]:

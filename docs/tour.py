@@ -21,7 +21,7 @@ os.environ |= {"COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb"}
 import torch
 
 from gan_zoo import cli
-from gan_zoo.analysis.classifier import cache_folder
+from gan_zoo.files import cache_folder
 
 HERE = Path(__file__).parent
 STEPS = 1200
@@ -86,12 +86,13 @@ STOPS = (
     Stop("export", "A folder for the Hugging Face Hub.", (f"gan-zoo export {RUN} --out digits", "ls digits")),
     Stop(
         "bench",
-        "Steps of InfoGAN beside the plain GAN's, here in one cell of the grid. The kernels' own are `bench kernels`.",
+        "Steps of InfoGAN beside the plain GAN's, here in one cell of the grid. The kernels' own are `bench kernels`. "
+        "The speeds on this page are of a busy machine: not to be compared with [benchmarks](../benchmarks/README.md).",
         ("gan-zoo bench step --quick --device cpu --batch-size 32 --precision fp32 --mode eager --out step.json",),
     ),
     Stop("models", "The lists tell plug-ins, too; `--json` is for programs.", ("gan-zoo models",)),
     Stop("trunks", "", ("gan-zoo trunks",)),
-    Stop("datasets", "", ("gan-zoo datasets",)),
+    Stop("datasets", "What there is, and one of them looked at.", ("gan-zoo datasets", "gan-zoo datasets mnist-5k")),
     Stop("loggers", "", ("gan-zoo loggers",)),
     Stop("configs", "The presets, or one of them.", ("gan-zoo configs", "gan-zoo configs mnist-5k-paper")),
     Stop("new", "A plug-in of your own.", ("gan-zoo new model my-gan", "find gan_zoo_my_gan -type f | sort")),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,21 @@ def test_a_training_shows_one_line_that_moves(executed: list[Any]) -> None:
     printed = "".join(output.text for output in training.outputs if output.output_type == "stream")
     assert printed.count("\n") == 3  # where each lies, and the time of both
     assert "\x1b" not in printed
+
+
+def test_the_notebook_says_what_to_set_where_gan_zoo_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
+    first = next("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    code = re.sub(r"%pip install --quiet (.+)", r"asked.append(f'\1')", first)
+    asked: list[str] = []
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.delenv("GAN_ZOO_SOURCE", raising=False)
+    with pytest.raises(SystemExit, match="set SOURCE"):
+        exec(code, {"asked": asked})
+    assert not asked
+    monkeypatch.setenv("GAN_ZOO_SOURCE", "dist/a.whl")
+    exec(code, {"asked": asked})
+    assert asked == ['"dist/a.whl"', "matplotlib"]
 
 
 def test_the_notebook_was_saved_after_a_whole_run_and_is_small() -> None:
