@@ -198,14 +198,15 @@ def cluster(
 
 def explore(sources: Sequence[Path], *, port: int, device: str) -> None:
     """`gan-zoo explore`."""
-    from gan_zoo.explore.server import bind, check_installed, serve
+    from gan_zoo.explore.server import bind, check_installed, send_nothing, serve
     from gan_zoo.explore.view import View
 
     if not sources:
         raise InputError("gan-zoo explore RUN [RUN ...]: name one run or more")
+    check_installed()
+    send_nothing()
     with bind(port) as bound:
         views = [View(source, pick_device(device)) for source in sources]
-        check_installed()
         serve(views, bound, console.print)
 
 

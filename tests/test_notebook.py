@@ -15,10 +15,18 @@ NOTEBOOK = Path(__file__).parents[1] / "docs/notebooks/infogan.ipynb"
 STEPS = 3
 FIGURES = ("exact", "tight", "of_eq4", "worse", "too_sure", "exact_gaussian", "tight_gaussian", "fixed_gaussian")
 
+WATCHED = """from gan_zoo import terminal
+terminal.PATIENCE = 0.0
+for done in terminal.watched(range(3), 3, "decoding"):
+    terminal.time.sleep(0.001)
+with terminal.silent():
+    list(terminal.watched(range(3), 3, "decoding"))
+"""
+
 
 @pytest.fixture(scope="module")
 def executed(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
-    """The notebook's cells after a short run, and one more that prints some of its figures."""
+    """The notebook's cells after a short run, one with a line that moves, and one that prints some of its figures."""
     if not (find_spec("nbclient") and find_spec("ipykernel") and find_spec("matplotlib")):
         pytest.skip("needs a Jupyter kernel and matplotlib: pip install 'gan-zoo[plot]' nbclient ipykernel")
     import nbformat
@@ -26,7 +34,7 @@ def executed(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
 
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     told = f"import json; print(json.dumps({{name: globals()[name] for name in {FIGURES}}}))"
-    notebook.cells.append(nbformat.v4.new_code_cell(told))
+    notebook.cells += map(nbformat.v4.new_code_cell, (WATCHED, told))
     place = {"metadata": {"path": str(tmp_path_factory.mktemp("notebook"))}}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GAN_ZOO_STEPS", str(STEPS))
@@ -72,6 +80,12 @@ def test_the_notebook_says_what_to_set_where_gan_zoo_is_missing(monkeypatch: pyt
     monkeypatch.setenv("GAN_ZOO_SOURCE", "dist/a.whl")
     exec(code, {"asked": asked})
     assert asked == ['"dist/a.whl"', "matplotlib"]
+
+
+def test_what_takes_a_while_shows_one_line_that_moves(executed: list[Any]) -> None:
+    (line,) = executed[-2].outputs
+    assert line.output_type == "display_data"
+    assert line.data == {"text/plain": "decoding  3/3"}
 
 
 def test_the_notebook_was_saved_after_a_whole_run_and_is_small() -> None:

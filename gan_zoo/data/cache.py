@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -101,11 +101,16 @@ class Entry:
 
     def __init__(self, file: Path, shapes: Sequence[tuple[int, ...]]) -> None:
         self.file = file
+        self._damaged: tuple[int, ...] | None = None
         self.shapes = {str(number): shape for number, shape in enumerate(shapes)}
 
     def read(self) -> list[Tensor] | None:
-        """The images, mapped; none if they are not there, or damaged."""
+        """The images, mapped; none if they are not there, or damaged, which is found and told once for a file."""
         if not self.file.is_file():
+            return None
+        found = self.file.stat()
+        version = found.st_ino, found.st_mtime_ns, found.st_size
+        if version == self._damaged:
             return None
         try:
             with safe_open(self.file, framework="pt") as opened:
@@ -114,8 +119,9 @@ class Entry:
         except (OSError, SafetensorError):
             held, sums = {}, {}
         for name, shape in self.shapes.items():
-            found = held.get(name)
-            if found is None or found.dtype != torch.uint8 or found.shape != shape or _sum(found) != sums.get(name):
+            images = held.get(name)
+            if images is None or images.dtype != torch.uint8 or images.shape != shape or _sum(images) != sums.get(name):
+                self._damaged = version
                 say(f"{self.file} is damaged and made anew")
                 return None
         return list(held.values())
@@ -154,15 +160,25 @@ def _sum(images: Tensor) -> str:
 
 @contextmanager
 def _alone(folder: Path, waiting: str) -> Iterator[None]:
-    """Within, no other process makes the entry in `folder`; the lock ends with the process, however that ends."""
+    """Within, no other process makes the entry in `folder`; the lock ends with the process, however that ends.
+
+    A folder in which nothing was made is removed; who waits for its lock makes it anew.
+    """
     make_folder(folder)
     lock = FileLock(folder / LOCK)
     try:
         lock.acquire(blocking=False)
     except Timeout:
         say(f"{waiting} ({folder / LOCK})")
-        lock.acquire()
+        while not lock.is_locked:
+            make_folder(folder)
+            with suppress(FileNotFoundError):  # of a folder that went with the process that made nothing
+                lock.acquire()
     try:
         yield
     finally:
+        if not (folder / PIXELS).exists():
+            with suppress(OSError):  # another process makes it anew already, or the system keeps what is open
+                (folder / LOCK).unlink()
+                folder.rmdir()
         lock.release()

@@ -66,6 +66,7 @@ def _column(page: gr.Blocks, view: View) -> None:
             visible=view.grows,
             elem_classes="zoo-newest",
         )
+    taken = newest.click(lambda: _taken(view), None, heading, **DIRECT)
     with gr.Row():
         with gr.Column(min_width=320, scale=4):
             image = gr.HTML(elem_classes="zoo-image")
@@ -74,7 +75,7 @@ def _column(page: gr.Blocks, view: View) -> None:
                 _reading(view, controls)
         with gr.Column(min_width=320, scale=5):
             if view.codes:
-                _grid(page, view, [seed, *controls])
+                _grid(page, view, [seed, *controls], taken)
             if view.logged:
                 _curves(page, view)
             else:
@@ -82,7 +83,6 @@ def _column(page: gr.Blocks, view: View) -> None:
     inputs = [seed, *controls]
     draw = _image(view)
     gr.on([page.load, *(control.change for control in inputs)], draw, inputs, image, **LATEST)
-    taken = newest.click(lambda: _taken(view), None, heading, **DIRECT)
     taken.then(draw, inputs, image, **DIRECT)
 
 
@@ -163,8 +163,8 @@ def _reading(view: View, controls: list[gr.components.Component]) -> None:
     dropped.upload(read, dropped, [told, *controls], **DIRECT)
 
 
-def _grid(page: gr.Blocks, view: View, inputs: list[gr.components.Component]) -> None:
-    """A traversal grid of two codes, or of one over samples."""
+def _grid(page: gr.Blocks, view: View, inputs: list[gr.components.Component], taken: Any) -> None:
+    """A traversal grid of two codes, or of one over samples; drawn anew after `taken`, the taking of a checkpoint."""
     names = [code.name for code in view.codes]
     with gr.Row(elem_classes="zoo-row"):
         across = gr.Dropdown(names, value=names[0], label="along the columns", min_width=120)
@@ -185,7 +185,9 @@ def _grid(page: gr.Blocks, view: View, inputs: list[gr.components.Component]) ->
         return _picture(drawn, f"{view.title}-{across}-{down}", f"{across} by {down}")
 
     triggers = [page.load, again.click, across.change, down.change]
-    gr.on(triggers, draw, [across, down, *inputs], picture, **LATEST)
+    inputs = [across, down, *inputs]
+    gr.on(triggers, draw, inputs, picture, **LATEST)
+    taken.then(draw, inputs, picture, **DIRECT)
 
 
 def _curves(page: gr.Blocks, view: View) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from gan_zoo.errors import InputError
 from gan_zoo.extras import require
@@ -47,8 +47,14 @@ def check_installed() -> None:
     require("gradio", "explore", "gan-zoo explore")
 
 
+def send_nothing() -> None:
+    """Have the libraries report nothing of their use; they ask when they are imported."""
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+
+
 def bind(port: int) -> socket.socket:
-    """A socket on the loopback address, bound and not yet listening.
+    """A socket that listens on the loopback address, and so is nobody else's; who asks is answered by `serve`.
 
     Args:
         port: 1 to 65535, or 0 for any that is free.
@@ -63,6 +69,7 @@ def bind(port: int) -> socket.socket:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind((ADDRESS, port))
+        bound.listen()
     except OSError as error:
         bound.close()
         reason = "is not for this user" if isinstance(error, PermissionError) else "is in use"
@@ -72,8 +79,7 @@ def bind(port: int) -> socket.socket:
 
 def application(views: Sequence[View]) -> Any:
     """The page of these runs as an ASGI application, behind its guards."""
-    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+    send_nothing()
     import gradio as gr
     from fastapi import FastAPI
     from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -112,8 +118,9 @@ class Guard:
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
-        origin = Headers(scope=scope).get("origin")
-        if origin is not None and urlsplit(origin).hostname not in HOSTS:
+        headers = Headers(scope=scope)
+        _, colon, port = headers.get("host", "").partition(":")
+        if headers.get("origin") not in (None, *(f"http://{name}{colon}{port}" for name in HOSTS)):
             refusal = PlainTextResponse("gan-zoo explore answers its own page alone", status_code=403)
             await refusal(scope, receive, send)
             return
@@ -139,13 +146,13 @@ def serve(views: Sequence[View], bound: socket.socket, say: Callable[[str], None
     class Server(uvicorn.Server):  # type: ignore[misc]
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
-            say(f"explore: http://{ADDRESS}:{bound.getsockname()[1]} (Ctrl-C ends it)")
+            if self.started:
+                say(f"explore: http://{ADDRESS}:{bound.getsockname()[1]} (Ctrl-C ends it)")
 
     # As Ctrl-C: the server hands a signal on when it has closed, inside its event loop, where only SIGINT is expected.
     before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
-        with TemporaryDirectory(prefix="gan-zoo-explore-") as uploads:  # what is dropped ends with the server
-            os.environ["GRADIO_TEMP_DIR"] = uploads
+        with _uploads():
             config = uvicorn.Config(
                 application(views), log_level="warning", access_log=False, timeout_graceful_shutdown=1
             )
@@ -155,3 +162,18 @@ def serve(views: Sequence[View], bound: socket.socket, say: Callable[[str], None
     finally:
         bound.close()
         signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _uploads() -> Iterator[None]:
+    """Within, what is dropped goes to a folder that ends with the block."""
+    name = "GRADIO_TEMP_DIR"
+    before = os.environ.get(name)
+    with TemporaryDirectory(prefix="gan-zoo-explore-") as folder:
+        os.environ[name] = folder
+        try:
+            yield
+        finally:
+            os.environ.pop(name, None)
+            if before is not None:
+                os.environ[name] = before

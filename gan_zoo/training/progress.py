@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import sys
 import time
@@ -11,6 +10,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from gan_zoo.terminal import Cell
+
 
 class _Terminal(Console):
     """A console whose reader may go: then nothing more is shown, and the training goes on."""
@@ -18,27 +19,6 @@ class _Terminal(Console):
     def on_broken_pipe(self) -> None:
         self.quiet = True
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-class _Cell:
-    """A line below a notebook's cell, written anew in place; it stays when the notebook is saved."""
-
-    def __init__(self) -> None:
-        self.handle: Any = None
-        self.shown = -math.inf
-
-    def show(self, line: str, *, at_most_every: float = 0.0) -> None:
-        """Put `line` in place of the one before it, unless that one is younger than so many seconds."""
-        now = time.monotonic()
-        if now - self.shown < at_most_every:
-            return
-        self.shown, content = now, {"text/plain": line}
-        if self.handle is None:
-            from IPython.display import display
-
-            self.handle = display(content, raw=True, display_id=True)
-        else:
-            self.handle.update(content, raw=True)
 
 
 class Reporter:
@@ -55,7 +35,7 @@ class Reporter:
         self.console = _Terminal(
             quiet=quiet, highlight=False, force_jupyter=False, force_terminal=False if notebook else None
         )
-        self.cell = _Cell() if notebook and not quiet else None
+        self.cell = Cell() if notebook and not quiet else None
         self.steps, self.told = steps, ""
         self.started, self.first = time.monotonic(), start
         self.bar = Progress(

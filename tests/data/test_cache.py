@@ -10,6 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO, StringIO
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -205,6 +206,7 @@ def test_a_damaged_entry_is_told_and_made_anew(
     images: Path,
     place: Path,
     decodings: list[int],
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     first = opened(images, cache=False)
@@ -212,8 +214,14 @@ def test_a_damaged_entry_is_told_and_made_anew(
     (entry,) = entries(place)
     damage(entry)
     capsys.readouterr()
-    assert same(first, opened(images))
-    assert f"{entry} is damaged and made anew" in capsys.readouterr().err
+    sums, real = [], cache._sum
+    with monkeypatch.context() as patch:
+        patch.setattr(cache, "_sum", lambda tensor: sums.append(1) or real(tensor))
+        assert same(first, opened(images))
+    told = capsys.readouterr().err.splitlines()
+    assert told[0] == f"{entry} is damaged and made anew"
+    assert len(told) == 2 and told[1].startswith("decoding 40 images")
+    assert len(sums) <= 4, "both tensors of the damaged file, and of the new one"
     assert len(decodings) == 3 * COUNT
     opened(images)
     assert len(decodings) == 3 * COUNT
@@ -246,7 +254,7 @@ def test_a_full_disk_costs_the_cache_and_nothing_else(
         patch.setattr(cache, "save_file", fails)
         found = opened(images)
     assert "could not be kept" in capsys.readouterr().err.splitlines()[1]
-    assert not [path for path in place.rglob("*") if path.is_file() and path.name != cache.LOCK]
+    assert not list(place.iterdir())
     assert same(found, opened(images))
     assert len(entries(place)) == 1
 
@@ -275,7 +283,7 @@ def test_an_unreadable_image_is_named_and_nothing_kept(images: Path, place: Path
     (images / "train/a/pipe.png").unlink()
     with pytest.raises(InputError, match=r"1 of 41 images cannot be read: train/b/broken\.png \(no image that"):
         opened(images, resolution=8, channels=3)
-    assert not entries(place)
+    assert not list(place.iterdir())
 
 
 # Several processes.
@@ -360,7 +368,7 @@ def test_ctrl_c_ends_decoding_at_once_and_leaves_nothing(
         opened(images)
     assert len(made) < COUNT / 2
     assert threading.active_count() == threads
-    assert not [path for path in place.rglob("*") if path.is_file() and path.name != cache.LOCK]
+    assert not list(place.iterdir())
 
 
 def test_who_waits_for_another_says_so(
@@ -382,6 +390,36 @@ def test_who_waits_for_another_says_so(
         assert len(decodings) == COUNT and not found
     waiting.join()
     assert len(decodings) == 2 * COUNT and len(found[0].train) == 30
+
+
+def test_who_waits_for_one_that_fails_makes_the_entry(
+    images: Path, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begun, end, real = threading.Event(), threading.Event(), encoded.decode
+
+    def decode(image: Image.Image, shape: ImageShape) -> torch.Tensor:
+        if not begun.is_set():
+            begun.set()
+            end.wait(60)
+            raise ValueError("no longer there")
+        return real(image, shape)
+
+    monkeypatch.setattr(encoded, "decode", decode)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(opened, images, channels=3, resolution=8)
+        assert begun.wait(60)
+        second = pool.submit(opened, images, channels=3, resolution=8)
+        said, deadline = "", time.monotonic() + 30
+        while "is being decoded by another process" not in said:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+            said += capsys.readouterr().err
+        end.set()
+        with pytest.raises(InputError, match="no longer there"):
+            first.result()
+        assert same(second.result(), opened(images, cache=False))
+    assert "cannot be kept" not in capsys.readouterr().err
+    assert len(entries(place)) == 1
 
 
 # What is told on the way.

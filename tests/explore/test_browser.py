@@ -48,7 +48,8 @@ playwright = pytest.importorskip("playwright.sync_api")
 from gan_zoo.explore.view import View  # noqa: E402
 
 MOVE = """value => new Promise((done, fail) => {
-    const box = document.querySelector('.zoo-image'), slider = document.querySelector('input[type=range]');
+    const run = document.querySelectorAll('.zoo-run')[2];
+    const box = run.querySelector('.zoo-image'), slider = run.querySelector('input[type=range]');
     const start = performance.now();
     const watch = new MutationObserver(() => {
         if (!box.querySelector('.zoo-command')?.textContent.includes(`c2=${value},`)) return;
@@ -60,7 +61,7 @@ MOVE = """value => new Promise((done, fail) => {
     slider.value = value;
     slider.dispatchEvent(new Event('input', {bubbles: true}));
 })"""
-"""Moves the first slider, c2's; the milliseconds from its event to the decoded image of its value."""
+"""Moves the third run's first slider, c2's; the milliseconds from its event to the decoded image of its value."""
 MOVES, ROUNDS = 25, 5
 STEPS = "[...document.querySelectorAll('.zoo-told [aria-label^=\"step: \"]')].map(e => +e.ariaLabel.match(/[0-9]+/)[0])"
 """The steps of the points that the first plot of L_I shows."""
@@ -78,10 +79,10 @@ class Visit:
         page.on("console", lambda said: self.errors.append(said.text) if said.type == "error" else None)
         page.set_default_timeout(PATIENCE)
         page.goto(address)
-        self.run, self.other = (page.locator(".zoo-run").nth(k) for k in (0, 1))
+        self.run, self.other, self.wide = (page.locator(".zoo-run").nth(k) for k in range(3))
         for shown in (
-            self.run.locator(".zoo-grid img"),
-            *(r.locator(".zoo-image img") for r in (self.run, self.other)),
+            *(r.locator(".zoo-grid img") for r in (self.run, self.wide)),
+            *(r.locator(".zoo-image img") for r in (self.run, self.other, self.wide)),
         ):
             shown.wait_for()
 
@@ -146,9 +147,17 @@ def shown(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def address(shown: Path, plain: Path) -> Iterator[str]:
-    """Of a page over two runs."""
-    with started("explore", shown, plain, "--port", "0") as server:
+def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """InfoGAN of the default width after one step: its images take as long as those of a trained one."""
+    folder = tmp_path_factory.mktemp("wide") / "wide"
+    settings = {"steps": 1, "batch_size": 4, "precision": "fp32", "device": "cpu"}
+    return gan_zoo.train("infogan", config="mnist-5k", out=folder, quiet=True, **settings).folder
+
+
+@pytest.fixture(scope="module")
+def address(shown: Path, plain: Path, wide: Path) -> Iterator[str]:
+    """Of a page over three runs."""
+    with started("explore", shown, plain, wide, "--port", "0") as server:
         assert server.stdout is not None
         yield server.stdout.readline().split()[1]
     assert server.returncode == 0
@@ -195,20 +204,26 @@ def test_a_slider_that_is_dragged_moves_the_image(visit: Visit, run: Path) -> No
     assert np.array_equal(visit.image(), to_uint8(own)[0, 0].numpy())
 
 
-def test_the_median_image_follows_the_slider_within_150_ms(visit: Visit, record_property: Any) -> None:
-    """Of 25 moves, in one of five rounds; where other processes take the cores all the time, nothing can be said."""
+def test_in_one_round_of_25_moves_the_median_image_follows_the_slider_within_150_ms(
+    visit: Visit, record_property: Any
+) -> None:
+    """Of five rounds at most, on networks of the default width.
+
+    Where the rounds fail and twice as many processes as there are cores want to run, nothing can be said: it is
+    skipped with its figures.
+    """
     medians = []
     for k in range(ROUNDS):
         times = [visit.page.evaluate(MOVE, round(-1.9 + 0.15 * n + 0.01 * k, 2)) for n in range(MOVES)]
-        medians.append(median(times))
-        told = f"median {medians[-1]:.0f} ms, at most {max(times):.0f} ms, load {os.getloadavg()[0]:.1f}"
+        medians.append(round(median(times)))
+        told = f"median {medians[-1]} ms, at most {max(times):.0f} ms, load {os.getloadavg()[0]:.1f}"
         print(f"from the slider's event to the decoded image, {MOVES} moves: {told}")
         record_property("milliseconds", [round(time) for time in times])
         if medians[-1] < 150:
-            break
-    if min(medians) >= 150 and (load := os.getloadavg()[0]) > 2 * (os.cpu_count() or 1):
-        pytest.skip(f"the machine is busy (load {load:.1f}): medians {medians} ms")
-    assert min(medians) < 150
+            return
+    if (load := os.getloadavg()[0]) > 2 * (cores := os.cpu_count() or 1):
+        pytest.skip(f"load {load:.1f} on {cores} cores: medians of {MOVES} moves {medians} ms, where 150 are allowed")
+    pytest.fail(f"medians of {MOVES} moves {medians} ms, load {load:.1f}")
 
 
 def test_a_choice_and_the_noise_move_the_image(visit: Visit) -> None:
@@ -291,7 +306,7 @@ def test_the_page_follows_a_training_that_goes_on(visit: Visit, shown: Path) -> 
     heading = visit.run.locator(".zoo-heading p")
     expect(heading).to_contain_text("after 12 steps")
     assert visit.followed(0) == 12
-    before = visit.source()
+    before, grid = visit.source(), visit.source(".zoo-grid")
     changes = ("--steps", 10**6, "--log-every", 5, "--checkpoint-every", 20, "--logging.keep", 10**6)
     with started("train", "--resume", "--out", shown, *changes) as training:
         step = visit.followed(visit.followed(12))  # twice: it goes on
@@ -299,5 +314,6 @@ def test_the_page_follows_a_training_that_goes_on(visit: Visit, shown: Path) -> 
         visit.run.get_by_role("button", name="Take the newest checkpoint").click()
         expect(heading).to_contain_text("(just taken)")
         visit.changed(before)
+        visit.changed(grid, ".zoo-grid")
         assert training.poll() is None
     assert step <= max(record["step"] for record in read_records(shown / "metrics.jsonl"))

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ import pytest
 from commandline import zoo
 
 pytest.importorskip("gradio")
-from gan_zoo.explore.server import ADDRESS, bind
+from gan_zoo.errors import InputError
+from gan_zoo.explore.server import ADDRESS, bind, serve
 from gan_zoo.explore.view import View
 
 
@@ -44,11 +46,33 @@ def test_another_host_name_is_refused(client: Any, host: str, path: str) -> None
     assert answer.text == "Invalid host header"
 
 
-@pytest.mark.parametrize("origin", ["http://evil.example", "https://127.0.0.1.evil.example", "null"])
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "http://evil.example",
+        "http://evil.example:7860",
+        "https://127.0.0.1.evil.example",
+        "null",
+        "",
+        "http://localhost:3000",
+        "http://127.0.0.1",
+        "http://127.0.0.1:78600",
+        "http://localhost:7860@evil.example",
+        "https://localhost:7860",
+        "http://[",
+    ],
+)
 def test_a_foreign_page_is_refused(client: Any, origin: str) -> None:
     answer = client.post("/gradio_api/upload", headers={"origin": origin}, files={"files": b"x"})
     assert answer.status_code == 403
     assert "its own page alone" in answer.text
+
+
+@pytest.mark.parametrize("port", ["", ":7860"])
+@pytest.mark.parametrize("names", [("127.0.0.1", "127.0.0.1"), ("localhost", "127.0.0.1"), ("localhost", "localhost")])
+def test_its_own_page_is_answered(client: Any, names: tuple[str, str], port: str) -> None:
+    headers = {"origin": f"http://{names[0]}{port}", "host": f"{names[1]}{port}"}
+    assert client.post("/gradio_api/upload", headers=headers, files={"files": b"x"}).status_code == 200
 
 
 def test_the_browser_is_told_to_stay_here(client: Any) -> None:
@@ -99,11 +123,35 @@ def test_an_exported_model_has_no_curves(run: Path, tmp_path: Path) -> None:
 
 def test_a_port_in_use_is_told(run: Path) -> None:
     with bind(0) as taken:
-        taken.listen()
         port = taken.getsockname()[1]
+        with pytest.raises(InputError):
+            bind(port)
         ended = zoo("explore", run, "--port", port)
     assert ended.code == 2
     assert ended.err == f"gan-zoo: --port {port} is in use; name another, or 0 for any that is free\n"
+
+
+def test_of_those_that_begin_at_once_one_has_the_port() -> None:
+    with bind(0) as free:
+        port = free.getsockname()[1]
+    gate, had, refused = threading.Barrier(8), [], []
+
+    def begin() -> None:
+        gate.wait()
+        try:
+            had.append(bind(port))
+        except InputError as error:
+            refused.append(str(error))
+
+    threads = [threading.Thread(target=begin) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for bound in had:
+        bound.close()
+    assert len(had) == 1
+    assert refused == [f"--port {port} is in use; name another, or 0 for any that is free"] * 7
 
 
 def test_only_the_loopback_address_is_bound() -> None:
@@ -111,11 +159,43 @@ def test_only_the_loopback_address_is_bound() -> None:
         assert bound.getsockname()[0] == ADDRESS == "127.0.0.1"
 
 
-def test_a_missing_library_is_told(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_library_is_told_before_a_model_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gan_zoo.extras.find_spec", lambda name: None)
-    ended = zoo("explore", run, "--port", "0")
+    ended = zoo("explore", tmp_path / "no run", "--port", "0")
     assert ended.code == 2
     assert "pip install 'gan-zoo[explore]'" in ended.err
+
+
+def test_telemetry_is_off_before_a_model_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("GRADIO_ANALYTICS_ENABLED", "HF_HUB_DISABLE_TELEMETRY")
+    for name in names:
+        monkeypatch.setenv(name, "")  # so that it is restored
+
+    def find(source: Path, device: Any) -> View:
+        raise InputError(" ".join(os.environ[name] for name in names))
+
+    monkeypatch.setattr("gan_zoo.explore.view.View", find)
+    assert zoo("explore", "hf://a/b", "--port", "0").err == "gan-zoo: False 1\n"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+@pytest.mark.parametrize("before", [None, "elsewhere"])
+def test_where_gradio_keeps_files_is_as_before_when_the_server_has_ended(
+    before: str | None, plain: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", "")
+    os.environ.pop("GRADIO_TEMP_DIR")
+    if before is not None:
+        os.environ["GRADIO_TEMP_DIR"] = before
+    within = []
+
+    def say(line: str) -> None:
+        within.append(Path(os.environ["GRADIO_TEMP_DIR"]))
+        signal.raise_signal(signal.SIGINT)
+
+    serve([View(plain)], bind(0), say)
+    assert os.environ.get("GRADIO_TEMP_DIR") == before
+    assert within[0].name.startswith("gan-zoo-explore-") and not within[0].exists()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals")
