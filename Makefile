@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 DEVICE ?= cpu
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+PIP := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt
 SOAK ?= 10
 RELIABILITY := tests/training/test_crash.py tests/training/test_faults.py tests/training/test_checkpoint.py \
 	tests/training/test_ranks.py tests/test_hostile_files.py tests/test_fuzz.py

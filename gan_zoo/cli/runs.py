@@ -52,7 +52,7 @@ def export(
     private: bool = False,
     seed: int = 0,
 ) -> None:
-    """Write a model as a folder in the Hugging Face Hub's layout, which `gan_zoo.load` and every command read.
+    """Write a model as a folder in the Hugging Face Hub's layout, which `gan_zoo.load` and the other commands read.
 
     Args:
         out: The folder to make: configuration, weights and a card with pictures and the figures of `gan-zoo evaluate`.

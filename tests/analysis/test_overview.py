@@ -152,6 +152,6 @@ def test_what_cannot_be_looked_at_is_refused_in_a_line(
 
 def test_keys_that_do_not_decide_what_a_set_is_are_no_flags() -> None:
     said = zoo("datasets", "--help").out
-    assert "--resolution" in said and "--cache" in said
+    assert "--resolution" in said and "--no-cache" in said
     assert "--augment" not in said and "--warp" not in said and "--name" not in said
     assert zoo("datasets", "mnist-5k", "--warp", "flip").code == 2
