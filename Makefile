@@ -7,6 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-c
 SOAK ?= 10
 RELIABILITY := tests/training/test_crash.py tests/training/test_faults.py tests/training/test_checkpoint.py \
 	tests/training/test_ranks.py tests/test_hostile_files.py tests/test_fuzz.py
+BROWSER ?= browser
 QUICK := not slow and not gpu and not browser
 
 
@@ -22,7 +23,7 @@ test-all: .venv/developing  ## every test that this machine can run
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "not gpu and not browser"
 
 test-browser: .venv/developing  ## the page of `gan-zoo explore` in Chromium
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m browser -rP tests/explore
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "$(BROWSER)" -rP tests/explore
 
 soak: .venv/developing  ## the tests of reliability with ten times the cases: 20 minutes
 	OMP_NUM_THREADS=1 GAN_ZOO_SOAK=$(SOAK) $(BIN)/python -m pytest -n auto -rP -m "not slow and not gpu" $(RELIABILITY)
