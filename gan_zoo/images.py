@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,18 @@ def grid(images: Tensor, columns: int, *, gap: int = 2) -> Image.Image:
     pixels = rearrange(to_uint8(framed), "(r c) ch h w -> (r h) (c w) ch", c=columns)
     pixels = pixels[: -gap or None, : -gap or None]
     return Image.fromarray(pixels.squeeze(-1).numpy())
+
+
+def png(image: Image.Image) -> bytes:
+    """A picture as the bytes of a PNG file."""
+    file = BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()
+
+
+def inline(content: bytes) -> str:
+    """The bytes of a PNG file as an address that holds them: a page with it asks for no file."""
+    return f"data:image/png;base64,{b64encode(content).decode()}"
 
 
 def save_image(image: Image.Image, path: Path, *, append: Sequence[Image.Image] = (), milliseconds: int = 100) -> Path:

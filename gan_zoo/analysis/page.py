@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Iterator
 from html import escape
 from pathlib import Path
@@ -11,6 +10,7 @@ from gan_zoo.analysis.curves import chart, charts
 from gan_zoo.analysis.results import Evaluation, evaluations
 from gan_zoo.analysis.survey import Standing, standing
 from gan_zoo.analysis.tables import number
+from gan_zoo.images import inline
 from gan_zoo.resolve import to_toml
 from gan_zoo.training.run import Run
 
@@ -108,8 +108,7 @@ def _pictures(run: Run) -> Iterator[str]:
         if content := _png(path):
             number_told = path.stem.removeprefix("step-")
             caption = f"step {int(number_told):,}" if number_told.isdecimal() else escape(path.stem)
-            source = f"data:image/png;base64,{b64encode(content).decode()}"
-            yield f'<figure><img alt="{caption}" src="{source}"><figcaption>{caption}</figcaption></figure>'
+            yield f'<figure><img alt="{caption}" src="{inline(content)}"><figcaption>{caption}</figcaption></figure>'
 
 
 def _png(path: Path) -> bytes | None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 import secrets
 from collections.abc import Callable, Sequence
 from html import escape
-from io import BytesIO
 from typing import Any
 
 import gradio as gr
@@ -15,6 +13,7 @@ from PIL import Image
 from gan_zoo.errors import InputError
 from gan_zoo.explore import curves
 from gan_zoo.explore.view import View, limits
+from gan_zoo.images import inline, png
 from gan_zoo.models.gan.codes import Code
 
 SECONDS = 3.0
@@ -156,7 +155,7 @@ def _reading(view: View, controls: list[gr.components.Component]) -> None:
         cells = "".join(f"<tr><td>{escape(code.name)}</td><td>{escape(words)}</td></tr>" for code, words in rows)
         table = f'<table class="zoo-codes"><tr><th>code</th><th>Q tells</th></tr>{cells}</table>'
         note = "<p>Q tells the codes of an image, not its noise: the generated image keeps the noise that is held.</p>"
-        seen = f'<img src="{_data(reading.seen)}" alt="what the model was given">'
+        seen = f'<img src="{inline(png(reading.seen))}" alt="what the model was given">'
         values = [int(v) if c.discrete else v for c, v in zip(view.codes, reading.values, strict=True)]
         return [seen + table + note, *values]
 
@@ -206,16 +205,9 @@ def _curves(page: gr.Blocks, view: View) -> None:
 
 def _picture(picture: Image.Image, name: str, what: str) -> str:
     """A picture, and a link that saves it."""
-    data = _data(picture)
+    data = inline(png(picture))
     link = f'<p class="zoo-save"><a href="{data}" download="{escape(name)}.png">Download</a></p>'
     return f'<img src="{data}" alt="{escape(what)}">{link}'
-
-
-def _data(picture: Image.Image) -> str:
-    """A picture as an address that holds it: no file is written, no second request made."""
-    file = BytesIO()
-    picture.save(file, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
 def _refusal(error: Exception) -> str:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from io import BytesIO
 from pathlib import Path
 
-from PIL import Image
 from safetensors.torch import save as to_safetensors
 
 from gan_zoo.analysis.results import evaluation_of
@@ -16,7 +14,7 @@ from gan_zoo.config import Config
 from gan_zoo.errors import InputError
 from gan_zoo.export.card import loaded_by, model_card
 from gan_zoo.files import whole_folder, write
-from gan_zoo.images import grid
+from gan_zoo.images import grid, png
 from gan_zoo.models.gan.model import GAN
 from gan_zoo.registry import datasets
 from gan_zoo.training.exported import DESCRIPTION, WEIGHTS, Description, check_weights, read_description
@@ -122,13 +120,6 @@ def _pictures(model: GAN, seed: int) -> dict[str, bytes]:
     if model.codes:
         drawn["traversal.png"] = draw_traversals(model, model.codes, seed=seed)
     return {name: png(picture) for name, picture in drawn.items()}
-
-
-def png(picture: Image.Image) -> bytes:
-    """A picture as the bytes of a PNG file."""
-    buffer = BytesIO()
-    picture.save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def _write(files: Mapping[str, bytes], out: Path) -> None:

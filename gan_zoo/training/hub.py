@@ -94,9 +94,4 @@ def told(what: str) -> Iterator[None]:
     except RepositoryNotFoundError:
         raise InputError(f"{what}: there is no such model, or it is private; `hf auth login` logs in") from None
     except Exception as error:  # the library lets through what its HTTP client raises, which changes with its version
-        raise InputError(f"{what}: {_first_words(error)}") from None
-
-
-def _first_words(error: Exception, most: int = 300) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= most else f"{text[:most]}…"
+        raise InputError(f"{what}: {cut(' '.join(str(error).split()) or type(error).__name__, 300)}") from None

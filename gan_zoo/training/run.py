@@ -274,9 +274,10 @@ def load(source: Path | str, *, device: torch.device | str = "cpu") -> GAN:
     Raises:
         InputError: If there is no whole checkpoint, in one line that says what was found.
     """
-    run, checkpoint = find(source)
-    if is_export(checkpoint):
-        return _load_export(checkpoint).to(device).eval()
+    path = download(remote) if (remote := on_hub(source)) else Path(source)
+    if is_export(path):
+        return _load_export(path).to(device).eval()
+    run, checkpoint = find(path)
     model = build(run.config)
     load_weights(model, checkpoint / "model.safetensors")
     if has_average(checkpoint):
