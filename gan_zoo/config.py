@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from tyro.conf import Suppress, arg
 
 from gan_zoo.registry import loggers, losses, models, trunks
@@ -16,6 +16,14 @@ Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Share = Annotated[float, Field(gt=0, le=1)]
+
+
+def _as_switch(value: object) -> object:
+    """A switch that was true or false in earlier releases."""
+    return {True: "on", False: "off"}.get(value, value) if isinstance(value, bool) else value
+
+
+Switch = Annotated[Literal["auto", "on", "off"], BeforeValidator(_as_switch)]
 
 
 class Settings(BaseModel):
@@ -129,11 +137,13 @@ class Training(Settings):
     device: Annotated[str, arg(aliases=["--device"])] = "auto"
     """auto, cpu, cuda, cuda:N, mps."""
     compile: Annotated[bool, arg(aliases=["--compile"])] = False
-    """Whether the networks run through torch.compile."""
-    channels_last: bool = False
-    """Whether feature maps are stored pixel by pixel (NHWC), as convolutions in bf16 and fp16 like it."""
-    cuda_graph: bool = False
-    """Whether a step is captured once as a CUDA graph and replayed: a device that waits for Python gains by it."""
+    """Whether each player's loss goes through torch.compile as a whole: half a minute, for faster steps afterwards."""
+    channels_last: Switch = "auto"
+    """Whether feature maps are stored pixel by pixel (NHWC). auto: on CUDA in bf16 and fp16 if there are convolutions."""
+    cuda_graph: Switch = "auto"
+    """Whether a step is captured as a CUDA graph and replayed. auto: on CUDA, wherever it can be."""
+    tf32: bool = True
+    """Whether CUDA multiplies fp32 numbers as TF32 (10 bits of mantissa), in products and convolutions alike."""
     on_nan: Annotated[Literal["stop", "skip"], arg(aliases=["--on-nan"])] = "stop"
     """What becomes of a step whose losses or gradients are NaN or infinite. stop: the run ends and names the term.
     skip: the step is left out and counted."""

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,8 +18,7 @@ from gan_zoo.data.dataset import BatchSource, Source, Split, quiet
 from gan_zoo.errors import InputError, TrainingError
 
 
-@dataclass(frozen=True, eq=False)
-class Batch:
+class Batch(NamedTuple):
     """Images float32 [n, C, H, W] in [-1, 1] and, if the set has any, labels int64 [n]; on one device."""
 
     images: Tensor
@@ -96,7 +94,8 @@ def _follow(order: Iterator[Tensor], split: Split, device: torch.device, workers
     return _stream(order, split.images, split.labels, device, workers)
 
 
-def _move(tensor: Tensor, device: torch.device) -> Tensor:
+def move(tensor: Tensor, device: torch.device) -> Tensor:
+    """A host's tensor on `device`; nobody waits for the copy."""
     if device.type != "cuda":
         return tensor.to(device)
     return (tensor if tensor.is_pinned() else tensor.pin_memory()).to(device, non_blocking=True)
@@ -106,14 +105,14 @@ def _select(order: Iterator[Tensor], images: Tensor, labels: Tensor | None, devi
     images = images.to(device)
     labels = None if labels is None else labels.to(device)
     for indices in order:
-        here = _move(indices, device)
+        here = move(indices, device)
         yield Batch(normalise(images[here]), None if labels is None else labels[here])
 
 
 def _draw(order: Iterator[Tensor], images: BatchSource, labels: Tensor | None, device: torch.device) -> Iterator[Batch]:
     for indices in order:
-        chosen = None if labels is None else _move(labels[indices], device)
-        yield Batch(normalise(_move(images.batch(indices), device)), chosen)
+        chosen = None if labels is None else move(labels[indices], device)
+        yield Batch(normalise(move(images.batch(indices), device)), chosen)
 
 
 class _Fetch(TorchDataset[Tensor]):
@@ -158,8 +157,8 @@ def _stream(
         for indices, pixels in stream:
             if isinstance(pixels, InputError):
                 raise pixels
-            chosen = None if labels is None else _move(labels[torch.as_tensor(indices)], device)
-            yield Batch(normalise(_move(pixels, device)), chosen)
+            chosen = None if labels is None else move(labels[torch.as_tensor(indices)], device)
+            yield Batch(normalise(move(pixels, device)), chosen)
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):
             raise

@@ -1,49 +1,46 @@
-"""A step as a CUDA graph: captured once, then replayed with new numbers in the same places.
+"""Steps as CUDA graphs: one is captured for each kind of step, and making a step is replaying it.
 
-What a graph cannot hold stays outside: the batch, the latents and the learning rates are written into fixed tensors
-before a replay, and the generator of random numbers is seeded anew, as before any step. Reference: the CUDA graph notes
-of torch's documentation (static inputs, warm-up on a side stream, `register_generator_state`).
+A graph holds a whole iteration, from the choice of the batch to the count of steps: all that differs from step to step
+lies on the device (`ahead`), so that the host has nothing to write before a replay. Reference: the CUDA graph notes of
+torch's documentation (static inputs, warm-up on a side stream, memory pools that graphs share).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import gc
+from collections import Counter
+from collections.abc import Callable, Hashable
 from typing import Protocol
 
 import torch
 import torch.distributed as dist
 
-from gan_zoo.data.batches import Batch
-from gan_zoo.models.gan.model import GAN, Objective
-from gan_zoo.models.gan.prior import Latents
+from gan_zoo.models.gan.model import GAN
 from gan_zoo.training.checkpoint import State
-from gan_zoo.training.step import Parts, Rules
 
 WARM_UP = 3
-"""Steps made eagerly first: what is compiled, chosen or allocated at first use must not be captured."""
+"""Steps of a kind made eagerly first: what is compiled, chosen or allocated at first use must not be captured."""
 
-Play = Callable[..., list[Objective]]
+Run = Callable[[], None]
 
 
-class Graph(Protocol):
-    """Operations that are recorded once and carried out again and again, on the same memory."""
+class Recorder(Protocol):
+    """Makes operations that are recorded once and carried out again and again, on the same memory."""
 
-    def warm(self, run: Callable[[], list[Objective]]) -> list[Objective]:
+    def warm(self, run: Run) -> None:
         """Run eagerly, where the capture will be made."""
 
-    def capture(self, run: Callable[[], list[Objective]], random: torch.Generator) -> list[Objective]:
-        """Record what `run` does without doing it; returns where its results will stand.
+    def record(self, run: Run) -> Run:
+        """Record what `run` does without doing it; returns what carries it out.
 
         Raises:
             RuntimeError: If something in it cannot be recorded.
         """
 
-    def replay(self) -> None:
-        """Carry out what was recorded."""
 
-
-class CudaGraph(Graph):
-    """torch's, on one stream of its own from the first warm-up on.
+class CudaGraphs(Recorder):
+    """torch's, on one stream of their own from the first warm-up on, and in one memory pool: nothing that a step
+    allocates outlives it.
 
     Args:
         device: Where the steps are made.
@@ -51,122 +48,86 @@ class CudaGraph(Graph):
 
     def __init__(self, device: torch.device) -> None:
         self.stream = torch.cuda.Stream(device)
-        self.graph = torch.cuda.CUDAGraph()
+        self.pool = torch.cuda.graph_pool_handle()
 
-    def warm(self, run: Callable[[], list[Objective]]) -> list[Objective]:
+    def warm(self, run: Run) -> None:
         """On the stream that the capture will be made on."""
         self.stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self.stream):
-            objectives = run()
+            run()
         torch.cuda.current_stream().wait_stream(self.stream)
-        return objectives
 
-    def capture(self, run: Callable[[], list[Objective]], random: torch.Generator) -> list[Objective]:
-        """Into a memory pool of its own."""
-        self.graph.register_generator_state(random)
+    def record(self, run: Run) -> Run:
+        """A graph; other threads may allocate and copy meanwhile, as a DataLoader's does that pins memory."""
+        graph = torch.cuda.CUDAGraph()
+        gc.collect()
         torch.cuda.synchronize()
         torch.cuda.empty_cache()
         with torch.cuda.stream(self.stream):  # which is left even where the capture cannot be ended
-            self.graph.capture_begin()
+            graph.capture_begin(pool=self.pool, capture_error_mode="thread_local")
             try:
-                return run()
+                run()
             finally:
-                self.graph.capture_end()
-
-    def replay(self) -> None:
-        """One launch."""
-        self.graph.replay()
+                graph.capture_end()
+        return graph.replay
 
 
 class Captured:
-    """A way of playing a step that is captured at its first steps; if it cannot be, it is played as it is.
+    """Makes steps: those of a kind are captured after a few, and replayed from then on; if they cannot be captured,
+    they are made eagerly.
 
     Args:
-        play: An order of play, from `ORDERS`.
-        graph: What records it.
-        say: Takes the reason why it could not be captured.
+        state: Which the steps move on.
+        recorder: What records them.
+        say: Takes the reason why a kind of step could not be captured.
     """
 
-    def __init__(self, play: Play, graph: Graph, say: Callable[[str], None]) -> None:
-        self.play, self.graph, self.say = play, graph, say
-        self.parts: Parts = []  # at fixed places
-        self.random: torch.Generator | None = None  # whose seed the graph reads at each replay
-        self.objectives: list[Objective] | None = None  # where the graph leaves them
-        self.warm_ups, self.failed = 0, False
+    def __init__(self, state: State, recorder: Recorder, say: Callable[[str], None]) -> None:
+        self.state, self.recorder, self.say = state, recorder, say
+        self.made: Counter[Hashable] = Counter()
+        self.replays: dict[Hashable, Run | None] = {}  # None: cannot be captured
 
-    def __call__(
-        self, state: State, rules: Rules, parts: Parts, random: torch.Generator, *, update_generator: bool
-    ) -> list[Objective]:
-        """A step. What it returns is overwritten by the next."""
-        if self.failed:
-            return self.play(state, rules, parts, random, update_generator=update_generator)
-        if self.random is None:
-            self.parts = [(_copy(batch), _copy_latents(latents)) for batch, latents in parts]
-            self.random = torch.Generator(random.device)
-            _hold_rates(state)
-        own_random = self.random.manual_seed(random.initial_seed())
-        for (batch, latents), (own, own_latents) in zip(parts, self.parts, strict=True):
-            own.images.copy_(batch.images)
-            own_latents.input.copy_(latents.input)
-            own_latents.codes.copy_(latents.codes)
-            if own.labels is not None and batch.labels is not None:
-                own.labels.copy_(batch.labels)
-
-        def run() -> list[Objective]:
-            return self.play(state, rules, self.parts, own_random, update_generator=update_generator)
-
-        if self.warm_ups < WARM_UP:
-            self.warm_ups += 1
-            return self.graph.warm(run)
-        if self.objectives is None:
+    def __call__(self, kind: Hashable, run: Run) -> None:
+        """Make a step of a kind; steps of one kind do the same at the same places."""
+        if self.made[kind] < WARM_UP:
+            self.made[kind] += 1
+            self.recorder.warm(run)
+            return
+        if kind not in self.replays:
             try:
-                self.objectives = self.graph.capture(run, own_random)
+                self.replays[kind] = self.recorder.record(run)
             except RuntimeError as error:
-                self.failed = True
-                self.say(f"no CUDA graph: {str(error).splitlines()[0]}")
-                _forget_half_a_step(state)
-                return self.play(state, rules, parts, random, update_generator=update_generator)
-        self.graph.replay()
-        return self.objectives
+                self.replays[kind] = None
+                self.say(f"no CUDA graph: {reason(error)}")
+                _forget_half_a_step(self.state)
+        if replay := self.replays[kind]:
+            replay()
+        else:
+            self.recorder.warm(run)
 
 
 def why_not(model: GAN) -> str | None:
-    """Why a step of `model` cannot be captured; none if it may be."""
-    config = model.config
+    """Why steps of `model` cannot be captured; None if they may be."""
     if model.device.type != "cuda":
         return f"the device is {model.device}"
     if dist.is_initialized():
-        return "several ranks exchange their gradients in it"
-    if config.training.on_nan == "skip":
-        return "training.on_nan = 'skip': what a faulty step wrote is undone"
-    if config.training.discriminator_steps > 1:
-        return f"training.discriminator_steps = {config.training.discriminator_steps}: steps are not alike"
-    if Rules.of(config).penalties.any and config.loss.penalty_interval > 1:
-        return f"loss.penalty_interval = {config.loss.penalty_interval}: steps are not alike"
-    return model.uneven
+        return "several ranks exchange their gradients in a step"
+    return None
 
 
-def _hold_rates(state: State) -> None:
-    """Learning rates and counts of Adam as tensors, which a graph reads anew."""
-    for player in state.players.values():
-        for group in player.optimizer.param_groups:
-            group["lr"] = torch.as_tensor(group["lr"], dtype=torch.float32, device=state.model.device)
-            group["capturable"] = True
+def reason(error: BaseException) -> str:
+    """The first line of what went wrong at first: ending a capture that has failed is an error, too."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _forget_half_a_step(state: State) -> None:
     """Drop what a capture that broke off left: gradients that were never computed, and the scaler's note of a step."""
     for player in state.players.values():
+        player.losses.clear()
         player.optimizer.zero_grad(set_to_none=True)
         for parameter in player.parameters.values():
             parameter.requires_grad_(True)
     if (scaler := state.precision.scaler).is_enabled():
         scaler._per_optimizer_states.clear()
-
-
-def _copy(batch: Batch) -> Batch:
-    return Batch(batch.images.clone(), None if batch.labels is None else batch.labels.clone())
-
-
-def _copy_latents(latents: Latents) -> Latents:
-    return Latents(latents.input.clone(), latents.codes.clone(), latents.step)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from copy import deepcopy
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 class EMA:
@@ -19,12 +19,26 @@ class EMA:
         self.module = deepcopy(module).requires_grad_(False).eval()
         self.decay = decay
 
+    def weight(self, t: int) -> float:
+        """1 - d of update number `t`."""
+        return 1 - min(self.decay, (1 + t) / (10 + t))
+
     @torch.no_grad()
-    def update(self, module: nn.Module, t: int) -> None:
-        """Take in `module` after its update number `t`."""
-        decay = min(self.decay, (1 + t) / (10 + t))
+    def update(self, module: nn.Module, weight: float | Tensor) -> None:
+        """Take in `module` with a weight of 1 - d.
+
+        A weight on the device is a learning rate: θ̄ - (1 - d) (θ̄ - θ) is a step of descent, which torch has as one
+        launch for all tensors.
+        """
         mean, new = self.module.state_dict(), module.state_dict()
         floating = [name for name, value in mean.items() if value.is_floating_point()]
-        torch._foreach_lerp_([mean[n] for n in floating], [new[n] for n in floating], 1 - decay)
-        for name in mean.keys() - set(floating):
-            mean[name].copy_(new[name])
+        means, news = [mean[n] for n in floating], [new[n] for n in floating]
+        if isinstance(weight, Tensor):
+            torch._fused_sgd_(
+                means, news, [], weight_decay=1.0, momentum=0.0, lr=weight, dampening=0.0, nesterov=False,
+                maximize=True, is_first_step=False,
+            )  # fmt: skip
+        else:
+            torch._foreach_lerp_(means, news, weight)
+        if others := mean.keys() - set(floating):
+            torch._foreach_copy_([mean[n] for n in others], [new[n] for n in others])

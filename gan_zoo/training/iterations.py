@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
-from hashlib import blake2b
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import NamedTuple
 
-import torch
+from torch import Tensor
 
-from gan_zoo.data.batches import Batch, batches
+from gan_zoo.data.batches import Batch, batch_indices, batches
 from gan_zoo.data.dataset import Split
-from gan_zoo.models.gan.model import Objective
-from gan_zoo.training.capture import Captured, CudaGraph, why_not
+from gan_zoo.data.feed import Feed, InMemory, Streamed
+from gan_zoo.draws import Draws
+from gan_zoo.errors import InputError
+from gan_zoo.models.gan.model import GAN
+from gan_zoo.training.ahead import Ahead
+from gan_zoo.training.capture import Captured, CudaGraphs, why_not
 from gan_zoo.training.checkpoint import State
 from gan_zoo.training.faults import Skipping
-from gan_zoo.training.step import ORDERS, Rules
+from gan_zoo.training.meter import Meter
+from gan_zoo.training.precision import stores_pixel_by_pixel
+from gan_zoo.training.step import ORDERS, Part, Rules
 
 
-class Iterations(Iterator[list[Objective]]):
+class Kind(NamedTuple):
+    """What makes steps unlike each other: those of one kind are made of the same operations."""
+
+    update_generator: bool
+    penalised: bool
+    phase: Hashable  # the model's
+
+
+class Iterations(Iterator[int]):
     """Steps without end, each a function of the state and its own number: batch, latents and random numbers.
 
     Args:
@@ -26,75 +41,136 @@ class Iterations(Iterator[list[Objective]]):
         say: Takes a line that the user should read.
 
     Attributes:
-        waited: Seconds spent in waiting for the data.
+        meter: Collects the losses and metrics of the steps.
+        feed: Where the batches come from.
     """
 
     def __init__(self, state: State, split: Split, say: Callable[[str], None] = lambda line: None) -> None:
-        model = state.model
-        self.state, self.config, self.rules = state, model.config, Rules.of(model.config)
-        self.play = ORDERS[self.config.training.update]
-        if self.config.training.cuda_graph:
-            if reason := why_not(model):
-                say(f"no CUDA graph: {reason}")
-            else:
-                self.play = Captured(self.play, CudaGraph(model.device), say)
-        self.random = torch.Generator(model.device)
-        self.batches = batches(
-            split,
-            seed=self.config.seed,
-            batch_size=self.config.training.batch_size // state.ranks.world,
-            device=model.device,
-            start_step=state.step,
-            rank=state.ranks.rank,
-            world=state.ranks.world,
-            workers=self.config.data.workers,
-        )
-        self.skipping = Skipping(state) if self.config.training.on_nan == "skip" else None
-        self.waited = 0.0
+        model, training = state.model, state.model.config.training
+        self.state, self.config, self.device = state, model.config, model.device
+        self.rows = training.batch_size // (training.accumulate * state.ranks.world)  # of a part
+        self.rules = Rules(model, state.precision, self.rows)
+        self.play = ORDERS[training.update]
+        self.feed, order = self._feed(split)
+        self.ahead = Ahead(order, self._rates, self.device)
+        self.meter = Meter(self.ahead.line, state.ranks)
+        self.skipping = Skipping(state) if training.on_nan == "skip" else None
+        self.begun: dict[Kind, int] = {}  # steps done before the first of each kind
+        self.captured: Captured | None = None
+        self.rates_on_device = False
+        asked, obstacle = training.cuda_graph, why_not(model)
+        if obstacle and (asked == "on" or (asked == "auto" and self.device.type == "cuda")):
+            say(f"no CUDA graph: {obstacle}")
+        if self.device.type == "cuda":
+            self.read_rates_on_device()
+            if asked != "off" and not obstacle:
+                self.captured = Captured(state, CudaGraphs(self.device), say)
         model.train()
 
-    def __next__(self) -> list[Objective]:
-        """Make a step, and take it into the average.
+    def __next__(self) -> int:
+        """Make a step.
 
         Returns:
-            The objectives, on the device.
+            How many are done.
         """
-        state, settings, seed, step = self.state, self.config.training, self.config.seed, self.state.step
-        begun = time.perf_counter()
-        batch = next(self.batches)
-        self.waited += time.perf_counter() - begun
+        state, step = self.state, self.state.step
+        kind = Kind(
+            update_generator=(step + 1) % self.config.training.discriminator_steps == 0,
+            penalised=self.rules.penalties.due(step),
+            phase=state.model.phase(step),
+        )
+        self.begun.setdefault(kind, step)
+        self.ahead.reach(step)
+        self.feed.ready()
+        if not self.rates_on_device:
+            self._set_rates(self._rates(step))
+        run = partial(self._iterate, kind)
+        if self.captured:
+            self.captured(kind, run)
+        else:
+            run()
+        state.step += 1
+        self.meter.wrote(kind, state.step)
+        return state.step
 
-        ranks, parts_of_all = state.ranks, settings.accumulate * state.ranks.world
-        part = settings.batch_size // parts_of_all
-        first = ranks.rank * settings.accumulate
-        latents = [
-            state.model.prior.sample(part, seed=seed, step=step, first_row=k * part, device=state.model.device)
-            for k in range(first, first + settings.accumulate)  # each its own graph, where the prior is learned
-        ]
-        parts = list(zip(_chunk(batch, settings.accumulate), latents, strict=True))
-        for player in state.players.values():
-            player.set_pace(step)
-        every = settings.discriminator_steps
-        update_generator = (step + 1) % every == 0
-        self.random.manual_seed(step_seed(seed, step, ranks.rank))
+    def _iterate(self, kind: Kind) -> None:
+        """All of a step: it reads what lies at fixed places on the device, and asks nothing of the host."""
+        if self.rates_on_device:
+            self.ahead.look_up()
+        parts = self._parts(self.feed.batch(self.ahead.images), self._steps_done(kind))
         if self.skipping:
             self.skipping.begin()
-        objectives = self.play(state, self.rules, parts, self.random, update_generator=update_generator)
+        objectives = self.play(
+            self.state, self.rules, parts, update_generator=kind.update_generator, penalised=kind.penalised
+        )
         if self.skipping:
             objectives[-1].metrics |= self.skipping.end()
-        state.step += 1
-        if state.ema and update_generator:
-            state.ema.update(state.model.generator, state.step // every)
-        return objectives
+        if self.state.ema and kind.update_generator:
+            self.state.ema.update(self.state.model.generator, self.average_weight)
+        self.meter.write(kind, [item for o in objectives for item in (*o.terms.items(), *o.metrics.items())])
+        self.ahead.advance()
+
+    def _parts(self, batch: Batch, steps_done: int | None) -> list[Part]:
+        """The batch in as many parts as gradients are accumulated over, each with its latents and random numbers."""
+        state, accumulate = self.state, self.config.training.accumulate
+        draw = partial(Draws, self.config.seed, self.ahead.step, device=self.device)
+        parts = []
+        for k, piece in enumerate(_chunk(batch, accumulate)):
+            row = (state.ranks.rank * accumulate + k) * self.rows
+            latents = state.model.prior.sample(
+                self.rows, seed=self.config.seed, step=self.ahead.step, first_row=row, device=self.device
+            )
+            parts.append(Part(piece, replace(latents, steps_done=steps_done), draw(first_row=row)))
+        return parts
+
+    def _steps_done(self, kind: Kind) -> int | None:
+        """What the model's objectives read as `latents.step`; where one graph serves many steps, the same in all."""
+        if not (self.captured or self.config.training.compile):
+            return self.state.step
+        return self.begun[kind] if type(self.state.model).phase is not GAN.phase else None
+
+    def _rates(self, step: int) -> list[float]:
+        """The learning rates of both players in step `step`, and the weight of the moving average's update."""
+        update = (step + 1) // self.config.training.discriminator_steps
+        rates = [rate for player in self.state.players.values() for rate in player.rates(step)]
+        return [*rates, self.state.ema.weight(update) if self.state.ema else 0.0]
+
+    def _set_rates(self, rates: Sequence[float | Tensor]) -> None:
+        *rates, self.average_weight = rates
+        for player in self.state.players.values():
+            player.set_rates([rates.pop(0) for _ in player.paces])
+
+    def read_rates_on_device(self) -> None:
+        """Have every step read its learning rates from the tensor that the tables keep up to date."""
+        self.rates_on_device = True
+        self._set_rates(self.ahead.rates.unbind())
+
+    def _feed(self, split: Split) -> tuple[Feed, Callable[[int], Tensor] | None]:
+        """Where batches come from, and what chooses those of a set in memory."""
+        if not len(split):
+            raise InputError("a split without images has no batches")
+        ranks, seed, size = self.state.ranks, self.config.seed, self.rows * self.config.training.accumulate
+        channels_last = stores_pixel_by_pixel(self.state.model, self.config.training, self.device)
+        if isinstance(split.images, Tensor):
+            order = partial(
+                batch_indices, seed, length=len(split), batch_size=size, rank=ranks.rank, world=ranks.world
+            )
+            return InMemory(split.images, split.labels, self.device, channels_last=channels_last), order
+        stream = batches(
+            split,
+            seed=seed,
+            batch_size=size,
+            device=self.device,
+            start_step=self.state.step,
+            rank=ranks.rank,
+            world=ranks.world,
+            workers=self.config.data.workers,
+        )
+        return Streamed(stream, self.device, channels_last=channels_last), None
 
     def close(self) -> None:
         """End the processes that decode images."""
-        self.batches.close()
-
-
-def step_seed(seed: int, step: int, rank: int = 0) -> int:
-    """The seed of one step's random numbers on one rank: no state has to be saved for a run to go on."""
-    return int.from_bytes(blake2b(f"{seed}/{step}/{rank}".encode(), digest_size=8).digest()) >> 1
+        self.feed.close()
 
 
 def _chunk(batch: Batch, parts: int) -> list[Batch]:

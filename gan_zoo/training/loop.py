@@ -30,10 +30,16 @@ from gan_zoo.training.iterations import Iterations
 from gan_zoo.training.lock import locked
 from gan_zoo.training.loggers.jsonlines import JSONLines
 from gan_zoo.training.loggers.logger import Logger, check_trackers, open_trackers
-from gan_zoo.training.meter import Meter
 from gan_zoo.training.penalties import Penalties
 from gan_zoo.training.player import players
-from gan_zoo.training.precision import Precision, kernel_path, pick_device, pick_precision
+from gan_zoo.training.precision import (
+    Precision,
+    kernel_path,
+    pick_device,
+    pick_precision,
+    stores_pixel_by_pixel,
+    tuned,
+)
 from gan_zoo.training.progress import Reporter
 from gan_zoo.training.ranks import ALONE, Ranks, joined
 from gan_zoo.training.run import CONFIG, FAILURE, Run, build, check_free, create_run, next_free, open_run
@@ -174,12 +180,15 @@ def new_state(config: Config, device: torch.device, ranks: Ranks = ALONE) -> Sta
             f"training.batch_size = {settings.batch_size} in {parts} parts: batch norm needs 2 images "
             "or more in a part, or set the networks' norms to layer or none"
         )
-    if settings.channels_last:
+    if stores_pixel_by_pixel(model, settings, device):
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if settings.compile:
-        if ranks.world > 1:
-            raise InputError(f"training.compile: not on {ranks.world} ranks; leave it out, or train on one")
-        compile_networks(model, Penalties(config.loss))
+    if settings.compile and Penalties(config.loss).any:
+        raise InputError(
+            "training.compile: compiled losses have no second derivative, which gradient penalties need; "
+            "set loss.gradient_penalty, loss.r1 and loss.r2 to 0"
+        )
+    if settings.compile and ranks.world > 1:
+        raise InputError(f"training.compile: not on {ranks.world} ranks; leave it out, or train on one")
     precision = Precision(pick_precision(settings.precision, device), device)
     discriminator, generator = players(model, precision, ranks)
     ema = EMA(model.generator, settings.ema) if settings.ema else None
@@ -212,7 +221,7 @@ def _resume(run: Run, state: State, before: Config) -> list[str]:
 def _loop(run: Run, state: State, dataset: Dataset, notes: list[str], *, quiet: bool) -> None:
     config, ranks = run.config, state.ranks
     settings, logging, steps = config.training, config.logging, config.training.steps
-    meter, watch, since = Meter(ranks), Watch(run, state), state.step
+    watch, since = Watch(run, state), state.step
     with ExitStack() as stack:
         loggers = _loggers(run, state.step, stack) if ranks.leads else []
         reporter = stack.enter_context(Reporter(steps, state.step, quiet=quiet))
@@ -222,14 +231,13 @@ def _loop(run: Run, state: State, dataset: Dataset, notes: list[str], *, quiet: 
         if state.step >= steps:
             reporter.say(f"{run.folder} is done: {state.step} steps; ask for more by --steps")
             return
+        stack.enter_context(tuned(state.model.device, tf32=settings.tf32))
         iterations = stack.enter_context(closing(Iterations(state, dataset.train, reporter.say)))
+        meter = iterations.meter
         reporter.say(f"{'resuming' if state.step else 'training'} {config.model} in {run.folder}")
         clock = time.perf_counter()
         while state.step < steps:
-            objectives = next(iterations)
-            done = state.step
-            for objective in objectives:
-                meter.add(objective.terms | objective.metrics, done)
+            done = next(iterations)
             reporter.advance(done)
 
             last = ranks.vote(interruption.asked) or done == steps
@@ -256,20 +264,6 @@ def _loop(run: Run, state: State, dataset: Dataset, notes: list[str], *, quiet: 
                 ranks.from_first([done])  # has saved by then; a rank that ends earlier would have it ended, too
             if last and done < steps:
                 raise Interrupted(run, done)
-
-
-def compile_networks(model: GAN, penalties: Penalties) -> None:
-    """Run the networks through torch.compile.
-
-    Raises:
-        InputError: If a penalty needs a gradient's gradient, which compiled networks do not give.
-    """
-    if penalties.any:
-        raise InputError("training.compile: a gradient penalty cannot pass compiled networks; set one of them to 0")
-    if model.config.training.update == "simultaneous":  # whose graphs serve two backward passes
-        torch._functorch.config.donated_buffer = False
-    for network in model.networks:
-        network.compile()
 
 
 def _loggers(run: Run, start: int, stack: ExitStack) -> list[Logger]:

@@ -17,23 +17,22 @@ class Penalties:
         self.settings = settings
         self.any = max(settings.gradient_penalty, settings.r1, settings.r2) > 0
 
-    def differentiate(self, step: int) -> bool:
-        """Whether step `step` takes the slopes of the two passes that are made anyway (R1, R2)."""
-        return self.due(step) and max(self.settings.r1, self.settings.r2) > 0
+    @property
+    def of_passes(self) -> bool:
+        """Whether they take the slopes of the two passes that are made anyway (R1, R2)."""
+        return max(self.settings.r1, self.settings.r2) > 0
 
     def due(self, step: int) -> bool:
         """Whether step `step` is one that pays them."""
         return self.any and step % self.settings.penalty_interval == 0
 
     def __call__(
-        self, discriminator: Discriminator, step: int, real: Judgement, fake: Judgement, random: torch.Generator
+        self, discriminator: Discriminator, real: Judgement, fake: Judgement, random: torch.Generator
     ) -> dict[str, Tensor]:
-        """The terms that the discriminator's loss is to be added in step `step`, weights applied.
+        """The terms that the discriminator's loss is to be added in a step that pays them, weights applied.
 
         R1 and R2 take the slope of the logits in the images that were judged, which require gradients for it.
         """
-        if not self.due(step):
-            return {}
         s, terms = self.settings, {}
         if s.gradient_penalty:
             mix = torch.rand(len(real.images), 1, 1, 1, device=real.images.device, generator=random)

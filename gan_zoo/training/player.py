@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from types import MappingProxyType
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from gan_zoo.config import Optimizer
-from gan_zoo.models.gan.model import GAN, Pace
+from gan_zoo.models.gan.model import GAN, Objective, Pace
 from gan_zoo.training.precision import Precision
 from gan_zoo.training.ranks import ALONE, Ranks
 
@@ -28,6 +28,7 @@ class Player:
         precision: Whose gradient scaler is used.
         paces: Of parameters that have one of their own, by name.
         ranks: Over which gradients are averaged.
+        parts: Of a batch that gradients are averaged over.
         skips: Whether an update whose losses or gradients are not finite is left out.
 
     Attributes:
@@ -45,6 +46,7 @@ class Player:
         paces: Mapping[str, Pace] = MappingProxyType({}),
         ranks: Ranks = ALONE,
         *,
+        parts: int = 1,
         skips: bool = False,
     ) -> None:
         shared = {n: p for n, p in parameters.items() if n not in paces}
@@ -55,6 +57,7 @@ class Player:
         self.scaler = precision.scaler
         self.ranks = ranks
         self.skips = skips
+        self.share = torch.tensor(1 / parts, device=precision.device)
         self.losses: list[Tensor] = []
         self.norm: Tensor | None = None
         self.fault: Tensor | None = None
@@ -66,26 +69,36 @@ class Player:
             fused=True,
         )
 
-    def backward(self, loss: Tensor, *, alone: bool = False) -> None:
-        """Add the gradients of `loss` to those that are held.
+    def backward(
+        self, objective: Objective, *, retain_graph: bool = False, through: tuple[Tensor, Tensor] | None = None
+    ) -> None:
+        """Add this player's gradients of an objective of one part of the batch to those that are held.
+
+        Every term is a root of its own, and nothing but this player's parameters gets a gradient.
 
         Args:
-            loss: Of this player.
-            alone: Whether no parameter but this player's gets a gradient, of a graph that the other player needs, too.
+            objective: Of this player.
+            retain_graph: Whether the other player's loss is yet to go through the graph.
+            through: A tensor of this player's graph and a leaf that stands for it in the objective.
         """
+        terms = [term for term in objective.terms.values() if term.requires_grad]
         if self.skips:
-            self.losses.append(loss.detach())
-        inputs = list(self.parameters.values()) if alone else None
-        self.scaler.scale(loss).backward(retain_graph=alone, inputs=inputs)
+            self.losses.append(objective.loss.detach())
+        share = self.scaler.scale(self.share)
+        own, cut = list(self.parameters.values()), through[1:] if through else ()
+        torch.autograd.backward(terms, [share] * len(terms), retain_graph=retain_graph, inputs=[*own, *cut])
+        if through:
+            torch.autograd.backward(through[0], through[1].grad, inputs=own)
 
-    def set_pace(self, step: int) -> None:
-        """Set the learning rates of step `step`."""
-        for pace, group in zip(self.paces, self.optimizer.param_groups, strict=True):
-            lr = pace.lr * lr_factor(self.settings, step, self.steps) if step >= pace.start else 0.0
-            if isinstance(group["lr"], Tensor):
-                group["lr"].fill_(lr)
-            else:
-                group["lr"] = lr
+    def rates(self, step: int) -> list[float]:
+        """The learning rate of each of the optimizer's groups in step `step`."""
+        factor = lr_factor(self.settings, step, self.steps)
+        return [pace.lr * factor if step >= pace.start else 0.0 for pace in self.paces]
+
+    def set_rates(self, rates: Sequence[float | Tensor]) -> None:
+        """Have the optimizer use these learning rates; tensors of one number are read anew at every update."""
+        for rate, group in zip(rates, self.optimizer.param_groups, strict=True):
+            group["lr"], group["capturable"] = rate, isinstance(rate, Tensor)
 
     def update(self) -> None:
         """Move along the gradients held, and drop them. In fp16 a step of infinite gradients is left out."""
@@ -133,6 +146,7 @@ def players(model: GAN, precision: Precision, ranks: Ranks = ALONE) -> tuple[Pla
         precision=precision,
         paces=model.paces,
         ranks=ranks,
+        parts=training.accumulate,
         skips=training.on_nan == "skip",
     )
     generator = {n: p for n, p in model.named_parameters() if n.startswith(("generator.", "prior."))}

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Literal
 
 import torch
 from gan_zoo_kernels import Choice, implementation_for
+from torch import nn
 
+from gan_zoo.config import Training
 from gan_zoo.errors import InputError, shown
 from gan_zoo.training.ranks import local_rank
 
@@ -76,6 +79,29 @@ def pick_device(name: str) -> torch.device:
     if device.type == "cuda" and device.index is not None:
         torch.cuda.set_device(device)  # streams and events are the current device's
     return device
+
+
+def stores_pixel_by_pixel(model: nn.Module, settings: Training, device: torch.device) -> bool:
+    """Whether the feature maps of `model` are stored pixel by pixel (NHWC), by the setting `channels_last`."""
+    if settings.channels_last != "auto":
+        return settings.channels_last == "on"
+    half = pick_precision(settings.precision, device) != "fp32"
+    return device.type == "cuda" and half and any(isinstance(layer, nn.Conv2d) for layer in model.modules())
+
+
+@contextmanager
+def tuned(device: torch.device, *, tf32: bool) -> Iterator[None]:
+    """Within, torch chooses CUDA's convolutions by timing them, and multiplies fp32 as TF32 or not; then as before."""
+    if device.type != "cuda":
+        yield
+        return
+    cudnn, products = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = cudnn.benchmark, cudnn.allow_tf32, products.allow_tf32
+    cudnn.benchmark, cudnn.allow_tf32, products.allow_tf32 = True, tf32, tf32
+    try:
+        yield
+    finally:
+        cudnn.benchmark, cudnn.allow_tf32, products.allow_tf32 = before
 
 
 def kernel_path(device: torch.device) -> Choice:

@@ -3,121 +3,167 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
-from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
-from gan_zoo.config import Config
 from gan_zoo.data.augment import parse_augment
 from gan_zoo.data.batches import Batch
-from gan_zoo.models.gan.model import Objective
+from gan_zoo.draws import Draws
+from gan_zoo.models.gan.model import GAN, Judgement, Objective
 from gan_zoo.models.gan.prior import Latents
+from gan_zoo.registry import trunks
 from gan_zoo.training.checkpoint import State
 from gan_zoo.training.penalties import Penalties
-
-Augmentation = Callable[[Tensor, torch.Generator], Tensor]
-Parts = list[tuple[Batch, Latents]]
-"""A batch and its latents, in as many parts as gradients are accumulated over."""
+from gan_zoo.training.precision import Precision
+from gan_zoo.trunks.layers import LotNorm
 
 
-@dataclass(frozen=True)
+class Part(NamedTuple):
+    """One of the parts of a batch that gradients are accumulated over."""
+
+    batch: Batch
+    latents: Latents
+    random: Draws
+
+
 class Rules:
-    """What D gets to see, and what it pays beside the model's objective."""
+    """What the two players minimise in a step, each as one function, which torch.compile may take as a whole.
 
-    penalties: Penalties
-    augment_real: Augmentation
-    augment_fake: Augmentation
+    Args:
+        model: The game.
+        precision: What its networks compute in.
+        rows: Images of a part; batch norms in D take their statistics over so many.
+    """
 
-    @classmethod
-    def of(cls, config: Config) -> Self:
-        """Those of a configuration."""
+    def __init__(self, model: GAN, precision: Precision, rows: int) -> None:
+        config = model.config
         augment = parse_augment(config.data.augment)
-        return cls(Penalties(config.loss), augment, augment if config.data.augment_fakes else parse_augment(""))
+        self.model, self.precision = model, precision
+        self.augment_real = augment
+        self.augment_fake = augment if config.data.augment_fakes else parse_augment("")
+        self.penalties = Penalties(config.loss)
+        self.at_once = _joins(model)
+        for layer in model.discriminator.modules():
+            if isinstance(layer, LotNorm):
+                layer.rows = rows
+        self.generate: Callable[[Tensor], Tensor] = self._generate
+        self.of_discriminator, self.of_generator = self._of_discriminator, self._of_generator
+        if config.training.compile:
+            if config.training.update == "simultaneous":  # whose graph serves two backward passes
+                torch._functorch.config.donated_buffer = False
+            self.generate = torch.compile(self._generate)
+            self.of_discriminator = torch.compile(self._of_discriminator)
+            self.of_generator = torch.compile(self._of_generator)
+
+    def _generate(self, z: Tensor) -> Tensor:
+        """G(z, c), float32."""
+        with self.precision.autocast():
+            fake: Tensor = self.model.generator(z)
+        return fake.float()
+
+    def _of_discriminator(self, part: Part, fake: Tensor, penalised: bool) -> tuple[Objective, Judgement, Judgement]:
+        """What D minimises, of reals x ~ data and of `fake`, and its judgements of both."""
+        model, (batch, latents, random) = self.model, part
+        real_x, fake_x = self.augment_real(batch.images, random), self.augment_fake(fake, random)
+        if slopes := penalised and self.penalties.of_passes:
+            real_x = real_x.detach().requires_grad_()
+            fake_x = fake_x if fake_x.requires_grad else fake_x.detach().requires_grad_()
+        beside = model.also_judged(real_x, random)
+        with self.precision.autocast(penalised=slopes):
+            real, judged, *more = model.discriminator.judge(real_x, fake_x, *beside, at_once=self.at_once and not slopes)
+            real = real._replace(beside=tuple(more))
+            objective = model.discriminator_objective(real, judged, latents, batch.labels, random)
+            if penalised:
+                objective.terms |= self.penalties(model.discriminator, real, judged, random)
+        return objective, real.detached, judged
+
+    def _of_generator(self, part: Part, fake: Tensor, real: Judgement) -> Objective:
+        """What G minimises, of D's verdict on `fake`."""
+        with self.precision.autocast():
+            judged = self.model.discriminator(self.augment_fake(fake, part.random))
+            return self.model.generator_objective(judged, real, part.latents, part.random)
+
+    def of_generator_judged(self, part: Part, judged: Judgement, real: Judgement) -> Objective:
+        """What G minimises, of a judgement that was made for D."""
+        with self.precision.autocast():
+            return self.model.generator_objective(judged, real, part.latents, part.random)
 
 
 def alternating(
     state: State,
     rules: Rules,
-    parts: Parts,
-    random: torch.Generator,  # seeded by (seed, step, rank)
+    parts: list[Part],
     *,
     update_generator: bool,  # false in all but every n-th step, where D makes n steps for one of G
+    penalised: bool,  # whether D pays its gradient penalties in this step
 ) -> list[Objective]:
-    """D's step, then G's, from 1 generator forward and 3 trunk forwards.
+    """D's step, then G's, from 1 generator forward and 3 trunk forwards, of which two are one pass where they can be.
 
     Returns:
         The objectives of both players for each part, on the device: nothing here waits for it.
     """
-    model, precision, step = state.model, state.precision, state.step
     discriminator, generator = state.players["discriminator"], state.players["generator"]
-    penalised = rules.penalties.differentiate(step)
     objectives, played = [], []
 
     # max_D V(D, G): D judges x ~ data and G(z, c), which it may not change.
-    for batch, latents in parts:
-        with precision.autocast(), nullcontext() if update_generator else torch.no_grad():
-            fake = model.generator(latents.input)
-        real_x = rules.augment_real(batch.images, random).requires_grad_(penalised)
-        fake_x = rules.augment_fake(fake.detach().float(), random).requires_grad_(penalised)
-        with precision.autocast(penalised=penalised):
-            real, judged = model.discriminator(real_x), model.discriminator(fake_x)
-            objective = model.discriminator_objective(real, judged, latents, batch.labels, random)
-            objective.terms |= rules.penalties(model.discriminator, step, real, judged, random)
-        discriminator.backward(objective.loss / len(parts))
+    for part in parts:
+        with torch.set_grad_enabled(update_generator):
+            fake = rules.generate(part.latents.input)
+        objective, real, _ = rules.of_discriminator(part, fake.detach(), penalised)
+        discriminator.backward(objective)
         objectives.append(objective)
-        played.append((latents, fake, real.detached))
+        played.append((part, fake, real))
     discriminator.update()
 
     # min_G V(D, G): the new D judges the same fakes; its weights take no gradient.
     if update_generator:
-        for latents, fake, real in played:
-            with discriminator.frozen(), precision.autocast():
-                judged = model.discriminator(rules.augment_fake(fake.float(), random))
-                objective = model.generator_objective(judged, real, latents, random)
-            generator.backward(objective.loss / len(parts))
+        for part, fake, real in played:
+            with discriminator.frozen():
+                objective = rules.of_generator(part, fake, real)
+            generator.backward(objective)
             objectives.append(objective)
         generator.update()
-    precision.scaler.update()
+    state.precision.scaler.update()
     return objectives
 
 
 def simultaneous(
-    state: State, rules: Rules, parts: Parts, random: torch.Generator, *, update_generator: bool
+    state: State, rules: Rules, parts: list[Part], *, update_generator: bool, penalised: bool
 ) -> list[Objective]:
     """Both steps at once, from 1 generator forward and 2 trunk forwards: G plays against D as it was.
 
     Arguments and result are those of `alternating`, which a step without G's turn is left to.
     """
     if not update_generator:
-        return alternating(state, rules, parts, random, update_generator=False)
-    model, precision, step = state.model, state.precision, state.step
+        return alternating(state, rules, parts, update_generator=False, penalised=penalised)
     discriminator, generator = state.players["discriminator"], state.players["generator"]
-    penalised = rules.penalties.differentiate(step)
     objectives = []
 
-    # max_D V(D, G) and min_G V(D, G), of one judgement: each loss is differentiated by its player's weights alone.
-    for batch, latents in parts:
-        with precision.autocast():
-            fake = model.generator(latents.input)
-        real_x = rules.augment_real(batch.images, random).requires_grad_(penalised)
-        fake_x = rules.augment_fake(fake.float(), random)
-        with precision.autocast(penalised=penalised):
-            real, judged = model.discriminator(real_x), model.discriminator(fake_x)
-            of_discriminator = model.discriminator_objective(real, judged, latents, batch.labels, random)
-            of_discriminator.terms |= rules.penalties(model.discriminator, step, real, judged, random)
-            of_generator = model.generator_objective(judged, real.detached, latents, random)
-        discriminator.backward(of_discriminator.loss / len(parts), alone=True)
-        generator.backward(of_generator.loss / len(parts), alone=True)
+    # max_D V(D, G) and min_G V(D, G), of one judgement of fakes that are cut off from G: what G's loss asks of them is
+    # handed on to G afterwards.
+    for part in parts:
+        fake = rules.generate(part.latents.input)
+        cut = fake.detach().requires_grad_()
+        of_discriminator, real, judged = rules.of_discriminator(part, cut, penalised)
+        of_generator = rules.of_generator_judged(part, judged, real)
+        discriminator.backward(of_discriminator, retain_graph=True)
+        generator.backward(of_generator, through=(fake, cut))
         objectives += [of_discriminator.detached, of_generator.detached]
-        del fake, fake_x, real, judged, of_discriminator, of_generator  # and with them the graph, which is still whole
+        del fake, cut, real, judged, of_discriminator, of_generator  # and with them the graph, which is still whole
     discriminator.update()
     generator.update()
-    precision.scaler.update()
+    state.precision.scaler.update()
     return objectives
 
 
 ORDERS = {"alternating": alternating, "simultaneous": simultaneous}
 """The setting `training.update`."""
+
+
+def _joins(model: GAN) -> bool:
+    """Whether D may judge several batches in one pass."""
+    norms = [layer for layer in model.discriminator.modules() if isinstance(layer, (_BatchNorm, nn.SyncBatchNorm))]
+    return trunks.get(model.config.trunk.name).joins and all(isinstance(norm, LotNorm) for norm in norms)

@@ -81,4 +81,4 @@ def dcgan_discriminator(image: ImageShape, settings: TrunkSettings) -> Discrimin
     return spectral(trunk, settings.spectral_norm)
 
 
-DCGAN = Trunk(dcgan_generator, dcgan_discriminator)
+DCGAN = Trunk(dcgan_generator, dcgan_discriminator, joins=True)

@@ -71,4 +71,4 @@ def infogan_mnist_discriminator(image: ImageShape, settings: TrunkSettings) -> D
     return spectral(trunk, settings.spectral_norm)
 
 
-INFOGAN_MNIST = Trunk(infogan_mnist_generator, infogan_mnist_discriminator)
+INFOGAN_MNIST = Trunk(infogan_mnist_generator, infogan_mnist_discriminator, joins=True)

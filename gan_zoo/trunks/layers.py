@@ -4,13 +4,55 @@ from __future__ import annotations
 
 from typing import Literal, TypeVar
 
-from torch import nn
-from torch.nn.utils.parametrizations import spectral_norm
-from torch.nn.utils.parametrize import is_parametrized
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import batch_norm
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils.parametrizations import _SpectralNorm
+from torch.nn.utils.parametrize import is_parametrized, register_parametrization
 
 from gan_zoo.config import Norm
 
 Module = TypeVar("Module", bound=nn.Module)
+
+
+class LotNorm(_BatchNorm):
+    """Batch norm (Ioffe & Szegedy, 2015) with statistics of each lot of `rows` rows: several batches in one pass.
+
+    D judges reals and fakes in one pass that way, and each kind is normalised by its own statistics, as in passes of
+    its own. In training the running statistics take in one lot after the other.
+
+    Attributes:
+        rows: Rows of a lot; None takes the whole batch as one. The last lot may be smaller.
+
+    `num_batches_tracked` stays 0: with a fixed momentum nothing reads it, and counting is a launch for each layer.
+    """
+
+    rows: int | None = None
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Normalise [n, C] or [n, C, h, w]."""
+        self._check_input_dim(input)
+        lots = input.split(self.rows) if self.training and self.rows else (input,)
+        if len(lots) == 1:
+            return self._normalise(input)
+        return torch.cat([self._normalise(lot) for lot in lots])
+
+    def _normalise(self, x: Tensor) -> Tensor:
+        known = (self.running_mean, self.running_var)
+        if self.training and not self.track_running_stats:  # InfoGAN-CR's passes over pairs
+            known = (None, None)
+        assert self.momentum is not None
+        return batch_norm(x, *known, self.weight, self.bias, self.training, self.momentum, self.eps)
+
+
+class LotNorm1d(LotNorm, nn.BatchNorm1d):
+    """Of features [n, C]."""
+
+
+class LotNorm2d(LotNorm, nn.BatchNorm2d):
+    """Of feature maps [n, C, h, w]."""
+
 
 _WEIGHTED = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm)
@@ -29,7 +71,17 @@ def norm(kind: Norm, channels: int, dims: Literal[1, 2]) -> nn.Module:
         return nn.Identity()
     if kind == "layer":
         return nn.LayerNorm(channels) if dims == 1 else nn.GroupNorm(1, channels)
-    return nn.BatchNorm1d(channels) if dims == 1 else nn.BatchNorm2d(channels)
+    return LotNorm1d(channels) if dims == 1 else LotNorm2d(channels)
+
+
+class SpectralNorm(_SpectralNorm):
+    """torch's, in the weight's own precision: in half precision a step of power iteration loses what it gained."""
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """The weight, divided by its largest singular value."""
+        with torch.autocast(weight.device.type, enabled=False):
+            normalised: Tensor = super().forward(weight)
+        return normalised
 
 
 def spectral(module: Module, enabled: bool) -> Module:
@@ -46,7 +98,8 @@ def spectral(module: Module, enabled: bool) -> Module:
     if enabled:
         for layer in list(module.modules()):
             if isinstance(layer, _WEIGHTED) and not is_parametrized(layer, "weight"):
-                spectral_norm(layer)
+                dim = 1 if isinstance(layer, nn.ConvTranspose2d) else 0  # of the outputs
+                register_parametrization(layer, "weight", SpectralNorm(layer.weight, dim=dim))
     return module
 
 

@@ -47,4 +47,4 @@ def mlp_discriminator(image: ImageShape, settings: TrunkSettings) -> Discriminat
     return spectral(trunk, settings.spectral_norm)
 
 
-MLP = Trunk(mlp_generator, mlp_discriminator)
+MLP = Trunk(mlp_generator, mlp_discriminator, joins=True)

@@ -146,4 +146,4 @@ def resnet_discriminator(image: ImageShape, settings: TrunkSettings) -> Discrimi
     return spectral(trunk, settings.spectral_norm)
 
 
-RESNET = Trunk(resnet_generator, resnet_discriminator)
+RESNET = Trunk(resnet_generator, resnet_discriminator, joins=True)

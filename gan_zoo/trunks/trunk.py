@@ -52,6 +52,9 @@ class Trunk:
     """``generator(latent_width, image, settings)`` maps [n, latent_width] to [n, C, R, R] in [-1, 1]."""
     discriminator: Callable[[ImageShape, TrunkSettings], DiscriminatorTrunk]
     """``discriminator(image, settings)`` maps images to features."""
+    joins: bool = False
+    """Whether the discriminator trunk treats each image by itself, but for batch norms from `layers.norm`. Reals and
+    fakes then pass it at once, each normalised by statistics of their own."""
 
 
 def require_resolution(name: str, image: ImageShape, accepted: Collection[int]) -> None:

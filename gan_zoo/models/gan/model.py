@@ -38,11 +38,12 @@ class Judgement(NamedTuple):
     images: Tensor
     logits: Tensor  # [n, 1], above 0 for real
     features: Tensor  # [n, trunk width], which every head reads
+    beside: tuple[Judgement, ...] = ()  # of the images that `GAN.also_judged` adds to the reals
 
     @property
     def detached(self) -> Judgement:
         """The same, cut off from every graph."""
-        return Judgement(*(tensor.detach() for tensor in self))
+        return Judgement(self.images.detach(), self.logits.detach(), self.features.detach())
 
 
 @dataclass
@@ -75,6 +76,19 @@ class Discriminator(nn.Module):
         """Judge images [n, C, H, W] in one pass of the trunk."""
         features = self.trunk(images)
         return Judgement(images, self.head(features), features)
+
+    def judge(self, *batches: Tensor, at_once: bool) -> list[Judgement]:
+        """Judge several batches of images.
+
+        Args:
+            batches: [n, C, H, W] each; the last may have fewer rows.
+            at_once: Whether in one pass, which needs a trunk that `joins` and norms whose lots have n rows.
+        """
+        if not at_once:
+            return [self(images) for images in batches]
+        sizes = [len(images) for images in batches]
+        _, logits, features, _ = self(torch.cat(batches))
+        return [Judgement(*three) for three in zip(batches, logits.split(sizes), features.split(sizes), strict=True)]
 
 
 class GAN(nn.Module):
@@ -136,6 +150,18 @@ class GAN(nn.Module):
     def codes(self) -> tuple[Code, ...]:
         """The latent codes, in the order of `Latents.codes`."""
         return self.prior.codes
+
+    def also_judged(self, real: Tensor, random: Draws) -> tuple[Tensor, ...]:
+        """Images that D judges in its step beside the reals and fakes; the objective finds them in `real.beside`.
+
+        Args:
+            real: The reals [n, C, H, W], as they were augmented.
+            random: For whatever a model draws in this step, on its device.
+
+        Returns:
+            Batches of n images each; the last may have fewer.
+        """
+        return ()
 
     def discriminator_objective(
         self, real: Judgement, fake: Judgement, latents: Latents, labels: Tensor | None, random: torch.Generator

@@ -24,17 +24,28 @@ class Latents:
     Attributes:
         input: [n, width]: the noise, then each code, a categorical one as one-hot.
         codes: float32 [n, number of codes]: the codes' values, a categorical one as its class.
-        step: Steps done before the one that they were drawn for.
+        steps_done: Steps done before the one that they were drawn for; None where one graph serves many steps.
     """
 
     input: Tensor
     codes: Tensor
-    step: int = 0
+    steps_done: int | None = 0
+
+    @property
+    def step(self) -> int:
+        """Steps done before the one that the latents were drawn for.
+
+        Raises:
+            RuntimeError: In a step that is recorded once for many, of a model without a `phase` of its own.
+        """
+        if self.steps_done is None:
+            raise RuntimeError("the objective reads latents.step: a model whose steps differ must override `phase`")
+        return self.steps_done
 
     def chunk(self, parts: int) -> list[Latents]:
         """The batch in `parts` pieces of nearly equal size."""
         pairs = zip(self.input.chunk(parts), self.codes.chunk(parts), strict=True)
-        return [Latents(*pair, self.step) for pair in pairs]
+        return [Latents(*pair, self.steps_done) for pair in pairs]
 
 
 class Prior:
@@ -63,14 +74,14 @@ class Prior:
         n: int,
         *,
         seed: int,
-        step: int = 0,
+        step: int | Tensor = 0,
         stream: int = TRAINING,
         first_row: int = 0,
         device: torch.device | str = "cpu",
     ) -> Latents:
         """Rows `first_row` to `first_row + n` of the latents of one step."""
         drawn = sample_latents(self.layout, n, seed=seed, step=step, stream=stream, first_row=first_row, device=device)
-        return Latents(*drawn, step)
+        return Latents(*drawn, step if isinstance(step, int) else None)
 
     def compose(self, noise: Tensor, codes: Tensor) -> Latents:
         """Latents of chosen values: noise [n, noise], codes [n, number of codes]."""

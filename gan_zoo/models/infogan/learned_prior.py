@@ -99,7 +99,7 @@ class LearnedPrior(nn.Module, Prior):
         n: int,
         *,
         seed: int,
-        step: int = 0,
+        step: int | Tensor = 0,
         stream: int = TRAINING,
         first_row: int = 0,
         device: torch.device | str = "cpu",
@@ -119,7 +119,7 @@ class LearnedPrior(nn.Module, Prior):
             else:
                 values.append(block[:, 0])
             columns.append(block)
-        return Latents(torch.cat(columns, 1), torch.stack(values, 1), step)
+        return Latents(torch.cat(columns, 1), torch.stack(values, 1), step if isinstance(step, int) else None)
 
 
 def straight_through(scores: Tensor, temperature: float) -> Tensor:

@@ -111,13 +111,16 @@ class InfoGAN(GAN):
         """Features as Q reads them in D's step: cut off from the trunk unless Q's terms train it."""
         return features if self.trains == "generator+q+trunk" else features.detach()
 
-    def inconsistency(self, real: Judgement, random: torch.Generator) -> Tensor:
-        """How much Q changes its mind on warped reals, from one pass of the trunk over them; see `consistency`."""
-        images = real.images.detach()[: math.ceil(self.consistency_share * len(real.images))]
-        with torch.set_grad_enabled(self.trains == "generator+q+trunk"):
-            warped = self.discriminator(self.warp(images, random)).features
+    def also_judged(self, real: Tensor, random: Draws) -> tuple[Tensor, ...]:
+        """Warped copies of the reals, or of a share of them, if there is a consistency term."""
+        if not (self.consistency and any(code.kind == "categorical" for code in self.codes)):
+            return ()
+        return (self.warp(real.detach()[: math.ceil(self.consistency_share * len(real))], random),)
+
+    def inconsistency(self, real: Judgement, warped: Judgement) -> Tensor:
+        """How much Q changes its mind on warped reals; see `consistency`."""
         log_priors = [p.detach() for p in self.learned.log_probabilities()] if self.learned else None
-        parameters = self.q(self.seen(real.features)), self.q(warped)
+        parameters = self.q(self.seen(real.features)), self.q(self.seen(warped.features))
         return consistency(*parameters, self.layout, spread=self.spread, log_priors=log_priors)
 
     def discriminator_objective(
@@ -127,8 +130,8 @@ class InfoGAN(GAN):
         objective = super().discriminator_objective(real, fake, latents, labels, random)
         bound = self.information(self.seen(fake.features), latents, hold_prior=True)
         objective.terms["discriminator/information"] = -(self.weights * bound).sum()
-        if self.consistency and any(code.kind == "categorical" for code in self.codes):
-            objective.terms["discriminator/consistency"] = self.consistency * self.inconsistency(real, random)
+        for warped in real.beside:
+            objective.terms["discriminator/consistency"] = self.consistency * self.inconsistency(real, warped)
         objective.metrics |= {f"mi/{c.name}": b for c, b in zip(self.codes, bound.detach().unbind(), strict=True)}
         objective.metrics |= {"mi": bound.detach().sum(), "entropy": self.entropies().detach().sum()}
         for name, probabilities in self.prior.probabilities().items():

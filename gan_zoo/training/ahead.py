@@ -1,0 +1,67 @@
+"""What differs from step to step, on the device for many steps at once: a step then asks nothing of the host."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from gan_zoo.data.batches import move
+
+STEPS = 256
+"""Steps that one upload is for."""
+
+
+class Ahead:
+    """Tables with a row for each of the next steps, and counters that walk down them as steps are made.
+
+    Args:
+        order: Which images step s sees, int64 [n]; None where they are streamed.
+        rates: Numbers of step s, always as many: learning rates, weights.
+        device: Where steps are made.
+
+    Attributes:
+        step: int64 [], steps done.
+        line: int64 [1], the row that the step's losses are written to; see `Meter`.
+        rates: float32 [k], this step's, at one place.
+    """
+
+    def __init__(
+        self,
+        order: Callable[[int], Tensor] | None,
+        rates: Callable[[int], Sequence[float]],
+        device: torch.device,
+    ) -> None:
+        self._order_of, self._rates_of, self.device = order, rates, device
+        self._counters = torch.zeros(3, dtype=torch.int64, device=device)
+        self.step, self._row, self.line = self._counters[0], self._counters[1:2], self._counters[2:3]
+        self.rates = torch.zeros(len(rates(0)), device=device)
+        self._order: Tensor | None = None
+        self._rates = torch.empty(STEPS, len(self.rates), device=device)
+        self._first: int | None = None  # the step of the tables' first row
+
+    def reach(self, step: int) -> None:
+        """On the host: see to it that the tables hold step `step`, the next one. Waits for nothing."""
+        if self._first is not None and self._first <= step < self._first + STEPS:
+            return
+        self._first, steps = step, range(step, step + STEPS)
+        self._rates.copy_(move(torch.tensor([self._rates_of(s) for s in steps]), self.device))
+        if self._order_of:
+            rows = torch.stack([self._order_of(s) for s in steps])
+            self._order = torch.empty_like(rows, device=self.device) if self._order is None else self._order
+            self._order.copy_(move(rows, self.device))
+        self._counters[:2].copy_(move(torch.tensor([step, 0]), self.device))
+
+    def look_up(self) -> None:
+        """On the device: put this step's rates in their place."""
+        torch.index_select(self._rates, 0, self._row, out=self.rates[None])
+
+    def images(self) -> Tensor:
+        """On the device: which images this step sees, int64 [n]."""
+        assert self._order is not None
+        return self._order.index_select(0, self._row)[0]
+
+    def advance(self) -> None:
+        """On the device: go on to the next step."""
+        self._counters.add_(1)
