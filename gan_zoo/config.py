@@ -139,7 +139,7 @@ class Training(Settings):
     compile: Annotated[bool, arg(aliases=["--compile"])] = False
     """Whether each player's loss goes through torch.compile as a whole: half a minute, for faster steps afterwards."""
     channels_last: Switch = "auto"
-    """Whether feature maps are stored pixel by pixel (NHWC). auto: on CUDA in bf16 and fp16 if there are convolutions."""
+    """Whether feature maps are stored pixel by pixel (NHWC). auto: convolutional networks on CUDA in bf16 and fp16."""
     cuda_graph: Switch = "auto"
     """Whether a step is captured as a CUDA graph and replayed. auto: on CUDA, wherever it can be."""
     tf32: bool = True

@@ -13,6 +13,7 @@ import torch
 from gan_zoo import api
 from gan_zoo.config import Config
 from gan_zoo.data.batches import Batch
+from gan_zoo.draws import Draws
 from gan_zoo.models.gan.model import GAN, Judgement, Objective
 from gan_zoo.models.gan.prior import Latents
 from gan_zoo.resolve import resolve
@@ -20,7 +21,7 @@ from gan_zoo.training.checkpoint import State
 from gan_zoo.training.loop import new_state
 from gan_zoo.training.precision import pick_device
 from gan_zoo.training.run import Run
-from gan_zoo.training.step import ORDERS, Rules
+from gan_zoo.training.step import ORDERS, Part, Rules
 
 NARROW: dict[str, Any] = {
     "trunk.width": 4,
@@ -60,7 +61,9 @@ class Game:
         self.config = narrow_config(model, **settings)
         self.state = new_state(self.config, pick_device("cpu"))
         self.model: GAN = self.state.model.train()
-        self.random = torch.Generator()
+        self.rules = Rules(
+            self.model, self.state.precision, self.config.training.batch_size // self.config.training.accumulate
+        )
 
     def latents(self, step: int = 0, *, n: int | None = None, first_row: int = 0) -> Latents:
         count = n or self.config.training.batch_size
@@ -73,14 +76,18 @@ class Game:
         pieces = [Batch(*pair) for pair in zip(batch.images.chunk(parts), batch.labels.chunk(parts), strict=True)]
         self.state.step = step
         for player in self.state.players.values():
-            player.set_pace(step)
+            player.set_rates(player.rates(step))
         return ORDERS[self.config.training.update](
             self.state,
-            Rules.of(self.config),
-            [(p, self.latents(step, n=len(p.images), first_row=k * len(p.images))) for k, p in enumerate(pieces)],
-            self.random.manual_seed(step),
+            self.rules,
+            [self.part(piece, step, k * len(piece.images)) for k, piece in enumerate(pieces)],
             update_generator=update_generator,
+            penalised=self.rules.penalties.due(step),
         )
+
+    def part(self, batch: Batch, step: int = 0, first_row: int = 0) -> Part:
+        latents = self.latents(step, n=len(batch.images), first_row=first_row)
+        return Part(batch, latents, Draws(self.config.seed, step, first_row=first_row))
 
     def judge(self) -> tuple[Judgement, Judgement, Latents]:
         """What D makes of reals and of fakes, with a graph through both networks."""

@@ -26,7 +26,12 @@ class Waits(TorchDispatchMode):
         self.found: list[str] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        masks = func.overloadpacket is aten.index and any(i is not None and i.dtype == torch.bool for i in args[1])
-        if masks or func.overloadpacket in WAITING:
+        if waits(func, args):
             self.found.append(str(func))
         return func(*args, **(kwargs or {}))
+
+
+def waits(func: Any, args: Any) -> bool:
+    """Whether an operator needs a value on the host."""
+    masks = func.overloadpacket is aten.index and any(i is not None and i.dtype == torch.bool for i in args[1])
+    return masks or func.overloadpacket in WAITING

@@ -1,4 +1,4 @@
-"""Where a step finds its batch: selected on the device from a set in memory, or copied to a fixed place as it streams."""
+"""Where a step finds its batch: selected from a set on the device, or copied to a fixed place as it streams."""
 
 from __future__ import annotations
 

@@ -152,9 +152,7 @@ class Iterations(Iterator[int]):
         ranks, seed, size = self.state.ranks, self.config.seed, self.rows * self.config.training.accumulate
         channels_last = stores_pixel_by_pixel(self.state.model, self.config.training, self.device)
         if isinstance(split.images, Tensor):
-            order = partial(
-                batch_indices, seed, length=len(split), batch_size=size, rank=ranks.rank, world=ranks.world
-            )
+            order = partial(batch_indices, seed, length=len(split), batch_size=size, rank=ranks.rank, world=ranks.world)
             return InMemory(split.images, split.labels, self.device, channels_last=channels_last), order
         stream = batches(
             split,

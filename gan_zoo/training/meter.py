@@ -1,4 +1,4 @@
-"""Means of a step's losses and metrics, kept on the device between logging steps, and the watch over what is not finite.
+"""Means of losses and metrics, kept on the device between logging steps, and the watch over what is not finite.
 
 A step writes its numbers into the next line of a table, and nothing is computed from them before they are read. On
 several ranks, what is read is that of all of them: every rank has to read it then.

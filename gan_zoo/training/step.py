@@ -73,7 +73,9 @@ class Rules:
             fake_x = fake_x if fake_x.requires_grad else fake_x.detach().requires_grad_()
         beside = model.also_judged(real_x, random)
         with self.precision.autocast(penalised=slopes):
-            real, judged, *more = model.discriminator.judge(real_x, fake_x, *beside, at_once=self.at_once and not slopes)
+            real, judged, *more = model.discriminator.judge(
+                real_x, fake_x, *beside, at_once=self.at_once and not slopes
+            )
             real = real._replace(beside=tuple(more))
             objective = model.discriminator_objective(real, judged, latents, batch.labels, random)
             if penalised:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Literal, TypeVar
 
 import torch
@@ -32,7 +33,7 @@ class LotNorm(_BatchNorm):
 
     def forward(self, input: Tensor) -> Tensor:
         """Normalise [n, C] or [n, C, h, w]."""
-        self._check_input_dim(input)
+        self._check_input_dim(input)  # type: ignore[no-untyped-call]
         lots = input.split(self.rows) if self.training and self.rows else (input,)
         if len(lots) == 1:
             return self._normalise(input)
@@ -79,7 +80,8 @@ class SpectralNorm(_SpectralNorm):
 
     def forward(self, weight: Tensor) -> Tensor:
         """The weight, divided by its largest singular value."""
-        with torch.autocast(weight.device.type, enabled=False):
+        device = weight.device.type
+        with torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext():
             normalised: Tensor = super().forward(weight)
         return normalised
 
