@@ -38,6 +38,7 @@ from __future__ import annotations
 
 import torch
 from gan_zoo.config import Config, Settings, Weight
+from gan_zoo.draws import Draws
 from gan_zoo.models.gan.model import GAN, Judgement, Objective
 from gan_zoo.models.gan.prior import Latents
 from torch import Tensor
@@ -61,7 +62,7 @@ class Model(GAN):
         self.weight = self.own(config).weight
 
     def discriminator_objective(
-        self, real: Judgement, fake: Judgement, latents: Latents, labels: Tensor | None, random: torch.Generator
+        self, real: Judgement, fake: Judgement, latents: Latents, labels: Tensor | None, random: Draws
     ) -> Objective:
         """The GAN's objective, and a term to put your own in place of."""
         objective = super().discriminator_objective(real, fake, latents, labels, random)

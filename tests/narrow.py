@@ -13,6 +13,7 @@ import torch
 from gan_zoo import api
 from gan_zoo.config import Config
 from gan_zoo.data.batches import Batch
+from gan_zoo.draws import Draws
 from gan_zoo.models.gan.model import GAN, Judgement, Objective
 from gan_zoo.models.gan.prior import Latents
 from gan_zoo.resolve import resolve
@@ -60,11 +61,15 @@ class Game:
         self.config = narrow_config(model, **settings)
         self.state = new_state(self.config, pick_device("cpu"))
         self.model: GAN = self.state.model.train()
-        self.random = torch.Generator()
+        self.random = self.draws()
 
     def latents(self, step: int = 0, *, n: int | None = None, first_row: int = 0) -> Latents:
         count = n or self.config.training.batch_size
         return self.model.prior.sample(count, seed=self.config.seed, step=step, first_row=first_row)
+
+    def draws(self, step: int = 0, *, first_row: int = 0) -> Draws:
+        """The random numbers of a step, none of them drawn."""
+        return Draws(self.config.seed, step, first_row=first_row)
 
     def step(self, step: int = 0, *, update_generator: bool = True) -> list[Objective]:
         parts = self.config.training.accumulate
@@ -74,11 +79,12 @@ class Game:
         self.state.step = step
         for player in self.state.players.values():
             player.set_pace(step)
+        rows = [k * len(piece.images) for k, piece in enumerate(pieces)]
         return ORDERS[self.config.training.update](
             self.state,
             Rules.of(self.config),
-            [(p, self.latents(step, n=len(p.images), first_row=k * len(p.images))) for k, p in enumerate(pieces)],
-            self.random.manual_seed(step),
+            [(p, self.latents(step, n=len(p.images), first_row=row)) for p, row in zip(pieces, rows, strict=True)],
+            [self.draws(step, first_row=row) for row in rows],
             update_generator=update_generator,
         )
 

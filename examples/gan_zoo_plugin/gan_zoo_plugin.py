@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from gan_zoo.config import Config, Data, Settings, TrunkSettings, Weight
 from gan_zoo.data.dataset import Dataset, Split
+from gan_zoo.draws import Draws
 from gan_zoo.models.gan.model import GAN, Judgement, Objective
 from gan_zoo.models.gan.prior import Latents
 from gan_zoo.shapes import ImageShape
@@ -38,7 +39,7 @@ class CalmGAN(GAN):
         self.weight = self.own(config).weight
 
     def discriminator_objective(
-        self, real: Judgement, fake: Judgement, latents: Latents, labels: Tensor | None, random: torch.Generator
+        self, real: Judgement, fake: Judgement, latents: Latents, labels: Tensor | None, random: Draws
     ) -> Objective:
         """The GAN's, and the term."""
         objective = super().discriminator_objective(real, fake, latents, labels, random)

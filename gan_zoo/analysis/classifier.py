@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gan_zoo.data.augment import parse_augment
+from gan_zoo.data.augment import warp
 from gan_zoo.data.batches import batches, in_order, normalise
 from gan_zoo.data.dataset import Dataset, Split
 from gan_zoo.errors import InputError
@@ -135,11 +135,11 @@ def _train(network: Classifier, split: Split) -> None:
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 1e-3, total_iters=steps)
     random = torch.Generator(device).manual_seed(0)
-    augment = parse_augment("shift:0.1")
     network.train()
     for _, batch in zip(range(steps), batches(split, seed=0, batch_size=BATCH, device=device), strict=False):
         assert batch.labels is not None
-        loss = F.cross_entropy(network(augment(batch.images, random)), batch.labels)
+        shift = 0.2 * torch.rand(len(batch.images), 2, device=device, generator=random) - 0.1
+        loss = F.cross_entropy(network(warp(batch.images, offset=shift)), batch.labels)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()

@@ -4,7 +4,7 @@ After DiffAugment (Zhao et al., 2020, arXiv:2006.10738). A policy is a text like
 rotate"``, drawn anew for every image. Whatever the order in the text, colour comes first, then geometry (all
 of it in one resampling), then the cutout.
 
-Letters in shapes: n images, c channels, h by w pixels.
+Letters in shapes: n images, c channels, r by r pixels.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from typing import Any
 import torch
 from einops import rearrange
 from torch import Tensor
-from torch.nn.functional import affine_grid, grid_sample, interpolate
+from torch.nn.functional import grid_sample, interpolate
 
+from gan_zoo.draws import Draws
 from gan_zoo.errors import InputError, shown, unknown
 
 LARGEST = {
@@ -48,6 +49,10 @@ DEFAULT = {
     "cutout": 0.5,
 }
 """The amount of an operation that is named without one; shift, colour and cutout as in DiffAugment."""
+
+GEOMETRY = {"flip", "scale", "height", "shear", "rotate", "shift", "elastic"}
+BENDS = 4
+"""A smooth displacement is drawn at so many places along each axis."""
 
 
 @dataclass(frozen=True)
@@ -91,75 +96,88 @@ class Augment:
         """The policy as `parse_augment` reads it."""
         return ", ".join(f"{f.name}:{getattr(self, f.name):g}" for f in fields(self) if getattr(self, f.name))
 
-    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """Augment images [n, c, h, w] in [-1, 1]; gradients flow through, gradients of gradients too.
+    def __call__(self, images: Tensor, random: Draws) -> Tensor:
+        """Augment images [n, c, r, r] in [-1, 1]; gradients flow through, gradients of gradients too.
 
         Args:
             images: What the discriminator would see.
-            generator: What is drawn from, on the images' device; an empty policy draws nothing.
+            random: Where the numbers come from, on the images' device: one draw, and none for an empty policy.
         """
         if not self:
             return images
-        seen = self._colour(images, generator)
-        if self.flip or self.shift or self.rotate or self.scale or self.shear or self.height or self.elastic:
-            seen = self._geometry(seen, generator)
+        ranges = self._ranges()
+        normals, uniforms = random.mixed(
+            len(images),
+            normals=2 * BENDS**2 if self.elastic else 0,
+            uniforms=tuple(interval for intervals in ranges.values() for interval in intervals),
+        )
+        drawn = dict(zip(ranges, uniforms.split([len(intervals) for intervals in ranges.values()], 1), strict=True))
+        seen = _colour(images.float(), drawn)
+        if any(getattr(self, name) for name in GEOMETRY):
+            seen = self._geometry(seen, drawn, normals)
         if self.cutout:
-            seen = self._cut(seen, generator)
+            seen = self._cut(seen, drawn["cutout"])
         return seen.to(images.dtype)
 
-    def _colour(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        n = len(images)
-        if self.brightness:
-            images = images + _uniform(n, self.brightness, images, generator).view(n, 1, 1, 1)
-        if self.saturation:
-            factor = 1 + _uniform(n, self.saturation, images, generator).view(n, 1, 1, 1)
-            grey = images.mean(dim=1, keepdim=True)
-            images = (images - grey) * factor + grey
-        if self.contrast:
-            factor = 1 + _uniform(n, self.contrast, images, generator).view(n, 1, 1, 1)
-            mean = images.mean(dim=(1, 2, 3), keepdim=True)
-            images = (images - mean) * factor + mean
-        return images
+    def _ranges(self) -> dict[str, tuple[tuple[float, float], ...]]:
+        """By operation, the ranges of the uniform numbers that an image needs."""
+        largest = {
+            "flip": 0.0,
+            "scale": log1p(self.scale),
+            "height": log1p(self.height),
+            "shear": self.shear,
+            "rotate": self.rotate,
+            "shift": self.shift,
+            "brightness": self.brightness,
+            "saturation": self.saturation,
+            "contrast": self.contrast,
+            "cutout": 0.0,
+        }
+        return {
+            name: ((-amount, amount) if amount else (0.0, 1.0),) * (2 if name in ("shift", "cutout") else 1)
+            for name, amount in largest.items()
+            if getattr(self, name)
+        }
 
-    def _geometry(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        n = len(images)
+    def _geometry(self, images: Tensor, drawn: dict[str, Tensor], normals: Tensor) -> Tensor:
+        def of(name: str) -> Tensor | None:
+            return drawn[name][:, 0] if name in drawn else None
 
-        def draw(amount: float, *shape: int) -> Tensor | None:
-            return _uniform((n, *shape), amount, images, generator) if amount else None
-
-        mirror = None
-        if self.flip:
-            mirror = torch.rand(n, device=images.device, generator=generator) < self.flip
-        log_factor, log_stretch = draw(log1p(self.scale)), draw(log1p(self.height))
+        log_factor, log_stretch = of("scale"), of("height")
         return warp(
             images,
-            mirror=mirror,
+            mirror=drawn["flip"][:, 0] < self.flip if self.flip else None,
             factor=None if log_factor is None else log_factor.exp(),
             stretch=None if log_stretch is None else log_stretch.exp(),
-            slant=draw(self.shear),
-            angle=draw(self.rotate),
-            offset=draw(self.shift, 2),
-            bend=self._bend(images, generator),
+            slant=of("shear"),
+            angle=of("rotate"),
+            offset=drawn.get("shift"),
+            bend=(self.elastic * normals).view(-1, 2, BENDS, BENDS) if self.elastic else None,
         )
 
-    def _bend(self, images: Tensor, generator: torch.Generator) -> Tensor | None:
-        if not self.elastic:
-            return None
-        return torch.randn(len(images), 2, 4, 4, device=images.device, generator=generator).mul_(self.elastic)
-
-    def _cut(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        n, _, h, w = images.shape
-        half = max(h, w) * self.cutout / 2
-        centre = torch.rand(n, 2, 1, device=images.device, generator=generator)
-        across = (torch.arange(w, device=images.device) + 0.5 - centre[:, 0] * w).abs() < half
-        down = (torch.arange(h, device=images.device) + 0.5 - centre[:, 1] * h).abs() < half
-        return images * ~(down[:, None, :, None] & across[:, None, None, :])
+    def _cut(self, images: Tensor, centre: Tensor) -> Tensor:
+        inside = (_centres(images, 0.0, 1.0) - centre[:, :, None]).abs() < self.cutout / 2  # [n, xy, r]
+        across, down = inside.unbind(1)
+        return images.masked_fill((down[:, :, None] & across[:, None, :])[:, None], 0)
 
 
-def _uniform(shape: int | tuple[int, ...], amount: float, images: Tensor, generator: torch.Generator) -> Tensor:
-    """float32, uniform in [-amount, amount], on the images' device."""
-    sizes = (shape,) if isinstance(shape, int) else shape
-    return torch.rand(sizes, device=images.device, generator=generator).mul_(2 * amount).sub_(amount)
+def _colour(images: Tensor, drawn: dict[str, Tensor]) -> Tensor:
+    if "brightness" in drawn:
+        images = images + drawn["brightness"][:, :, None, None]
+    if "saturation" in drawn:
+        grey = images.mean(dim=1, keepdim=True)
+        images = torch.addcmul(images, images - grey, drawn["saturation"][:, :, None, None])
+    if "contrast" in drawn:
+        mean = images.mean(dim=(1, 2, 3), keepdim=True)
+        images = torch.addcmul(images, images - mean, drawn["contrast"][:, :, None, None])
+    return images
+
+
+def _centres(images: Tensor, low: float, high: float) -> Tensor:
+    """The centres of r pixels side by side that span low to high, [r]."""
+    r = images.shape[-1]
+    half = (high - low) / (2 * r)
+    return torch.linspace(low + half, high - half, r, device=images.device)
 
 
 def warp(
@@ -179,7 +197,7 @@ def warp(
     other arguments.
 
     Args:
-        images: [n, c, h, w], square.
+        images: [n, c, r, r].
         mirror: bool [n]; whether left and right change places.
         factor: [n]; above 1 what is seen grows.
         stretch: [n]; above 1 what is seen grows in height alone.
@@ -190,7 +208,7 @@ def warp(
             at k by k places spread over the image; between them it varies smoothly.
 
     Returns:
-        [n, c, h, w] in the images' dtype.
+        [n, c, r, r] in the images' dtype.
     """
     with torch.autocast(images.device.type, enabled=False):  # bfloat16 is too coarse for places
         grid = _grid(
@@ -211,28 +229,32 @@ def _grid(
     offset: Tensor | None,
     bend: Tensor | None,
 ) -> Tensor:
-    """Where each place of the result comes from, [n, h, w, 2]: the steps undone, in reverse order."""
-    n = len(images)
-    back = torch.eye(2, device=images.device).expand(n, 2, 2)
-    if mirror is not None:
-        sign = 1 - 2 * mirror.float()
-        back = torch.diag_embed(torch.stack([sign, torch.ones_like(sign)], dim=-1))
-    if factor is not None:
-        back = back / factor.view(n, 1, 1)
-    if stretch is not None:
-        back = back @ torch.diag_embed(torch.stack([torch.ones_like(stretch), 1 / stretch], dim=-1))
-    if slant is not None:
-        one, zero = torch.ones_like(slant), torch.zeros_like(slant)
-        back = back @ torch.stack([one, -slant, zero, one], dim=-1).view(n, 2, 2)
-    if angle is not None:
+    """Where each place of the result comes from, [n, r, r, 2]: the steps undone, in reverse order."""
+    n, device = len(images), images.device
+    if angle is None:
+        back = torch.eye(2, device=device).expand(n, 2, 2)
+    else:
         cos, sin = angle.cos(), angle.sin()
-        back = back @ torch.stack([cos, sin, -sin, cos], dim=-1).view(n, 2, 2)
-    moved = torch.zeros(n, 2, 1, device=images.device) if offset is None else -2 * (back @ offset[..., None])
-    theta = torch.cat([back, moved], dim=2)
-    places = affine_grid(theta, [n, 1, *images.shape[-2:]], align_corners=False)
+        back = torch.stack([cos, sin, -sin, cos], 1).view(n, 2, 2)
+    top, bottom = back.unbind(1)
+    if slant is not None:
+        top = torch.addcmul(top, slant[:, None], bottom, value=-1)
+    if stretch is not None:
+        bottom = bottom / stretch[:, None]
+    if mirror is not None:
+        top = torch.where(mirror[:, None], -top, top)
+    back = torch.stack([top, bottom], 1)
+    if factor is not None:
+        back = back / factor[:, None, None]
+    to = _centres(images, -1.0, 1.0).expand(n, 2, -1)
+    if offset is not None:
+        to = torch.sub(to, offset[:, :, None], alpha=2)
+    x, y = to.unbind(1)
+    rows = y[:, :, None] * back[:, None, :, 1]
+    places = torch.addcmul(rows[:, :, None], x[:, None, :, None], back[:, None, None, :, 0])
     if bend is not None:
         smooth = interpolate(bend, images.shape[-2:], mode="bicubic", align_corners=True)
-        places = places + 2 * rearrange(smooth, "n xy h w -> n h w xy")
+        places = places.add(rearrange(smooth, "n xy row column -> n row column xy"), alpha=2)
     return places
 
 

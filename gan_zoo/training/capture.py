@@ -1,19 +1,21 @@
 """A step as a CUDA graph: captured once, then replayed with new numbers in the same places.
 
 What a graph cannot hold stays outside: the batch, the latents and the learning rates are written into fixed tensors
-before a replay, and the generator of random numbers is seeded anew, as before any step. Reference: the CUDA graph notes
-of torch's documentation (static inputs, warm-up on a side stream, `register_generator_state`).
+before a replay, as is the step, which random numbers are a function of. Reference: the CUDA graph notes of torch's
+documentation (static inputs, warm-up on a side stream).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import torch
 import torch.distributed as dist
+from torch import Tensor, nn
 
 from gan_zoo.data.batches import Batch
+from gan_zoo.draws import Draws
 from gan_zoo.models.gan.model import GAN, Objective
 from gan_zoo.models.gan.prior import Latents
 from gan_zoo.training.checkpoint import State
@@ -31,7 +33,7 @@ class Graph(Protocol):
     def warm(self, run: Callable[[], list[Objective]]) -> list[Objective]:
         """Run eagerly, where the capture will be made."""
 
-    def capture(self, run: Callable[[], list[Objective]], random: torch.Generator) -> list[Objective]:
+    def capture(self, run: Callable[[], list[Objective]]) -> list[Objective]:
         """Record what `run` does without doing it; returns where its results will stand.
 
         Raises:
@@ -61,9 +63,8 @@ class CudaGraph(Graph):
         torch.cuda.current_stream().wait_stream(self.stream)
         return objectives
 
-    def capture(self, run: Callable[[], list[Objective]], random: torch.Generator) -> list[Objective]:
+    def capture(self, run: Callable[[], list[Objective]]) -> list[Objective]:
         """Into a memory pool of its own."""
-        self.graph.register_generator_state(random)
         torch.cuda.synchronize()
         torch.cuda.empty_cache()
         with torch.cuda.stream(self.stream):  # which is left even where the capture cannot be ended
@@ -90,21 +91,21 @@ class Captured:
     def __init__(self, play: Play, graph: Graph, say: Callable[[str], None]) -> None:
         self.play, self.graph, self.say = play, graph, say
         self.parts: Parts = []  # at fixed places
-        self.random: torch.Generator | None = None  # whose seed the graph reads at each replay
+        self.step: Tensor | None = None  # the graph's random numbers are a function of it
         self.objectives: list[Objective] | None = None  # where the graph leaves them
         self.warm_ups, self.failed = 0, False
 
     def __call__(
-        self, state: State, rules: Rules, parts: Parts, random: torch.Generator, *, update_generator: bool
+        self, state: State, rules: Rules, parts: Parts, draws: Sequence[Draws], *, update_generator: bool
     ) -> list[Objective]:
         """A step. What it returns is overwritten by the next."""
         if self.failed:
-            return self.play(state, rules, parts, random, update_generator=update_generator)
-        if self.random is None:
+            return self.play(state, rules, parts, draws, update_generator=update_generator)
+        if self.step is None:
             self.parts = [(_copy(batch), _copy_latents(latents)) for batch, latents in parts]
-            self.random = torch.Generator(random.device)
+            self.step = torch.zeros((), dtype=torch.int64, device=state.model.device)
             _hold_rates(state)
-        own_random = self.random.manual_seed(random.initial_seed())
+        own_step = self.step.fill_(state.step)
         for (batch, latents), (own, own_latents) in zip(parts, self.parts, strict=True):
             own.images.copy_(batch.images)
             own_latents.input.copy_(latents.input)
@@ -113,19 +114,20 @@ class Captured:
                 own.labels.copy_(batch.labels)
 
         def run() -> list[Objective]:
-            return self.play(state, rules, self.parts, own_random, update_generator=update_generator)
+            own_draws = [Draws(d.seed, own_step, first_row=d.first_row, device=d.device) for d in draws]
+            return self.play(state, rules, self.parts, own_draws, update_generator=update_generator)
 
         if self.warm_ups < WARM_UP:
             self.warm_ups += 1
             return self.graph.warm(run)
         if self.objectives is None:
             try:
-                self.objectives = self.graph.capture(run, own_random)
+                self.objectives = self.graph.capture(run)
             except RuntimeError as error:
                 self.failed = True
                 self.say(f"no CUDA graph: {str(error).splitlines()[0]}")
                 _forget_half_a_step(state)
-                return self.play(state, rules, parts, random, update_generator=update_generator)
+                return self.play(state, rules, parts, draws, update_generator=update_generator)
         self.graph.replay()
         return self.objectives
 
@@ -143,7 +145,11 @@ def why_not(model: GAN) -> str | None:
         return f"training.discriminator_steps = {config.training.discriminator_steps}: steps are not alike"
     if Rules.of(config).penalties.any and config.loss.penalty_interval > 1:
         return f"loss.penalty_interval = {config.loss.penalty_interval}: steps are not alike"
-    return model.uneven
+    if isinstance(model.prior, nn.Module):
+        return "the prior is learned: its draws are part of the generator's graph"
+    if model.phase(0) != model.phase(config.training.steps - 1):
+        return "the model's objectives change with the step"
+    return None
 
 
 def _hold_rates(state: State) -> None:

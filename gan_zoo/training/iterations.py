@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from hashlib import blake2b
-
-import torch
 
 from gan_zoo.data.batches import Batch, batches
 from gan_zoo.data.dataset import Split
+from gan_zoo.draws import Draws
 from gan_zoo.models.gan.model import Objective
 from gan_zoo.training.capture import Captured, CudaGraph, why_not
 from gan_zoo.training.checkpoint import State
@@ -38,7 +36,6 @@ class Iterations(Iterator[list[Objective]]):
                 say(f"no CUDA graph: {reason}")
             else:
                 self.play = Captured(self.play, CudaGraph(model.device), say)
-        self.random = torch.Generator(model.device)
         self.batches = batches(
             split,
             seed=self.config.seed,
@@ -67,19 +64,19 @@ class Iterations(Iterator[list[Objective]]):
         ranks, parts_of_all = state.ranks, settings.accumulate * state.ranks.world
         part = settings.batch_size // parts_of_all
         first = ranks.rank * settings.accumulate
-        latents = [
-            state.model.prior.sample(part, seed=seed, step=step, first_row=k * part, device=state.model.device)
-            for k in range(first, first + settings.accumulate)  # each its own graph, where the prior is learned
+        device, rows = state.model.device, [k * part for k in range(first, first + settings.accumulate)]
+        latents = [  # each its own graph, where the prior is learned
+            state.model.prior.sample(part, seed=seed, step=step, first_row=row, device=device) for row in rows
         ]
+        draws = [Draws(seed, step, first_row=row, device=device) for row in rows]
         parts = list(zip(_chunk(batch, settings.accumulate), latents, strict=True))
         for player in state.players.values():
             player.set_pace(step)
         every = settings.discriminator_steps
         update_generator = (step + 1) % every == 0
-        self.random.manual_seed(step_seed(seed, step, ranks.rank))
         if self.skipping:
             self.skipping.begin()
-        objectives = self.play(state, self.rules, parts, self.random, update_generator=update_generator)
+        objectives = self.play(state, self.rules, parts, draws, update_generator=update_generator)
         if self.skipping:
             objectives[-1].metrics |= self.skipping.end()
         state.step += 1
@@ -90,11 +87,6 @@ class Iterations(Iterator[list[Objective]]):
     def close(self) -> None:
         """End the processes that decode images."""
         self.batches.close()
-
-
-def step_seed(seed: int, step: int, rank: int = 0) -> int:
-    """The seed of one step's random numbers on one rank: no state has to be saved for a run to go on."""
-    return int.from_bytes(blake2b(f"{seed}/{step}/{rank}".encode(), digest_size=8).digest()) >> 1
 
 
 def _chunk(batch: Batch, parts: int) -> list[Batch]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from gan_zoo.config import Loss
+from gan_zoo.draws import Draws
 from gan_zoo.losses.penalties import gradient_penalty, zero_centred_penalty
 from gan_zoo.models.gan.model import Discriminator, Judgement
 
@@ -26,7 +26,7 @@ class Penalties:
         return self.any and step % self.settings.penalty_interval == 0
 
     def __call__(
-        self, discriminator: Discriminator, step: int, real: Judgement, fake: Judgement, random: torch.Generator
+        self, discriminator: Discriminator, step: int, real: Judgement, fake: Judgement, random: Draws
     ) -> dict[str, Tensor]:
         """The terms that the discriminator's loss is to be added in step `step`, weights applied.
 
@@ -36,7 +36,7 @@ class Penalties:
             return {}
         s, terms = self.settings, {}
         if s.gradient_penalty:
-            mix = torch.rand(len(real.images), 1, 1, 1, device=real.images.device, generator=random)
+            mix = random.uniform(len(real.images))[:, :, None, None]
             slope = gradient_penalty(lambda x: discriminator(x).logits, real.images.detach(), fake.images.detach(), mix)
             terms["discriminator/gradient_penalty"] = s.gradient_penalty * slope
         if s.r1:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Self
@@ -13,12 +13,13 @@ from torch import Tensor
 from gan_zoo.config import Config
 from gan_zoo.data.augment import parse_augment
 from gan_zoo.data.batches import Batch
+from gan_zoo.draws import Draws
 from gan_zoo.models.gan.model import Objective
 from gan_zoo.models.gan.prior import Latents
 from gan_zoo.training.checkpoint import State
 from gan_zoo.training.penalties import Penalties
 
-Augmentation = Callable[[Tensor, torch.Generator], Tensor]
+Augmentation = Callable[[Tensor, Draws], Tensor]
 Parts = list[tuple[Batch, Latents]]
 """A batch and its latents, in as many parts as gradients are accumulated over."""
 
@@ -42,7 +43,7 @@ def alternating(
     state: State,
     rules: Rules,
     parts: Parts,
-    random: torch.Generator,  # seeded by (seed, step, rank)
+    draws: Sequence[Draws],  # of each part
     *,
     update_generator: bool,  # false in all but every n-th step, where D makes n steps for one of G
 ) -> list[Objective]:
@@ -57,7 +58,7 @@ def alternating(
     objectives, played = [], []
 
     # max_D V(D, G): D judges x ~ data and G(z, c), which it may not change.
-    for batch, latents in parts:
+    for (batch, latents), random in zip(parts, draws, strict=True):
         with precision.autocast(), nullcontext() if update_generator else torch.no_grad():
             fake = model.generator(latents.input)
         real_x = rules.augment_real(batch.images, random).requires_grad_(penalised)
@@ -68,12 +69,12 @@ def alternating(
             objective.terms |= rules.penalties(model.discriminator, step, real, judged, random)
         discriminator.backward(objective.loss / len(parts))
         objectives.append(objective)
-        played.append((latents, fake, real.detached))
+        played.append((latents, fake, real.detached, random))
     discriminator.update()
 
     # min_G V(D, G): the new D judges the same fakes; its weights take no gradient.
     if update_generator:
-        for latents, fake, real in played:
+        for latents, fake, real, random in played:
             with discriminator.frozen(), precision.autocast():
                 judged = model.discriminator(rules.augment_fake(fake.float(), random))
                 objective = model.generator_objective(judged, real, latents, random)
@@ -85,21 +86,21 @@ def alternating(
 
 
 def simultaneous(
-    state: State, rules: Rules, parts: Parts, random: torch.Generator, *, update_generator: bool
+    state: State, rules: Rules, parts: Parts, draws: Sequence[Draws], *, update_generator: bool
 ) -> list[Objective]:
     """Both steps at once, from 1 generator forward and 2 trunk forwards: G plays against D as it was.
 
     Arguments and result are those of `alternating`, which a step without G's turn is left to.
     """
     if not update_generator:
-        return alternating(state, rules, parts, random, update_generator=False)
+        return alternating(state, rules, parts, draws, update_generator=False)
     model, precision, step = state.model, state.precision, state.step
     discriminator, generator = state.players["discriminator"], state.players["generator"]
     penalised = rules.penalties.differentiate(step)
     objectives = []
 
     # max_D V(D, G) and min_G V(D, G), of one judgement: each loss is differentiated by its player's weights alone.
-    for batch, latents in parts:
+    for (batch, latents), random in zip(parts, draws, strict=True):
         with precision.autocast():
             fake = model.generator(latents.input)
         real_x = rules.augment_real(batch.images, random).requires_grad_(penalised)

@@ -150,7 +150,7 @@ def sample_latents(
     for run in layout.runs:
         code, last_code = run.code, run.first_code + run.count
         word = code_words[:, run.first_code : last_code]
-        column = latents[:, run.first_column : run.first_column + run.count * code.width]
+        column = latents[:, run.first_column : run.first_column + run.count * code.size]
         if code.kind == "categorical":
             index = (word[..., 0] * code.size) >> 32
             one_hot = column.zero_().view(batch, run.count, code.size)

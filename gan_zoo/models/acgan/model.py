@@ -9,6 +9,7 @@ from gan_zoo_kernels import cross_entropy
 from torch import Tensor, nn
 
 from gan_zoo.config import Config, Settings, Weight
+from gan_zoo.draws import Draws
 from gan_zoo.errors import InputError
 from gan_zoo.models.gan.codes import Code
 from gan_zoo.models.gan.model import GAN, Judgement, Objective, evaluating
@@ -51,7 +52,7 @@ class ACGAN(GAN):
         return cross_entropy(self.class_head(features), labels)
 
     def discriminator_objective(
-        self, real: Judgement, fake: Judgement, latents: Latents, labels: Tensor | None, random: torch.Generator
+        self, real: Judgement, fake: Judgement, latents: Latents, labels: Tensor | None, random: Draws
     ) -> Objective:
         """-(L_S + L_C)."""
         if labels is None:
@@ -62,9 +63,7 @@ class ACGAN(GAN):
         objective.metrics |= {"class_nll/real": nll[0].detach(), "class_nll/fake": nll[1].detach()}
         return objective
 
-    def generator_objective(
-        self, fake: Judgement, real: Judgement, latents: Latents, random: torch.Generator
-    ) -> Objective:
+    def generator_objective(self, fake: Judgement, real: Judgement, latents: Latents, random: Draws) -> Objective:
         """L_S - L_C."""
         objective = super().generator_objective(fake, real, latents, random)
         nll = self.class_nll(fake.features, latents.codes[:, 0].long())

@@ -5,7 +5,7 @@ The other models are this one with other defaults, or with terms added to its tw
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from gan_zoo.config import Config, Settings
+from gan_zoo.draws import Draws
 from gan_zoo.errors import InputError, unknown
 from gan_zoo.losses.adversarial import AdversarialLoss
 from gan_zoo.models.gan.codes import Code
@@ -138,7 +139,7 @@ class GAN(nn.Module):
         return self.prior.codes
 
     def discriminator_objective(
-        self, real: Judgement, fake: Judgement, latents: Latents, labels: Tensor | None, random: torch.Generator
+        self, real: Judgement, fake: Judgement, latents: Latents, labels: Tensor | None, random: Draws
     ) -> Objective:
         """What D minimises: its adversarial loss, from one pass over reals and one over fakes.
 
@@ -147,20 +148,18 @@ class GAN(nn.Module):
             fake: Of the fakes, cut off from the generator.
             latents: What the fakes were generated from.
             labels: int64 [n] of the reals, where the data has any.
-            random: For whatever a model draws in this step, on its device.
+            random: Random numbers of this step and these rows, for whatever a model draws.
         """
         return Objective({"discriminator/adversarial": self.adversarial.discriminator(real.logits, fake.logits)})
 
-    def generator_objective(
-        self, fake: Judgement, real: Judgement, latents: Latents, random: torch.Generator
-    ) -> Objective:
+    def generator_objective(self, fake: Judgement, real: Judgement, latents: Latents, random: Draws) -> Objective:
         """What G minimises: its adversarial loss; `real` is detached, from the discriminator's step.
 
         Args:
             fake: Of the fakes, as they were augmented, attached to the generator.
             real: Of the reals.
             latents: What the fakes were generated from.
-            random: For whatever a model draws in this step, on its device.
+            random: Random numbers of this step and these rows, for whatever a model draws.
         """
         return Objective({"generator/adversarial": self.adversarial.generator(fake.logits, real.logits)})
 
@@ -219,15 +218,18 @@ class GAN(nn.Module):
             raise InputError(f"the images are floats in [-1, 1], not {images.dtype}")
         return images.to(self.device)
 
+    def phase(self, step: int) -> Hashable:
+        """What of this model's objectives changes with the number of steps done.
+
+        Steps of one phase are made of the same operations and may share a captured graph, so an objective that reads
+        `latents.step` overrides this. None by default: all steps are alike.
+        """
+        return None
+
     @property
     def networks(self) -> tuple[nn.Module, ...]:
         """What a step runs images or latents through: what torch.compile takes on."""
         return self.generator, self.discriminator
-
-    @property
-    def uneven(self) -> str | None:
-        """Why the steps of this model are not all made of the same operations, if they are not."""
-        return None
 
     @property
     def device(self) -> torch.device:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gan_zoo.config import Config
 from gan_zoo.data.augment import parse_augment
+from gan_zoo.draws import Draws
 from gan_zoo.errors import InputError
 from gan_zoo.models.gan.codes import Code, parse_codes
 from gan_zoo.models.gan.model import GAN, Judgement, Objective, Pace, evaluating
@@ -84,11 +85,6 @@ class InfoGAN(GAN):
         """The GAN's, and Q."""
         return *super().networks, self.q
 
-    @property
-    def uneven(self) -> str | None:
-        """A learned prior's draws, which have a slope."""
-        return "the prior is learned: its draws are part of the generator's graph" if self.learned else None
-
     def entropies(self) -> Tensor:
         """H(c) of each code, nats: constant, but for a learned prior's, which are functions of its logits."""
         return self.entropy if self.learned is None else self.learned.entropies(self.entropy)
@@ -111,7 +107,7 @@ class InfoGAN(GAN):
         """Features as Q reads them in D's step: cut off from the trunk unless Q's terms train it."""
         return features if self.trains == "generator+q+trunk" else features.detach()
 
-    def inconsistency(self, real: Judgement, random: torch.Generator) -> Tensor:
+    def inconsistency(self, real: Judgement, random: Draws) -> Tensor:
         """How much Q changes its mind on warped reals, from one pass of the trunk over them; see `consistency`."""
         images = real.images.detach()[: math.ceil(self.consistency_share * len(real.images))]
         with torch.set_grad_enabled(self.trains == "generator+q+trunk"):
@@ -121,7 +117,7 @@ class InfoGAN(GAN):
         return consistency(*parameters, self.layout, spread=self.spread, log_priors=log_priors)
 
     def discriminator_objective(
-        self, real: Judgement, fake: Judgement, latents: Latents, labels: Tensor | None, random: torch.Generator
+        self, real: Judgement, fake: Judgement, latents: Latents, labels: Tensor | None, random: Draws
     ) -> Objective:
         """The GAN's, less λ L_I: trains Q, and the trunk too unless the features are cut off."""
         objective = super().discriminator_objective(real, fake, latents, labels, random)
@@ -136,9 +132,7 @@ class InfoGAN(GAN):
             objective.metrics |= {f"prior/{name}/least": extremes.min, f"prior/{name}/greatest": extremes.max}
         return objective
 
-    def generator_objective(
-        self, fake: Judgement, real: Judgement, latents: Latents, random: torch.Generator
-    ) -> Objective:
+    def generator_objective(self, fake: Judgement, real: Judgement, latents: Latents, random: Draws) -> Objective:
         """The GAN's, less λ L_I; and what moves a learned prior towards the codes that Q finds in the reals."""
         objective = super().generator_objective(fake, real, latents, random)
         if self.trains != "q":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -10,6 +10,7 @@ from gan_zoo_kernels import cross_entropy
 from torch import Tensor, nn
 
 from gan_zoo.config import Config, TrunkSettings
+from gan_zoo.draws import Draws
 from gan_zoo.errors import InputError
 from gan_zoo.models.gan.model import Judgement, Objective
 from gan_zoo.models.gan.prior import Latents
@@ -78,10 +79,10 @@ class InfoGANCR(InfoGAN):
         """InfoGAN's, and H."""
         return (*super().networks, self.h) if self.h else super().networks
 
-    @property
-    def uneven(self) -> str | None:
-        """The regulariser, whose pairs are told by the step."""
-        return "the pairs of the contrastive regulariser depend on the step" if self.h else super().uneven
+    def phase(self, step: int) -> Hashable:
+        """Whether the regulariser is in force, and its gap."""
+        in_force = self.contrasting(step) is not None
+        return in_force, self.gap(step) if in_force else 0.0, super().phase(step)
 
     def contrasting(self, step: int) -> PairNetwork | None:
         """H, if the regulariser is in force in step `step`."""
@@ -92,7 +93,7 @@ class InfoGANCR(InfoGAN):
         over = self.contrast_gap_after is not None and step >= self.contrast_gap_after
         return 0.0 if over else self.contrast_gap
 
-    def pairs(self, latents: Latents, random: torch.Generator) -> tuple[Tensor, Tensor]:
+    def pairs(self, latents: Latents, random: Draws) -> tuple[Tensor, Tensor]:
         """Pairs of images [m, 2C, R, R], and which code each shares, int64 [m].
 
         The two draws that a pair is made from are neighbouring rows of `latents`. All codes are shared about equally
@@ -100,7 +101,7 @@ class InfoGANCR(InfoGAN):
         """
         count = max(2, len(latents.codes) // 2)
         first, second = latents.codes[:count], latents.codes.roll(-1, 0)[:count]
-        turn = torch.randint(len(self.codes), (1,), device=first.device, generator=random)
+        turn = random.integers(1, len(self.codes))
         shared = (torch.arange(count, device=first.device) + turn) % len(self.codes)
         members = couple(first, second, shared, self.codes, gap=self.gap(latents.step), random=random)
         noise = latents.input[:count, : self.prior.noise]
@@ -109,7 +110,7 @@ class InfoGANCR(InfoGAN):
         return torch.cat(images.float().chunk(2), 1), shared
 
     def discriminator_objective(
-        self, real: Judgement, fake: Judgement, latents: Latents, labels: Tensor | None, random: torch.Generator
+        self, real: Judgement, fake: Judgement, latents: Latents, labels: Tensor | None, random: Draws
     ) -> Objective:
         """InfoGAN's, less α L_c: trains H."""
         objective = super().discriminator_objective(real, fake, latents, labels, random)
@@ -123,9 +124,7 @@ class InfoGANCR(InfoGAN):
             objective.metrics |= {"contrast_nll": nll.detach(), "contrast_accuracy": accuracy}
         return objective
 
-    def generator_objective(
-        self, fake: Judgement, real: Judgement, latents: Latents, random: torch.Generator
-    ) -> Objective:
+    def generator_objective(self, fake: Judgement, real: Judgement, latents: Latents, random: Draws) -> Objective:
         """InfoGAN's, less α L_c."""
         objective = super().generator_objective(fake, real, latents, random)
         if (h := self.contrasting(latents.step)) is not None:

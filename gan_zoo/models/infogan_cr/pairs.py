@@ -8,11 +8,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from gan_zoo.draws import Draws
 from gan_zoo.models.gan.codes import Code
 
 
 def couple(
-    first: Tensor, second: Tensor, shared: Tensor, codes: Sequence[Code], *, gap: float, random: torch.Generator
+    first: Tensor, second: Tensor, shared: Tensor, codes: Sequence[Code], *, gap: float, random: Draws
 ) -> tuple[Tensor, Tensor]:
     """Two independent draws of codes as the codes of a pair.
 
@@ -35,7 +36,7 @@ def couple(
         a, b = first[:, index], second[:, index]
         match code.kind:
             case "categorical":
-                offset = torch.randint(1, code.classes, a.shape, device=a.device, generator=random)
+                offset = 1 + random.integers(len(a), code.classes - 1)
                 pair = a, (a + offset) % code.classes
             case "bernoulli":
                 pair = a, 1 - a
