@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +29,7 @@ from gan_zoo.bench import pages
 from gan_zoo.bench.rates import rates
 from gan_zoo.bench.record import Cell, Report
 from gan_zoo.bench.step import CASES, PAPER, Place, Running, timed
+from gan_zoo.draws import Draws
 from gan_zoo.models.gan.model import GAN, Objective
 from gan_zoo.models.gan.prior import Latents
 from gan_zoo.models.infogan.model import InfoGAN
@@ -44,10 +46,10 @@ class ThreePasses:
         self.optimizer = torch.optim.Adam(state.model.parameters(), lr=2e-4, betas=(0.5, 0.999), fused=True)
 
     def __call__(
-        self, state: State, rules: Rules, parts: Parts, random: torch.Generator, *, update_generator: bool
+        self, state: State, rules: Rules, parts: Parts, draws: Sequence[Draws], *, update_generator: bool
     ) -> list[Objective]:
         """Play a step."""
-        model, ((batch, latents),) = state.model, parts
+        model, ((batch, latents),), (random,) = state.model, parts, draws
         assert isinstance(model, InfoGAN)
         discriminator, generator = state.players["discriminator"], state.players["generator"]
         with state.precision.autocast():
@@ -78,12 +80,12 @@ class ThrownAway:
     """gan-zoo's step, where nothing is frozen in G's."""
 
     def __call__(
-        self, state: State, rules: Rules, parts: Parts, random: torch.Generator, *, update_generator: bool
+        self, state: State, rules: Rules, parts: Parts, draws: Sequence[Draws], *, update_generator: bool
     ) -> list[Objective]:
         """Play a step."""
         player = state.players["discriminator"]
         player.frozen = nullcontext  # type: ignore[method-assign]
-        objectives = alternating(state, rules, parts, random, update_generator=update_generator)
+        objectives = alternating(state, rules, parts, draws, update_generator=update_generator)
         player.optimizer.zero_grad(set_to_none=True)
         return objectives
 
@@ -92,11 +94,11 @@ class Waiting:
     """gan-zoo's step on latents from the host, with every number read at once."""
 
     def __call__(
-        self, state: State, rules: Rules, parts: Parts, random: torch.Generator, *, update_generator: bool
+        self, state: State, rules: Rules, parts: Parts, draws: Sequence[Draws], *, update_generator: bool
     ) -> list[Objective]:
         """Play a step."""
         drawn = [(batch, self.draw(state, latents)) for batch, latents in parts]
-        objectives = alternating(state, rules, drawn, random, update_generator=update_generator)
+        objectives = alternating(state, rules, drawn, draws, update_generator=update_generator)
         for objective in objectives:
             for value in itertools.chain(objective.terms.values(), objective.metrics.values()):
                 value.item()

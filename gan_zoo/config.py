@@ -182,7 +182,7 @@ class Config(Settings):
     model: Annotated[str, AfterValidator(models.check), Suppress]
     """A model's name (see `gan-zoo models`)."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
-    """With the step and the rank, it decides every random number of a run."""
+    """With the step and the row in the batch, it decides every random number of a run."""
     data: Data = Data()
     latent: Latent = Latent()
     trunk: TrunkSettings = TrunkSettings()

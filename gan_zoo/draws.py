@@ -5,6 +5,7 @@ They come from `gan_zoo_kernels.sample_latents` (Philox-4x32-10), as the latents
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 
 import torch
@@ -16,6 +17,24 @@ FIRST_STREAM = 2**16
 UNIT = (0.0, 1.0)
 
 Range = tuple[float, float]
+
+
+@lru_cache(maxsize=256)
+def _columns(normals: int, ranges: tuple[Range, ...]) -> PriorLayout:
+    return PriorLayout(normals, codes=tuple(PriorCode("uniform", low=low, high=high) for low, high in ranges))
+
+
+@lru_cache(maxsize=256)
+def _choice(below: int) -> PriorLayout:
+    return PriorLayout(0, codes=(PriorCode("categorical", size=below),))
+
+
+def _layout(normals: int, ranges: tuple[Range, ...], below: int) -> PriorLayout:
+    return _choice(below) if below else _columns(normals, ranges)
+
+
+# torch.compile would trace what is cached, and warn of it.
+_layout_of: Callable[[int, tuple[Range, ...], int], PriorLayout] = torch.compiler.assume_constant_result(_layout)
 
 
 class Draws:
@@ -60,9 +79,8 @@ class Draws:
         Raises:
             ValueError: If no column is requested, or a range is empty.
         """
-        drawn, values = self._draw(
-            rows, _layout(normals, (UNIT,) * uniforms if isinstance(uniforms, int) else uniforms)
-        )
+        ranges = (UNIT,) * uniforms if isinstance(uniforms, int) else uniforms
+        drawn, values = self._draw(rows, _layout_of(normals, ranges, 0))
         return drawn[:, :normals], values
 
     def integers(self, rows: int, below: int) -> Tensor:
@@ -70,7 +88,7 @@ class Draws:
         if below == 1:
             self.stream += 1  # as any other draw, so that the next ones do not depend on `below`
             return torch.zeros(rows, dtype=torch.int64, device=self.device)
-        return self._draw(rows, _layout(below=below))[1][:, 0].long()
+        return self._draw(rows, _layout_of(0, (), below))[1][:, 0].long()
 
     def _draw(self, rows: int, layout: PriorLayout) -> tuple[Tensor, Tensor]:
         stream, self.stream = self.stream, self.stream + 1
@@ -83,14 +101,3 @@ class Draws:
             first_row=self.first_row,
             device=self.device,
         )
-
-
-@lru_cache(maxsize=256)
-def _made(normals: int, ranges: tuple[Range, ...], below: int) -> PriorLayout:
-    uniforms = tuple(PriorCode("uniform", low=low, high=high) for low, high in ranges)
-    return PriorLayout(normals, codes=uniforms if below == 0 else (PriorCode("categorical", size=below),))
-
-
-@torch.compiler.assume_constant_result
-def _layout(normals: int = 0, ranges: tuple[Range, ...] = (), below: int = 0) -> PriorLayout:
-    return _made(normals, ranges, below)

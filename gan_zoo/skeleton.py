@@ -64,7 +64,11 @@ class Model(GAN):
     def discriminator_objective(
         self, real: Judgement, fake: Judgement, latents: Latents, labels: Tensor | None, random: Draws
     ) -> Objective:
-        """The GAN's objective, and a term to put your own in place of."""
+        """The GAN's objective, and a term to put your own in place of.
+
+        Draw random numbers from `random` alone: `random.uniform(len(real.images))` is [n, 1], uniform in [0, 1). If the
+        objective reads `latents.step`, override `phase` too.
+        """
         objective = super().discriminator_objective(real, fake, latents, labels, random)
         logits = torch.cat([real.logits, fake.logits]).float()
         objective.terms["discriminator/own"] = self.weight * logits.square().mean()

@@ -87,7 +87,11 @@ class Game:
 
     def part(self, batch: Batch, step: int = 0, first_row: int = 0) -> Part:
         latents = self.latents(step, n=len(batch.images), first_row=first_row)
-        return Part(batch, latents, Draws(self.config.seed, step, first_row=first_row))
+        return Part(batch, latents, self.draws(step, first_row=first_row))
+
+    def draws(self, step: int = 0, *, first_row: int = 0) -> Draws:
+        """The random numbers of a step, none of them drawn."""
+        return Draws(self.config.seed, step, first_row=first_row)
 
     def judge(self) -> tuple[Judgement, Judgement, Latents]:
         """What D makes of reals and of fakes, with a graph through both networks."""

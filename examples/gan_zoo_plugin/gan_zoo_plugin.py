@@ -41,7 +41,7 @@ class CalmGAN(GAN):
     def discriminator_objective(
         self, real: Judgement, fake: Judgement, latents: Latents, labels: Tensor | None, random: Draws
     ) -> Objective:
-        """The GAN's, and the term."""
+        """The GAN's, and the term; one that is random would draw from `random`, as in `random.uniform(n)`."""
         objective = super().discriminator_objective(real, fake, latents, labels, random)
         logits = torch.cat([real.logits, fake.logits]).float()
         objective.terms["discriminator/calm"] = self.weight * logits.square().mean()

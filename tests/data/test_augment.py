@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gan_zoo.data.augment import DEFAULT, LARGEST, Augment, parse_augment, warp
+from gan_zoo.draws import Draws
 from gan_zoo.errors import InputError
 
 EVERYTHING = (
@@ -19,6 +20,10 @@ EVERYTHING = (
 
 def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
+
+
+def draws(step: int = 0, *, first_row: int = 0) -> Draws:
+    return Draws(0, step, first_row=first_row)
 
 
 def test_a_policy_is_read() -> None:
@@ -54,10 +59,26 @@ def test_what_is_no_policy_is_refused(text: str, says: str) -> None:
 
 
 def test_the_empty_policy_returns_what_it_gets_and_draws_nothing() -> None:
-    images, source = torch.rand(2, 1, 8, 8), generator()
-    before = source.get_state()
-    assert parse_augment("")(images, source) is images
-    assert torch.equal(source.get_state(), before)
+    images, random = torch.rand(2, 1, 8, 8), draws()
+    assert parse_augment("")(images, random) is images
+    assert torch.equal(random.uniform(3), draws().uniform(3))
+
+
+def test_a_policy_makes_one_draw(monkeypatch: pytest.MonkeyPatch) -> None:
+    launches: list[int] = []
+    real = Draws._draw
+    monkeypatch.setattr(Draws, "_draw", lambda self, rows, layout: launches.append(rows) or real(self, rows, layout))
+    parse_augment(", ".join(DEFAULT))(torch.rand(3, 3, 8, 8), draws())
+    assert launches == [3]
+
+
+def test_images_are_augmented_alike_in_one_batch_and_in_parts() -> None:
+    images, policy = torch.rand(8, 3, 12, 12, generator=generator()), parse_augment(", ".join(DEFAULT))
+    whole = policy(images, draws(3))
+    parts = [policy(images[rows : rows + 4], draws(3, first_row=rows)) for rows in (0, 4)]
+    torch.testing.assert_close(torch.cat(parts), whole, rtol=0, atol=1e-6)
+    alike = policy(images[4:], draws(3))
+    assert not torch.allclose(alike, whole[4:], atol=0.1), "rows differ"
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -66,11 +87,11 @@ def test_every_operation_changes_images_and_keeps_their_shape(channels: int) -> 
     for name in DEFAULT:
         if name == "saturation" and channels == 1:
             continue
-        changed = parse_augment(name)(images, generator())
+        changed = parse_augment(name)(images, draws())
         assert changed.shape == images.shape
         assert not torch.allclose(changed, images, atol=1e-3), name
-        assert torch.equal(changed, parse_augment(name)(images, generator())), "the generator decides"
-    assert parse_augment(EVERYTHING)(images, generator()).isfinite().all()
+        assert torch.equal(changed, parse_augment(name)(images, draws())), "the draws decide"
+    assert parse_augment(EVERYTHING)(images, draws()).isfinite().all()
 
 
 def test_warp_turns_clockwise_moves_right_and_down_and_slants_right() -> None:
@@ -114,7 +135,7 @@ def test_a_stretch_is_of_rows_alone() -> None:
 def test_height_is_drawn_log_uniform_from_its_range_and_leaves_the_width() -> None:
     image = torch.zeros(400, 1, 64, 64)
     image[..., 24:40, 20:44] = 1
-    seen = parse_augment("height:0.6")(image, generator())
+    seen = parse_augment("height:0.6")(image, draws())
     factor = (extent(seen, 2) / extent(image, 2)).log()
     limit = torch.tensor(1.6).log().item()
     assert -limit - 0.05 < factor.min() < -0.9 * limit
@@ -124,13 +145,14 @@ def test_height_is_drawn_log_uniform_from_its_range_and_leaves_the_width() -> No
     assert torch.allclose(extent(seen, 3), extent(image, 3), rtol=1e-4)
 
 
-def test_warp_mirrors_scales_slants_turns_then_moves() -> None:
+def test_warp_mirrors_scales_stretches_slants_turns_then_moves() -> None:
     """One resampling equals the steps one after the other; a smooth image keeps their interpolation small."""
     at = torch.linspace(-1, 1, 128)
     image = torch.exp(-8 * ((at[:, None] - 0.2) ** 2 + 2 * (at + 0.1) ** 2))[None, None]
     steps = {
         "mirror": torch.tensor([True]),
         "factor": torch.tensor([0.8]),
+        "stretch": torch.tensor([1.2]),
         "slant": torch.tensor([0.3]),
         "angle": torch.tensor([0.5]),
         "offset": torch.tensor([[0.1, -0.05]]),
@@ -144,7 +166,7 @@ def test_warp_mirrors_scales_slants_turns_then_moves() -> None:
 
 @pytest.mark.parametrize(("text", "low", "high"), [("brightness:0.3", -0.3, 0.3), ("brightness:2", -2, 2)])
 def test_brightness_is_uniform_over_its_range(text: str, low: float, high: float) -> None:
-    shifts = parse_augment(text)(torch.zeros(20_000, 1, 1, 1), generator()).flatten()
+    shifts = parse_augment(text)(torch.zeros(20_000, 1, 1, 1), draws()).flatten()
     assert shifts.min() >= low
     assert shifts.max() <= high
     assert shifts.mean().abs() < 0.02 * high
@@ -153,23 +175,23 @@ def test_brightness_is_uniform_over_its_range(text: str, low: float, high: float
 
 def test_contrast_keeps_the_mean_and_saturation_the_grey() -> None:
     images = torch.rand(16, 3, 8, 8, generator=generator())
-    contrast = parse_augment("contrast")(images, generator())
+    contrast = parse_augment("contrast")(images, draws())
     assert torch.allclose(contrast.mean((1, 2, 3)), images.mean((1, 2, 3)), atol=1e-5)
     ratio = contrast.std((1, 2, 3)) / images.std((1, 2, 3))
     assert ratio.min() >= 0.5 - 1e-4
     assert ratio.max() <= 1.5 + 1e-4
-    saturation = parse_augment("saturation")(images, generator())
+    saturation = parse_augment("saturation")(images, draws())
     assert torch.allclose(saturation.mean(1), images.mean(1), atol=1e-5)
 
 
 def test_flip_happens_as_often_as_said() -> None:
     images = torch.arange(16.0).expand(4000, 1, 16, 16)
-    flipped = parse_augment("flip:0.25")(images, generator())[:, 0, 0, 0] > 8
+    flipped = parse_augment("flip:0.25")(images, draws())[:, 0, 0, 0] > 8
     assert flipped.float().mean().item() == pytest.approx(0.25, abs=0.03)
 
 
 def test_cutout_removes_at_most_its_square() -> None:
-    left = parse_augment("cutout:0.5")(torch.ones(500, 1, 16, 16), generator())
+    left = parse_augment("cutout:0.5")(torch.ones(500, 1, 16, 16), draws())
     removed = (left == 0).sum((1, 2, 3))
     assert removed.max() == 64
     assert removed.min() >= 16, "a centre in the corner still hides a quarter of the square"
@@ -181,7 +203,7 @@ def test_gradients_are_right_to_the_second_order() -> None:
     weight = torch.rand(2, 3, 6, 6, generator=generator(1))
 
     def value(x: torch.Tensor) -> torch.Tensor:
-        return (policy(x, generator(2)) ** 3 * weight).sum()
+        return (policy(x, draws(2)) ** 3 * weight).sum()
 
     x = images.clone().requires_grad_()
     (first,) = torch.autograd.grad(value(x), x, create_graph=True)
@@ -195,11 +217,11 @@ def test_gradients_are_right_to_the_second_order() -> None:
 
 
 def test_bfloat16_images_keep_their_type() -> None:
-    assert parse_augment(EVERYTHING)(torch.rand(2, 3, 8, 8).bfloat16(), generator()).dtype == torch.bfloat16
+    assert parse_augment(EVERYTHING)(torch.rand(2, 3, 8, 8).bfloat16(), draws()).dtype == torch.bfloat16
 
 
 def test_autocast_does_not_move_pixels() -> None:
     images = torch.rand(4, 1, 32, 32, generator=generator())
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        inside = parse_augment("rotate, scale, shear, shift")(images, generator())
-    assert torch.equal(inside, parse_augment("rotate, scale, shear, shift")(images, generator()))
+        inside = parse_augment("rotate, scale, shear, shift")(images, draws())
+    assert torch.equal(inside, parse_augment("rotate, scale, shear, shift")(images, draws()))

@@ -144,7 +144,7 @@ def test_the_objective_has_the_term_with_its_weight_and_it_trains_trunk_and_head
         assert isinstance(model, InfoGAN)
         model.consistency = weight
         real, fake, latents = played.judge()
-        objective = model.discriminator_objective(real, fake, latents, None, played.random.manual_seed(1))
+        objective = model.discriminator_objective(real, fake, latents, None, played.draws(1))
         terms[weight] = float(objective.terms["discriminator/consistency"].detach())
     assert terms[0.25] == pytest.approx(0.25 * terms[1.0], rel=1e-5)
     objective.terms["discriminator/consistency"].backward()
@@ -153,13 +153,13 @@ def test_the_objective_has_the_term_with_its_weight_and_it_trains_trunk_and_head
     assert not any(name.startswith("discriminator.head") for name in pulled)
 
 
-def test_the_term_is_of_q_on_the_images_and_on_copies_warped_as_the_generator_of_numbers_says() -> None:
+def test_the_term_is_of_q_on_the_images_and_on_copies_warped_by_the_step_s_numbers() -> None:
     played = game()
     model = played.model
     assert isinstance(model, InfoGAN)
     real, fake, latents = played.judge()
-    objective = model.discriminator_objective(real, fake, latents, None, played.random.manual_seed(1))
-    copies = model.warp(real.images, torch.Generator().manual_seed(1))
+    objective = model.discriminator_objective(real, fake, latents, None, played.draws(1))
+    copies = model.warp(real.images, played.draws(1))
     assert not torch.allclose(copies, real.images, atol=0.1)
     expected = consistency(model.q(real.features), model.q(model.discriminator.trunk(copies)), model.layout, spread=4.0)
     torch.testing.assert_close(objective.terms["discriminator/consistency"], expected)

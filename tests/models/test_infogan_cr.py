@@ -11,6 +11,7 @@ from narrow import MIX, Game, one_line, weights
 from scipy.stats import chisquare, ks_2samp, kstest
 from torch import Tensor, nn
 
+from gan_zoo.draws import Draws
 from gan_zoo.errors import InputError
 from gan_zoo.models.gan.codes import parse_codes
 from gan_zoo.models.gan.prior import Prior
@@ -36,8 +37,7 @@ def draws(codes: str, n: int) -> tuple[Tensor, Tensor]:
 def coupled(codes: str, n: int, gap: float) -> tuple[Tensor, Tensor, Tensor]:
     parsed = parse_codes(codes)
     shared = torch.arange(n) % len(parsed)
-    random = torch.Generator().manual_seed(0)
-    return *couple(*draws(codes, n), shared, parsed, gap=gap, random=random), shared
+    return *couple(*draws(codes, n), shared, parsed, gap=gap, random=Draws(0, 0)), shared
 
 
 @pytest.mark.parametrize("gap", [0.0, 0.7, 1.9])
@@ -102,7 +102,7 @@ def test_the_images_of_a_pair_share_their_noise_and_every_code_is_shared_in_turn
     model.generator.register_forward_hook(lambda _m, inputs, images: seen.extend([inputs[0], images]))
     told = Counter[int]()
     for step in range(4):
-        pairs, shared = model.pairs(game.latents(step), game.random.manual_seed(step))
+        pairs, shared = model.pairs(game.latents(step), game.draws(step))
         assert pairs.shape == (16, 2, 28, 28)
         inputs, images = seen[-2:]
         assert torch.equal(pairs, torch.cat(images.chunk(2), 1))
@@ -161,13 +161,12 @@ def test_the_term_is_the_weighted_nll_of_the_shared_code(side: str) -> None:
     game, model = infogan_cr(infogan_cr__contrast=3.0)
     assert model.h is not None
     real, fake, latents = game.judge()
-    pairs, shared = model.pairs(latents, game.random.manual_seed(5))
+    pairs, shared = model.pairs(latents, game.draws(5))
     logits = model.h(pairs)
-    game.random.manual_seed(5)
     objective = (
-        model.discriminator_objective(real, fake, latents, None, game.random)
+        model.discriminator_objective(real, fake, latents, None, game.draws(5))
         if side == "discriminator"
-        else model.generator_objective(fake, real, latents, game.random)
+        else model.generator_objective(fake, real, latents, game.draws(5))
     )
     nll = nn.functional.cross_entropy(logits, shared)
     torch.testing.assert_close(objective.terms[f"{side}/contrast"], 3 * nll)
@@ -215,6 +214,30 @@ def test_the_gap_falls_to_nothing_when_it_is_said() -> None:
     assert infogan_cr(infogan_cr__contrast_gap=1.9)[1].gap(10**9) == 1.9
 
 
+@pytest.mark.parametrize(
+    ("settings", "alike"),
+    [
+        ({"infogan_cr__contrast": 0.0}, [range(9)]),
+        ({}, [range(9)]),
+        ({"infogan_cr__contrast_after": 5}, [range(5), range(5, 9)]),
+        ({"infogan_cr__contrast_gap": 1.9, "infogan_cr__contrast_gap_after": 7}, [range(7), range(7, 9)]),
+        (
+            {
+                "infogan_cr__contrast_after": 2,
+                "infogan_cr__contrast_gap": 1.9,
+                "infogan_cr__contrast_gap_after": 7,
+            },
+            [range(2), range(2, 7), range(7, 9)],
+        ),
+    ],
+)
+def test_a_phase_ends_where_the_regulariser_sets_in_and_where_the_gap_falls(settings: Any, alike: list[range]) -> None:
+    _, model = infogan_cr(**settings)
+    phases = [{model.phase(step) for step in steps} for steps in alike]
+    assert all(len(phase) == 1 for phase in phases)
+    assert len(set.union(*phases)) == len(alike)
+
+
 @pytest.mark.parametrize("step", [3, 4])
 def test_a_step_s_pairs_keep_the_gap_of_that_step(step: int) -> None:
     settings = {"infogan_cr__contrast_gap": 1.9, "infogan_cr__contrast_gap_after": 4}
@@ -260,7 +283,7 @@ def test_h_learns_to_tell_what_a_pair_has_in_common_where_it_shows() -> None:
     adam = torch.optim.Adam(model.h.parameters(), lr=5e-3)
     accuracies = []
     for step in range(60):
-        pairs, shared = model.pairs(game.latents(step), game.random.manual_seed(step))
+        pairs, shared = model.pairs(game.latents(step), game.draws(step))
         logits = model.h(pairs)
         adam.zero_grad()
         nn.functional.cross_entropy(logits, shared).backward()

@@ -14,6 +14,7 @@ from narrow import narrow_train
 from gan_zoo.data.augment import parse_augment
 from gan_zoo.data.batches import in_order
 from gan_zoo.data.dataset import open_dataset
+from gan_zoo.draws import Draws
 from gan_zoo.models.infogan.model import InfoGAN
 from gan_zoo.training.run import Run
 
@@ -41,7 +42,7 @@ def agreement(run: Run) -> tuple[float, float]:
     model, data = run.load(), open_dataset(run.config.data)
     assert isinstance(model, InfoGAN)
     images = torch.cat([batch.images for batch in in_order(data.test, batch_size=500, device=model.device)])
-    copies = parse_augment(WARP)(images, torch.Generator().manual_seed(0))
+    copies = parse_augment(WARP)(images, Draws(0, 0, device=images.device))
     told, of_copies = (model.encode(seen)["c1"].argmax(1) for seen in (images, copies))  # type: ignore[union-attr]
     share = torch.bincount(told, minlength=10) / len(told)
     return (told == of_copies).float().mean().item(), torch.special.entr(share).sum().item()

@@ -32,7 +32,7 @@ class Tape:
         self.warmed += 1
         return run()
 
-    def capture(self, run: Callable[[], list[Objective]], random: torch.Generator) -> list[Objective]:
+    def capture(self, run: Callable[[], list[Objective]]) -> list[Objective]:
         self.captures += 1
         if self.failure:
             self.break_off(run)
@@ -108,7 +108,8 @@ def test_on_a_cpu_a_run_says_why_there_is_no_graph_and_goes_on(
         ("gan", {"loss__r1": 1.0, "loss__penalty_interval": 4}, "loss.penalty_interval = 4"),
         ("infogan", {"infogan__prior": "learned"}, "the prior is learned"),
         ("infogan", {"infogan__consistency": 1.0, "data__warp": "rotate:0.1"}, None),
-        ("infogan-cr", {}, "depend on the step"),
+        ("infogan-cr", {}, None),
+        ("infogan-cr", {"infogan_cr__contrast_after": 5, "training__steps": 20}, "change with the step"),
         ("infogan", {}, None),
         ("gan", {"loss__r1": 1.0}, None),
     ],

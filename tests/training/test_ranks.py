@@ -96,6 +96,7 @@ def test_two_ranks_give_the_weights_of_one_process(tmp_path: Path, alone: Run) -
     "settings",
     [
         {"training__accumulate": 2},
+        {"data__augment": "flip, rotate, contrast", "loss__gradient_penalty": 1.0},
         {"training__update": "simultaneous", "training__discriminator_steps": 2},
         {"training__precision": "fp16", "training__on_nan": "skip"},
     ],
