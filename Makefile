@@ -11,7 +11,14 @@ BROWSER ?= browser
 QUICK := not slow and not gpu and not browser
 
 
-.PHONY: demo test test-all test-browser soak check format lint types bench bench-page docs clean
+# What stands for other processors: the oldest, one with AVX2 alone as AMD's, and more cores than one.
+PROCESSORS := \
+	"ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_CBWR=COMPATIBLE OPENBLAS_CORETYPE=Prescott" \
+	"ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_CBWR=AVX2 OPENBLAS_CORETYPE=Haswell" \
+	OMP_NUM_THREADS=2 OMP_NUM_THREADS=4
+
+
+.PHONY: demo test test-all test-processors test-browser soak check format lint types bench bench-page docs clean
 
 demo: .venv/installed  ## train InfoGAN on the bundled digits and name the pictures
 	$(BIN)/gan-zoo train infogan
@@ -21,6 +28,11 @@ test: .venv/developing  ## the quick tests
 
 test-all: .venv/developing  ## every test that this machine can run
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "not gpu and not browser"
+
+test-processors: .venv/developing  ## the quick tests, rounding as other processors do: four times as long
+	@failed=0; for processor in $(PROCESSORS); do echo "$$processor"; \
+		env OMP_NUM_THREADS=1 $$processor $(BIN)/python -m pytest -n auto --dist worksteal -m "$(QUICK)" || failed=1; \
+	done; exit $$failed
 
 test-browser: .venv/developing  ## the page of `gan-zoo explore` in Chromium
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "$(BROWSER)" -rP tests/explore

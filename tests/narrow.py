@@ -48,30 +48,33 @@ def narrow_train(model: str | None, out: Path, *, resume: bool = False, **settin
     return api.train(model, {}, out=out, resume=resume, quiet=True, **(ground | _dotted(settings)))
 
 
-def digits(n: int, seed: int = 0) -> Batch:
+def digits(n: int, seed: int = 0, device: torch.device | str = "cpu") -> Batch:
     """Random images and labels, in the bundled digits' shape."""
     random = torch.Generator().manual_seed(seed)
-    return Batch(torch.rand(n, 1, 28, 28, generator=random) * 2 - 1, torch.arange(n) % 10)
+    images = torch.rand(n, 1, 28, 28, generator=random) * 2 - 1
+    return Batch(images.to(device), torch.arange(n, device=device) % 10)
 
 
 class Game:
     """A model and its players, stepped by hand."""
 
-    def __init__(self, model: str, **settings: Any) -> None:
+    def __init__(self, model: str, device: torch.device | str = "cpu", **settings: Any) -> None:
         self.config = narrow_config(model, **settings)
-        self.state = new_state(self.config, pick_device("cpu"))
+        self.device = pick_device(str(device))
+        self.state = new_state(self.config, self.device)
         self.model: GAN = self.state.model.train()
+        self.random = self.draws()
         self.rules = Rules(
             self.model, self.state.precision, self.config.training.batch_size // self.config.training.accumulate
         )
 
     def latents(self, step: int = 0, *, n: int | None = None, first_row: int = 0) -> Latents:
         count = n or self.config.training.batch_size
-        return self.model.prior.sample(count, seed=self.config.seed, step=step, first_row=first_row)
+        return self.model.prior.sample(count, seed=self.config.seed, step=step, first_row=first_row, device=self.device)
 
     def step(self, step: int = 0, *, update_generator: bool = True) -> list[Objective]:
         parts = self.config.training.accumulate
-        batch = digits(self.config.training.batch_size, seed=step)
+        batch = digits(self.config.training.batch_size, seed=step, device=self.device)
         assert batch.labels is not None
         pieces = [Batch(*pair) for pair in zip(batch.images.chunk(parts), batch.labels.chunk(parts), strict=True)]
         self.state.step = step
@@ -91,11 +94,12 @@ class Game:
 
     def draws(self, step: int = 0, *, first_row: int = 0) -> Draws:
         """The random numbers of a step, none of them drawn."""
-        return Draws(self.config.seed, step, first_row=first_row)
+        return Draws(self.config.seed, step, first_row=first_row, device=self.device)
 
-    def judge(self) -> tuple[Judgement, Judgement, Latents]:
-        """What D makes of reals and of fakes, with a graph through both networks."""
-        batch, latents = digits(self.config.training.batch_size), self.latents()
+    def judge(self, step: int = 0) -> tuple[Judgement, Judgement, Latents]:
+        """What D makes of a step's reals and fakes, with a graph through both networks."""
+        batch = digits(self.config.training.batch_size, seed=step, device=self.device)
+        latents = self.latents(step)
         fake = self.model.generator(latents.input)
         return self.model.discriminator(batch.images), self.model.discriminator(fake), latents
 

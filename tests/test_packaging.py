@@ -191,16 +191,20 @@ TIMED = """
 import time
 begun = time.process_time()
 import gan_zoo
-print(time.process_time() - begun)
+imported = time.process_time()
+import pydantic
+print((imported - begun) / (time.process_time() - imported))
 """
 
 
-def test_importing_the_package_takes_less_than_50_ms() -> None:
-    def seconds() -> float:
+def test_importing_the_package_takes_a_quarter_of_importing_pydantic_at_most() -> None:
+    """In the processor's time, whose speed does not count then. It is a tenth; NumPy alone would be two."""
+
+    def share() -> float:
         command = [sys.executable, "-c", TIMED]
         return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
-    assert any(seconds() < 0.05 for _ in range(5)), "of the processor's time, at its best of five"
+    assert any(share() < 0.25 for _ in range(5))
 
 
 def test_the_wheel_trains_from_another_folder(built: Path, tmp_path: Path) -> None:

