@@ -132,7 +132,7 @@ class Training(Settings):
     """Whether the networks run through torch.compile."""
     channels_last: bool = False
     """Whether feature maps are stored pixel by pixel (NHWC), as convolutions in bf16 and fp16 like it."""
-    cuda_graph: bool = False
+    cuda_graph: Literal["auto", "on", "off"] = "off"
     """Whether a step is captured once as a CUDA graph and replayed: a device that waits for Python gains by it."""
     on_nan: Annotated[Literal["stop", "skip"], arg(aliases=["--on-nan"])] = "stop"
     """What becomes of a step whose losses or gradients are NaN or infinite. stop: the run ends and names the term.

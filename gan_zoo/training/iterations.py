@@ -33,7 +33,7 @@ class Iterations(Iterator[list[Objective]]):
         model = state.model
         self.state, self.config, self.rules = state, model.config, Rules.of(model.config)
         self.play = ORDERS[self.config.training.update]
-        if self.config.training.cuda_graph:
+        if self.config.training.cuda_graph != "off":
             if reason := why_not(model):
                 say(f"no CUDA graph: {reason}")
             else:
