@@ -49,17 +49,6 @@ def profile(told: dict[str, Any]) -> str:
     return "\n".join([f"### {told['environment']['device']}", "", *pages.as_markdown(columns, lines)]) + "\n"
 
 
-def run(told: dict[str, Any]) -> str:
-    """What a run costs beside its steps."""
-    return (
-        f"### {told['environment']['device']}\n\n"
-        f"The default preset, {told['steps']} steps: {told['seconds to the first step']:.1f} s from the command to the "
-        "first step; "
-        f"logging, pictures and checkpoints took {told['share outside steps']:.2%} of the time from the first step on, "
-        f"waiting for data {told['share of steps waiting for data']:.2%} of the steps.\n"
-    )
-
-
 TABLES: dict[str, Callable[[dict[str, Any]], str]] = {"profile": profile, "run": run}
 KINDS = ("step", "baselines", "kernels", *TABLES)
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 
 import torch
-from torch.autograd import DeviceType
+from torch._C._autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 PROFILED = 5

@@ -1,8 +1,8 @@
 """The time of a short call: on CUDA inside a graph and with a flushed L2 cache, on a CPU as it is called.
 
-A graph on CUDA holds a flush, N calls, each on inputs and outputs of its own, and another flush. The first flush reads a
-buffer of several times the cache, so that every call reads its inputs from memory; the last one makes the calls pay for
-writing back what they left in the cache. A graph of the two flushes alone takes its turn with the others, and
+A graph on CUDA holds a flush, N calls, each on inputs and outputs of its own, and another flush. The first flush reads
+a buffer of several times the cache, so that every call reads its inputs from memory; the last one makes the calls pay
+for writing back what they left in the cache. A graph of the two flushes alone takes its turn with the others, and
 
     seconds of a call = (seconds of the graph - median seconds of the flushes' graph) / N
 
@@ -85,9 +85,9 @@ class Cold(Timer):
         self.around([])  # loads its kernel, which a capture may not
         self.flushes = _captured(lambda: self.around([]))
         self.method = (
-            f"In a CUDA graph of {LEAST_CALLS} to {MOST_CALLS} calls, each on inputs and outputs of its own that are not "
-            f"in the L2 cache ({self.cache / 2**20:.0f} MiB), which is flushed before and after; the flushes' own time is "
-            "subtracted."
+            f"In a CUDA graph of {LEAST_CALLS} to {MOST_CALLS} calls, each on inputs and outputs of its own that are "
+            f"not in the L2 cache ({self.cache / 2**20:.0f} MiB), which is flushed before and after; the flushes' own "
+            "time is subtracted."
         )
 
     def count(self, moved: int) -> int:
@@ -103,7 +103,7 @@ class Cold(Timer):
         return _captured(lambda: self.around(calls)), None
 
     def around(self, calls: Sequence[Call]) -> list[object]:
-        """Make the calls between two flushes; their results are held until all have been made, each in its own place."""
+        """Make the calls between two flushes. Their results are held until all are there, each in its own place."""
         self.buffer.sum()
         results = [call() for call in calls]
         self.buffer.sum()

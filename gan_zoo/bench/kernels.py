@@ -1,5 +1,5 @@
-"""The suite `kernels`: each function of gan_zoo_kernels as Triton kernels, in plain torch, compiled by torch, and torch's
-own function where there is one.
+"""The suite `kernels`: each function of gan_zoo_kernels as Triton kernels, in plain torch and compiled by torch, beside
+torch's own function where there is one.
 
 A cell is one function at one shape, in one precision and one direction; its cases take turns. How a call is timed is in
 `cold`: on CUDA in a graph, with a flushed L2 cache. An empty kernel in every cell shows what a launch costs by itself.

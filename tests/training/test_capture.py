@@ -140,7 +140,12 @@ def test_a_captured_run_tells_the_losses_of_an_eager_one(settings: dict[str, obj
         narrow_train(
             "infogan",
             tmp_path / str(graph),
-            **{"training__device": "cuda", "training__steps": 12, "training__cuda_graph": "on" if graph else "off", **settings},
+            **{
+                "training__device": "cuda",
+                "training__steps": 12,
+                "training__cuda_graph": "on" if graph else "off",
+                **settings,
+            },
         ).metrics()
         for graph in (False, True)
     ]
