@@ -11,10 +11,11 @@
 #   PARTS="…"       which parts, in which order: run step kernels baselines tests
 #   BUDGET=470      seconds for all parts together; a part that finds less than 10 of them left is skipped
 #   PYTHON=python3  the interpreter
-#   DRY=1           a rehearsal on the CPU with tiny settings: finds mistakes, measures nothing
+#   DRY=1           a rehearsal on the CPU with tiny settings and without time limits: finds mistakes, measures nothing
 set -u
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 2
 out=${1:-gpu-report} python=${PYTHON:-python3} budget=${BUDGET:-470} dry=${DRY:-}
+[ -z "$dry" ] || budget=36000
 mkdir -p "$out" && out=$(cd "$out" && pwd) || exit 2
 work=$(mktemp -d) || exit 2
 trap 'rm -rf "$work"' EXIT
@@ -49,6 +50,7 @@ part() {
         table+=("$name|skipped|0|no time was left") failed=1
         return
     fi
+    [ -z "$dry" ] || limit=$left
     ((limit < left)) || limit=$left
     echo "== $name, at most $limit s"
     timeout --kill-after=5 "$limit" "$@" >"$work/part.log" 2>&1

@@ -186,7 +186,7 @@ def test_a_cell_that_runs_out_of_memory_is_recorded_and_others_go_on(
             assert cell.cases == {} and cell.missing == {"": "out of memory"}
         elif kernel == "next":
             assert set(cell.cases) == {REFERENCE, OURS}
-    timed = cells["doubled", "fp32", "forward"]
+    timed = cells["doubled", "bf16", "forward"]
     assert timed.cases == {} and timed.missing == {"": "out of memory"}
 
 
