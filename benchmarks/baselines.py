@@ -10,6 +10,9 @@ A case is a way of playing a step, run by gan-zoo's own loop in turn with the ot
                                on fakes of its own
     gradients thrown away      as infogan, but G's step computes D's gradients, too, which nobody uses
     waiting at every step      as infogan, but latents are drawn on the host, and every loss is read by `.item()`
+    naive                      a loop of its own in plain torch, as most people write it: see naive.py
+    gan, graph                 on CUDA: the plain GAN with a step captured as a CUDA graph
+    infogan, graph             on CUDA: gan-zoo's, captured likewise
 """
 
 from __future__ import annotations
@@ -23,13 +26,19 @@ from pathlib import Path
 
 import torch
 from gan_zoo_kernels import q_head_nll
+from naive import Naive
 from rich.console import Console
 
 from gan_zoo.bench import pages
+from gan_zoo.bench.places import CASES, PAPER, Place
 from gan_zoo.bench.rates import rates
 from gan_zoo.bench.record import Cell, Report
+<<<<<<< HEAD
 from gan_zoo.bench.step import CASES, PAPER, Place, Running, timed
 from gan_zoo.draws import Draws
+=======
+from gan_zoo.bench.step import Running, Steps, timed
+>>>>>>> bench
 from gan_zoo.models.gan.model import GAN, Objective
 from gan_zoo.models.gan.prior import Latents
 from gan_zoo.models.infogan.model import InfoGAN
@@ -122,13 +131,19 @@ class Waiting:
 
 def measure(place: Place, device: torch.device, *, seconds: float) -> Cell:
     """All the cases at one place of the grid."""
-    running = {name: Running(place.config(model, settings, device)) for name, (model, settings) in CASES.items()}
+    running: dict[str, Steps] = {}
+    for name, (model, settings) in CASES.items():
+        running[name] = Running(place.config(model, settings, device))
+        if device.type == "cuda":
+            running[f"{name}, graph"] = Running(replace(place, mode="graph").config(model, settings, device))
+    config = place.config("infogan", {}, device)
     for name, make in (
         ("three passes", ThreePasses),
         ("gradients thrown away", lambda state: ThrownAway()),
         ("waiting at every step", lambda state: Waiting()),
     ):
-        running[name] = Running(place.config("infogan", {}, device), order=make)
+        running[name] = Running(config, order=make)
+    running["naive"] = Naive(config)
     return Cell(key=place.key, cases=timed(running, device, seconds=seconds))
 
 
@@ -137,6 +152,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=40.0, help="for each number format (default: %(default)s)")
+    parser.add_argument("--batch-size", type=int, default=PAPER.batch, help="(default: %(default)s)")
     parser.add_argument("--out", type=Path, help="JSON to write")
     given = parser.parse_args()
 
@@ -147,7 +163,10 @@ def main() -> None:
         environment=environment(device),
         settings={"seconds a cell": given.seconds},
         rates=rates(precisions, device),
-        cells=tuple(measure(replace(PAPER, precision=p), device, seconds=given.seconds) for p in precisions),
+        cells=tuple(
+            measure(replace(PAPER, batch=given.batch_size, precision=p), device, seconds=given.seconds)
+            for p in precisions
+        ),
     )
     Console(width=200).print(pages.table(report))
     if given.out:

@@ -13,7 +13,8 @@ from pathlib import Path
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from gan_zoo.bench.step import PAPER, Running
+from gan_zoo.bench.places import PAPER
+from gan_zoo.bench.step import Running
 from gan_zoo.files import write_json
 from gan_zoo.training.environment import environment
 from gan_zoo.training.precision import pick_device, pick_precision

@@ -50,14 +50,21 @@ def profile(told: dict[str, Any]) -> str:
 
 
 def run(told: dict[str, Any]) -> str:
-    """What a run costs beside its steps."""
-    return (
-        f"### {told['environment']['device']}\n\n"
+    """How long a run takes, what it costs beside its steps, and how well Q does."""
+    parts = [
         f"The default preset, {told['steps']} steps: {told['seconds to the first step']:.1f} s from the command to the "
         "first step; "
-        f"logging, pictures and checkpoints took {told['share outside steps']:.2%} of the time from the first step on, "
-        f"waiting for data {told['share of steps waiting for data']:.2%} of the steps.\n"
-    )
+        f"logging, pictures and checkpoints took {told['share outside steps']:.2%} of the time from the first step on"
+    ]
+    if "share of steps waiting for data" in told:
+        parts.append(f", waiting for data {told['share of steps waiting for data']:.2%} of the steps")
+    if "accuracy" in told:
+        parts.append(
+            f". {told['seconds from command to end']:.1f} s in all, {told['seconds of steps']:.1f} s of them steps, "
+            f"{told['images/s, second half']:,.0f} images/s in the second half of the run. With seed {told['seed']}, Q "
+            f"names {told['accuracy']:.1%} of the held-back digits correctly"
+        )
+    return f"### {told['environment']['device']}\n\n{''.join(parts)}.\n"
 
 
 TABLES: dict[str, Callable[[dict[str, Any]], str]] = {"profile": profile, "run": run}

@@ -1,85 +1,114 @@
-"""What a run costs beside its steps: the start, waiting for data, logging, pictures and checkpoints.
+"""A whole run as a newcomer makes it: how long `gan-zoo train infogan` takes from command to end, and how well Q does.
 
     python benchmarks/whole_run.py --out benchmarks/results/run-cpu.json
+    python benchmarks/whole_run.py --steps 100 --trunk.width 16      # further settings go to gan-zoo train
 
-Trains the default preset with its own intervals, in a process of its own, and times its parts.
+Runs the command with its own intervals of logging, pictures and checkpoints, reads from its metrics how long the steps
+took, and assigns Q's classes to digits by `gan-zoo evaluate`.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
-import gan_zoo
 from gan_zoo.files import write_json
-from gan_zoo.training import loop
 from gan_zoo.training.environment import environment
-from gan_zoo.training.iterations import Iterations
+from gan_zoo.training.precision import pick_device
+from gan_zoo.training.run import open_run
+
+ZOO = [sys.executable, "-m", "gan_zoo"]
 
 
-class Timed(Iterations):
-    """Iterations that know how long they took."""
+def train(folder: Path, settings: Sequence[str]) -> tuple[float, float]:
+    """Train into `folder`.
 
-    last: Timed
-    begun = inside = 0.0
-
-    def __next__(self) -> Any:
-        """Make a step; the device is waited for, so that what follows is not billed for it."""
-        begun = time.perf_counter()
-        Timed.last, self.begun = self, self.begun or begun
-        objectives = super().__next__()
-        if self.state.model.device.type == "cuda":
-            torch.cuda.synchronize()
-        self.inside += time.perf_counter() - begun
-        return objectives
-
-
-def first_step(folder: Path) -> float:
-    """Seconds from the command to the first line of metrics."""
-    command = [sys.executable, "-m", "gan_zoo", "train", "infogan", "--steps", "2", "--log-every", "1"]
+    Returns:
+        Seconds from the command to the first line of metrics, and to the end.
+    """
+    command = [*ZOO, "train", "infogan", *settings, "--out", str(folder)]
+    lines, first = folder / "metrics.jsonl", 0.0
     begun = time.perf_counter()
-    with subprocess.Popen([*command, "--out", str(folder)], stdout=subprocess.DEVNULL) as process:
-        lines = folder / "metrics.jsonl"
-        while process.poll() is None and not (lines.exists() and lines.stat().st_size):
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        while process.poll() is None:
+            if not first and lines.exists() and lines.stat().st_size:
+                first = time.perf_counter() - begun
             time.sleep(0.01)
-        taken = time.perf_counter() - begun
+        whole = time.perf_counter() - begun
     if process.returncode:
         raise SystemExit(f"{' '.join(command)} ended with exit code {process.returncode}")
-    return taken
+    return first or whole, whole
+
+
+def seconds_of_steps(lines: Sequence[dict[str, Any]], batch: int) -> list[float]:
+    """Seconds that the steps before each line of metrics took, without pictures and checkpoints."""
+    steps = [0, *(line["step"] for line in lines)]
+    counts = [after - before for before, after in itertools.pairwise(steps)]
+    return [n * batch / line["images_per_second"] for n, line in zip(counts, lines, strict=True)]
+
+
+def accuracy(folder: Path, device: str) -> dict[str, float]:
+    """How well Q's classes match the labels: the metric `clustering`."""
+    command = [*ZOO, "evaluate", str(folder), "--metrics", "clustering", "--device", device, "--json"]
+    said = subprocess.run(command, capture_output=True, text=True, check=False)
+    if said.returncode:
+        raise SystemExit(f"{' '.join(command)} ended with exit code {said.returncode}: {said.stderr}")
+    clustering: dict[str, float] = json.loads(said.stdout)["metrics"]["clustering"]
+    return clustering
+
+
+def measured(folder: Path, device: str, settings: Sequence[str]) -> dict[str, Any]:
+    """Train into `folder` and evaluate; what a report holds."""
+    first, whole = train(folder, ["--device", device, *settings])
+    run = open_run(folder)
+    training, batch = run.config.training, run.config.training.batch_size
+    lines = run.metrics()
+    taken = seconds_of_steps(lines, batch)
+    started = max(0.0, first - taken[0])
+    later = len(lines) // 2  # lines whose steps are warm
+    warm = lines[-1]["step"] - (lines[later - 1]["step"] if later else 0)
+    clustering = accuracy(folder, device)
+    return {
+        "command": " ".join(["gan-zoo train infogan", *settings]),
+        "seed": run.config.seed,
+        "steps": training.steps,
+        "training": training.model_dump(mode="json"),
+        "logging": run.config.logging.model_dump(mode="json"),
+        "seconds from command to end": whole,
+        "seconds to the first step": started,
+        "seconds from the first step on": whole - started,
+        "seconds of steps": sum(taken),
+        "images/s": batch * training.steps / sum(taken),
+        "images/s, second half": batch * warm / sum(taken[later:]),
+        "share outside steps": 1 - sum(taken) / (whole - started),
+        "accuracy": clustering["accuracy"],
+        "clustering": clustering,
+        "environment": environment(pick_device(device)),
+    }
 
 
 def main() -> None:
     """Train, time, write."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--steps", type=int, default=1000)
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0], allow_abbrev=False)
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N (default: %(default)s)")
     parser.add_argument("--out", type=Path, help="JSON to write")
-    given = parser.parse_args()
+    given, settings = parser.parse_known_args()
 
     with tempfile.TemporaryDirectory() as folder:
-        started = first_step(Path(folder) / "started")
-        loop.Iterations = Timed  # type: ignore[misc]
-        run = gan_zoo.train("infogan", out=Path(folder) / "run", quiet=True, steps=given.steps)
-        whole = time.perf_counter() - Timed.last.begun
-        stepped, waited = Timed.last.inside, Timed.last.waited
-        intervals = run.config.logging.model_dump()
-    result = {
-        "steps": given.steps,
-        "logging": intervals,
-        "seconds to the first step": started,
-        "seconds from the first step on": whole,
-        "share outside steps": 1 - stepped / whole,
-        "share of steps waiting for data": waited / stepped,
-        "environment": environment(Timed.last.state.model.device),
-    }
+        result = measured(Path(folder) / "run", given.device, settings)
     print(json.dumps(result, indent=1))
+    print(
+        f"{result['seconds from command to end']:.1f} s from command to end, {result['seconds of steps']:.1f} s of "
+        f"steps, {result['images/s, second half']:,.0f} images/s once warm, accuracy {result['accuracy']:.3f}"
+    )
     if given.out:
         write_json(result, given.out)
 

@@ -320,7 +320,7 @@ def bench(
     chosen: Mapping[str, Sequence[str]],
     batch_sizes: Sequence[int],
     seconds: float | None,
-    minutes: float,
+    minutes: float | None,
 ) -> None:
     """`gan-zoo bench step` and `gan-zoo bench kernels`."""
     # Here and not above: with Triton and scipy.stats they take more than a second of every other command's start.

@@ -15,8 +15,10 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 sys.path.insert(0, str(Path(__file__).parent / "bench"))
 import ablation
 import baselines
+import naive
 import render
 import targets
+import whole_run
 from made import kernel_report, samples, step_report
 from waits import Waits
 
@@ -60,9 +62,25 @@ def test_the_step_that_waits_reads_numbers_and_draws_latents_as_the_prior_does()
     assert drawn.codes[:, 1:].abs().max() <= 1
 
 
+def test_the_naive_loop_trains_all_three_networks_on_the_same_images() -> None:
+    config = replace(PAPER, batch=4).config("infogan", {}, CPU)
+    case = naive.Naive(config)
+    ours = Running(config).iterations.state.model
+    assert [p.shape for p in case.model.parameters()] == [p.shape for p in ours.parameters()]
+    assert case.flops > 1.5 * work().flops  # three passes
+    before = {n: p.detach().clone() for n, p in case.model.named_parameters()}
+    made = len(case.losses)
+    case.steps(2)
+    assert len(case.losses) == made + 2
+    assert not [n for n, p in case.model.named_parameters() if torch.equal(p, before[n])]
+    latents, classes, continuous = case.latents()
+    assert torch.equal(latents[:, 62:72].argmax(1), classes) and torch.equal(latents[:, 72:], continuous)
+
+
 def test_all_cases_take_turns_at_one_place() -> None:
     cell = baselines.measure(replace(PAPER, batch=2), CPU, seconds=0)
-    assert list(cell.cases) == ["gan", "infogan", "three passes", "gradients thrown away", "waiting at every step"]
+    others = ["three passes", "gradients thrown away", "waiting at every step", "naive"]
+    assert list(cell.cases) == ["gan", "infogan", *others]
     assert len({len(samples.seconds) for samples in cell.cases.values()}) == 1
 
 
@@ -158,3 +176,18 @@ def test_an_ablation_tells_each_lever_s_difference_seed_by_seed(
     assert told["summary"]["base"]["to base"] == 0
     base = [{"seed": 0, "test": 0.9}, {"seed": 1, "test": 0.5}]
     assert ablation.difference([{"seed": 1, "test": 0.7}, {"seed": 2, "test": 0}], base) == pytest.approx(0.2)
+
+
+def test_the_time_of_steps_is_read_from_the_metrics() -> None:
+    lines = [{"step": 50, "images_per_second": 100.0}, {"step": 75, "images_per_second": 500.0}]
+    assert whole_run.seconds_of_steps(lines, 10) == [5.0, 0.5]
+
+
+@pytest.mark.slow
+def test_a_whole_run_is_timed_and_measured(tmp_path: Path) -> None:
+    settings = ["--steps", "6", "--log-every", "2", "--trunk.width", "4", "--batch-size", "8"]
+    told = whole_run.measured(tmp_path / "run", "cpu", settings)
+    assert told["steps"] == 6 and 0 <= told["accuracy"] <= 1
+    assert 0 < told["seconds of steps"] < told["seconds from the first step on"] < told["seconds from command to end"]
+    assert told["images/s"] == pytest.approx(48 / told["seconds of steps"])
+    assert f"{told['accuracy']:.1%} of the held-back digits" in render.run(told)

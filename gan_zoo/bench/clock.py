@@ -37,6 +37,7 @@ def in_turn(
     least: int = 6,  # rounds: what an interval of 95 % takes
     most: int = 200,  # rounds
     warm_up: int = 3,  # rounds that are not counted
+    measure: Callable[[Callable[[], object], torch.device], float] = elapsed,  # seconds of a call
 ) -> dict[str, list[float]]:
     """Seconds of each call, round by round; the order within a round turns from round to round.
 
@@ -51,7 +52,7 @@ def in_turn(
     while rounds < least or (rounds < most and time.perf_counter() - begun < seconds):
         turned = names[rounds % len(names) :] + names[: rounds % len(names)]
         for name in turned:
-            taken[name].append(elapsed(calls[name], device))
+            taken[name].append(measure(calls[name], device))
         rounds += 1
     return taken
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,22 +17,35 @@ Row = tuple[str, ...]
 
 STEP = ("cell", "case", "ms a step", "images/s", "÷ GAN", "GFLOP", "of matmul", "waiting", "peak MiB")
 KERNELS = ("cell", "case", "µs", "launches", "GB/s", "of copy")
+ON_A_GPU: dict[str, tuple[str, Callable[[float], str]]] = {
+    "kernels": ("kernels", lambda count: f"{count:,.0f}"),
+    "busy": ("GPU busy", lambda share: f"{share:.0%}"),
+    "host_seconds": ("host µs", lambda seconds: _three(1e6 * seconds)),
+}
+"""Further columns, by the fact that each shows: of a report that has such a fact."""
 
 
 def rows(report: Report) -> Iterator[Row]:
     """What a report says, a row for each case or reason why there is none, in the columns of `titles`."""
-    tell = _of_step if report.suite == "step" else _of_kernel
-    width = len(titles(report))
+    describe = _of_step if report.suite == "step" else _of_kernel
+    width, further = len(titles(report)), _further(report)
     for cell in report.cells:
         for name, samples in cell.cases.items():
-            yield (cell.name, name, *tell(report, cell, name, samples))
+            shown = (ON_A_GPU[fact][1](samples.facts[fact]) if fact in samples.facts else "" for fact in further)
+            yield (cell.name, name, *describe(report, cell, name, samples), *shown)
         for name, reason in cell.missing.items():
             yield (cell.name, name or "all", reason, *[""] * (width - 3))
 
 
 def titles(report: Report) -> Row:
     """The columns of `rows`."""
-    return STEP if report.suite == "step" else KERNELS
+    return (STEP if report.suite == "step" else KERNELS) + tuple(ON_A_GPU[fact][0] for fact in _further(report))
+
+
+def _further(report: Report) -> list[str]:
+    """The facts of `ON_A_GPU` that a report has."""
+    known = {fact for cell in report.cells for samples in cell.cases.values() for fact in samples.facts}
+    return [fact for fact in ON_A_GPU if fact in known]
 
 
 def table(report: Report) -> Table:

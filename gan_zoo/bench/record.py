@@ -42,7 +42,9 @@ class Samples(Record):
     Attributes:
         seconds: Of one call each.
         facts: What else is known of a call, by name: `images`, `flops`, `bytes`, `peak_bytes`, `launches`,
-            `waiting` (share of the time that went into waiting for data).
+            `waiting` (share of the time that went into waiting for data); on CUDA also `kernels` (kernels, copies and
+            fills that the device carries out), `busy` (share of the time in which it carries out any) and
+            `host_seconds` (what the call takes the host, which waits for nothing).
     """
 
     seconds: Annotated[tuple[Seconds, ...], Field(min_length=1)]

@@ -13,7 +13,10 @@ from gan_zoo_kernels.fused.launches import launch
 from torch import Tensor
 
 from gan_zoo.bench import kernels as suite
-from gan_zoo.bench.kernels import CASES, COMPILED, GRAPH, OURS, PROBLEMS, REFERENCE, Problem, Work, kernels, obstacles
+from gan_zoo.bench.cold import Cold
+from gan_zoo.bench.kernels import COMPILED, EMPTY, OURS, REFERENCE, TORCH, UNCAPTURED, kernels, obstacles
+from gan_zoo.bench.problems import PROBLEMS, Direction, Problem, Work
+from gan_zoo.bench.rates import copy_rate
 from gan_zoo.bench.record import Report, read
 
 CPU = torch.device("cpu")
@@ -34,7 +37,12 @@ def copies(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_quick_run_on_a_cpu_measures_plain_torch_and_tells_what_is_missing(copies: None, tmp_path: Path) -> None:
     said: list[str] = []
     report = kernels(CPU, quick=True, say=said.append)
-    assert report.suite == "kernels" and report.rates == {"copy": 1e9} and report.settings["quick"] is True
+    assert (
+        report.suite == "kernels"
+        and "wall clock" in report.settings["method"]
+        and report.rates == {"copy": 1e9}
+        and report.settings["quick"] is True
+    )
     assert {str(cell.key["kernel"]) for cell in report.cells} == FUNCTIONS
     assert {str(cell.key["precision"]) for cell in report.cells} == {"fp32", "bf16"}
     found: dict[str, set[object]] = {}
@@ -43,10 +51,16 @@ def test_a_quick_run_on_a_cpu_measures_plain_torch_and_tells_what_is_missing(cop
     assert found.pop("sample_latents") == {"forward"}
     assert all(directions == {"forward", "backward", "both"} for directions in found.values())
     for cell in report.cells:
-        assert set(cell.cases) == {REFERENCE} and set(cell.missing) == {COMPILED, OURS, GRAPH}
-        assert "launches" not in cell.cases[REFERENCE].facts
+        own = set() if cell.key["kernel"] == "q_head_nll" else {TORCH}
+        assert set(cell.cases) == {REFERENCE} | own and set(cell.missing) == {COMPILED, OURS}
+        assert set(cell.cases[REFERENCE].facts) == {"bytes"}
     told = " | ".join(report.notes)
-    assert "need a GPU" in told and "interpreter is no measure of speed" in told and "large shapes: left out" in told
+    assert (
+        "by the wall clock" in told
+        and "need a GPU" in told
+        and "interpreter is no measure of speed" in told
+        and "large shapes: left out" in told
+    )
     assert "reference compiled: left out of a quick run" in told
     assert [line for line in said if line.startswith("q_head_nll, 128: 10 x 10")]
     assert read(report.write(tmp_path / "kernels.json")) == report
@@ -100,11 +114,18 @@ def a_problem(function: Callable[..., Any] = doubled, kernel: str = "doubled") -
     return Problem(kernel, "4", lambda device, dtype: Work(function, (torch.ones(4, requires_grad=True),), 1, 16))
 
 
-def measured(monkeypatch: pytest.MonkeyPatch, *problems: Problem, can: tuple[str, ...] = (REFERENCE, OURS)) -> Report:
+def measured(
+    monkeypatch: pytest.MonkeyPatch,
+    *problems: Problem,
+    can: tuple[str, ...] = (REFERENCE, OURS),
+    quick: bool = True,
+) -> Report:
     """A report of these problems, from a machine that can measure these cases."""
     monkeypatch.setattr(suite, "PROBLEMS", problems)
-    monkeypatch.setattr(suite, "obstacles", lambda device, quick: {case: "cannot" for case in CASES if case not in can})
-    return kernels(CPU, quick=True)
+    monkeypatch.setattr(
+        suite, "obstacles", lambda device, quick: {c: "cannot" for c in (OURS, COMPILED, REFERENCE) if c not in can}
+    )
+    return kernels(CPU, quick=quick)
 
 
 def test_our_launches_are_counted(copies: None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,7 +186,7 @@ def test_a_cell_that_runs_out_of_memory_is_recorded_and_others_go_on(
             assert cell.cases == {} and cell.missing == {"": "out of memory"}
         elif kernel == "next":
             assert set(cell.cases) == {REFERENCE, OURS}
-    timed = cells["doubled", "fp32", "forward"]
+    timed = cells["doubled", "bf16", "forward"]
     assert timed.cases == {} and timed.missing == {"": "out of memory"}
 
 
@@ -180,10 +201,15 @@ def test_a_machine_without_memory_for_copies_has_no_rate(monkeypatch: pytest.Mon
 
 def test_compiling_ends_when_its_time_is_used_up(copies: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "compile", lambda function, fullgraph: function)
-    report = measured(monkeypatch, a_problem(), can=(REFERENCE, COMPILED))
+    monkeypatch.setattr(suite, "CELL_SECONDS", 0.01)
+    compiled = a_problem()._replace(representative=True)
+    report = measured(monkeypatch, compiled, can=(REFERENCE, COMPILED))
+    others = [cell for cell in report.cells if cell.key["precision"] == "fp32"]
+    assert all("compiles a few shapes" in cell.missing[COMPILED] for cell in others)
+    report = measured(monkeypatch, compiled, can=(REFERENCE, COMPILED), quick=False)
     assert all(set(cell.cases) == {REFERENCE, COMPILED} for cell in report.cells)
-    monkeypatch.setattr(suite, "_Suite", partial(suite._Suite, compiling=0.0))
-    report = measured(monkeypatch, a_problem(), can=(REFERENCE, COMPILED))
+    monkeypatch.setattr(suite, "QUICK_COMPILING_SECONDS", 0.0)
+    report = measured(monkeypatch, compiled, can=(REFERENCE, COMPILED))
     first, *others = report.cells
     assert set(first.cases) == {REFERENCE, COMPILED}
     assert all(set(c.cases) == {REFERENCE} and "used up" in c.missing[COMPILED] for c in others)
@@ -194,40 +220,100 @@ def test_a_cpu_without_a_compiler_says_so(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("CXX", "no-such-compiler")
     assert "there is no no-such-compiler" in obstacles(CPU, quick=False)[COMPILED]
     monkeypatch.setenv("CXX", "sh")
-    assert set(obstacles(CPU, quick=False)) == {OURS, GRAPH}
+    assert set(obstacles(CPU, quick=False)) == {OURS}
 
 
 @pytest.mark.slow
 def test_the_reference_compiles(monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = [p for p in PROBLEMS if p.shape in ("128: 10 + 2 gaussian", "128 x 10", "128 x 2")]
-    report = measured(monkeypatch, *chosen, can=(REFERENCE, COMPILED))
+    monkeypatch.setattr(suite, "CELL_SECONDS", 0.01)
+    report = measured(monkeypatch, *chosen, can=(REFERENCE, COMPILED), quick=False)
     assert len(report.cells) == 18
     assert [cell.missing for cell in report.cells if COMPILED not in cell.cases] == []
 
 
+def test_copies_of_the_inputs_are_equal_and_elsewhere() -> None:
+    work = a_problem().make(CPU, torch.float32)
+    sets = work.copies(3)
+    assert sets[0] is work.inputs and len({x.data_ptr() for (x,) in sets}) == 3
+    assert all(torch.equal(x, work.inputs[0]) and x.requires_grad and x.is_leaf for (x,) in sets)
+
+
+def test_torch_s_own_functions_compute_what_ours_do() -> None:
+    for name in ("cross_entropy", "gaussian_nll"):
+        (problem, *_) = (p for p in PROBLEMS if p.kernel == name and not p.large)
+        work = problem.make(CPU, torch.float32)
+        assert work.torch is not None
+        torch.testing.assert_close(work.torch(*work.inputs), work.function(*work.inputs, implementation="reference"))
+
+
+class Stand(Cold):
+    """`Cold` without a device: the flushes' graph takes 5 s, a graph of N calls 5 + 2 N, give or take."""
+
+    def __init__(self) -> None:
+        self.device, self.flushes, self.cache = CPU, lambda: None, 50
+        self.noise = iter([0.0, 0.5, -0.5] * 100)
+
+    def elapsed(self, call: Callable[[], object], device: torch.device) -> float:
+        return 5.0 + (8.0 if call() else 0.0) + next(self.noise)
+
+
+def test_the_flushes_time_is_subtracted_and_the_rest_shared_among_the_calls() -> None:
+    taken = Stand().times({"a": lambda: True, "nothing": lambda: False}, 4, seconds=0.0)
+    assert set(taken) == {"a", "nothing"}
+    assert taken["a"] == pytest.approx([2.0] * 6, abs=0.25)
+    assert all(0 < t <= 0.25 for t in taken["nothing"])  # chance makes no time negative
+
+
+@pytest.mark.parametrize(("moved", "count"), [(1, 64), (10, 20), (100, 4), (0, 64)])
+def test_there_are_as_many_calls_as_exceed_the_cache(moved: int, count: int) -> None:
+    assert Stand().count(moved) == count
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not GPU, reason="needs a CUDA device")
-def test_a_quick_run_on_a_gpu_measures_our_kernels_and_their_graphs() -> None:
+def test_a_quick_run_on_a_gpu_measures_everything_in_graphs_but_what_waits(
+    copies: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(suite, "PROBLEMS", [p for p in PROBLEMS if p.shape.startswith("128")])
     report = kernels(torch.device("cuda"), quick=True)
-    assert report.rates["copy"] > 1e10
     assert {str(cell.key["kernel"]) for cell in report.cells} == FUNCTIONS
     for cell in report.cells:
-        assert set(cell.cases) == {REFERENCE, OURS, GRAPH} and set(cell.missing) == {COMPILED}, cell.name
-        least = 2 if cell.key["direction"] == "both" else 1
-        assert least <= cell.cases[OURS].facts["launches"] == cell.cases[GRAPH].facts["launches"] <= 3, cell.name
+        assert {REFERENCE, OURS, EMPTY} <= set(cell.cases), (cell.name, cell.missing)
+        assert (TORCH + UNCAPTURED in cell.cases) == (cell.key["kernel"] == "gaussian_nll"), cell.name
+        assert set(cell.missing) <= {COMPILED, TORCH}, (cell.name, cell.missing)
+        assert 1e-7 < cell.cases[EMPTY].time.median < 1e-5
+        assert all(1e-7 < samples.facts["host_seconds"] < 0.1 for samples in cell.cases.values())
+        assert cell.cases[OURS].facts["launches"] >= 1
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not GPU, reason="needs a CUDA device")
+def test_a_copy_in_a_graph_is_as_fast_as_a_copy_of_far_more_than_the_cache() -> None:
+    device = torch.device("cuda")
+    with torch.cuda.stream(torch.cuda.Stream()):
+        cold = Cold(device)
+        for size in (cold.cache // 8, cold.cache):
+            count = cold.count(2 * size)
+            sources = [torch.zeros(size // 4, device=device) for _ in range(count)]
+            run, why = cold.ready([source.clone for source in sources])
+            (taken,) = cold.times({"": run}, count, seconds=0.2).values()
+            assert why is None
+            assert 2 * size / sorted(taken)[len(taken) // 2] < 1.1 * copy_rate(device)  # not from the cache
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not GPU, reason="needs a CUDA device")
 @pytest.mark.parametrize("direction", ["backward", "both"])
-def test_a_graph_computes_what_it_was_captured_from(direction: suite.Direction) -> None:
+def test_a_graph_computes_what_it_was_captured_from(direction: Direction) -> None:
     (problem,) = (p for p in PROBLEMS if (p.kernel, p.shape) == ("q_head_nll", "128: 10 x 10"))
     kept: list[Tensor] = []
     with torch.cuda.stream(torch.cuda.Stream()):
         work = problem.make(torch.device("cuda"), torch.float32)
         parameters = work.inputs[0]
-        call = suite._call(direction, suite._forward(GRAPH, work), [parameters])
-        replay = suite._captured(lambda: kept.append(call()[0]))  # type: ignore[index]
+        call = suite._call(direction, partial(suite._functions(work)[OURS], *work.inputs), [parameters])
+        replay, why = Cold(torch.device("cuda")).ready([lambda: kept.append(call()[0])])  # type: ignore[index]
+        assert why is None
         with torch.no_grad():
             parameters.normal_()
         replay()

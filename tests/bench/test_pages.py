@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from made import kernel_report, step_report
+from made import kernel_report, samples, step_report
 from PIL import Image
 from rich.console import Console
 
@@ -36,6 +36,16 @@ def test_a_kernel_s_row_tells_its_traffic_beside_a_copy_s() -> None:
     ours, graph = pages.rows(kernel_report())
     assert ours == ("q_head_nll · 128 · bf16 · both", "ours", "10.0 [10.0, 10.0]", "2", "10.0", "50%")
     assert graph[1:3] == ("ours, CUDA graph", "no GPU")
+
+
+def test_what_only_a_gpu_has_is_told_where_it_is_known() -> None:
+    (cell,) = step_report().cells[:1]
+    known = {"gan": samples(0.1, kernels=291.4, busy=0.864, host_seconds=2.5e-4), "infogan": samples(0.1)}
+    report = step_report(cells=(cell.model_copy(update={"cases": known}),))
+    assert pages.titles(report)[-3:] == ("kernels", "GPU busy", "host µs")
+    plain, info = pages.rows(report)
+    assert plain[-3:] == ("291", "86%", "250") and info[-3:] == ("", "", "")
+    assert "kernels" not in pages.titles(step_report())
 
 
 def test_the_page_names_the_device_its_rates_and_what_is_missing() -> None:

@@ -9,10 +9,11 @@ import pytest
 import torch
 from narrow import one_line
 
-from gan_zoo.bench import rates
+from gan_zoo.bench import places, rates
 from gan_zoo.bench import step as suite
+from gan_zoo.bench.places import CASES, COLOUR, MODES, PAPER, RECIPE, VARIANTS, Place, grid
 from gan_zoo.bench.record import Cell, Report, Samples
-from gan_zoo.bench.step import CASES, MODES, PAPER, VARIANTS, Place, Running, grid, step
+from gan_zoo.bench.step import Running, step
 from gan_zoo.errors import InputError
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -36,9 +37,36 @@ def test_the_grid_is_trunk_by_resolution_by_precision_by_mode() -> None:
     assert {(p.trunk, p.resolution) for p in full} >= {("infogan-mnist", 28), ("dcgan", 32), ("dcgan", 64)}
     assert {p.mode for p in full} == set(MODES)
     assert {p.precision for p in full} >= {"fp32", "fp16"}
-    assert "graph" not in {p.mode for p in grid(CPU, quick=False)}
+    assert {p.mode for p in grid(CPU, quick=False)} == {"eager", "compiled"}
     assert {p.trunk for p in grid(CPU, quick=True)} == {PAPER.trunk}
     assert PAPER in grid(CPU, quick=True)
+
+
+def test_a_quick_grid_on_a_gpu_is_two_networks_as_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(places, "pick_precision", lambda *_: "bf16")
+    quick = grid(CUDA, quick=True)
+    assert quick == [
+        replace(place, precision="bf16", mode=mode)
+        for place in (PAPER, COLOUR)
+        for mode in ("graph", "graph, compiled")
+    ]
+    assert list(suite._cases(quick[0], quick=True, on_gpu=True)) == ["gan", "infogan", RECIPE]
+    assert list(suite._cases(quick[2], quick=True, on_gpu=True)) == ["gan", "infogan"]
+    assert list(suite._cases(PAPER, quick=True, on_gpu=False)) == ["gan", "infogan"]
+
+
+@pytest.mark.parametrize(
+    ("mode", "graph", "compiled"),
+    [
+        ("eager", "off", False),
+        ("compiled", "off", True),
+        ("graph", "on", False),
+        ("graph, compiled", "on", True),
+    ],
+)
+def test_a_mode_is_whether_a_step_is_captured_and_compiled(mode: str, graph: str, compiled: bool) -> None:
+    training = replace(PAPER, mode=mode).config("infogan", {}, CPU).training
+    assert (training.cuda_graph, training.compile) == (graph, compiled)
 
 
 @pytest.mark.parametrize("place", [PAPER, Place("dcgan", 64, 8, "fp32")])
@@ -67,6 +95,7 @@ def test_a_quick_report_holds_paired_samples_of_both_and_their_facts() -> None:
     assert plain.facts["images"] == info.facts["images"] == 4
     assert 1 < info.facts["flops"] / plain.facts["flops"] < 1.5  # the head is large beside so narrow a trunk
     assert 0 < plain.facts["waiting"] < 1
+    assert not {"kernels", "busy", "host_seconds"} & plain.facts.keys()
     assert report.rates == {"matmul/fp32": 1e9, "copy": 1e9}
     assert any("No CUDA device" in note for note in report.notes)
     assert Report.model_validate_json(report.model_dump_json()) == report
@@ -79,7 +108,7 @@ def test_the_full_grid_adds_the_variants_to_the_paper_s_network_and_doubles_the_
     taken: list[tuple[int, list[str]]] = []
     rate = {128: 100.0, 256: 150.0, 512: 151.0}
 
-    def cell(place: Place, cases: suite.Cases, *_: object, **__: object) -> Cell:
+    def cell(place: Place, cases: places.Cases, *_: object, **__: object) -> Cell:
         taken.append((place.batch, list(cases)))
         return Cell(key=place.key, cases={"gan": Samples(seconds=(place.batch / rate[place.batch],))})
 
@@ -196,5 +225,11 @@ def test_on_a_gpu_peak_memory_is_told_and_every_mode_runs() -> None:
     assert {cell.key["mode"] for cell in report.cells} == set(MODES)
     for cell in report.cells:
         for samples in cell.cases.values():
-            assert samples.facts.get("peak_bytes", 0) > 0 or cell.key["mode"] == "graph"
+            assert samples.facts.get("peak_bytes", 0) > 0 or "graph" in str(cell.key["mode"])
+            assert samples.facts["kernels"] > 50
+            assert 0 < samples.facts["busy"] <= 1
+            assert 0 < samples.facts["host_seconds"] < 1
+        if cell.key["mode"] == "graph":
+            counts = {cell.cases[name].facts["kernels"] for name in ("gan", "infogan")}
+            assert len(counts) == 2
     assert not any(cell.missing for cell in report.cells)

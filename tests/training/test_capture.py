@@ -95,7 +95,7 @@ def test_on_a_cpu_a_run_says_why_there_is_no_graph_and_goes_on(
 ) -> None:
     from gan_zoo import api
 
-    settings = {"training.cuda_graph": True, "steps": 1, "batch_size": 4, "trunk.width": 4, "device": "cpu"}
+    settings = {"training.cuda_graph": "on", "steps": 1, "batch_size": 4, "trunk.width": 4, "device": "cpu"}
     run = api.train("infogan", {}, out=tmp_path / "run", **settings)
     assert "no CUDA graph: the device is cpu" in capsys.readouterr().out
     assert run.metrics()[-1]["step"] == 1
@@ -141,7 +141,12 @@ def test_a_captured_run_tells_the_losses_of_an_eager_one(settings: dict[str, obj
         narrow_train(
             "infogan",
             tmp_path / str(graph),
-            **{"training__device": "cuda", "training__steps": 12, "training__cuda_graph": graph, **settings},
+            **{
+                "training__device": "cuda",
+                "training__steps": 12,
+                "training__cuda_graph": "on" if graph else "off",
+                **settings,
+            },
         ).metrics()
         for graph in (False, True)
     ]

@@ -1,0 +1,141 @@
+"""The functions and shapes of the suite `kernels`, and the bytes that each has to move at least."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Literal, NamedTuple
+
+import torch
+from gan_zoo_kernels import (
+    Implementation,
+    Layout,
+    PriorCode,
+    PriorLayout,
+    cross_entropy,
+    gaussian_nll,
+    q_head_nll,
+    sample_latents,
+)
+from torch import Tensor
+from torch.nn import functional as F
+
+Direction = Literal["forward", "backward", "both"]
+DIRECTIONS: tuple[Direction, ...] = ("forward", "backward", "both")
+
+
+class Work(NamedTuple):
+    """A function of gan_zoo_kernels and its inputs."""
+
+    function: Callable[..., Any]  # of the inputs, and `implementation`
+    inputs: tuple[Tensor, ...]
+    learned: int  # the first so many inputs get a gradient
+    written: int  # bytes of the outputs
+    torch: Callable[..., Any] | None = None  # torch's own function of the same inputs
+
+    def floor(self, direction: Direction) -> int:
+        """Bytes of a call that reads every input once and writes every output once.
+
+        Backward reads the inputs and the gradient of the outputs, and writes the gradients of the inputs. Both together
+        read the inputs once.
+        """
+        read, gradients = _bytes(self.inputs), _bytes(self.inputs[: self.learned])
+        if direction == "forward":
+            return read + self.written
+        return read + gradients + self.written * (1 if direction == "backward" else 2)
+
+    def copies(self, count: int) -> list[tuple[Tensor, ...]]:
+        """The inputs, and copies of them in memory of their own: `count` sets."""
+        return [self.inputs] + [
+            tuple(x.detach().clone().requires_grad_(x.requires_grad) for x in self.inputs) for _ in range(count - 1)
+        ]
+
+
+class Problem(NamedTuple):
+    """A function at a shape."""
+
+    kernel: str
+    shape: str
+    make: Callable[[torch.device, torch.dtype], Work]
+    large: bool = False  # GPU only
+    representative: bool = False  # a quick run compiles the reference of these alone
+
+    @property
+    def directions(self) -> tuple[Direction, ...]:
+        """The directions that the function has."""
+        return DIRECTIONS[:1] if self.kernel == "sample_latents" else DIRECTIONS
+
+
+def _q_head(batch: int, layout: Layout, prior: PriorLayout) -> Callable[[torch.device, torch.dtype], Work]:
+    def make(device: torch.device, dtype: torch.dtype) -> Work:
+        parameters = torch.randn(batch, layout.width, device=device, dtype=dtype, requires_grad=True)
+        targets = sample_latents(prior, batch, seed=0, step=0, device=device, implementation="reference")[1]
+        return Work(partial(q_head_nll, layout=layout), (parameters, targets), 1, 4 * len(layout.segments))
+
+    return make
+
+
+def _latents(batch: int, prior: PriorLayout) -> Callable[[torch.device, torch.dtype], Work]:
+    def make(device: torch.device, dtype: torch.dtype) -> Work:
+        def draw(step: Tensor, implementation: Implementation) -> tuple[Tensor, Tensor]:
+            return sample_latents(
+                prior, batch, seed=0, step=step, device=device, dtype=dtype, implementation=implementation
+            )
+
+        def normal(step: Tensor) -> Tensor:
+            return torch.randn(batch, prior.width, device=device, dtype=dtype)
+
+        step = torch.zeros((), dtype=torch.int64, device=device)
+        return Work(draw, (step,), 0, batch * (prior.width * dtype.itemsize + 4 * len(prior.codes)), normal)
+
+    return make
+
+
+def _cross_entropy(rows: int, classes: int) -> Callable[[torch.device, torch.dtype], Work]:
+    def make(device: torch.device, dtype: torch.dtype) -> Work:
+        logits = torch.randn(rows, classes, device=device, dtype=dtype, requires_grad=True)
+        labels = torch.randint(classes, (rows,), device=device)
+        return Work(cross_entropy, (logits, labels), 1, 4, F.cross_entropy)
+
+    return make
+
+
+def _gaussian(rows: int, columns: int) -> Callable[[torch.device, torch.dtype], Work]:
+    def make(device: torch.device, dtype: torch.dtype) -> Work:
+        mean, log_var, target = (torch.randn(rows, columns, device=device, dtype=dtype) for _ in range(3))
+        inputs = (mean.requires_grad_(), log_var.requires_grad_(), target)
+        return Work(gaussian_nll, inputs, 2, 4, _torch_gaussian_nll)
+
+    return make
+
+
+def _torch_gaussian_nll(mean: Tensor, log_var: Tensor, target: Tensor) -> Tensor:
+    """torch's takes the variance itself, and waits for the device to see that it is not negative."""
+    return F.gaussian_nll_loss(mean, target, log_var.exp(), full=True)
+
+
+# The codes of InfoGAN's experiments on MNIST and on CelebA (Chen et al. 2016, appendix C).
+_CLASSES, _UNIFORM = PriorCode("categorical", size=10), PriorCode("uniform")
+_MNIST = Layout.of(("categorical", 10), ("gaussian", 2)), PriorLayout(62, "normal", (_CLASSES, _UNIFORM, _UNIFORM))
+_CELEBA = Layout.of(*[("categorical", 10)] * 10), PriorLayout(128, "normal", (_CLASSES,) * 10)
+
+PROBLEMS = (
+    Problem("q_head_nll", "128: 10 + 2 gaussian", _q_head(128, *_MNIST), representative=True),
+    Problem("q_head_nll", "128: 10 x 10", _q_head(128, *_CELEBA)),
+    Problem("q_head_nll", "8192: 10 x 10", _q_head(8192, *_CELEBA), large=True),
+    Problem("q_head_nll", "65536: 10 x 10", _q_head(65536, *_CELEBA), large=True, representative=True),
+    Problem("cross_entropy", "128 x 10", _cross_entropy(128, 10), representative=True),
+    Problem("cross_entropy", "8192 x 4096", _cross_entropy(8192, 4096), large=True, representative=True),
+    Problem("cross_entropy", "32768 x 256", _cross_entropy(32768, 256), large=True),
+    Problem("cross_entropy", "1024 x 131072", _cross_entropy(1024, 131072), large=True),
+    Problem("gaussian_nll", "128 x 2", _gaussian(128, 2), representative=True),
+    Problem("gaussian_nll", "8192 x 4096", _gaussian(8192, 4096), large=True, representative=True),
+    Problem("sample_latents", "128: 62 + 10 + 2 uniform", _latents(128, _MNIST[1])),
+    Problem("sample_latents", "128: 128 + 10 x 10", _latents(128, _CELEBA[1])),
+    Problem("sample_latents", "8192: 128 + 10 x 10", _latents(8192, _CELEBA[1]), large=True),
+    Problem("sample_latents", "65536: 128 + 10 x 10", _latents(65536, _CELEBA[1]), large=True),
+)
+
+
+def _bytes(tensors: Sequence[Tensor]) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
