@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -33,19 +32,14 @@ from gan_zoo.bench import pages
 from gan_zoo.bench.places import CASES, PAPER, Place
 from gan_zoo.bench.rates import rates
 from gan_zoo.bench.record import Cell, Report
-<<<<<<< HEAD
-from gan_zoo.bench.step import CASES, PAPER, Place, Running, timed
-from gan_zoo.draws import Draws
-=======
 from gan_zoo.bench.step import Running, Steps, timed
->>>>>>> bench
 from gan_zoo.models.gan.model import GAN, Objective
 from gan_zoo.models.gan.prior import Latents
 from gan_zoo.models.infogan.model import InfoGAN
 from gan_zoo.training.checkpoint import State
 from gan_zoo.training.environment import environment
 from gan_zoo.training.precision import pick_device, pick_precision
-from gan_zoo.training.step import Parts, Rules, alternating
+from gan_zoo.training.step import Part, Rules, alternating
 
 
 class ThreePasses:
@@ -55,23 +49,23 @@ class ThreePasses:
         self.optimizer = torch.optim.Adam(state.model.parameters(), lr=2e-4, betas=(0.5, 0.999), fused=True)
 
     def __call__(
-        self, state: State, rules: Rules, parts: Parts, draws: Sequence[Draws], *, update_generator: bool
+        self, state: State, rules: Rules, parts: list[Part], *, update_generator: bool, penalised: bool
     ) -> list[Objective]:
         """Play a step."""
-        model, ((batch, latents),), (random,) = state.model, parts, draws
+        model, ((batch, latents, random),) = state.model, parts
         assert isinstance(model, InfoGAN)
         discriminator, generator = state.players["discriminator"], state.players["generator"]
         with state.precision.autocast():
             fake = model.generator(latents.input).detach()
             real, judged = model.discriminator(batch.images), model.discriminator(fake.float())
             of_discriminator = GAN.discriminator_objective(model, real, judged, latents, batch.labels, random)
-        discriminator.backward(of_discriminator.loss)
+        discriminator.backward(of_discriminator)
         discriminator.update()
 
         with state.precision.autocast():
             judged = model.discriminator(model.generator(latents.input).float())
             of_generator = GAN.generator_objective(model, judged, real.detached, latents, random)
-        generator.backward(of_generator.loss)
+        generator.backward(of_generator)
         generator.update()
         discriminator.optimizer.zero_grad(set_to_none=True)
 
@@ -89,13 +83,14 @@ class ThrownAway:
     """gan-zoo's step, where nothing is frozen in G's."""
 
     def __call__(
-        self, state: State, rules: Rules, parts: Parts, draws: Sequence[Draws], *, update_generator: bool
+        self, state: State, rules: Rules, parts: list[Part], *, update_generator: bool, penalised: bool
     ) -> list[Objective]:
         """Play a step."""
-        player = state.players["discriminator"]
-        player.frozen = nullcontext  # type: ignore[method-assign]
-        objectives = alternating(state, rules, parts, draws, update_generator=update_generator)
-        player.optimizer.zero_grad(set_to_none=True)
+        discriminator, generator = state.players["discriminator"], state.players["generator"]
+        discriminator.frozen = nullcontext  # type: ignore[method-assign]
+        generator.backward = lambda objective: objective.loss.backward()  # type: ignore[method-assign]
+        objectives = alternating(state, rules, parts, update_generator=update_generator, penalised=penalised)
+        discriminator.optimizer.zero_grad(set_to_none=True)
         return objectives
 
 
@@ -103,11 +98,11 @@ class Waiting:
     """gan-zoo's step on latents from the host, with every number read at once."""
 
     def __call__(
-        self, state: State, rules: Rules, parts: Parts, draws: Sequence[Draws], *, update_generator: bool
+        self, state: State, rules: Rules, parts: list[Part], *, update_generator: bool, penalised: bool
     ) -> list[Objective]:
         """Play a step."""
-        drawn = [(batch, self.draw(state, latents)) for batch, latents in parts]
-        objectives = alternating(state, rules, drawn, draws, update_generator=update_generator)
+        drawn = [part._replace(latents=self.draw(state, part.latents)) for part in parts]
+        objectives = alternating(state, rules, drawn, update_generator=update_generator, penalised=penalised)
         for objective in objectives:
             for value in itertools.chain(objective.terms.values(), objective.metrics.values()):
                 value.item()

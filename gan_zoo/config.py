@@ -137,7 +137,6 @@ class Training(Settings):
     device: Annotated[str, arg(aliases=["--device"])] = "auto"
     """auto, cpu, cuda, cuda:N, mps."""
     compile: Annotated[bool, arg(aliases=["--compile"])] = False
-<<<<<<< HEAD
     """Whether each player's loss goes through torch.compile as a whole: half a minute, for faster steps afterwards."""
     channels_last: Switch = "auto"
     """Whether feature maps are stored pixel by pixel (NHWC). auto: convolutional networks on CUDA in bf16 and fp16."""
@@ -145,13 +144,6 @@ class Training(Settings):
     """Whether a step is captured as a CUDA graph and replayed. auto: on CUDA, wherever it can be."""
     tf32: bool = True
     """Whether CUDA multiplies fp32 numbers as TF32 (10 bits of mantissa), in products and convolutions alike."""
-=======
-    """Whether the networks run through torch.compile."""
-    channels_last: bool = False
-    """Whether feature maps are stored pixel by pixel (NHWC), as convolutions in bf16 and fp16 like it."""
-    cuda_graph: Literal["auto", "on", "off"] = "off"
-    """Whether a step is captured once as a CUDA graph and replayed: a device that waits for Python gains by it."""
->>>>>>> bench
     on_nan: Annotated[Literal["stop", "skip"], arg(aliases=["--on-nan"])] = "stop"
     """What becomes of a step whose losses or gradients are NaN or infinite. stop: the run ends and names the term.
     skip: the step is left out and counted."""

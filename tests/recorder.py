@@ -18,7 +18,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from waits import aten, waits
 
-
 FORBIDDEN = "operation not permitted when stream is capturing"
 
 
@@ -125,6 +124,8 @@ def is_view(func: Any, args: Any, kwargs: Any, result: Any) -> bool:
     """Whether an operation computes nothing: its result lies where an argument does, and it writes nothing."""
     if written(func, args, kwargs or {}):
         return False
-    places = {t.untyped_storage().data_ptr() for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor) and t.numel()}
+    places = {
+        t.untyped_storage().data_ptr() for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor) and t.numel()
+    }
     results = [t for t in tree_leaves(result) if isinstance(t, Tensor) and t.numel()]
     return all(t.untyped_storage().data_ptr() in places for t in results)

@@ -27,12 +27,12 @@ from gan_zoo.bench.record import Cell, Report, Samples
 from gan_zoo.config import Config
 from gan_zoo.data.dataset import open_dataset
 from gan_zoo.errors import InputError
-from gan_zoo.training.capture import WARM_UP, Play
+from gan_zoo.training.capture import WARM_UP
 from gan_zoo.training.checkpoint import State
 from gan_zoo.training.environment import environment
 from gan_zoo.training.iterations import Iterations
 from gan_zoo.training.loop import new_state, with_facts
-from gan_zoo.training.meter import Meter
+from gan_zoo.training.step import Play
 
 BLOCK = 0.05
 """Seconds that a sample takes at least: shorter steps are timed several at a time."""
@@ -171,7 +171,6 @@ class Running(Steps):
         device = torch.device(config.training.device)
         dataset = open_dataset(config.data)
         config = with_facts(config, dataset, device)
-        self.meter = Meter()
         self.said: list[str] = []
         eager = config.training.model_copy(update={"compile": False, "cuda_graph": "off"})
         self.iterations = Iterations(new_state(config.model_copy(update={"training": eager}), device), dataset.train)
@@ -188,13 +187,12 @@ class Running(Steps):
     @property
     def waited(self) -> float:
         """Seconds spent in waiting for data."""
-        return self.iterations.waited
+        return self.iterations.feed.waited
 
     def steps(self, count: int) -> None:
         """Make `count` steps."""
         for _ in range(count):
-            for objective in next(self.iterations):
-                self.meter.add(objective.terms | objective.metrics, self.iterations.state.step)
+            next(self.iterations)
 
 
 def timed(running: Mapping[str, Steps], device: torch.device, *, seconds: float) -> dict[str, Samples]:

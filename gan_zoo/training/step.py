@@ -20,6 +20,9 @@ from gan_zoo.training.penalties import Penalties
 from gan_zoo.training.precision import Precision
 from gan_zoo.trunks.layers import LotNorm
 
+Play = Callable[..., list[Objective]]
+"""An order of play: see `alternating`."""
+
 
 class Part(NamedTuple):
     """One of the parts of a batch that gradients are accumulated over."""
