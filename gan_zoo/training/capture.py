@@ -86,6 +86,7 @@ class Captured:
         self.state, self.recorder, self.say = state, recorder, say
         self.made: Counter[Hashable] = Counter()
         self.replays: dict[Hashable, Run | None] = {}  # None: cannot be captured
+        self.recording = False
 
     def __call__(self, kind: Hashable, run: Run) -> None:
         """Make a step of a kind; steps of one kind do the same at the same places."""
@@ -94,12 +95,14 @@ class Captured:
             self.recorder.warm(run)
             return
         if kind not in self.replays:
+            self.recording = True
             try:
                 self.replays[kind] = self.recorder.record(run)
             except RuntimeError as error:
                 self.replays[kind] = None
                 self.say(f"no CUDA graph: {reason(error)}")
                 _forget_half_a_step(self.state)
+            self.recording = False
         if replay := self.replays[kind]:
             replay()
         else:

@@ -124,10 +124,10 @@ class Iterations(Iterator[int]):
         return parts
 
     def _steps_done(self, kind: Kind) -> int | None:
-        """What the model's objectives read as `latents.step`; where one graph serves many steps, the same in all."""
-        if not (self.captured or self.config.training.compile):
-            return self.state.step
-        return self.begun[kind] if type(self.state.model).phase is not GAN.phase else None
+        """What the model's objectives read as `latents.step`: one number for all steps of a phase, if it has phases."""
+        if type(self.state.model).phase is not GAN.phase:
+            return self.begun[kind]
+        return None if self.captured and self.captured.recording else self.state.step
 
     def _rates(self, step: int) -> list[float]:
         """The learning rates of both players in step `step`, and the weight of the moving average's update."""

@@ -1,155 +1,254 @@
-"""Steps that are recorded once and replayed: what must be written anew before each replay, and what cannot be."""
+"""Steps that are recorded once and replayed, on a stand-in for CUDA graphs (`recorder`) and, on a GPU, on themselves."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from narrow import narrow_config, narrow_train, weights
+from recorder import FORBIDDEN, Operations, Recorder
+from torch import Tensor
 
-from gan_zoo.data.dataset import open_dataset
-from gan_zoo.models.gan.model import Objective
+from gan_zoo.data.dataset import Split, open_dataset
+from gan_zoo.draws import Draws
+from gan_zoo.models.gan.model import GAN, Judgement, Objective
+from gan_zoo.models.gan.prior import Latents
+from gan_zoo.training.ahead import STEPS
 from gan_zoo.training.capture import WARM_UP, Captured, why_not
 from gan_zoo.training.iterations import Iterations
 from gan_zoo.training.loop import new_state
 from gan_zoo.training.player import Player
-from gan_zoo.training.step import ORDERS
 
-VARIED = {"data__augment": "shift:0.1", "optimizer__schedule": "linear", "training__steps": 20}
-
-
-class Tape:
-    """A graph that replays by running what it was given, on the tensors that it was given."""
-
-    def __init__(self, failure: str = "") -> None:
-        self.failure = failure
-        self.warmed = self.captures = self.replays = 0
-        self.results: list[Objective] = []
-
-    def warm(self, run: Callable[[], list[Objective]]) -> list[Objective]:
-        self.warmed += 1
-        return run()
-
-    def capture(self, run: Callable[[], list[Objective]]) -> list[Objective]:
-        self.captures += 1
-        if self.failure:
-            self.break_off(run)
-        self.run = run
-        return self.results
-
-    def break_off(self, run: Callable[[], list[Objective]]) -> None:
-        """Leave gradients, as a capture does that ends within a step."""
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Player, "update", lambda player: self.fail())
-            run()
-
-    def fail(self) -> None:
-        raise RuntimeError(self.failure)
-
-    def replay(self) -> None:
-        self.replays += 1
-        self.results[:] = self.run()
+Settings = dict[str, Any]
+VARIED: Settings = {"data__augment": "shift:0.1", "optimizer__schedule": "linear", "training__steps": 40}
+RECIPE: Settings = {"infogan__consistency": 1.0, "data__warp": "rotate:0.2, elastic:0.04"}
+KINDS: dict[str, tuple[str, Settings, int]] = {  # with how many kinds of step each has
+    "infogan": ("infogan", {}, 1),
+    "recipe": ("infogan", RECIPE, 1),
+    "in parts": ("infogan", {"training__accumulate": 2, **VARIED}, 1),
+    "simultaneous": ("acgan", {"training__update": "simultaneous", **VARIED}, 1),
+    "penalties": ("r3gan", {}, 1),
+    "penalties, simultaneous": ("r3gan", {"training__update": "simultaneous"}, 1),
+    "lazy penalties": ("gan", {"loss__r1": 1.0, "loss__penalty_interval": 3}, 2),
+    "WGAN-GP": ("wgan-gp", {"training__discriminator_steps": 2}, 2),
+    "spectral norm": ("sngan", {"training__discriminator_steps": 2}, 2),
+    "skipping": ("infogan", {"training__on_nan": "skip"}, 1),
+    "learned prior": ("infogan", {"infogan__prior": "learned", "infogan__prior_delay": 4}, 1),
+    "pairs": ("infogan-cr", {"infogan_cr__contrast_after": 5}, 2),
+}
 
 
-def iterations(model: str, **settings: object) -> Iterations:
+def iterations(model: str, *, recorder: Recorder | None = None, **settings: Any) -> Iterations:
     config = narrow_config(model, **settings)
-    return Iterations(new_state(config, torch.device("cpu")), open_dataset(config.data).train)
+    made = Iterations(new_state(config, torch.device("cpu")), open_dataset(config.data).train)
+    if recorder:
+        made.read_rates_on_device()
+        made.captured = Captured(made.state, recorder, pytest.fail)
+    return made
 
 
-@pytest.mark.parametrize("order", ORDERS)
-@pytest.mark.parametrize("parts", [1, 2])
-@pytest.mark.parametrize("model", ["infogan", "acgan", "r3gan"])
-def test_replayed_steps_are_the_steps_that_are_played(model: str, parts: int, order: str) -> None:
-    settings = {"training__update": order, "training__accumulate": parts, **VARIED}
-    eager, replayed = (iterations(model, **settings) for _ in range(2))
-    tape = Tape()
-    replayed.play = Captured(replayed.play, tape, pytest.fail)
-    for _ in range(8):
-        told, found = next(eager), next(replayed)
-        for a, b in zip(told, found, strict=True):
-            assert {n: v.item() for n, v in b.terms.items()} == pytest.approx(
-                {n: v.item() for n, v in a.terms.items()}, rel=1e-4, abs=1e-5
-            )
-    assert (tape.warmed, tape.captures, tape.replays) == (WARM_UP, 1, 8 - WARM_UP)
+def assert_alike(eager: Iterations, other: Iterations) -> None:
+    assert other.meter.means() == pytest.approx(eager.meter.means(), rel=1e-4, abs=1e-5)
     for name, weight in weights(eager.state.model).items():
-        torch.testing.assert_close(weights(replayed.state.model)[name], weight, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(weights(other.state.model)[name], weight, rtol=1e-4, atol=1e-5)
+    if eager.state.ema and other.state.ema:
+        averages = [dict(run.state.ema.module.state_dict()) for run in (eager, other) if run.state.ema]
+        torch.testing.assert_close(*averages, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_replayed_steps_are_the_steps_that_are_played(name: str) -> None:
+    model, settings, kinds = KINDS[name]
+    recorder = Recorder()
+    eager, replayed = iterations(model, **settings), iterations(model, recorder=recorder, **settings)
+    for _ in range(16):
+        next(eager), next(replayed)
+    assert_alike(eager, replayed)
+    assert recorder.recorded == kinds
+    assert (recorder.warmed, recorder.replayed) == (kinds * WARM_UP, 16 - kinds * WARM_UP)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_the_host_does_nothing_in_a_captured_step_but_replay_it(name: str) -> None:
+    model, settings, _ = KINDS[name]
+    recorder = Recorder()
+    replayed = iterations(model, recorder=recorder, **settings)
+    for _ in range(14):
+        next(replayed)
+    with Unless(recorder) as operations:
+        for _ in range(3):
+            next(replayed)
+    assert operations.names == []
+
+
+class Unless(Operations):
+    """Notes the operations that are not a replay's."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        super().__init__()
+        self.recorder = recorder
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if self.recorder.replaying:
+            return func(*args, **(kwargs or {}))
+        return super().__torch_dispatch__(func, types, args, kwargs)
+
+
+def test_steps_go_on_where_what_was_uploaded_ends() -> None:
+    settings = {"trunk__width": 2, "training__batch_size": 2, "data__memory": 1.0, "trunk__name": "mlp"}
+    eager, replayed = iterations("gan", **settings), iterations("gan", recorder=Recorder(), **settings)
+    for _ in range(STEPS + 4):
+        next(eager), next(replayed)
+    assert_alike(eager, replayed)
+
+
+def test_a_streamed_set_s_batches_are_written_to_one_place() -> None:
+    class Stream:
+        """Images that are made when they are asked for."""
+
+        def __len__(self) -> int:
+            return 40
+
+        def __getitem__(self, index: int) -> Tensor:
+            return torch.full((1, 28, 28), 6 * index, dtype=torch.uint8)
+
+    runs = []
+    for recorder in (None, Recorder()):
+        config = narrow_config("r3gan", data__workers=0)
+        made = Iterations(new_state(config, torch.device("cpu")), Split(Stream()))  # type: ignore[arg-type]
+        if recorder:
+            made.read_rates_on_device()
+            made.captured = Captured(made.state, recorder, pytest.fail)
+        for _ in range(8):
+            next(made)
+        runs.append(made)
+    assert_alike(*runs)
+
+
+def test_a_resumed_run_draws_what_the_captured_one_would_have(tmp_path: Path) -> None:
+    whole, rest = (iterations("infogan", recorder=Recorder(), **VARIED) for _ in range(2))
+    for _ in range(6):
+        next(whole)
+    whole.state.save(tmp_path, keep=1)
+    for _ in range(6):
+        next(whole)
+    rest = iterations("infogan", **VARIED)
+    rest.state.load(tmp_path / "step-00000006")
+    for _ in range(6):
+        next(rest)
+    for name, weight in weights(whole.state.model).items():
+        torch.testing.assert_close(weights(rest.state.model)[name], weight, rtol=1e-4, atol=1e-5)
+
+
+class Broken(Recorder):
+    """Records nothing, and leaves gradients as a capture does that ends within a step."""
+
+    def record(self, run: Callable[[], None]) -> Callable[[], None]:
+        self.recorded += 1
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Player, "update", lambda player: fail(f"{FORBIDDEN}\nand more"))
+            run()
+        raise AssertionError
+
+
+def fail(reason: str) -> None:
+    raise RuntimeError(reason)
 
 
 def test_a_step_that_cannot_be_recorded_is_played_and_the_reason_is_said_once() -> None:
     eager, other = (iterations("infogan", **VARIED) for _ in range(2))
     said: list[str] = []
-    tape = Tape("operation not permitted when stream is capturing\nand more")
-    other.play = Captured(other.play, tape, said.append)
+    broken = Broken()
+    other.captured = Captured(other.state, broken, said.append)
     for _ in range(WARM_UP + 3):
         next(eager), next(other)
-    assert said == ["no CUDA graph: operation not permitted when stream is capturing"]
-    assert tape.captures == 1
-    for name, weight in weights(eager.state.model).items():
-        torch.testing.assert_close(weights(other.state.model)[name], weight, rtol=1e-4, atol=1e-5)
+    assert said == [f"no CUDA graph: {FORBIDDEN}"]
+    assert broken.recorded == 1
+    assert_alike(eager, other)
 
 
-def test_on_a_cpu_a_run_says_why_there_is_no_graph_and_goes_on(
+def test_an_objective_that_reads_the_step_is_not_frozen_into_a_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = GAN.generator_objective
+
+    def annealed(model: GAN, fake: Judgement, judged: Judgement, latents: Latents, random: Draws) -> Objective:
+        objective = real(model, fake, judged, latents, random)
+        return Objective({name: term / (1 + latents.step) for name, term in objective.terms.items()})
+
+    monkeypatch.setattr(GAN, "generator_objective", annealed)
+    eager, other = (iterations("gan") for _ in range(2))
+    said: list[str] = []
+    other.captured = Captured(other.state, Recorder(), said.append)
+    for _ in range(WARM_UP + 4):
+        next(eager), next(other)
+    assert said == ["no CUDA graph: the objective reads latents.step: a model whose steps differ must override `phase`"]
+    assert_alike(eager, other)
+
+
+def test_on_a_cpu_auto_says_nothing_and_on_says_why_there_is_no_graph(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from gan_zoo import api
 
-    settings = {"training.cuda_graph": "on", "steps": 1, "batch_size": 4, "trunk.width": 4, "device": "cpu"}
-    run = api.train("infogan", {}, out=tmp_path / "run", **settings)
+    settings = {"steps": 1, "batch_size": 4, "trunk.width": 4, "device": "cpu"}
+    api.train("infogan", {}, out=tmp_path / "auto", **settings)
+    assert "CUDA graph" not in capsys.readouterr().out
+    run = api.train("infogan", {}, out=tmp_path / "on", **{"training.cuda_graph": "on"}, **settings)
     assert "no CUDA graph: the device is cpu" in capsys.readouterr().out
     assert run.metrics()[-1]["step"] == 1
 
 
-@pytest.mark.parametrize(
-    ("model", "settings", "words"),
-    [
-        ("sngan", {"training__discriminator_steps": 2}, "training.discriminator_steps = 2"),
-        ("gan", {"loss__r1": 1.0, "loss__penalty_interval": 4}, "loss.penalty_interval = 4"),
-        ("infogan", {"infogan__prior": "learned"}, "the prior is learned"),
-        ("infogan", {"infogan__consistency": 1.0, "data__warp": "rotate:0.1"}, None),
-        ("infogan-cr", {}, None),
-        ("infogan-cr", {"infogan_cr__contrast_after": 5, "training__steps": 20}, "change with the step"),
-        ("infogan", {}, None),
-        ("gan", {"loss__r1": 1.0}, None),
-    ],
-)
-def test_steps_that_are_not_alike_are_not_captured(
-    model: str, settings: dict[str, object], words: str | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    built = iterations(model, **settings).state.model
-    assert why_not(built) == "the device is cpu"
-    monkeypatch.setattr(type(built), "device", torch.device("cuda"))
-    assert (why_not(built) or "") == (words or "") or (words and words in str(why_not(built)))
+@pytest.mark.parametrize(("before", "now"), [(True, "on"), (False, "off"), ("auto", "auto")])
+def test_a_switch_of_an_earlier_release_is_understood(before: object, now: str) -> None:
+    training = narrow_config("gan", training__cuda_graph=before, training__channels_last=before).training
+    assert (training.cuda_graph, training.channels_last) == (now, now)
+
+
+def test_several_ranks_are_not_captured(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = iterations("gan").state.model
+    assert why_not(model) == "the device is cpu"
+    monkeypatch.setattr(type(model), "device", torch.device("cuda"))
+    assert why_not(model) is None
+    monkeypatch.setattr("torch.distributed.is_initialized", lambda: True)
+    assert "several ranks" in str(why_not(model))
 
 
 @pytest.mark.gpu
 @pytest.mark.parametrize(
-    "settings",
+    ("model", "settings"),
     [
-        {},
-        {"training__precision": "bf16"},
-        {"training__precision": "fp16"},
-        {"training__accumulate": 2},
-        {"training__update": "simultaneous"},
-        {"training__compile": True},
-        VARIED,
+        *((model, settings) for model, settings, _ in KINDS.values()),
+        ("infogan", {"training__precision": "bf16"}),
+        ("infogan", {"training__precision": "fp16", "training__on_nan": "skip"}),
+        ("infogan", {"training__compile": True, **RECIPE}),
+        ("infogan", {"training__channels_last": "off", **VARIED}),
     ],
 )
-def test_a_captured_run_tells_the_losses_of_an_eager_one(settings: dict[str, object], tmp_path: Path) -> None:
+def test_a_captured_run_has_the_losses_of_an_eager_one(
+    model: str, settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     runs = [
         narrow_train(
-            "infogan",
-            tmp_path / str(graph),
-            **{
-                "training__device": "cuda",
-                "training__steps": 12,
-                "training__cuda_graph": "on" if graph else "off",
-                **settings,
-            },
+            model,
+            tmp_path / mode,
+            **{"training__device": "cuda", "training__steps": 14, "training__cuda_graph": mode, **settings},
         ).metrics()
-        for graph in (False, True)
+        for mode in ("off", "on")
     ]
+    assert "no CUDA graph" not in capsys.readouterr().out
     for a, b in zip(*runs, strict=True):
         a, b = ({k: v for k, v in line.items() if k != "images_per_second"} for line in (a, b))
         assert b == pytest.approx(a, rel=2e-2, abs=2e-2)
+
+
+@pytest.mark.gpu
+def test_a_graph_is_captured_while_a_loader_pins_memory(tmp_path: Path) -> None:
+    said: list[str] = []
+    config = narrow_config("r3gan", training__device="cuda", data__memory=0.0, data__workers=1)
+    made = Iterations(new_state(config, torch.device("cuda:0")), open_dataset(config.data).train, said.append)
+    for _ in range(12):
+        next(made)
+    made.close()
+    assert said == []
