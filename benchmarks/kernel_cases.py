@@ -204,7 +204,7 @@ def _q_head(name: str, dtype: torch.dtype) -> Iterator[Case]:
 def _latents(name: str, dtype: torch.dtype) -> Iterator[Case]:
     for shape, layout in PRIORS.items():
         outputs = (torch.zeros(128, layout.width, dtype=dtype), torch.zeros(128, len(layout.codes)))
-        numbers = sample_latents.numbers_of(layout)
+        numbers = layout.numbers
         normal = layout.distribution == "normal" or any(code.kind == "gaussian" for code in layout.codes)
         yield Case(
             "sample_latents",

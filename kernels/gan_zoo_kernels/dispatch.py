@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import torch
 from .fused.tiles import MAX_COLUMNS
 
 Implementation = Literal["auto", "reference", "triton"]
+IMPLEMENTATIONS: tuple[str, ...] = get_args(Implementation)
 ENVIRONMENT_VARIABLE = "GAN_ZOO_KERNELS"
 TRITON_IS_INSTALLED = importlib.util.find_spec("triton") is not None  # found, not imported
 MIN_CAPABILITY = (8, 0)  # the oldest NVIDIA architecture the kernels are compiled for in the tests
@@ -40,11 +42,27 @@ def implementation_for(
 
     Raises ValueError for an unknown name, RuntimeError where "triton" is asked for and cannot run.
     """
-    device = torch.device(device)
-    wanted, asked_by = requested(implementation)
+    if not isinstance(device, torch.device):
+        device = torch.device(device)
+    environment = os.environ.get(ENVIRONMENT_VARIABLE) if implementation is None else None
+    interpreted = device.type == "cpu" and interpreting()
+    choose = _choose if torch.compiler.is_compiling() else choose_once
+    return choose(device, implementation, environment, interpreted, dtype, columns)
+
+
+def _choose(
+    device: torch.device,
+    implementation: Implementation | None,
+    environment: str | None,
+    interpreted: bool,
+    dtype: torch.dtype | None,
+    columns: int,
+) -> Choice:
+    """The same, of everything that decides it: the device's properties stay what they are."""
+    wanted, asked_by = requested(implementation, environment)
     if wanted == "reference":
         return Choice("reference", f"asked for by {asked_by}")
-    obstacle = _obstacle(device, dtype, columns)
+    obstacle = _obstacle(device, interpreted, dtype, columns)
     if wanted == "triton":
         if obstacle:
             raise RuntimeError(f"{asked_by} asks for the Triton kernels, but {obstacle}")
@@ -60,14 +78,17 @@ def implementation_for(
     return Choice("triton", f"triton is installed and the tensors are on {device}")
 
 
-def requested(implementation: str | None) -> tuple[str, str]:
+choose_once = functools.lru_cache(maxsize=256)(_choose)
+
+
+def requested(implementation: str | None, environment: str | None) -> tuple[str, str]:
     """What is asked for, and by what: ("triton", "GAN_ZOO_KERNELS=triton")."""
     asked_by = f"implementation={implementation!r}"
     if implementation is None:
-        implementation = os.environ.get(ENVIRONMENT_VARIABLE) or "auto"
+        implementation = environment or "auto"
         asked_by = f"{ENVIRONMENT_VARIABLE}={implementation}"
-    if implementation not in get_args(Implementation):
-        accepted = ", ".join(get_args(Implementation))
+    if implementation not in IMPLEMENTATIONS:
+        accepted = ", ".join(IMPLEMENTATIONS)
         raise ValueError(f"{asked_by}: unknown implementation, it is one of {accepted}")
     return implementation, asked_by
 
@@ -77,7 +98,7 @@ def interpreting() -> bool:
     return os.environ.get("TRITON_INTERPRET", "0").lower() in ("1", "true", "on", "yes", "y")
 
 
-def _obstacle(device: torch.device, dtype: torch.dtype | None, columns: int) -> str:
+def _obstacle(device: torch.device, interpreted: bool, dtype: torch.dtype | None, columns: int) -> str:
     """Why the kernels cannot run at all; empty if they can."""
     if not TRITON_IS_INSTALLED:
         return "triton is not installed"
@@ -85,7 +106,7 @@ def _obstacle(device: torch.device, dtype: torch.dtype | None, columns: int) -> 
         return "the kernels compute in float32 and a tensor is float64"
     if columns > MAX_COLUMNS:
         return f"a row of {columns} classes is longer than the kernels hold, {MAX_COLUMNS}"
-    if device.type == "cuda" or (device.type == "cpu" and interpreting()):
+    if device.type == "cuda" or interpreted:
         return ""
     if device.type == "cpu":
         return "the tensors are on a CPU (TRITON_INTERPRET=1 interprets the kernels there)"

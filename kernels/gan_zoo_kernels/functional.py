@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NoReturn
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from .layout import LOG_VAR_MAX, LOG_VAR_MIN, Layout, PriorLayout, check_log_var
 Reduction = Literal["mean", "sum", "none"]
 
 _INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
-_FLOATING = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+_FLOATING = frozenset((torch.float32, torch.float16, torch.bfloat16, torch.float64))
 
 
 def gaussian_nll(
@@ -44,16 +44,18 @@ def gaussian_nll(
     """
     _check_reduction(reduction)
     check_log_var_bounds(log_var_min, log_var_max)
-    tensors = {"mean": mean, "target": target} if log_var is None else _gaussian_inputs(mean, log_var, target)
-    log_var = tensors.get("log_var")
-    _check_floating(**tensors)
-    _check_devices(**tensors)
-    try:
-        torch.broadcast_shapes(*(t.shape for t in tensors.values()))
-    except RuntimeError:
-        shapes = ", ".join(f"{name} {list(t.shape)}" for name, t in tensors.items())
-        raise ValueError(f"the shapes do not broadcast together: {shapes}") from None
-    if _fused(implementation, mean.device, *tensors.values()):
+    shape, device = mean.shape, mean.device
+    if log_var is not None and log_var.shape != shape and shape and log_var.shape == shape[:-1]:
+        log_var = log_var.unsqueeze(-1)  # torch's rule for one variance a row
+    widths = (mean.dtype, target.dtype, mean.dtype if log_var is None else log_var.dtype)
+    if not _FLOATING.issuperset(widths):
+        _refuse_dtype(mean=mean, log_var=log_var, target=target)
+    if target.device != device or (log_var is not None and log_var.device != device):
+        _refuse_devices(mean=mean, log_var=log_var, target=target)
+    if target.shape != shape or (log_var is not None and log_var.shape != shape):
+        _check_broadcast(mean=mean, log_var=log_var, target=target)
+    dtype = torch.float64 if torch.float64 in widths else torch.float32
+    if implementation_for(device, implementation, dtype=dtype).path == "triton":
         from .fused.gaussian_nll import gaussian_nll as fused
 
         return fused(mean, log_var, target, reduction, log_var_min, log_var_max)
@@ -82,13 +84,16 @@ def cross_entropy(
     Raises: ValueError for shapes, devices or a reduction; TypeError for dtypes.
     """
     _check_reduction(reduction)
-    _check_floating(logits=logits)
+    if logits.dtype not in _FLOATING:
+        _refuse_dtype(logits=logits)
     if target.dtype not in _INTEGERS:
         raise TypeError(f"target holds integers, not {target.dtype}")
-    if logits.ndim < 1 or logits.shape[-1] < 1 or logits.shape[:-1] != target.shape:
+    shape, device = logits.shape, logits.device
+    if not shape or shape[-1] < 1 or shape[:-1] != target.shape:
         raise ValueError(f"logits [..., K] and target [...] do not fit: {list(logits.shape)} and {list(target.shape)}")
-    _check_devices(logits=logits, target=target)
-    if _fused(implementation, logits.device, logits, columns=logits.shape[-1]):
+    if target.device != device:
+        _refuse_devices(logits=logits, target=target)
+    if implementation_for(device, implementation, dtype=logits.dtype, columns=shape[-1]).path == "triton":
         from .fused.cross_entropy import cross_entropy as fused
 
         return fused(logits, target, reduction, ignore_index)
@@ -117,18 +122,21 @@ def q_head_nll(
     Returns: [C] float32 (float64 for float64 parameters); NaN for an empty batch.
     Raises: ValueError for shapes, devices or targets that require a gradient; TypeError for dtypes.
     """
-    _check_floating(parameters=parameters)
+    shape, device = parameters.shape, parameters.device
+    if parameters.dtype not in _FLOATING:
+        _refuse_dtype(parameters=parameters)
     if targets.dtype != torch.float32 and not (targets.dtype == parameters.dtype == torch.float64):
         raise TypeError(f"targets are float32, not {targets.dtype}")
-    codes = len(layout.segments)
-    if parameters.ndim != 2 or parameters.shape[1] != layout.width:
-        raise ValueError(f"parameters are [B, {layout.width}] by the layout, not {list(parameters.shape)}")
-    if targets.ndim != 2 or targets.shape[1] != codes or targets.shape[0] != parameters.shape[0]:
-        raise ValueError(f"targets are [{parameters.shape[0]}, {codes}], not {list(targets.shape)}")
+    if len(shape) != 2 or shape[1] != layout.width:
+        raise ValueError(f"parameters are [B, {layout.width}] by the layout, not {list(shape)}")
+    if targets.shape != (shape[0], len(layout.segments)):
+        raise ValueError(f"targets are [{shape[0]}, {len(layout.segments)}], not {list(targets.shape)}")
     if targets.requires_grad:
         raise ValueError("targets are constants here; gaussian_nll has a gradient in its target")
-    _check_devices(parameters=parameters, targets=targets)
-    if _fused(implementation, parameters.device, parameters, columns=layout.most_classes):
+    if targets.device != device:
+        _refuse_devices(parameters=parameters, targets=targets)
+    columns = layout.most_classes
+    if implementation_for(device, implementation, dtype=parameters.dtype, columns=columns).path == "triton":
         from .fused.q_head_nll import q_head_nll as fused
 
         return fused(parameters, targets, layout)
@@ -164,12 +172,14 @@ def sample_latents(
         and the targets [batch, C] in float32 (class index, value, or 0 / 1), as `q_head_nll` takes them.
     Raises: ValueError for numbers out of range, TypeError for a dtype.
     """
-    device = torch.device(device)
+    if not isinstance(device, torch.device):
+        device = torch.device(device)
     if batch < 0 or first_row < 0 or first_row + batch > 2**32:
         raise ValueError(f"rows lie in 0 … 2**32 - 1: first_row {first_row}, batch {batch}")
-    for name, value, bits in (("seed", seed, 64), ("stream", stream, 32)):
-        if not 0 <= value < 2**bits:
-            raise ValueError(f"{name} lies in 0 … 2**{bits} - 1, not {value}")
+    if not 0 <= seed < 2**64:
+        raise ValueError(f"seed lies in 0 … 2**64 - 1, not {seed}")
+    if not 0 <= stream < 2**32:
+        raise ValueError(f"stream lies in 0 … 2**32 - 1, not {stream}")
     if isinstance(step, Tensor):
         elsewhere = step.device.type != device.type or device.index not in (None, step.device.index)
         if step.ndim != 0 or step.dtype != torch.int64 or elsewhere:
@@ -179,25 +189,11 @@ def sample_latents(
         raise ValueError(f"step lies in 0 … 2**32 - 1, not {step}")
     if dtype not in _FLOATING:
         raise TypeError(f"latents are floating-point, not {dtype}")
-    choice = implementation_for(device, implementation, dtype=dtype, columns=layout.most_classes)
-    if choice.path == "triton":
+    if implementation_for(device, implementation, dtype=dtype, columns=layout.most_classes).path == "triton":
         from .fused.sample_latents import sample_latents as fused
 
         return fused(layout, batch, seed, step, stream, first_row, device, dtype)
     return reference.sample_latents(layout, batch, seed, step, stream, first_row, device, dtype)
-
-
-def _fused(implementation: Implementation | None, device: torch.device, *inputs: Tensor, columns: int = 1) -> bool:
-    """Whether these inputs go to the Triton kernels."""
-    dtype = reference.compute_dtype(*inputs)
-    return implementation_for(device, implementation, dtype=dtype, columns=columns).path == "triton"
-
-
-def _gaussian_inputs(mean: Tensor, log_var: Tensor, target: Tensor) -> dict[str, Tensor]:
-    """torch's rule for one variance a row: a log_var without mean's last axis gets it back with size 1."""
-    if mean.ndim > 0 and log_var.shape == mean.shape[:-1]:
-        log_var = log_var.unsqueeze(-1)
-    return {"mean": mean, "log_var": log_var, "target": target}
 
 
 def _check_reduction(reduction: str) -> None:
@@ -205,16 +201,23 @@ def _check_reduction(reduction: str) -> None:
         raise ValueError(f"unknown reduction {reduction!r}: it is one of mean, sum, none")
 
 
-def _check_floating(**tensors: Tensor) -> None:
-    for name, tensor in tensors.items():
-        if tensor.dtype not in _FLOATING:
-            raise TypeError(f"{name} is float32, float16, bfloat16 or float64, not {tensor.dtype}")
+def _refuse_dtype(**tensors: Tensor | None) -> NoReturn:
+    name, dtype = next((n, t.dtype) for n, t in tensors.items() if t is not None and t.dtype not in _FLOATING)
+    raise TypeError(f"{name} is float32, float16, bfloat16 or float64, not {dtype}")
 
 
-def _check_devices(**tensors: Tensor) -> None:
-    if len({tensor.device for tensor in tensors.values()}) > 1:
-        places = ", ".join(f"{name} on {tensor.device}" for name, tensor in tensors.items())
-        raise ValueError(f"the tensors are on different devices: {places}")
+def _refuse_devices(**tensors: Tensor | None) -> NoReturn:
+    places = ", ".join(f"{name} on {tensor.device}" for name, tensor in tensors.items() if tensor is not None)
+    raise ValueError(f"the tensors are on different devices: {places}")
+
+
+def _check_broadcast(**tensors: Tensor | None) -> None:
+    given = {name: tensor.shape for name, tensor in tensors.items() if tensor is not None}
+    try:
+        torch.broadcast_shapes(*given.values())
+    except RuntimeError:
+        shapes = ", ".join(f"{name} {list(shape)}" for name, shape in given.items())
+        raise ValueError(f"the shapes do not broadcast together: {shapes}") from None
 
 
 __all__ = [

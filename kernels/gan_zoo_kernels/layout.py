@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 import math
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 LOG_VAR_MIN = -8.0
 LOG_VAR_MAX = 8.0
@@ -66,7 +66,8 @@ class Layout:
 
     A learned log-variance is held between `log_var_min` and `log_var_max`; outside them its gradient is 0.
     Derived: `width` is P, the parameters of Q(c | x) for one image; `most_classes` the largest K of a
-    categorical code, 1 if there is none; `runs` the segments with equal neighbours gathered.
+    categorical code, 1 if there is none; `runs` the segments with equal neighbours gathered; `numbers` the kind, start
+    and size of each segment, one after another.
     """
 
     segments: tuple[Segment, ...]
@@ -75,6 +76,7 @@ class Layout:
     width: int = field(init=False, repr=False, compare=False)
     most_classes: int = field(init=False, repr=False, compare=False)
     runs: tuple[Run, ...] = field(init=False, repr=False, compare=False)
+    numbers: tuple[int, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "segments", tuple(self.segments))
@@ -93,6 +95,8 @@ class Layout:
         object.__setattr__(self, "width", column)
         object.__setattr__(self, "most_classes", max(categorical, default=1))
         object.__setattr__(self, "runs", self._gather())
+        numbers = tuple(int(n) for s in self.segments for n in (s.kind, s.start, s.size))
+        object.__setattr__(self, "numbers", numbers)
 
     @classmethod
     def of(
@@ -137,6 +141,7 @@ class Layout:
 
 
 CodeKind = Literal["categorical", "uniform", "gaussian", "bernoulli"]
+CODE_KINDS: tuple[CodeKind, ...] = get_args(CodeKind)
 
 
 @dataclass(frozen=True)
@@ -150,7 +155,7 @@ class PriorCode:
     probability: float = 0.5
 
     def __post_init__(self) -> None:
-        if self.kind not in ("categorical", "uniform", "gaussian", "bernoulli"):
+        if self.kind not in CODE_KINDS:
             raise ValueError(
                 f"unknown kind of code {self.kind!r}: it is one of categorical, uniform, gaussian, bernoulli"
             )
@@ -175,7 +180,8 @@ class PriorLayout:
     """The generator's input: `noise` columns of noise, then the codes in their order.
 
     `distribution` is that of the noise: "normal" is N(0, 1), "uniform" is uniform(-1, 1). Derived: `width` is
-    the number of columns, `most_classes` and `runs` are as in `Layout`.
+    the number of columns, `most_classes` and `runs` are as in `Layout`, and `numbers` is the layout taken apart: what
+    the noise is and the codes' sizes, three floats for each code, and the index of its kind.
     """
 
     noise: int
@@ -184,6 +190,7 @@ class PriorLayout:
     width: int = field(init=False, repr=False, compare=False)
     most_classes: int = field(init=False, repr=False, compare=False)
     runs: tuple[PriorRun, ...] = field(init=False, repr=False, compare=False)
+    numbers: tuple[tuple[int, ...], tuple[float, ...], tuple[int, ...]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "codes", tuple(self.codes))
@@ -197,6 +204,10 @@ class PriorLayout:
         object.__setattr__(self, "width", width)
         object.__setattr__(self, "most_classes", max((code.size for code in self.codes), default=1))
         object.__setattr__(self, "runs", self._gather())
+        integers = (self.noise, int(self.distribution == "normal"), *(code.size for code in self.codes))
+        floats = tuple(float(x) for code in self.codes for x in (code.low, code.high, code.probability))
+        kinds = tuple(CODE_KINDS.index(code.kind) for code in self.codes)
+        object.__setattr__(self, "numbers", (integers, floats, kinds))
 
     def _gather(self) -> tuple[PriorRun, ...]:
         runs: list[PriorRun] = []

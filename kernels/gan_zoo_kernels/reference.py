@@ -1,7 +1,9 @@
 """The definition of every function, in plain torch: the oracle of the tests and the path on a CPU.
 
 Arguments are trusted here; `functional` checks them. Arithmetic is in float32, or in float64 where a
-floating-point argument is. Everything is differentiable twice by ordinary autograd.
+floating-point argument is. Everything is differentiable twice by ordinary autograd. Nothing is copied from the host or
+waited for, so that a CUDA graph can capture each function: numbers are passed to operations as they are, and constant
+tensors come from `arange`.
 
 Shapes: B batch, P parameters of Q(c | x), C codes, K classes, W columns of the generator's input.
 """
@@ -19,7 +21,7 @@ from .layout import Kind, Layout, PriorLayout
 HALF_LOG_2_PI = 0.5 * math.log(2.0 * math.pi)
 CODE_COUNTERS = 2**31  # second counter word of the codes' draws; below it are those of the noise
 
-_PHILOX_MULTIPLIERS = ((0xD2511F53,), (0xCD9E8D57,))
+_PHILOX_MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 _PHILOX_KEY_STEPS = (0x9E3779B9, 0xBB67AE85)
 _PHILOX_ROUNDS = 10
 _WORD = 0xFFFFFFFF
@@ -51,11 +53,11 @@ def cross_entropy(logits: Tensor, target: Tensor, reduction: str, ignore_index: 
     label = target.long()
     if ignore_index is None:
         return _reduce(-log_p.gather(-1, label.unsqueeze(-1)).squeeze(-1), reduction)
-    counted = label != ignore_index
-    label = torch.where(counted, label, 0)
-    nll = torch.where(counted, -log_p.gather(-1, label.unsqueeze(-1)).squeeze(-1), 0.0)
+    ignored = label == ignore_index
+    label = label.masked_fill(ignored, 0)
+    nll = -log_p.gather(-1, label.unsqueeze(-1)).squeeze(-1).masked_fill(ignored, 0.0)
     if reduction == "mean":
-        return nll.sum() / counted.sum()
+        return nll.sum() / ignored.logical_not().sum()
     return _reduce(nll, reduction)
 
 
@@ -96,13 +98,15 @@ def philox_4x32(counters: Tensor, seed: int) -> Tensor:
     high half as well until the end: it never reaches a multiplication.
     """
     device = counters.device
-    multipliers = torch.tensor(_PHILOX_MULTIPLIERS, dtype=torch.int64, device=device)
+    first, second = _PHILOX_MULTIPLIERS
+    multipliers = torch.arange(first, second - 1, second - first, device=device).unsqueeze(1)  # these two numbers
+    words = (seed & _WORD, seed >> 32)
     keys = [
-        [[((seed >> (32 * word)) + round_ * step) & _WORD] for word, step in enumerate(_PHILOX_KEY_STEPS)]
-        for round_ in range(_PHILOX_ROUNDS)
+        torch.arange(word, word + _PHILOX_ROUNDS * step, step, device=device)
+        for word, step in zip(words, _PHILOX_KEY_STEPS, strict=True)
     ]
     even, odd = counters[0::2], counters[1::2]  # (c0, c2) and (c1, c3)
-    for key in torch.tensor(keys, dtype=torch.int64, device=device).unbind(0):
+    for key in torch.stack(keys, dim=1).bitwise_and_(_WORD).unsqueeze(2).unbind(0):
         product = (even * multipliers).flip(0)
         even = (product >> 32).bitwise_xor_(odd).bitwise_xor_(key).bitwise_and_(_WORD)
         odd = product

@@ -33,9 +33,7 @@ def calls(batch):
     cross_entropy.backward(one, one, p, label, "mean", None)
     gaussian_nll.forward(a, b, target, "none", -8.0, 8.0)
     gaussian_nll.backward(one, a, b, target, "mean", -8.0, 8.0, [1, 1, 0])
-    sample_latents.draw(
-        *sample_latents.numbers_of(PRIOR), batch, 1, batch, None, 0, 0, torch.device("cpu"), torch.float32
-    )
+    sample_latents.draw(*PRIOR.numbers, batch, 1, batch, None, 0, 0, torch.device("cpu"), torch.float32)
 
 
 def main():

@@ -44,12 +44,11 @@ def variants():
     priors = [PriorLayout(noise, "normal", (code,) * 2) for noise in (0, 5) for code in codes]
     priors += [PriorLayout(0, "normal", tuple(codes[1:])), PriorLayout(600), PriorLayout(3, "uniform", tuple(codes))]
     for i, layout in enumerate(priors):
-        numbers = sample_latents.numbers_of(layout)
         step = torch.tensor(3) if i % 2 else None
         yield Variant(
             "latents",
             f"{layout}",
-            lambda n=numbers, s=step: sample_latents.draw(
+            lambda n=layout.numbers, s=step: sample_latents.draw(
                 *n, 7, 2**40, 2**32 - 1, s, 1, 2**31, torch.device("cpu"), torch.bfloat16
             ),
         )

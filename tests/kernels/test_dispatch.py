@@ -16,6 +16,9 @@ INSTALLED = pytest.mark.skipif(not dispatch.TRITON_IS_INSTALLED, reason="needs t
 def plain_environment(monkeypatch):
     monkeypatch.delenv("GAN_ZOO_KERNELS", raising=False)
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    dispatch.choose_once.cache_clear()  # a device's properties and what is installed are read once a process
+    yield
+    dispatch.choose_once.cache_clear()
 
 
 def test_a_cpu_takes_the_reference():
@@ -50,6 +53,7 @@ def test_a_gpu_takes_the_kernels(monkeypatch):
     assert implementation_for("cuda:0", columns=MAX_COLUMNS + 1).path == "reference"
     with pytest.raises(RuntimeError, match="float64"):
         implementation_for("cuda:0", "triton", dtype=torch.float64)
+    dispatch.choose_once.cache_clear()
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(major=7, minor=5))
     assert implementation_for("cuda:0").reason == "compute capability 7.5 is older than 8.0"
 

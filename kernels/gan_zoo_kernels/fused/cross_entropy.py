@@ -101,7 +101,7 @@ def cross_entropy_backward_kernel(
 
 def _rows(tensor: Tensor, axes: int) -> Tensor:
     """`tensor` with its first `axes` axes as one; a copy only where they are not evenly spaced."""
-    return tensor.reshape(tensor.shape[:axes].numel(), *tensor.shape[axes:])
+    return tensor if axes == 1 else tensor.reshape(tensor.shape[:axes].numel(), *tensor.shape[axes:])
 
 
 def forward(logits: Tensor, target: Tensor, reduction: str, ignore_index: int | None) -> tuple[Tensor, Tensor]:

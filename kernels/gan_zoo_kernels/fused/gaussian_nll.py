@@ -102,8 +102,8 @@ def _walk(tensors: list[Tensor]) -> tuple[list[Tensor], int, list[int], dict[str
     tensors, columns, strides, flat = as_rows_and_columns(tensors)
     shape = tensors[0].shape
     n = shape.numel()
-    wide = any(extent(shape, t.stride()) + tiles.ELEMENTS >= 2**31 for t in tensors)
-    wide = wide or n + tiles.ELEMENTS >= 2**31
+    wide = n + tiles.ELEMENTS >= 2**31
+    wide = wide or (not flat and any(extent(shape, t.stride()) + tiles.ELEMENTS >= 2**31 for t in tensors))
     return (
         tensors,
         columns,
@@ -260,6 +260,9 @@ class _GaussianNLL(torch.autograd.Function):
 
 
 def _expand(mean: Tensor, log_var: Tensor | None, target: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
+    shape = mean.shape
+    if target.shape == shape and (log_var is None or log_var.shape == shape):
+        return mean, log_var, target
     if log_var is None:
         mean, target = torch.broadcast_tensors(mean, target)  # type: ignore[no-untyped-call]
     else:

@@ -1,4 +1,9 @@
-"""Launching a kernel: on its tensors' device, counted, and with the options that all kernels share."""
+"""Launching a kernel: on its tensors' device, counted, with the options that all kernels share, and cheaply.
+
+Triton's `kernel[grid](...)` inspects every argument and option of a call to find the compiled variant that fits, which
+costs the host several times what the launch itself does. That variant is kept here, under a key at least as fine as
+Triton's own, and later calls of the same key launch it without the search.
+"""
 
 from __future__ import annotations
 
@@ -32,21 +37,65 @@ class _Plan:
 
 _counts: list[list[str]] = []
 _plans: list[_Plan] = []
+_variants: dict[tuple[Any, ...], Any] = {}  # compiled kernels, by `_key`
+_KEEPS_VARIANTS = torch.version.hip is None  # on AMD, Triton also distinguishes storages of 2 GiB and more
 
 
-def launch(kernel: Any, programs: int, on: Tensor, *arguments: Any, **options: Any) -> None:
-    """Run `programs` programs of `kernel` on the device of `on`; nothing is waited for."""
-    options = {**OPTIONS, **options}
+def launch(kernel: Any, programs: int, on: Tensor, *arguments: Any, **constants: Any) -> None:
+    """Run `programs` programs of `kernel` on the device of `on`; nothing is waited for.
+
+    `arguments` are tensors, ints and floats, in the kernel's order; `constants` its constexprs and compiler options.
+    """
     if _plans:
-        _plans[-1].launches.append(Launch(kernel, programs, arguments, options))
+        _plans[-1].launches.append(Launch(kernel, programs, arguments, {**OPTIONS, **constants}))
         return
     for names in _counts:
         names.append(kernel.__name__)
-    if on.is_cuda and on.device.index != torch.cuda.current_device():
-        with torch.cuda.device(on.device):
-            kernel[(programs,)](*arguments, **options)
+    device = on.get_device()  # -1 on a CPU
+    if device >= 0 and device != torch.cuda.current_device():
+        with torch.cuda.device(device):
+            _launch(kernel, programs, device, arguments, constants)
     else:
-        kernel[(programs,)](*arguments, **options)
+        _launch(kernel, programs, device, arguments, constants)
+
+
+def _launch(kernel: Any, programs: int, device: int, arguments: tuple[Any, ...], constants: dict[str, Any]) -> None:
+    key, values = _key(kernel, device, arguments, constants)
+    variant = _variants.get(key)
+    if variant is not None:
+        variant[(programs, 1, 1)](*values)
+        return
+    variant = kernel[(programs,)](*arguments, **{**OPTIONS, **constants})
+    if variant is not None and _KEEPS_VARIANTS:  # the interpreter returns None
+        _variants[key] = variant
+
+
+def _key(
+    kernel: Any, device: int, arguments: tuple[Any, ...], constants: dict[str, Any]
+) -> tuple[tuple[Any, ...], list[Any]]:
+    """All that Triton compiles a variant for, and the values that a compiled kernel is launched with.
+
+    Triton compiles anew for a tensor's dtype and whether its address is a multiple of 16; for an int that is 1, a
+    multiple of 16 or wider than 32 bits; for any other constant. A tensor is passed as its address, which spares the
+    launcher a call back and a query of the driver. Constants hold a place in the list; their values are compiled in.
+    """
+    key: list[Any] = [kernel.fn, device, *constants, *constants.values()]
+    values: list[Any] = []
+    for argument in arguments:
+        kind = type(argument)
+        if kind is int:
+            key.append((argument == 1, argument % 16 == 0, -(2**31) <= argument < 2**31))
+            values.append(argument)
+        elif kind is float:
+            key.append(float)
+            values.append(argument)
+        else:
+            address = argument.data_ptr()
+            key.append(argument.dtype)
+            key.append(address % 16 == 0)
+            values.append(address)
+    values.extend([None] * (len(kernel.arg_names) - len(arguments)))
+    return tuple(key), values
 
 
 def warp_size() -> int:

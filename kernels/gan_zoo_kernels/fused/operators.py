@@ -1,24 +1,51 @@
-"""Registration with torch: every kernel is an operator, which torch's compilers need not look into."""
+"""Registration with torch: every kernel is an operator, which torch's compilers need not look into.
+
+Eager PyTorch gains nothing from an operator, and its dispatcher costs as much as a launch: there the launcher is called
+directly.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 
 _library = torch.library.Library("gan_zoo_kernels", "FRAGMENT")
 
 
 def register(schema: str, launcher: Callable[..., Any], fake: Callable[..., Any]) -> Callable[..., Any]:
-    """Define `gan_zoo_kernels::schema` with its launcher and its shapes; return the operator."""
+    """Define `gan_zoo_kernels::schema` with its launcher and its shapes; return a function that calls it.
+
+    It calls the launcher itself in eager PyTorch, and the operator where something watches operators.
+    """
     name = schema[: schema.index("(")]
     _library.define(schema)
     _library.impl(name, launcher, "CompositeExplicitAutograd")
     torch.library.register_fake(f"gan_zoo_kernels::{name}", fake, lib=_library)
     operator: Callable[..., Any] = getattr(torch.ops.gan_zoo_kernels, name).default
-    return operator
+
+    def call(*arguments: Any) -> Any:
+        if torch.compiler.is_compiling() or operators_are_watched(arguments):
+            return operator(*arguments)
+        return launcher(*arguments)
+
+    return call
+
+
+def operators_are_watched(arguments: Iterable[Any]) -> bool:
+    """Whether a mode, a transform, a trace or a subclass among the tensors acts on every operator that is called.
+
+    Such are the FakeTensorMode and the proxies of torch.export, profilers of FLOPs, torch.func, torch.jit.trace.
+    """
+    if torch._C._len_torch_dispatch_stack() or torch._C._are_functorch_transforms_active() or torch._C._is_tracing():
+        return True
+    for argument in arguments:  # a loop: `any` of a generator calls it once for each
+        if isinstance(argument, Tensor) and type(argument) is not Tensor and type(argument) is not Parameter:
+            return True
+    return False
 
 
 class _OnceDifferentiable(torch.autograd.Function):

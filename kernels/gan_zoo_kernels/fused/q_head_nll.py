@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -148,13 +149,8 @@ def q_head_nll_backward_kernel(
             tl.store(out, ((p - c) * g).to(gradient.dtype.element_ty), live)
 
 
-def numbers_of(layout: Layout) -> list[int]:
-    """A layout's segments as an operator receives them: kind, start and size of each."""
-    return [int(n) for s in layout.segments for n in (s.kind, s.start, s.size)]
-
-
-def constants(layout: Layout) -> dict[str, Any]:
-    """What a compiled kernel knows of a layout."""
+def constants(layout: Layout, tile: tiles.Tile) -> dict[str, Any]:
+    """What a compiled kernel knows of a layout and its tile."""
     kinds = 0
     runs: list[int] = []
     for run in layout.runs:
@@ -168,6 +164,10 @@ def constants(layout: Layout) -> dict[str, Any]:
         "CODES": len(layout.segments),
         "KINDS": kinds,
         "ALIGN": math.gcd(16, *(n for run in categorical for n in (run.first_column, run.size))),
+        "WIDTH": layout.width,
+        "ROWS": tile.rows,
+        "COLUMNS": tile.columns,
+        "num_warps": tile.warps,
     }
 
 
@@ -177,20 +177,26 @@ def tile_of(layout: Layout, threads_of_a_warp: int) -> tiles.Tile:
 
 
 @functools.lru_cache(maxsize=256)
-def layout_of(segments: tuple[int, ...], low: float, high: float) -> Layout:
-    """The layout that an operator received as numbers: kind, start and size of each segment."""
+def _plan(
+    segments: tuple[int, ...], low: float, high: float, threads_of_a_warp: int
+) -> tuple[tiles.Tile, dict[str, Any]]:
+    """The tile and the constants of a layout; put together once and looked up by later calls."""
     triples = zip(segments[0::3], segments[1::3], segments[2::3], strict=True)
-    return Layout(tuple(Segment(Kind(k), start, size) for k, start, size in triples), low, high)
+    layout = Layout(tuple(Segment(Kind(k), start, size) for k, start, size in triples), low, high)
+    tile = tile_of(layout, threads_of_a_warp)
+    return tile, constants(layout, tile)
 
 
-def forward(parameters: Tensor, targets: Tensor, segments: list[int], low: float, high: float) -> Tensor:
-    """[C] batch means; one launch, and a second that adds the parts of a batch of more than a few tiles."""
-    layout = layout_of(tuple(segments), low, high)
+def forward(parameters: Tensor, targets: Tensor, segments: Sequence[int], low: float, high: float) -> Tensor:
+    """[C] batch means; one launch, and a second that adds the parts of a batch of more than a few tiles.
+
+    `segments` are a layout's `numbers`; `low` and `high` bound its log-variances.
+    """
+    tile, known = _plan(tuple(segments), low, high, warp_size())
     batch, codes = targets.shape
     out = torch.empty(codes, dtype=torch.float32, device=parameters.device)
     if batch == 0:
         return out.fill_(math.nan)
-    tile = tile_of(layout, warp_size())
     parts = tiles.parts(-(-batch // tile.rows))
     partials = out if parts == 1 else torch.empty((parts, codes), dtype=torch.float32, device=out.device)
     launch(
@@ -204,12 +210,8 @@ def forward(parameters: Tensor, targets: Tensor, segments: list[int], low: float
         *parameters.stride(),
         *targets.stride(),
         float(batch) if parts == 1 else 1.0,
-        **constants(layout),
+        **known,
         CONTIGUOUS=parameters.is_contiguous(),
-        WIDTH=layout.width,
-        ROWS=tile.rows,
-        COLUMNS=tile.columns,
-        num_warps=tile.warps,
     )
     if parts > 1:
         column_sums(partials, out, float(batch))
@@ -217,15 +219,14 @@ def forward(parameters: Tensor, targets: Tensor, segments: list[int], low: float
 
 
 def backward(
-    upstream: Tensor, parameters: Tensor, targets: Tensor, segments: list[int], low: float, high: float
+    upstream: Tensor, parameters: Tensor, targets: Tensor, segments: Sequence[int], low: float, high: float
 ) -> Tensor:
     """[B, P] gradient in the dtype of the parameters, from the [C] gradient of the means."""
-    layout = layout_of(tuple(segments), low, high)
+    tile, known = _plan(tuple(segments), low, high, warp_size())
     gradient = torch.empty(parameters.shape, dtype=parameters.dtype, device=parameters.device)
     batch, codes = targets.shape
     if batch == 0:
         return gradient
-    tile = tile_of(layout, warp_size())
     launch(
         q_head_nll_backward_kernel,
         -(-batch // tile.rows) * codes,
@@ -239,12 +240,8 @@ def backward(
         *parameters.stride(),
         *targets.stride(),
         float(batch),
-        **constants(layout),
+        **known,
         CONTIGUOUS=parameters.is_contiguous(),
-        WIDTH=layout.width,
-        ROWS=tile.rows,
-        COLUMNS=tile.columns,
-        num_warps=tile.warps,
     )
     return gradient
 
@@ -264,7 +261,9 @@ _backward = register(
 
 class _QHeadNLL(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, parameters: Tensor, targets: Tensor, segments: list[int], low: float, high: float) -> Tensor:
+    def forward(
+        ctx: Any, parameters: Tensor, targets: Tensor, segments: tuple[int, ...], low: float, high: float
+    ) -> Tensor:
         ctx.save_for_backward(parameters, targets)
         ctx.layout = (segments, low, high)
         mean: Tensor = _forward(parameters, targets, segments, low, high)
@@ -279,5 +278,5 @@ class _QHeadNLL(torch.autograd.Function):
 
 def q_head_nll(parameters: Tensor, targets: Tensor, layout: Layout) -> Tensor:
     """See `gan_zoo_kernels.q_head_nll`; the arguments are trusted here."""
-    mean: Tensor = _QHeadNLL.apply(parameters, targets, numbers_of(layout), layout.log_var_min, layout.log_var_max)  # type: ignore[no-untyped-call]
+    mean: Tensor = _QHeadNLL.apply(parameters, targets, layout.numbers, layout.log_var_min, layout.log_var_max)  # type: ignore[no-untyped-call]
     return mean

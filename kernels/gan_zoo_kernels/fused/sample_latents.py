@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import Any, get_args
+from typing import Any
 
 import torch
 import triton
@@ -17,7 +17,8 @@ import triton.language as tl
 from torch import Tensor
 from triton.language.random import philox_impl
 
-from ..layout import CodeKind, PriorCode, PriorLayout
+from ..layout import CODE_KINDS as KINDS
+from ..layout import PriorCode, PriorLayout
 from ..reference import CODE_COUNTERS as _CODE_COUNTERS
 from . import tiles
 from .launches import launch, warp_size
@@ -27,7 +28,6 @@ CATEGORICAL = tl.constexpr(0)
 UNIFORM = tl.constexpr(1)
 GAUSSIAN = tl.constexpr(2)
 BERNOULLI = tl.constexpr(3)
-KINDS = get_args(CodeKind)
 CODE_COUNTERS = tl.constexpr(_CODE_COUNTERS)
 TWO_PI = tl.constexpr(2.0 * math.pi)
 
@@ -198,13 +198,12 @@ def draw(
     device: torch.device,
     dtype: torch.dtype,
 ) -> tuple[Tensor, Tensor]:
-    """(input, targets) of a layout that `numbers_of` took apart."""
-    layout = _layout(tuple(numbers), tuple(floats), tuple(kinds))
+    """(input, targets) of the layout whose `numbers` are these."""
+    layout, known, units, warps = _plan(tuple(numbers), tuple(floats), tuple(kinds), warp_size())
     latents = torch.empty((batch, layout.width), dtype=dtype, device=device)
     targets = torch.empty((batch, len(layout.codes)), dtype=torch.float32, device=device)
     if batch == 0:
         return latents, targets
-    known, units, warps = _constants(layout, warp_size())
     launch(
         sample_latents_kernel,
         -(-batch // known["ROWS"]) * units,
@@ -227,23 +226,18 @@ def _signed(word: int) -> int:
     return ((word & 0xFFFFFFFF) ^ 0x80000000) - 0x80000000
 
 
-_constants = functools.lru_cache(maxsize=256)(constants)
-
-
 @functools.lru_cache(maxsize=256)
-def _layout(numbers: tuple[int, ...], floats: tuple[float, ...], kinds: tuple[int, ...]) -> PriorLayout:
+def _plan(
+    numbers: tuple[int, ...], floats: tuple[float, ...], kinds: tuple[int, ...], warps_of: int
+) -> tuple[PriorLayout, dict[str, Any], int, int]:
+    """The layout, its constants, units of work and warps; put together once and looked up by later calls."""
     noise, normal, *sizes = numbers
     codes = tuple(
         PriorCode(KINDS[kind], size, *floats[3 * i : 3 * i + 3])
         for i, (kind, size) in enumerate(zip(kinds, sizes, strict=True))
     )
-    return PriorLayout(noise, "normal" if normal else "uniform", codes)
-
-
-def numbers_of(layout: PriorLayout) -> tuple[list[int], list[float], list[int]]:
-    numbers = [layout.noise, int(layout.distribution == "normal"), *(code.size for code in layout.codes)]
-    floats = [x for code in layout.codes for x in (code.low, code.high, code.probability)]
-    return numbers, floats, [KINDS.index(code.kind) for code in layout.codes]
+    layout = PriorLayout(noise, "normal" if normal else "uniform", codes)
+    return layout, *constants(layout, warps_of)
 
 
 def _fake(numbers, floats, kinds, batch, seed, step, step_tensor, stream, first_row, device, dtype):  # type: ignore[no-untyped-def]
@@ -273,7 +267,5 @@ def sample_latents(
     """See `gan_zoo_kernels.sample_latents`; the arguments are trusted here."""
     number, tensor = (0, step) if isinstance(step, Tensor) else (step, None)
     seed = seed - 2**64 if seed >= 2**63 else seed  # an operator's integer is signed
-    drawn: tuple[Tensor, Tensor] = _draw(
-        *numbers_of(layout), batch, seed, number, tensor, stream, first_row, device, dtype
-    )
+    drawn: tuple[Tensor, Tensor] = _draw(*layout.numbers, batch, seed, number, tensor, stream, first_row, device, dtype)
     return drawn

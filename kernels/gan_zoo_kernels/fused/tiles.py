@@ -6,6 +6,7 @@ found by timing at run time, so that the first call can be captured in a graph o
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 MAX_COLUMNS = 8_192  # a row is held in registers whole; twice as many spill on sm_120
@@ -32,6 +33,7 @@ def next_power_of_two(n: int) -> int:
     return 1 << (n - 1).bit_length()
 
 
+@functools.lru_cache(maxsize=256)
 def row_tile(columns: int, warp_size: int = 32) -> Tile:
     """Whole rows of up to MAX_COLUMNS values: many short rows a program, or one long one."""
     if not 1 <= columns <= MAX_COLUMNS:
@@ -42,6 +44,7 @@ def row_tile(columns: int, warp_size: int = 32) -> Tile:
     return Tile(rows, width, threads // warp_size)
 
 
+@functools.lru_cache(maxsize=256)
 def flat_tile(warp_size: int = 32) -> Tile:
     """A stretch of elements whose shape does not matter."""
     return Tile(1, ELEMENTS, ELEMENTS // 8 // warp_size)
