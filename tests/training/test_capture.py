@@ -1,4 +1,4 @@
-"""Steps that are recorded once and replayed, on a stand-in for CUDA graphs (`recorder`) and, on a GPU, on themselves."""
+"""Steps that are recorded once and replayed: on a stand-in for CUDA graphs (`recorder`), and on a GPU."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from gan_zoo.config import Optimizer
 from gan_zoo.errors import InputError
 from gan_zoo.training.ema import EMA
 from gan_zoo.training.loggers.jsonlines import JSONLines
-from gan_zoo.training.meter import Meter
+from gan_zoo.training.meter import LINES, Meter
 from gan_zoo.training.player import lr_factor
 from gan_zoo.training.precision import Precision, pick_device
 
@@ -30,14 +30,14 @@ def test_the_average_is_the_decayed_sum_of_weights_and_of_batch_statistics() -> 
             for parameter in module.parameters():
                 parameter.add_(torch.randn_like(parameter))
         module(torch.randn(8, 3))
-        ema.update(module, t)
+        ema.update(module, ema.weight(t) if t % 2 else torch.tensor(ema.weight(t)))
         decay = min(0.6, (1 + t) / (10 + t))
         for name, value in module.state_dict().items():
             old = expected[name]
             expected[name] = decay * old + (1 - decay) * value if value.is_floating_point() else value.double()
     for name, value in ema.module.state_dict().items():
         torch.testing.assert_close(value.double(), expected[name], rtol=1e-5, atol=1e-5)
-    assert int(ema.module.state_dict()["1.num_batches_tracked"]) == 24
+    assert int(ema.module.state_dict()["1.num_batches_tracked"]) == 24  # of torch's own norm
 
 
 def test_the_average_takes_no_gradient_and_is_a_copy() -> None:
@@ -52,11 +52,11 @@ def test_the_average_takes_no_gradient_and_is_a_copy() -> None:
 def test_the_average_is_updated_once_for_each_update_of_the_generator(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    taken: list[int] = []
+    taken: list[float] = []
     real_update = EMA.update
-    monkeypatch.setattr(EMA, "update", lambda self, module, t: (taken.append(t), real_update(self, module, t)))
+    monkeypatch.setattr(EMA, "update", lambda self, module, w: (taken.append(w), real_update(self, module, w)))
     narrow_train("gan", tmp_path, training__steps=11, training__discriminator_steps=5)
-    assert taken == [1, 2]
+    assert taken == pytest.approx([1 - 2 / 11, 1 - 3 / 12])
 
 
 def factors(steps: int = 10, **settings: Any) -> list[float]:
@@ -141,19 +141,52 @@ def test_auto_takes_a_device_that_is_here() -> None:
     assert pick_device("cpu") == torch.device("cpu")
 
 
-def test_a_meter_tells_means_and_the_first_value_that_was_not_finite() -> None:
-    meter = Meter()
-    meter.add({"a": torch.tensor(1.0), "b": torch.tensor(5.0)}, 1)
-    meter.add({"a": torch.tensor(2.0)}, 2)
-    assert meter.means() == {"a": 1.5, "b": 5.0}
-    assert meter.not_finite() is None
-    meter.add({"a": torch.tensor(3.0), "b": torch.tensor(math.inf)}, 4)
-    meter.add({"a": torch.tensor(math.nan)}, 3)
-    meter.add({"a": torch.tensor(math.nan)}, 5)
-    assert meter.not_finite() == ("a", 3)
-    meter.reset()
-    assert meter.means() == {}
-    assert meter.not_finite() is None
+class Log:
+    """Writes scalars to a meter, as steps do."""
+
+    def __init__(self) -> None:
+        self.line = torch.zeros(1, dtype=torch.int64)
+        self.meter = Meter(self.line)
+
+    def add(self, step: int, **values: float) -> None:
+        kind = tuple(values)
+        self.meter.write(kind, [(name, torch.tensor(value)) for name, value in values.items()])
+        self.line.add_(1)
+        self.meter.wrote(kind, step)
+
+
+def test_a_meter_gives_means_and_the_first_value_that_was_not_finite() -> None:
+    log = Log()
+    assert not log.meter
+    log.add(1, a=1.0, b=5.0)
+    log.add(2, a=2.0)
+    assert log.meter
+    assert log.meter.means() == {"a": 1.5, "b": 5.0}
+    assert log.meter.not_finite() is None
+    log.add(3, a=math.nan)
+    log.add(4, a=3.0, b=math.inf)
+    log.add(5, a=math.nan)
+    assert log.meter.not_finite() == ("a", 3)
+    assert log.meter.means() == {"a": 2.0, "b": 5.0}
+    log.meter.reset()
+    assert not log.meter
+    assert log.meter.means() == {}
+    assert log.meter.not_finite() is None
+
+
+def test_a_meter_goes_on_where_its_table_is_full() -> None:
+    log = Log()
+    for step in range(2 * LINES + 3):
+        log.add(step, **({"a": float(step)} if step % 3 else {"a": float(step), "b": 1.0}))
+    assert log.meter.means() == {"a": pytest.approx(LINES + 1), "b": 1.0}
+
+
+def test_a_name_that_a_step_writes_twice_is_averaged_over_both() -> None:
+    log = Log()
+    log.meter.write("parts", [("a", torch.tensor(1.0)), ("a", torch.tensor(4.0))])
+    log.line.add_(1)
+    log.meter.wrote("parts", 1)
+    assert log.meter.means() == {"a": 2.5}
 
 
 def test_a_log_that_goes_on_drops_lines_of_steps_that_are_made_again(tmp_path: Path) -> None:

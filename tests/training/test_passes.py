@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,26 +13,35 @@ from narrow import Game
 from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils.flop_counter import FlopCounterMode
 
-from gan_zoo.registry import models
+from gan_zoo.registry import models, trunks
+from gan_zoo.training.step import Rules
 
 FLOP_RATIO = 1.03
 OF_PAIRS = {"infogan-cr": 2}
 """Passes of the generator that a model makes beside the game's."""
 
 
+BATCH = 8
+"""Images of a step of `Game`."""
+
+
 @contextmanager
 def counting(game: Game, monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
+    """Images that go through the generator and the trunk, calls of the trunk, backward passes and updates."""
     counts: Counter[str] = Counter()
-    real_backward = torch.Tensor.backward
+    real_backward = torch.autograd.backward
 
-    def backward(tensor: torch.Tensor, *args: object, **kwargs: object) -> None:
+    def backward(*args: object, **kwargs: object) -> None:
         counts["backward"] += 1
-        real_backward(tensor, *args, **kwargs)  # type: ignore[arg-type]
+        real_backward(*args, **kwargs)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(torch.Tensor, "backward", backward)
+    def seen(name: str) -> Callable[..., None]:
+        return lambda _, inputs, __: counts.update({name: len(inputs[0]), f"{name} calls": 1})
+
+    monkeypatch.setattr(torch.autograd, "backward", backward)
     hooks = [
-        game.model.generator.register_forward_hook(lambda *_: counts.update(["generator"])),
-        game.model.discriminator.trunk.register_forward_hook(lambda *_: counts.update(["trunk"])),
+        game.model.generator.register_forward_hook(seen("generator")),
+        game.model.discriminator.trunk.register_forward_hook(seen("trunk")),
         register_optimizer_step_post_hook(lambda *_: counts.update(["update"])),
     ]
     yield counts
@@ -39,14 +49,27 @@ def counting(game: Game, monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[st
         hook.remove()
 
 
+def expected(*, generator: float = 1, trunk: float, calls: int, parts: int = 1, players: int = 2) -> dict[str, float]:
+    """What a step counts whose passes are given in batches."""
+    return {
+        "generator": generator * BATCH,
+        "generator calls": (1 if generator <= 1 else players + 1) * parts,
+        "trunk": trunk * BATCH,
+        "trunk calls": calls * parts,
+        "backward": players * parts,
+        "update": players,
+    }
+
+
 @pytest.mark.parametrize("model", models.entries)
-def test_an_iteration_is_one_generator_and_three_trunk_forwards(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_iteration_is_one_generator_and_three_trunk_passes(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
     game = Game(model, training__discriminator_steps=1)
     of_interpolates = 1 if game.config.loss.gradient_penalty else 0
+    apart = 1 if game.config.loss.r1 else 0  # each slope of a pass of its own
     with counting(game, monkeypatch) as counts:
         game.step()
     generated = 1 + OF_PAIRS.get(model, 0)
-    assert counts == {"generator": generated, "trunk": 3 + of_interpolates, "backward": 2, "update": 2}
+    assert counts == expected(generator=generated, trunk=3 + of_interpolates, calls=2 + of_interpolates + apart)
 
 
 @pytest.mark.parametrize("trains", ["generator+q+trunk", "generator+q", "q"])
@@ -54,7 +77,7 @@ def test_infogan_adds_no_pass_whatever_its_term_trains(trains: str, monkeypatch:
     game = Game("infogan", infogan__trains=trains)
     with counting(game, monkeypatch) as counts:
         game.step()
-    assert counts == {"generator": 1, "trunk": 3, "backward": 2, "update": 2}
+    assert counts == expected(trunk=3, calls=2)
 
 
 @pytest.mark.parametrize(
@@ -64,25 +87,25 @@ def test_infogan_adds_no_pass_whatever_its_term_trains(trains: str, monkeypatch:
         ({"infogan__consistency": 0.0}, 0),
         ({"infogan__consistency": 1.0, "infogan__codes": "uniform:2, bernoulli:1"}, 0),
         ({"infogan__consistency": 1.0, "infogan__codes": "categorical:5x3"}, 1),
-        ({"infogan__consistency": 1.0, "infogan__consistency_share": 0.5}, 1),
+        ({"infogan__consistency": 1.0, "infogan__consistency_share": 0.5}, 0.5),
     ],
 )
-def test_consistency_adds_one_pass_of_the_trunk_where_there_is_a_categorical_code(
-    settings: dict[str, object], further: int, monkeypatch: pytest.MonkeyPatch
+def test_consistency_adds_the_warped_images_where_there_is_a_categorical_code_and_no_call(
+    settings: dict[str, object], further: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     game = Game("infogan", data__warp="rotate:0.2", **settings)
     with counting(game, monkeypatch) as counts:
         game.step()
-    assert counts == {"generator": 1, "trunk": 3 + further, "backward": 2, "update": 2}
+    assert counts == expected(trunk=3 + further, calls=2)
 
 
-def test_a_step_without_the_generator_s_turn_is_one_generator_and_two_trunk_forwards(
+def test_a_step_without_the_generator_s_turn_is_one_generator_and_two_trunk_passes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     game = Game("sngan")
     with counting(game, monkeypatch) as counts:
         game.step(update_generator=False)
-    assert counts == {"generator": 1, "trunk": 2, "backward": 1, "update": 1}
+    assert counts == expected(trunk=2, calls=1, players=1)
 
 
 @pytest.mark.parametrize("model", ["gan", "infogan"])
@@ -92,7 +115,50 @@ def test_accumulation_makes_its_passes_once_a_part_and_updates_once(
     game = Game(model, training__accumulate=4)
     with counting(game, monkeypatch) as counts:
         game.step()
-    assert counts == {"generator": 4, "trunk": 12, "backward": 8, "update": 2}
+    assert counts == expected(trunk=3, calls=2, parts=4)
+
+
+JOINED: dict[str, dict[str, object]] = {
+    "infogan-mnist": {"trunk__name": "infogan-mnist"},
+    "dcgan": {"trunk__name": "dcgan"},
+    "resnet": {"trunk__name": "resnet", "trunk__discriminator_norm": "layer"},
+    "consistency of a share": {
+        "trunk__name": "infogan-mnist",
+        "infogan__consistency": 1.0,
+        "infogan__consistency_share": 0.4,
+        "data__warp": "shift:0.1",
+    },
+    "parts": {"trunk__name": "dcgan", "training__accumulate": 2},
+}
+
+
+@pytest.mark.parametrize("name", JOINED)
+def test_batches_judged_at_once_are_judged_as_apart(name: str) -> None:
+    """Each by its own statistics; the running ones take in one batch after the other."""
+    together, apart = (Game("infogan", **JOINED[name]) for _ in range(2))
+    assert together.rules.at_once
+    apart.rules.at_once = False
+    for step in range(3):
+        told, found = together.step(step), apart.step(step)
+        for a, b in zip(told, found, strict=True):
+            values = [{n: float(v) for n, v in o.terms.items()} for o in (a, b)]
+            assert values[0] == pytest.approx(values[1], rel=1e-4, abs=1e-5)
+    for key, value in apart.model.state_dict().items():
+        torch.testing.assert_close(together.model.state_dict()[key], value, rtol=1e-3, atol=1e-4)
+
+
+def test_a_trunk_whose_images_mix_and_foreign_batch_norms_are_passed_apart() -> None:
+    game = Game("gan", trunk__name="dcgan")
+    assert game.rules.at_once
+    layers = game.model.discriminator.trunk.to_map
+    place = next(k for k, layer in enumerate(layers) if isinstance(layer, torch.nn.BatchNorm2d))  # type: ignore[arg-type]
+    layers[place] = torch.nn.BatchNorm2d(layers[place].num_features)  # type: ignore[index, union-attr]
+    assert not Rules(game.model, game.state.precision, BATCH).at_once
+    undeclared = Game("gan", trunk__name="dcgan")
+    with pytest.MonkeyPatch.context() as patch:
+        trunk = trunks.get("dcgan")
+        patch.setattr(type(trunks), "get", lambda *_: replace(trunk, joins=False))
+        assert not Rules(undeclared.model, undeclared.state.precision, BATCH).at_once
 
 
 @pytest.mark.parametrize("model", models.entries)
