@@ -16,9 +16,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gan_zoo.data.augment import warp
 from gan_zoo.data.batches import batches, in_order, normalise
 from gan_zoo.data.dataset import Dataset, Split
+from gan_zoo.data.warp import warp
 from gan_zoo.errors import InputError
 from gan_zoo.files import cache_folder, slug, whole
 from gan_zoo.models.gan.model import evaluating

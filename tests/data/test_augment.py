@@ -9,7 +9,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gan_zoo.data.augment import DEFAULT, LARGEST, Augment, parse_augment, warp
+from gan_zoo.data.augment import DEFAULT, LARGEST, Augment, parse_augment
+from gan_zoo.data.warp import warp
 from gan_zoo.draws import Draws
 from gan_zoo.errors import InputError
 
