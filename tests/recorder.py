@@ -22,21 +22,20 @@ FORBIDDEN = "operation not permitted when stream is capturing"
 
 
 class Operations(TorchDispatchMode):
-    """Notes the operations within, but for those that only look at a tensor in another way."""
+    """Notes the names of the operations within, but for those that only look at a tensor in another way.
+
+    It holds no tensor: autograd copies a gradient that somebody else holds.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self.made: list[tuple[Any, Any, Any, Any]] = []
+        self.names: list[str] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         if not is_view(func, args, kwargs, result):
-            self.made.append((func, args, kwargs or {}, result))
+            self.names.append(func._schema.name)
         return result
-
-    @property
-    def names(self) -> list[str]:
-        return [str(func) for func, *_ in self.made]
 
 
 class Recorder:
@@ -73,9 +72,10 @@ class Recorder:
         return replay
 
 
-class _Tape(Operations):
+class _Tape(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
+        self.made: list[tuple[Any, Any, Any, Any]] = []
         self.born: dict[int, Tensor] = {}
         self.before: dict[int, tuple[Tensor, Tensor]] = {}
 
@@ -89,8 +89,9 @@ class _Tape(Operations):
             if key not in self.born and key not in self.before:
                 whole = torch.empty(0, dtype=torch.uint8).set_(tensor.untyped_storage())  # type: ignore[call-overload]
                 self.before[key] = whole, whole.clone()
-        result = super().__torch_dispatch__(func, types, args, kwargs)
+        result = func(*args, **(kwargs or {}))
         if not is_view(func, args, kwargs, result):
+            self.made.append((func, args, kwargs or {}, result))
             for tensor in tree_leaves(result):
                 if isinstance(tensor, Tensor):
                     self.born.setdefault(tensor.untyped_storage().data_ptr(), tensor)

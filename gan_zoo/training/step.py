@@ -38,7 +38,7 @@ class Rules:
     Args:
         model: The game.
         precision: What its networks compute in.
-        rows: Images of a part; batch norms in D take their statistics over so many.
+        rows: Images of a part; batch norms outside of G take their statistics over so many.
     """
 
     def __init__(self, model: GAN, precision: Precision, rows: int) -> None:
@@ -49,8 +49,8 @@ class Rules:
         self.augment_fake = augment if config.data.augment_fakes else parse_augment("")
         self.penalties = Penalties(config.loss)
         self.at_once = _joins(model)
-        for layer in model.discriminator.modules():
-            if isinstance(layer, LotNorm):
+        for name, layer in model.named_modules():
+            if isinstance(layer, LotNorm) and not name.startswith("generator."):
                 layer.rows = rows
         self.generate: Callable[[Tensor], Tensor] = self._generate
         self.of_discriminator, self.of_generator = self._of_discriminator, self._of_generator

@@ -47,6 +47,17 @@ class LotNorm(_BatchNorm):
         return batch_norm(x, *known, self.weight, self.bias, self.training, self.momentum, self.eps)
 
 
+def in_lots(network: nn.Module, *batches: Tensor) -> tuple[Tensor, ...]:
+    """`network` of each batch [n, …], of which the last may have fewer rows: in one pass if its batch norms take lots
+    of n rows, or if it has none.
+    """
+    norms = [layer for layer in network.modules() if isinstance(layer, _BatchNorm)]
+    if not all(isinstance(norm, LotNorm) and norm.rows == len(batches[0]) for norm in norms):
+        return tuple(network(batch) for batch in batches)
+    whole: Tensor = network(torch.cat(batches))
+    return whole.split([len(batch) for batch in batches])
+
+
 class LotNorm1d(LotNorm, nn.BatchNorm1d):
     """Of features [n, C]."""
 

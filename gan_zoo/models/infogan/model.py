@@ -21,6 +21,7 @@ from gan_zoo.models.infogan.learned_prior import LearnedPrior
 from gan_zoo.models.infogan.q_head import Posterior, QHead, posteriors, q_layout
 from gan_zoo.models.infogan.settings import InfoGANSettings
 from gan_zoo.resolve import table_name
+from gan_zoo.trunks.layers import in_lots
 
 
 class InfoGAN(GAN):
@@ -116,7 +117,7 @@ class InfoGAN(GAN):
     def inconsistency(self, real: Judgement, warped: Judgement) -> Tensor:
         """How much Q changes its mind on warped reals; see `consistency`."""
         log_priors = [p.detach() for p in self.learned.log_probabilities()] if self.learned else None
-        parameters = self.q(self.seen(real.features)), self.q(self.seen(warped.features))
+        parameters = in_lots(self.q, self.seen(real.features), self.seen(warped.features))
         return consistency(*parameters, self.layout, spread=self.spread, log_priors=log_priors)
 
     def discriminator_objective(
