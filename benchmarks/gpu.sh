@@ -87,7 +87,7 @@ for part in ${PARTS:-run step kernels baselines tests}; do
             if [ -f "$work/step.md" ]; then cat "$work/step.md"; fi
             ;;
         kernels)
-            part kernels 90 "$python" -m gan_zoo bench kernels --quick --device $device --out "$work/kernels.json"
+            part kernels 110 "$python" -m gan_zoo bench kernels --quick --device $device --out "$work/kernels.json"
             keep kernels
             ;;
         baselines)

@@ -335,7 +335,7 @@ def bench(
     _check_json(out)
     place = pick_device(device)
     if suite == "kernels":
-        report = kernels(place, quick=quick, say=say)
+        report = kernels(place, quick=quick, say=say, keep=keep)
     else:
         report = step(
             place,

@@ -24,7 +24,9 @@ from gan_zoo.bench.clock import in_turn, reason
 
 Call = Callable[[], object]
 
-LEAST_CALLS, MOST_CALLS = 4, 64
+LEAST_CALLS, MOST_CALLS = 2, 64
+FILLED = 8
+"""How many times the L2 cache's size the calls of a graph move together, within these bounds."""
 FLUSHED = 3
 """How many times the L2 cache's size is read to flush it: its replacement is not strictly by age."""
 HEAD_START = 400_000
@@ -92,8 +94,8 @@ class Cold(Timer):
         )
 
     def count(self, moved: int) -> int:
-        """Enough to exceed the cache several times over, where the calls are not too short for it to matter."""
-        return min(MOST_CALLS, max(LEAST_CALLS, math.ceil(4 * self.cache / max(1, moved))))
+        """Many short calls, so that the flushes' time hardly counts; few large ones, for they take memory."""
+        return min(MOST_CALLS, max(LEAST_CALLS, math.ceil(FILLED * self.cache / max(1, moved))))
 
     def ready(self, calls: Sequence[Call]) -> tuple[Call, str | None]:
         """The calls' graph; the calls one after the other if one of them waits for the device."""

@@ -36,58 +36,66 @@ UNCAPTURED = ", no graph"
 CELL_SECONDS, QUICK_SECONDS = 1.0, 0.1
 COMPILING_SECONDS, QUICK_COMPILING_SECONDS = 120.0, 25.0
 """After so long no further reference is compiled: it takes seconds for each, as many as everything else together."""
-QUICK_TOTAL = 55.0
+QUICK_TOTAL = 65.0
 """Seconds after which a quick run on CUDA begins no further function."""
 
 Calls = dict[str, list[Callable[[], object]]]
 """The calls of each case, one for each set of inputs."""
 
 
-def kernels(device: torch.device, *, quick: bool = False, say: Callable[[str], None] = lambda line: None) -> Report:
+def kernels(
+    device: torch.device,
+    *,
+    quick: bool = False,
+    say: Callable[[str], None] = lambda line: None,
+    keep: Callable[[Report], object] = lambda report: None,
+) -> Report:
     """Measure every function on a device; the report's notes and cells say what cannot be measured there.
 
     Args:
         device: Where.
         quick: A tenth of the time a cell, and on CUDA the references of a few shapes compiled by torch: a minute.
         say: Takes a line before each function and shape.
+        keep: Takes the report so far, after each function and shape.
     """
     seconds = QUICK_SECONDS if quick else CELL_SECONDS
     begun = time.monotonic()
-    rates: dict[str, float] = {}
-    notes: list[str] = []
-    cells: list[Cell] = []
+    on_gpu = device.type == "cuda"
     left: list[str] = []
-    with torch.cuda.stream(torch.cuda.Stream(device)) if device.type == "cuda" else nullcontext():  # see `Cold`
-        timer: Timer = Cold(device) if device.type == "cuda" else Plain(device)
+    with torch.cuda.stream(torch.cuda.Stream(device)) if on_gpu else nullcontext():  # see `Cold`
+        timer: Timer = Cold(device) if on_gpu else Plain(device)
         budget = QUICK_COMPILING_SECONDS if quick else COMPILING_SECONDS
         suite = _Suite(device, timer, seconds, quick, obstacles(device, quick=quick), budget)
-        notes.append(timer.method)
+        notes = [timer.method]
+        rates: dict[str, float] = {}
         try:
             rates["copy"] = copy_rate(device, seconds=seconds / 2)
         except RuntimeError as error:
             notes.append(f"rate of copies: {reason(error)}")
+        report = Report(
+            suite="kernels",
+            environment=environment(device),
+            settings={"quick": quick, "seconds a cell": seconds, "method": timer.method},
+            rates=rates,
+            cells=(),
+        )
         for precision in PRECISIONS:
             for problem in PROBLEMS:
-                if problem.large and device.type != "cuda":
+                if problem.large and not on_gpu:
                     continue
                 name = f"{problem.kernel}, {problem.shape}, {precision}"
-                if quick and device.type == "cuda" and time.monotonic() - begun > QUICK_TOTAL:
+                if quick and on_gpu and time.monotonic() - begun > QUICK_TOTAL:
                     left.append(name)
                     continue
                 say(name)
-                cells += suite.cells(problem, precision)
-    if device.type != "cuda":
+                report = report.model_copy(update={"cells": (*report.cells, *suite.cells(problem, precision))})
+                keep(report)
+    if not on_gpu:
         notes.append("large shapes: left out, they are meant for a GPU")
     if left:
         notes.append(f"Not begun within {QUICK_TOTAL:.0f} s: {'; '.join(left)}.")
-    return Report(
-        suite="kernels",
-        environment=environment(device),
-        settings={"quick": quick, "seconds a cell": seconds, "method": timer.method},
-        rates=rates,
-        cells=tuple(cells),
-        notes=(*notes, *(f"{case}: {why}" for case, why in suite.obstacles.items())),
-    )
+    notes += [f"{case}: {why}" for case, why in suite.obstacles.items()]
+    return report.model_copy(update={"notes": tuple(notes)})
 
 
 def obstacles(device: torch.device, *, quick: bool) -> dict[str, str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -252,7 +253,7 @@ class Stand(Cold):
 
     def __init__(self) -> None:
         self.device, self.flushes, self.cache = CPU, lambda: None, 50
-        self.noise = iter([0.0, 0.5, -0.5] * 100)
+        self.noise = itertools.cycle([0.0, 0.5, -0.5])
 
     def elapsed(self, call: Callable[[], object], device: torch.device) -> float:
         return 5.0 + (8.0 if call() else 0.0) + next(self.noise)
@@ -265,7 +266,44 @@ def test_the_flushes_time_is_subtracted_and_the_rest_shared_among_the_calls() ->
     assert all(0 < t <= 0.25 for t in taken["nothing"])  # chance makes no time negative
 
 
-@pytest.mark.parametrize(("moved", "count"), [(1, 64), (10, 20), (100, 4), (0, 64)])
+class Waiting(Stand):
+    """`Cold` on a CPU, for which torch's own function waits for the device; it keeps what the calls returned."""
+
+    method = "a stand-in"
+
+    def __init__(self, device: torch.device) -> None:
+        super().__init__()
+        self.buffer, self.returned = torch.zeros(1), []
+
+    def count(self, moved: int) -> int:
+        return 3
+
+    def ready(self, calls: Sequence[Callable[[], object]]) -> tuple[Callable[[], object], str | None]:
+        self.returned.append(self.around(calls))
+        return (lambda: self.around(calls)), "it waits" if len(self.returned) % 2 == 0 else None
+
+
+def test_every_call_of_a_graph_has_inputs_and_outputs_of_its_own(copies: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    timers: list[Waiting] = []
+
+    def plain(device: torch.device) -> Waiting:
+        timers.append(Waiting(device))
+        return timers[0]
+
+    monkeypatch.setattr(suite, "Plain", plain)
+    (problem,) = (p for p in PROBLEMS if p.shape == "128 x 10")
+    report = measured(monkeypatch, problem, can=(REFERENCE,))
+    assert [cell.key["direction"] for cell in report.cells] == ["forward", "backward", "both"] * 2
+    for cell in report.cells:
+        assert set(cell.cases) == {REFERENCE, TORCH + UNCAPTURED} and cell.missing[TORCH] == "it waits"
+        assert cell.cases[REFERENCE].time.median == pytest.approx(8 / 3, abs=0.5)
+    reference, own = timers[0].returned[2:4]
+    gradients = [gradient for (gradient,) in reference]  # type: ignore[misc]
+    assert len({gradient.data_ptr() for gradient in gradients}) == 3
+    torch.testing.assert_close(reference, own, rtol=0.05, atol=1e-3)
+
+
+@pytest.mark.parametrize(("moved", "count"), [(1, 64), (10, 40), (100, 4), (1000, 2), (0, 64)])
 def test_there_are_as_many_calls_as_exceed_the_cache(moved: int, count: int) -> None:
     assert Stand().count(moved) == count
 
