@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from gan_zoo.data.augment import parse_augment
@@ -18,7 +18,7 @@ from gan_zoo.registry import trunks
 from gan_zoo.training.checkpoint import State
 from gan_zoo.training.penalties import Penalties
 from gan_zoo.training.precision import Precision
-from gan_zoo.trunks.layers import LotNorm
+from gan_zoo.trunks.layers import LotNorm, SpectralNorm
 
 Play = Callable[..., list[Objective]]
 """An order of play: see `alternating`."""
@@ -75,10 +75,9 @@ class Rules:
             real_x = real_x.detach().requires_grad_()
             fake_x = fake_x if fake_x.requires_grad else fake_x.detach().requires_grad_()
         beside = model.also_judged(real_x, random)
+        at_once = self.at_once and not fake_x.requires_grad  # whose gradient would pass through the reals, too
         with self.precision.autocast(penalised=slopes):
-            real, judged, *more = model.discriminator.judge(
-                real_x, fake_x, *beside, at_once=self.at_once and not slopes
-            )
+            real, judged, *more = model.discriminator.judge(real_x, fake_x, *beside, at_once=at_once)
             real = real._replace(beside=tuple(more))
             objective = model.discriminator_objective(real, judged, latents, batch.labels, random)
             if penalised:
@@ -169,6 +168,11 @@ ORDERS = {"alternating": alternating, "simultaneous": simultaneous}
 
 
 def _joins(model: GAN) -> bool:
-    """Whether D may judge several batches in one pass."""
-    norms = [layer for layer in model.discriminator.modules() if isinstance(layer, (_BatchNorm, nn.SyncBatchNorm))]
-    return trunks.get(model.config.trunk.name).joins and all(isinstance(norm, LotNorm) for norm in norms)
+    """Whether D may judge several batches in one pass and say what it would say of each; spectral norm counts passes."""
+    layers = list(model.discriminator.modules())
+    norms = [layer for layer in layers if isinstance(layer, _BatchNorm)]
+    return (
+        trunks.get(model.config.trunk.name).joins
+        and all(isinstance(norm, LotNorm) for norm in norms)
+        and not any(isinstance(layer, SpectralNorm) for layer in layers)
+    )

@@ -21,11 +21,10 @@ def test_an_iteration_is_one_generator_and_two_trunk_passes(model: str, monkeypa
     """And three backward passes: what G's loss asks of the fakes is handed on to G."""
     game = Game(model, **SIMULTANEOUS)
     of_interpolates = 1 if game.config.loss.gradient_penalty else 0
-    apart = 1 if game.config.loss.r1 else 0
     with counting(game, monkeypatch) as counts:
         game.step()
     generated = 1 + OF_PAIRS.get(model, 0)
-    passes = expected(generator=generated, trunk=2 + of_interpolates, calls=1 + of_interpolates + apart)
+    passes = expected(generator=generated, trunk=2 + of_interpolates, calls=2 + of_interpolates)
     assert counts == passes | {"backward": 3}
 
 
@@ -93,7 +92,7 @@ def test_a_step_without_the_generator_s_turn_is_the_alternating_one(monkeypatch:
     game = Game("sngan", **SIMULTANEOUS)
     with counting(game, monkeypatch) as counts:
         game.step(update_generator=False)
-    assert counts == expected(trunk=2, calls=1, players=1)
+    assert counts == expected(trunk=2, calls=2, players=1)
 
 
 def test_parts_of_a_batch_add_up_to_the_whole(tmp_path: Path) -> None:
