@@ -7,7 +7,7 @@ from typing import Literal, NoReturn
 import torch
 from torch import Tensor
 
-from . import reference
+from . import fused, reference
 from .dispatch import Implementation, implementation_for
 from .layout import LOG_VAR_MAX, LOG_VAR_MIN, Layout, PriorLayout, check_log_var_bounds
 
@@ -56,9 +56,7 @@ def gaussian_nll(
         _check_broadcast(mean=mean, log_var=log_var, target=target)
     dtype = torch.float64 if torch.float64 in widths else torch.float32
     if implementation_for(device, implementation, dtype=dtype).path == "triton":
-        from .fused.gaussian_nll import gaussian_nll as fused
-
-        return fused(mean, log_var, target, reduction, log_var_min, log_var_max)
+        return fused.gaussian_nll.gaussian_nll(mean, log_var, target, reduction, log_var_min, log_var_max)
     return reference.gaussian_nll(mean, log_var, target, reduction, log_var_min, log_var_max)
 
 
@@ -94,9 +92,7 @@ def cross_entropy(
     if target.device != device:
         _refuse_devices(logits=logits, target=target)
     if implementation_for(device, implementation, dtype=logits.dtype, columns=shape[-1]).path == "triton":
-        from .fused.cross_entropy import cross_entropy as fused
-
-        return fused(logits, target, reduction, ignore_index)
+        return fused.cross_entropy.cross_entropy(logits, target, reduction, ignore_index)
     return reference.cross_entropy(logits, target, reduction, ignore_index)
 
 
@@ -137,9 +133,7 @@ def q_head_nll(
         _refuse_devices(parameters=parameters, targets=targets)
     columns = layout.most_classes
     if implementation_for(device, implementation, dtype=parameters.dtype, columns=columns).path == "triton":
-        from .fused.q_head_nll import q_head_nll as fused
-
-        return fused(parameters, targets, layout)
+        return fused.q_head_nll.q_head_nll(parameters, targets, layout)
     return reference.q_head_nll(parameters, targets, layout)
 
 
@@ -190,9 +184,7 @@ def sample_latents(
     if dtype not in _FLOATING:
         raise TypeError(f"latents are floating-point, not {dtype}")
     if implementation_for(device, implementation, dtype=dtype, columns=layout.most_classes).path == "triton":
-        from .fused.sample_latents import sample_latents as fused
-
-        return fused(layout, batch, seed, step, stream, first_row, device, dtype)
+        return fused.sample_latents.sample_latents(layout, batch, seed, step, stream, first_row, device, dtype)
     return reference.sample_latents(layout, batch, seed, step, stream, first_row, device, dtype)
 
 

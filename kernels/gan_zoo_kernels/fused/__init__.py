@@ -1,1 +1,18 @@
 """The Triton kernels, one file each: device code, launcher, autograd. Their modules import triton."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from . import cross_entropy, gaussian_nll, q_head_nll, sample_latents
+
+__all__ = ["cross_entropy", "gaussian_nll", "q_head_nll", "sample_latents"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a kernel's module, and triton with it, where it is first used; from then on it is an attribute."""
+    if name in __all__:
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -18,7 +18,7 @@ from . import tiles
 from .column_sums import column_sums
 from .launches import launch, warp_size
 from .mathematics import exp
-from .operators import once_differentiable, register
+from .operators import is_differentiated, once_differentiable, register
 from .strides import offsets
 
 
@@ -216,5 +216,9 @@ class _CrossEntropy(torch.autograd.Function):
 
 def cross_entropy(logits: Tensor, target: Tensor, reduction: str, ignore_index: int | None) -> Tensor:
     """See `gan_zoo_kernels.cross_entropy`; the arguments are trusted here."""
-    loss: Tensor = _CrossEntropy.apply(logits, target, reduction, ignore_index)  # type: ignore[no-untyped-call]
+    loss: Tensor
+    if not is_differentiated(logits):
+        loss, _ = _forward(logits, target, reduction, ignore_index)
+        return loss
+    loss = _CrossEntropy.apply(logits, target, reduction, ignore_index)  # type: ignore[no-untyped-call]
     return loss

@@ -18,7 +18,7 @@ from . import tiles
 from .column_sums import column_sums
 from .launches import launch, warp_size
 from .mathematics import HALF_LOG_2_PI, bound, exp
-from .operators import once_differentiable, register
+from .operators import is_differentiated, once_differentiable, register
 from .strides import as_rows_and_columns, extent
 
 IN_OWN_DTYPE, IN_FLOAT32 = 1, 2  # how a gradient is wanted; 0 is not at all
@@ -274,5 +274,9 @@ def gaussian_nll(
     mean: Tensor, log_var: Tensor | None, target: Tensor, reduction: str, low: float, high: float
 ) -> Tensor:
     """See `gan_zoo_kernels.gaussian_nll`; the arguments are trusted here, `low` and `high` bound log_var."""
-    loss: Tensor = _GaussianNLL.apply(mean, log_var, target, reduction, float(low), float(high))  # type: ignore[no-untyped-call]
+    loss: Tensor
+    if not is_differentiated(mean, log_var, target):
+        loss = _forward(*_expand(mean, log_var, target), reduction, float(low), float(high))
+        return loss
+    loss = _GaussianNLL.apply(mean, log_var, target, reduction, float(low), float(high))  # type: ignore[no-untyped-call]
     return loss

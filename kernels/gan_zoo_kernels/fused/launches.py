@@ -38,6 +38,7 @@ class _Plan:
 _counts: list[list[str]] = []
 _plans: list[_Plan] = []
 _variants: dict[tuple[Any, ...], Any] = {}  # compiled kernels, by `_key`
+_WARP_SIZE = 64 if torch.version.hip else 32
 _KEEPS_VARIANTS = torch.version.hip is None  # on AMD, Triton also distinguishes storages of 2 GiB and more
 
 
@@ -102,7 +103,7 @@ def warp_size() -> int:
     """Threads of a warp: 32 on NVIDIA GPUs, 64 on AMD's data-centre ones."""
     if _plans:
         return _plans[-1].warp_size
-    return 64 if torch.version.hip else 32
+    return _WARP_SIZE
 
 
 @contextlib.contextmanager

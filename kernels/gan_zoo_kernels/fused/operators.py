@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.nn import Parameter
 
 _library = torch.library.Library("gan_zoo_kernels", "FRAGMENT")
@@ -35,6 +36,17 @@ def register(schema: str, launcher: Callable[..., Any], fake: Callable[..., Any]
     return call
 
 
+def is_differentiated(*tensors: Tensor | None) -> bool:
+    """Whether a function of these tensors has to be recorded: an autograd.Function costs as much as a launch."""
+    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
+        return True
+    if torch.is_grad_enabled():
+        for tensor in tensors:  # a loop: `any` of a generator calls it once for each
+            if tensor is not None and tensor.requires_grad:
+                return True
+    return False
+
+
 def operators_are_watched(arguments: Iterable[Any]) -> bool:
     """Whether a mode, a transform, a trace or a subclass among the tensors acts on every operator that is called.
 
@@ -42,7 +54,7 @@ def operators_are_watched(arguments: Iterable[Any]) -> bool:
     """
     if torch._C._len_torch_dispatch_stack() or torch._C._are_functorch_transforms_active() or torch._C._is_tracing():
         return True
-    for argument in arguments:  # a loop: `any` of a generator calls it once for each
+    for argument in arguments:
         if isinstance(argument, Tensor) and type(argument) is not Tensor and type(argument) is not Parameter:
             return True
     return False

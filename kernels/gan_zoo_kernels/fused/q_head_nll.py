@@ -22,7 +22,7 @@ from . import tiles
 from .column_sums import column_sums
 from .launches import launch, warp_size
 from .mathematics import HALF_LOG_2_PI, bound, exp, log1p_of_exp
-from .operators import once_differentiable, register
+from .operators import is_differentiated, once_differentiable, register
 from .strides import offsets
 
 CATEGORICAL = tl.constexpr(int(Kind.CATEGORICAL))
@@ -278,5 +278,10 @@ class _QHeadNLL(torch.autograd.Function):
 
 def q_head_nll(parameters: Tensor, targets: Tensor, layout: Layout) -> Tensor:
     """See `gan_zoo_kernels.q_head_nll`; the arguments are trusted here."""
-    mean: Tensor = _QHeadNLL.apply(parameters, targets, layout.numbers, layout.log_var_min, layout.log_var_max)  # type: ignore[no-untyped-call]
+    known = (layout.numbers, layout.log_var_min, layout.log_var_max)
+    mean: Tensor
+    if not is_differentiated(parameters):
+        mean = _forward(parameters, targets, *known)
+        return mean
+    mean = _QHeadNLL.apply(parameters, targets, *known)  # type: ignore[no-untyped-call]
     return mean

@@ -31,7 +31,8 @@ def as_rows_and_columns(tensors: Sequence[Tensor]) -> tuple[list[Tensor], int, l
     whether all are simply contiguous, so that an element's index is its offset.
     """
     n = tensors[0].numel()
-    if n > 1 and all(t.is_contiguous() for t in tensors):
+    contiguous = [t.is_contiguous() for t in tensors]
+    if n > 1 and all(contiguous):
         return list(tensors), n, [(0, 1)] * len(tensors), True
     axes = _merged_axes(tensors[0].shape, [t.stride() for t in tensors])
     if len(axes) > 2:
