@@ -168,7 +168,7 @@ ORDERS = {"alternating": alternating, "simultaneous": simultaneous}
 
 
 def _joins(model: GAN) -> bool:
-    """Whether D may judge several batches in one pass and say what it would say of each; spectral norm counts passes."""
+    """Whether D may judge several batches in one pass as it would in several; spectral norm counts passes."""
     layers = list(model.discriminator.modules())
     norms = [layer for layer in layers if isinstance(layer, _BatchNorm)]
     return (

