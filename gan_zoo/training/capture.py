@@ -132,5 +132,7 @@ def _forget_half_a_step(state: State) -> None:
         player.optimizer.zero_grad(set_to_none=True)
         for parameter in player.parameters.values():
             parameter.requires_grad_(True)
+            if (copy := player.halves.copies.get(parameter)) is not None:
+                copy.requires_grad_(True).grad = None
     if (scaler := state.precision.scaler).is_enabled():
         scaler._per_optimizer_states.clear()

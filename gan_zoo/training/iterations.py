@@ -19,6 +19,7 @@ from gan_zoo.training.ahead import Ahead
 from gan_zoo.training.capture import Captured, CudaGraphs, why_not
 from gan_zoo.training.checkpoint import State
 from gan_zoo.training.faults import Skipping
+from gan_zoo.training.half_weights import HalfWeights
 from gan_zoo.training.meter import Meter
 from gan_zoo.training.precision import stores_pixel_by_pixel
 from gan_zoo.training.step import ORDERS, Part, Rules
@@ -54,6 +55,9 @@ class Iterations(Iterator[int]):
         self.feed, order = self._feed(split)
         self.ahead = Ahead(order, self._rates, self.device)
         self.meter = Meter(self.ahead.line, state.ranks)
+        self.halves = HalfWeights((model.generator, model.discriminator), state.precision.dtype)
+        for player in state.players.values():
+            player.halves = self.halves
         self.skipping = Skipping(state) if training.on_nan == "skip" else None
         self.begun: dict[Kind, int] = {}  # steps done before the first of each kind
         self.captured: Captured | None = None
@@ -100,9 +104,11 @@ class Iterations(Iterator[int]):
         parts = self._parts(self.feed.batch(self.ahead.images), self._steps_done(kind))
         if self.skipping:
             self.skipping.begin()
-        objectives = self.play(
-            self.state, self.rules, parts, update_generator=kind.update_generator, penalised=kind.penalised
-        )
+        twice_in_fp32 = kind.penalised and self.state.precision.name == "fp16"  # see Precision.autocast
+        with self.halves.in_use(not twice_in_fp32):
+            objectives = self.play(
+                self.state, self.rules, parts, update_generator=kind.update_generator, penalised=kind.penalised
+            )
         if self.skipping:
             objectives[-1].metrics |= self.skipping.end()
         if self.state.ema and kind.update_generator:

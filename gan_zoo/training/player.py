@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from gan_zoo.config import Optimizer
 from gan_zoo.models.gan.model import GAN, Objective, Pace
+from gan_zoo.training.half_weights import NONE
 from gan_zoo.training.precision import Precision
 from gan_zoo.training.ranks import ALONE, Ranks
 
@@ -32,6 +33,7 @@ class Player:
         skips: Whether an update whose losses or gradients are not finite is left out.
 
     Attributes:
+        halves: Copies of the parameters that passes read in their place.
         norm: Where updates may be left out, of the last one's gradient, on the device.
         fault: Whether that update was left out; in fp16, for another reason than the scaler's.
     """
@@ -58,6 +60,7 @@ class Player:
         self.ranks = ranks
         self.skips = skips
         self.share = torch.tensor(1 / parts, device=precision.device)
+        self.halves = NONE
         self.losses: list[Tensor] = []
         self.norm: Tensor | None = None
         self.fault: Tensor | None = None
@@ -85,10 +88,11 @@ class Player:
         if self.skips:
             self.losses.append(objective.loss.detach())
         share = self.scaler.scale(self.share)
-        own, cut = list(self.parameters.values()), through[1:] if through else ()
+        own, cut = self._leaves(), through[1:] if through else ()
         torch.autograd.backward(terms, [share] * len(terms), retain_graph=retain_graph, inputs=[*own, *cut])
         if through:
             torch.autograd.backward(through[0], through[1].grad, inputs=own)
+        self.halves.hand_over(self.parameters.values())
 
     def rates(self, step: int) -> list[float]:
         """The learning rate of each of the optimizer's groups in step `step`."""
@@ -109,6 +113,11 @@ class Player:
             self.ranks.average(gradients)
         self.scaler.step(self.optimizer)
         self.optimizer.zero_grad(set_to_none=True)
+        self.halves.take_in(self.parameters.values())
+
+    def _leaves(self) -> list[Tensor]:
+        """What gradients arrive at: the parameters, or the copies that are used in their place."""
+        return [self.halves.used(parameter) for parameter in self.parameters.values()]
 
     def _check(self, gradients: list[Tensor]) -> None:
         """Average over the ranks, losses too, so that a fault of one is a fault of all; have Adam heed it."""
@@ -127,13 +136,13 @@ class Player:
     @contextmanager
     def frozen(self) -> Iterator[None]:
         """Within, no gradient is computed for this player's parameters."""
-        for parameter in self.parameters.values():
-            parameter.requires_grad_(False)
+        for leaf in self._leaves():
+            leaf.requires_grad_(False)
         try:
             yield
         finally:
-            for parameter in self.parameters.values():
-                parameter.requires_grad_(True)
+            for leaf in self._leaves():
+                leaf.requires_grad_(True)
 
 
 def players(model: GAN, precision: Precision, ranks: Ranks = ALONE) -> tuple[Player, Player]:

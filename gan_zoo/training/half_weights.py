@@ -1,0 +1,85 @@
+"""Weights in half precision, cast once an update: what autocast would cast anew for every pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
+
+CAST = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
+"""Layers that autocast casts the weights of."""
+
+
+class HalfWeights:
+    """Copies in half precision of networks' weights, which a step's passes read in their place.
+
+    The float32 weights stay the parameters: they are what the optimizer moves, the moving average takes in and a
+    checkpoint holds. Gradients arrive at the copies and are added to the parameters' in float32.
+
+    Args:
+        networks: Whose linear layers and convolutions get copies.
+        dtype: Of the copies; float32 makes none.
+    """
+
+    def __init__(self, networks: Iterable[nn.Module], dtype: torch.dtype) -> None:
+        layers = [layer for network in networks for layer in network.modules() if isinstance(layer, CAST)]
+        self.places = [
+            (layer, name, weight)
+            for layer in layers
+            if dtype != torch.float32 and not is_parametrized(layer)
+            for name, weight in layer.named_parameters(recurse=False)
+        ]
+        self.copies = {weight: nn.Parameter(weight.detach().to(dtype)) for _, _, weight in self.places}
+        self.active = False
+
+    @contextmanager
+    def in_use(self, use: bool) -> Iterator[None]:
+        """Within, if `use`, the layers compute with the copies."""
+        self.active = use
+        for layer, name, weight in self.places:
+            layer._parameters[name] = self.used(weight)
+        try:
+            yield
+        finally:
+            self.active = False
+            for layer, name, weight in self.places:
+                layer._parameters[name] = weight
+
+    def used(self, weight: nn.Parameter) -> nn.Parameter:
+        """What passes read: the weight, or its copy."""
+        return self.copies.get(weight, weight) if self.active else weight
+
+    @torch.no_grad()
+    def take_in(self, weights: Iterable[nn.Parameter]) -> None:
+        """Cast weights anew that have moved, in one launch."""
+        moved = [weight for weight in weights if weight in self.copies]
+        if moved:
+            torch._foreach_copy_([self.copies[weight] for weight in moved], moved)
+
+    @torch.no_grad()
+    def hand_over(self, weights: Iterable[nn.Parameter]) -> None:
+        """Add the gradients that arrived at copies to those of the weights, in one launch; the copies' are dropped."""
+        arrived = [(weight, copy) for weight in weights if (copy := self.copies.get(weight)) is not None]
+        arrived = [(weight, copy) for weight, copy in arrived if copy.grad is not None]
+        first = [pair for pair in arrived if pair[0].grad is None]
+        further = [pair for pair in arrived if pair[0].grad is not None]
+        for weight, _ in first:
+            weight.grad = torch.empty_like(weight)
+        if first:
+            torch._foreach_copy_(*_gradients(first))
+        if further:
+            torch._foreach_add_(*_gradients(further))
+        for _, copy in arrived:
+            copy.grad = None
+
+
+NONE = HalfWeights((), torch.float32)
+
+
+def _gradients(pairs: list[tuple[nn.Parameter, nn.Parameter]]) -> tuple[list[Tensor], list[Tensor]]:
+    """The gradients of the first of each pair, and of the second."""
+    both = [(weight.grad, copy.grad) for weight, copy in pairs]
+    return [a for a, _ in both if a is not None], [b for _, b in both if b is not None]
