@@ -14,6 +14,7 @@ from torch import nn
 
 from gan_zoo.config import TrunkSettings
 from gan_zoo.shapes import ImageShape
+from gan_zoo.trunks.convolutions import ConvFromImage, ConvToImage
 from gan_zoo.trunks.layers import init_dcgan, norm, spectral
 from gan_zoo.trunks.trunk import DiscriminatorTrunk, Trunk, require_resolution
 
@@ -51,7 +52,7 @@ def dcgan_generator(latent_width: int, image: ImageShape, settings: TrunkSetting
             norm(kind, narrow, 2),
             nn.ReLU(),
         ]
-    layers += [nn.ConvTranspose2d(channels[-1], image.channels, 4, stride=2, padding=1), nn.Tanh()]
+    layers += [ConvToImage(channels[-1], image.channels), nn.Tanh()]
     generator = nn.Sequential(*layers)
     init_dcgan(generator)
     return generator
@@ -66,7 +67,7 @@ def dcgan_discriminator(image: ImageShape, settings: TrunkSettings) -> Discrimin
     side, channels = _plan(image, settings.width)
     kind = settings.discriminator_norm
     layers: list[nn.Module] = [
-        nn.Conv2d(image.channels, channels[0], 4, stride=2, padding=1),
+        ConvFromImage(image.channels, channels[0]),
         nn.LeakyReLU(0.2),
     ]
     for narrow, wide in pairwise(channels):

@@ -10,6 +10,7 @@ from torch import nn
 
 from gan_zoo.config import TrunkSettings
 from gan_zoo.shapes import ImageShape
+from gan_zoo.trunks.convolutions import ConvFromImage, ConvToImage
 from gan_zoo.trunks.layers import init_dcgan, norm, spectral
 from gan_zoo.trunks.trunk import DiscriminatorTrunk, Trunk, require_resolution
 
@@ -37,7 +38,7 @@ def infogan_mnist_generator(latent_width: int, image: ImageShape, settings: Trun
         nn.ConvTranspose2d(2 * width, width, 4, stride=2, padding=1, bias=bias),  # 64, 14×14
         norm(kind, width, 2),
         nn.ReLU(),
-        nn.ConvTranspose2d(width, image.channels, 4, stride=2, padding=1),  # 28×28
+        ConvToImage(width, image.channels),  # 28×28
         nn.Tanh(),
     )
     init_dcgan(generator)
@@ -54,7 +55,7 @@ def infogan_mnist_discriminator(image: ImageShape, settings: TrunkSettings) -> D
     width, kind = settings.width, settings.discriminator_norm
     bias = kind == "none"
     to_map = nn.Sequential(
-        nn.Conv2d(image.channels, width, 4, stride=2, padding=1),  # 64, 14×14
+        ConvFromImage(image.channels, width),  # 64, 14×14
         nn.LeakyReLU(LEAK),
         nn.Conv2d(width, 2 * width, 4, stride=2, padding=1, bias=bias),  # 128, 7×7
         norm(kind, 2 * width, 2),
