@@ -32,7 +32,7 @@ class HalfWeights:
             if dtype != torch.float32 and not is_parametrized(layer)
             for name, weight in layer.named_parameters(recurse=False)
         ]
-        self.copies = {weight: nn.Parameter(weight.detach().to(dtype)) for _, _, weight in self.places}
+        self.copies: dict[Tensor, nn.Parameter] = {weight: nn.Parameter(weight.detach().to(dtype)) for _, _, weight in self.places}
         self.active = False
 
     @contextmanager
@@ -55,7 +55,7 @@ class HalfWeights:
     @torch.no_grad()
     def take_in(self, weights: Iterable[nn.Parameter]) -> None:
         """Cast weights anew that have moved, in one launch."""
-        moved = [weight for weight in weights if weight in self.copies]
+        moved: list[Tensor] = [weight for weight in weights if weight in self.copies]
         if moved:
             torch._foreach_copy_([self.copies[weight] for weight in moved], moved)
 

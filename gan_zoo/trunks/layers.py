@@ -55,7 +55,7 @@ def in_lots(network: nn.Module, *batches: Tensor) -> tuple[Tensor, ...]:
     if not all(isinstance(norm, LotNorm) and norm.rows == len(batches[0]) for norm in norms):
         return tuple(network(batch) for batch in batches)
     whole: Tensor = network(torch.cat(batches))
-    return whole.split([len(batch) for batch in batches])
+    return tuple(whole.split([len(batch) for batch in batches]))
 
 
 class LotNorm1d(LotNorm, nn.BatchNorm1d):

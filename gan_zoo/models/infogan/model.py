@@ -117,8 +117,8 @@ class InfoGAN(GAN):
     def inconsistency(self, real: Judgement, warped: Judgement) -> Tensor:
         """How much Q changes its mind on warped reals; see `consistency`."""
         log_priors = [p.detach() for p in self.learned.log_probabilities()] if self.learned else None
-        parameters = in_lots(self.q, self.seen(real.features), self.seen(warped.features))
-        return consistency(*parameters, self.layout, spread=self.spread, log_priors=log_priors)
+        own, of_warped = in_lots(self.q, self.seen(real.features), self.seen(warped.features))
+        return consistency(own, of_warped, self.layout, spread=self.spread, log_priors=log_priors)
 
     def discriminator_objective(
         self, real: Judgement, fake: Judgement, latents: Latents, labels: Tensor | None, random: Draws
