@@ -1,6 +1,6 @@
 """Whether InfoGAN learns what it is for: 100 steps of a narrow network on real digits, some 6 s a training on one core.
 
-Thresholds lie between what seeds 0 to 6 reached with a term and without it; their mean ± deviation stands beside them. A
+Thresholds lie between what seeds 0 to 6 reached with a term and without it; mean ± deviation stands beside them. A
 processor that rounds otherwise is like another seed: what differs much from seed to seed is the mean of several.
 """
 
