@@ -11,11 +11,12 @@ BROWSER ?= browser
 QUICK := not slow and not gpu and not browser
 
 
-# What stands for other processors: the oldest, one with AVX2 alone as AMD's, and more cores than one.
+# What stands for other processors: the oldest, one with AVX2 alone as AMD's, and a pass on several threads. Threads that
+# wait do not spin, for there are more of them than cores.
 PROCESSORS := \
 	"ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_CBWR=COMPATIBLE OPENBLAS_CORETYPE=Prescott" \
 	"ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_CBWR=AVX2 OPENBLAS_CORETYPE=Haswell" \
-	OMP_NUM_THREADS=2 OMP_NUM_THREADS=4
+	"OMP_NUM_THREADS=2 OMP_WAIT_POLICY=PASSIVE" "OMP_NUM_THREADS=4 OMP_WAIT_POLICY=PASSIVE"
 
 
 .PHONY: demo test test-all test-processors test-browser soak check format lint types bench bench-page docs clean

@@ -46,7 +46,7 @@ def zoo_process(*args: object, python: tuple[str, ...] = (), cwd: Path | None = 
         variables["PYTHONPATH"] = os.pathsep.join([variables["PYTHONPATH"], os.environ.get("PYTHONPATH", "")])
     ended = subprocess.run(
         [sys.executable, *python, "-m", "gan_zoo", *map(str, args)],
-        env={**os.environ, "OMP_NUM_THREADS": "1", **variables},
+        env={**os.environ, **variables},
         cwd=cwd,
         stdin=subprocess.DEVNULL,
         capture_output=True,

@@ -7,6 +7,14 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell's background
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import pytest
+from hypothesis import HealthCheck, settings
+from soak import SOAK
+
+# A slow processor is no failure, and which examples are drawn is not left to luck.
+settings.register_profile(
+    "processors", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=SOAK == 1
+)
+settings.load_profile("processors")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -1,11 +1,13 @@
 """Whether InfoGAN learns what it is for: 100 steps of a narrow network on real digits, some 6 s a training on one core.
 
-Thresholds lie between what seeds 0, 1 and 2 reached with a term and without it; the values stand beside them.
+Thresholds lie between what seeds 0 to 6 reached with a term and without it; mean ± deviation stands beside them. A
+processor that rounds otherwise is like another seed: what differs much from seed to seed is the mean of several.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import pytest
 import torch
@@ -22,6 +24,7 @@ WARP = "rotate:0.2, scale:0.1, shift:0.05, shear:0.4, height:0.2"
 STEPS = 100
 LAST = 20
 """Steps that a run's last line is the mean of."""
+SEEDS = (0, 1, 2)
 
 
 def trained(place: pytest.TempPathFactory, **settings: object) -> Run:
@@ -32,12 +35,18 @@ def trained(place: pytest.TempPathFactory, **settings: object) -> Run:
 
 
 @pytest.fixture(scope="module")
-def with_the_term(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """The paper's objective."""
-    return trained(tmp_path_factory)
+def with_the_term(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
+    """The paper's objective, by seed."""
+    return [trained(tmp_path_factory, seed=seed) for seed in SEEDS]
 
 
-def agreement(run: Run) -> tuple[float, float]:
+def agreement(runs: Sequence[Run]) -> tuple[float, float]:
+    """The mean of `agreement_of` over runs."""
+    shares, entropies = zip(*map(agreement_of, runs), strict=True)
+    return sum(shares) / len(runs), sum(entropies) / len(runs)
+
+
+def agreement_of(run: Run) -> tuple[float, float]:
     """Share of the 500 test digits whose likeliest code is that of a warped copy, and the entropy of these codes."""
     model, data = run.load(), open_dataset(run.config.data)
     assert isinstance(model, InfoGAN)
@@ -49,21 +58,20 @@ def agreement(run: Run) -> tuple[float, float]:
 
 
 def test_the_information_term_puts_the_code_into_the_image(
-    with_the_term: Run, tmp_path_factory: pytest.TempPathFactory
+    with_the_term: list[Run], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     watched = trained(tmp_path_factory, infogan__trains="q")
-    told, seen = (run.metrics()[-1]["mi/c1"] for run in (with_the_term, watched))
-    assert told > 1.8  # 2.12, 2.11, 2.10 of log 10 = 2.303
-    assert seen < 0.6  # 0.13, 0.13, 0.14
+    told, seen = (run.metrics()[-1]["mi/c1"] for run in (with_the_term[0], watched))
+    assert told > 1.8  # 2.11 ± 0.01 of log 10 = 2.303
+    assert seen < 0.6  # 0.13 ± 0.01
 
 
 def test_consistency_makes_q_tell_the_same_of_a_real_digit_and_of_its_warped_copy(
-    with_the_term: Run, tmp_path_factory: pytest.TempPathFactory
+    with_the_term: list[Run], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    run = trained(tmp_path_factory, data__warp=WARP, infogan__consistency=1.0)
-    (agreed, entropy), (before, _) = agreement(run), agreement(with_the_term)
-    assert agreed > 0.48  # 0.57, 0.56, 0.64
-    assert before < 0.44  # 0.28, 0.36, 0.32
-    assert entropy > 1.95  # 2.23, 2.27, 2.18 of log 10 = 2.303: it does not agree by saying little
+    runs = [trained(tmp_path_factory, seed=seed, data__warp=WARP, infogan__consistency=1.0) for seed in SEEDS]
+    (agreed, entropy), (before, _) = agreement(runs), agreement(with_the_term)
+    assert agreed - before > 0.1  # 0.28 ± 0.08 of one seed: 0.62 ± 0.06 less 0.34 ± 0.07
+    assert entropy > 1.95  # 2.19 ± 0.07 of log 10 = 2.303: it does not agree by saying little
     assert entropy <= math.log(10) + 1e-5
-    assert run.metrics()[-1]["mi/c1"] > 1.8  # 2.12, 2.11, 2.09
+    assert all(run.metrics()[-1]["mi/c1"] > 1.8 for run in runs)  # 2.11 ± 0.01
