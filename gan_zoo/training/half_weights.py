@@ -32,7 +32,9 @@ class HalfWeights:
             if dtype != torch.float32 and not is_parametrized(layer)
             for name, weight in layer.named_parameters(recurse=False)
         ]
-        self.copies: dict[Tensor, nn.Parameter] = {weight: nn.Parameter(weight.detach().to(dtype)) for _, _, weight in self.places}
+        self.copies: dict[Tensor, nn.Parameter] = {
+            weight: nn.Parameter(weight.detach().to(dtype)) for _, _, weight in self.places
+        }
         self.active = False
 
     @contextmanager

@@ -71,6 +71,21 @@ class Iterations(Iterator[int]):
                 self.captured = Captured(state, CudaGraphs(self.device), say)
         model.train()
 
+    @property
+    def choices(self) -> str:
+        """What `auto` stands for on this device, for the user to read; nothing on a CPU."""
+        if self.device.type != "cuda":
+            return ""
+        training, name = self.config.training, self.state.precision.name
+        chosen = [
+            str(self.device),
+            "TF32" if name == "fp32" and training.tf32 else name,
+            "channels-last" if stores_pixel_by_pixel(self.state.model, training, self.device) else "",
+            "compiled losses" if training.compile else "",
+            "steps captured as CUDA graphs" if self.captured else "eager steps",
+        ]
+        return f" ({', '.join(filter(None, chosen))})"
+
     def __next__(self) -> int:
         """Make a step.
 

@@ -234,7 +234,8 @@ def _loop(run: Run, state: State, dataset: Dataset, notes: list[str], *, quiet: 
         stack.enter_context(tuned(state.model.device, tf32=settings.tf32))
         iterations = stack.enter_context(closing(Iterations(state, dataset.train, reporter.say)))
         meter = iterations.meter
-        reporter.say(f"{'resuming' if state.step else 'training'} {config.model} in {run.folder}")
+        doing = "resuming" if state.step else "training"
+        reporter.say(f"{doing} {config.model} in {run.folder}{iterations.choices}")
         clock = time.perf_counter()
         while state.step < steps:
             done = next(iterations)
