@@ -20,6 +20,8 @@ from gan_zoo.models.gan.model import GAN
 from gan_zoo.models.gan.prior import SHOWN
 
 CODES = "categorical:5, uniform:2, bernoulli:1"
+GREY = 2 / 255
+"""From one of a pixel's 256 values to the next."""
 
 
 def make(codes: str) -> GAN:
@@ -72,10 +74,10 @@ def test_a_pair_s_rows_are_traversals_of_one_code(model: GAN) -> None:
     alone = traversal(model, c2, rows=2, count=3, seed=1)
     own = model.prior.sample(2, seed=1, stream=SHOWN).codes[:, 0].long()
     for sample in range(2):
-        torch.testing.assert_close(images[sample, own[sample]], alone[sample], rtol=0, atol=1e-5)
+        torch.testing.assert_close(images[sample, own[sample]], alone[sample], rtol=0, atol=GREY / 100)
     assert not torch.allclose(images[:, 0], images[:, 1], atol=1e-3)
     turned = pair_traversal(model, c1, c1.traversal(), c2, c2.traversal(3), samples=2, seed=1)
-    torch.testing.assert_close(turned, images.transpose(1, 2), rtol=0, atol=1e-5)
+    torch.testing.assert_close(turned, images.transpose(1, 2), rtol=0, atol=GREY / 100)
 
 
 def test_a_picture_of_a_pair_has_one_code_along_the_columns_and_one_down_the_rows(
