@@ -88,7 +88,7 @@ def cross_entropy(
     if logits.ndim < 1 or logits.shape[-1] < 1 or logits.shape[:-1] != target.shape:
         raise ValueError(f"logits [..., K] and target [...] do not fit: {list(logits.shape)} and {list(target.shape)}")
     _check_devices(logits=logits, target=target)
-    if _fused(implementation, logits.device, logits, columns=logits.shape[-1]):
+    if _fused(implementation, logits.device, logits):
         from .fused.cross_entropy import cross_entropy as fused
 
         return fused(logits, target, reduction, ignore_index)
