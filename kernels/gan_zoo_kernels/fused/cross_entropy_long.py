@@ -82,11 +82,11 @@ def cross_entropy_long_backward_kernel(
     g = load_upstream(upstream, count, row, live, upstream_stride, MEAN, NONE, 1)
     g = tl.where(is_class, g, float("nan"))
     top = tl.load(tops_and_sums + 2 * i)
-    share = 1.0 / tl.load(tops_and_sums + 2 * i + 1)
+    row_sum = tl.load(tops_and_sums + 2 * i + 1)
     first = tl.program_id(0) % stretches * (CHUNKS * COLUMNS)
     x, k = load_stretch(logits + i * stride, first, column_stride, CONTIGUOUS, K, CHUNKS, COLUMNS)
-    p = exp_below_1(x - top, gradient.dtype.element_ty == tl.float32) * share
-    d = tl.where(k == label[:, None], p - 1.0, p) * g[:, None]
+    d = exp_below_1(x - top, gradient.dtype.element_ty == tl.float32) * (g / row_sum)[:, None]
+    d = tl.where(k == label[:, None], d - g[:, None], d)
     if IGNORES:
         d = tl.where(counted[:, None], d, 0.0)
     tl.store(gradient + i * K + k, d.to(gradient.dtype.element_ty), mask=k < K)

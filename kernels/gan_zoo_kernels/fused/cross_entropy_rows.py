@@ -115,8 +115,8 @@ def cross_entropy_backward_kernel(
     x, k = load_rows(logits, row, live, stride, column_stride, CONTIGUOUS, K, CHUNKS, COLUMNS)
     top = tl.max(tl.max(x, axis=0), axis=1)
     e = exp_below_1(x - top[None, :, None], gradient.dtype.element_ty == tl.float32)
-    p = e * (1.0 / tl.sum(tl.sum(e, axis=0), axis=1))[None, :, None]
-    d = tl.where(k == label[None, :, None], p - 1.0, p) * g[None, :, None]
+    d = e * (g / tl.sum(tl.sum(e, axis=0), axis=1))[None, :, None]
+    d = tl.where(k == label[None, :, None], d - g[None, :, None], d)
     if IGNORES:
         d = tl.where(counted[None, :, None], d, 0.0)
     at = gradient + (row.to(tl.int64) * K)[None, :, None] + k

@@ -17,7 +17,7 @@ import triton.language as tl
 from torch import Tensor
 
 from ..layout import Kind, Layout, Segment
-from . import tiles
+from . import q_head_rows, tiles
 from .column_sums import column_sums
 from .launches import launch, warp_size
 from .mathematics import HALF_LOG_2_PI, bound, exp, log1p_of_exp
@@ -190,6 +190,8 @@ def forward(parameters: Tensor, targets: Tensor, segments: list[int], low: float
     out = torch.empty(codes, dtype=torch.float32, device=parameters.device)
     if batch == 0:
         return out.fill_(math.nan)
+    if q_head_rows.serves(layout, parameters, targets):
+        return q_head_rows.forward(parameters, targets, layout)
     tile = tile_of(layout, warp_size())
     parts = tiles.parts(-(-batch // tile.rows))
     partials = out if parts == 1 else torch.empty((parts, codes), dtype=torch.float32, device=out.device)
@@ -225,6 +227,8 @@ def backward(
     batch, codes = targets.shape
     if batch == 0:
         return gradient
+    if q_head_rows.serves(layout, parameters, targets):
+        return q_head_rows.backward(upstream, parameters, targets, layout)
     tile = tile_of(layout, warp_size())
     launch(
         q_head_nll_backward_kernel,

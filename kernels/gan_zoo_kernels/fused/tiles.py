@@ -90,14 +90,18 @@ def flat_tile(n: int, itemsize: int, warp_size: int = 32, *, summed: bool = Fals
 
 
 def latent_tile(noise_blocks: int, widest_code: int, warp_size: int = 32) -> Tile:
-    """Rows of latents, and how many Philox blocks of four noise columns a program draws for each.
+    """Rows of noise, and how many Philox blocks of four columns a program draws for each: 8 normals a thread at most.
 
-    Box-Muller is in float64, two registers a value: a thread draws at most 8 normals at a time.
+    The warps are enough for a program that draws `rows_of_codes` one-hot codes, too.
     """
     columns = min(64, next_power_of_two(max(1, noise_blocks)))
-    rows = min(16, 256 // columns, max(1, 2 * SMALL_TILE // next_power_of_two(widest_code)))
-    threads = max(4 * 32, min(MAX_THREADS, rows * next_power_of_two(widest_code) // 8))
-    return Tile(rows, columns, threads // warp_size)
+    threads = max(THREADS, rows_of_codes(widest_code) * next_power_of_two(widest_code) // VALUES_PER_THREAD)
+    return Tile(2 * THREADS // columns, columns, threads // warp_size)
+
+
+def rows_of_codes(widest_code: int) -> int:
+    """Rows of one code that a program draws: a word a thread, unless their one-hot columns are many."""
+    return min(MAX_ROWS, max(1, THREADS * VALUES_PER_THREAD // next_power_of_two(widest_code)))
 
 
 def parts(tiles: int) -> int:
