@@ -19,8 +19,8 @@ def load_rows(
     K: tl.constexpr, CHUNKS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
     """A tile [CHUNKS, ROWS, COLUMNS / CHUNKS] of logits in float32, -inf beyond the last column, and its columns."""
-    STRETCH: tl.constexpr = COLUMNS // CHUNKS
-    k = tl.arange(0, CHUNKS)[:, None, None] * STRETCH + tl.arange(0, STRETCH)[None, None, :]
+    stretch: tl.constexpr = COLUMNS // CHUNKS
+    k = tl.arange(0, CHUNKS)[:, None, None] * stretch + tl.arange(0, stretch)[None, None, :]
     at = logits + (row.to(tl.int64) * row_stride)[None, :, None] + offsets(k, column_stride, CONTIGUOUS)
     if K == COLUMNS:
         x = tl.load(at, mask=live[None, :, None], other=0.0).to(tl.float32)

@@ -54,7 +54,7 @@ def q_head_rows_forward_kernel(
         before = (tl.full((), 0, tl.int64) + first) * CODES
         c = tl.load(targets + before + lane, live, 0.0)
         here = parameters + before * K
-        x, k = load_codes(here, lane, live, K, VECTOR, COLUMNS)
+        x, _ = load_codes(here, lane, live, K, VECTOR, COLUMNS)
         is_class = (c >= 0) & (c < K) & (c == tl.floor(c))
         label = tl.where(is_class, c, 0.0).to(tl.int32)
         chosen = tl.load(here + lane * K + label, live, 0.0).to(tl.float32)

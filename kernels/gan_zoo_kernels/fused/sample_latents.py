@@ -65,7 +65,8 @@ def rows_of(block, batch, first_row, ROWS: tl.constexpr):
 @triton.jit
 def draw_noise(
     latents, batch, first_row, c2, c3, k0, k1, program,
-    NOISE_UNITS: tl.constexpr, NOISE: tl.constexpr, NORMAL: tl.constexpr, WIDTH: tl.constexpr, ROWS: tl.constexpr, BLOCKS: tl.constexpr,
+    NOISE_UNITS: tl.constexpr,
+    NOISE: tl.constexpr, NORMAL: tl.constexpr, WIDTH: tl.constexpr, ROWS: tl.constexpr, BLOCKS: tl.constexpr,
 ):  # fmt: skip
     """A stretch of 4 · BLOCKS columns of noise for each row of a block."""
     unit = program % NOISE_UNITS

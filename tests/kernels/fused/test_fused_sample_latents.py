@@ -25,6 +25,7 @@ def check(layout, batch, device, **options):
         assert (a.dtype, a.shape) == (b.dtype, b.shape)
         assert torch.equal(a, b)
 
+
 @pytest.mark.parametrize("layout", [MNIST, MIXED, PriorLayout(7), PriorLayout(0, codes=(CATEGORICAL,))])
 @pytest.mark.parametrize("batch", [0, 1, 16, 17, 128])
 def test_values(layout, batch, device):
