@@ -98,6 +98,7 @@ def _gaussian(name: str, dtype: torch.dtype) -> Iterator[Case]:
     flat = (mean, log_var, target)
     row = torch.zeros(96, dtype=dtype)
     wide = {"mean": 16, "log_var": 16, "target": 16}
+    narrow = dict.fromkeys(wide, 4 * dtype.itemsize)  # few elements without a sum: four a thread
     yield Case(
         "gaussian_nll_forward",
         "64x96 mean",
@@ -112,7 +113,7 @@ def _gaussian(name: str, dtype: torch.dtype) -> Iterator[Case]:
         name,
         lambda: gaussian_nll.forward(*flat, "none", *bounds),
         (*flat, loss),
-        wide,
+        narrow,
     )
     yield Case(
         "gaussian_nll_forward",
@@ -137,7 +138,7 @@ def _gaussian(name: str, dtype: torch.dtype) -> Iterator[Case]:
         name,
         lambda: gaussian_nll.backward(one, *flat, "mean", *bounds, [1, 1, 1]),
         (*flat, *flat, one),
-        wide,
+        narrow,
     )
     yield Case(
         "gaussian_nll_backward",
@@ -145,7 +146,24 @@ def _gaussian(name: str, dtype: torch.dtype) -> Iterator[Case]:
         name,
         lambda: gaussian_nll.backward(loss, *flat, "none", *bounds, [1, 1, 0]),
         (*flat, loss, mean, log_var),
-        {**wide, "upstream": 16},
+        {**narrow, "upstream": 16},
+    )
+    many = tuple(torch.zeros(512, 512, dtype=dtype) for _ in range(3))
+    yield Case(
+        "gaussian_nll_forward",
+        "512x512 mean",
+        name,
+        lambda: gaussian_nll.forward(*many, "mean", *bounds),
+        (*many, one),
+        wide,
+    )
+    yield Case(
+        "gaussian_nll_backward",
+        "512x512 mean",
+        name,
+        lambda: gaussian_nll.backward(one, *many, "mean", *bounds, [1, 1, 1]),
+        (*many, *many, one),
+        wide,
     )
 
 

@@ -38,7 +38,7 @@ def forward(logits: Tensor, target: Tensor, reduction: str, ignore_index: int | 
     out, count, kept = _empty_results(logits, target, reduction)
     if rows == 0:
         return out.fill_(math.nan if reduction == "mean" else 0.0), count.zero_(), kept
-    long, tile, known = _forward_tile(columns, x.element_size())
+    long, tile, known = _forward_tile(x)
     blocks = -(-rows // (1 if long else tile.rows))
     parts = tiles.parts(blocks) if long or not none else blocks
     second = parts > 1 and not none
@@ -78,10 +78,11 @@ def _empty_results(logits: Tensor, target: Tensor, reduction: str) -> tuple[Tens
     return out, count, logits.new_empty((rows, 2), dtype=torch.float32)
 
 
-def _forward_tile(columns: int, itemsize: int) -> tuple[bool, tiles.Tile, dict[str, int]]:
-    """Whether rows are long, the tile, and what the kernel compiles for."""
+def _forward_tile(x: Tensor) -> tuple[bool, tiles.Tile, dict[str, int]]:
+    """Whether rows of x are long, the tile, and what the kernel compiles for."""
+    columns, itemsize = x.shape[1], x.element_size()
     if columns > tiles.MAX_COLUMNS:
-        tile = tiles.long_row_tile(itemsize, warp_size())
+        tile = tiles.long_row_tile(itemsize, warp_size(), contiguous=x.is_contiguous())
         return True, tile, {"CHUNKS": tile.rows, "COLUMNS": tile.columns}
     tile = tiles.dense_tile(columns, warp_size())
     chunks = tiles.chunks(tile, columns, itemsize, warp_size())
@@ -105,7 +106,7 @@ def backward(
     if rows == 0:
         return gradient
     g = _rows(upstream, target.ndim)
-    long, tile, programs, known = _backward_tile(rows, columns, x.element_size())
+    long, tile, programs, known = _backward_tile(x)
     launch(
         cross_entropy_long_backward_kernel if long else cross_entropy_backward_kernel,
         programs,
@@ -132,10 +133,11 @@ def backward(
     return gradient
 
 
-def _backward_tile(rows: int, columns: int, itemsize: int) -> tuple[bool, tiles.Tile, int, dict[str, int]]:
-    """Whether rows are long, the tile, the number of programs, and what the kernel compiles for."""
+def _backward_tile(x: Tensor) -> tuple[bool, tiles.Tile, int, dict[str, int]]:
+    """Whether rows of x are long, the tile, the number of programs, and what the kernel compiles for."""
+    (rows, columns), itemsize = x.shape, x.element_size()
     if columns > tiles.MAX_COLUMNS:
-        tile = tiles.long_row_tile(itemsize, warp_size())
+        tile = tiles.long_row_tile(itemsize, warp_size(), contiguous=x.is_contiguous())
         stretches = -(-columns // (tile.rows * tile.columns))
         return True, tile, rows * stretches, {"CHUNKS": tile.rows, "COLUMNS": tile.columns}
     tile = tiles.dense_tile(columns, warp_size(), values=tiles.VALUES_WITH_GRADIENTS)

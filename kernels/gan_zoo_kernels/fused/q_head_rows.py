@@ -17,8 +17,8 @@ from .column_sums import column_sums
 from .launches import launch, warp_size
 from .mathematics import exp_below_1
 
-MOST_CLASSES = 32  # logits of one code that a thread holds, beside those of a second one
-LANES = 256  # of a program: two codes a thread
+MOST_CLASSES = 16  # logits of one code that a thread holds, beside those of a second one
+LANES = 2 * tiles.THREADS  # of a program
 
 
 @triton.jit
@@ -110,7 +110,7 @@ def serves(layout: Layout, parameters: Tensor, targets: Tensor) -> bool:
 def _known(layout: Layout, parameters: Tensor) -> dict[str, int]:
     size, codes = layout.most_classes, len(layout.segments)
     vector = min(tiles.VECTOR_BYTES // parameters.element_size(), size & -size)
-    return {"K": size, "CODES": codes, "VECTOR": vector, "COLUMNS": tiles.next_power_of_two(size), "LANES": LANES}
+    return {"K": size, "CODES": codes, "VECTOR": vector, "COLUMNS": tiles.next_power_of_two(size)}
 
 
 def forward(parameters: Tensor, targets: Tensor, layout: Layout) -> Tensor:
@@ -131,6 +131,7 @@ def forward(parameters: Tensor, targets: Tensor, layout: Layout) -> Tensor:
         batch,
         blocks_of_a_part * rows,
         **_known(layout, parameters),
+        LANES=LANES,
         ROWS=rows,
         CODES_2=tiles.next_power_of_two(codes),
         ROWS_2=tiles.next_power_of_two(rows),
@@ -144,9 +145,10 @@ def forward(parameters: Tensor, targets: Tensor, layout: Layout) -> Tensor:
 def backward(upstream: Tensor, parameters: Tensor, targets: Tensor, layout: Layout) -> Tensor:
     """[B, P] gradient in the dtype of the parameters, from the [C] gradient of the means."""
     gradient = torch.empty_like(parameters)
+    lanes = LANES if parameters.element_size() == 2 else LANES // 2  # float32's exact exponentials need registers
     launch(
         q_head_rows_backward_kernel,
-        -(-targets.numel() // LANES),
+        -(-targets.numel() // lanes),
         parameters,
         upstream,
         parameters,
@@ -156,6 +158,7 @@ def backward(upstream: Tensor, parameters: Tensor, targets: Tensor, layout: Layo
         upstream.stride(0),
         float(targets.shape[0]),
         **_known(layout, parameters),
+        LANES=lanes,
         num_warps=tiles.THREADS // warp_size(),
     )
     return gradient

@@ -62,9 +62,12 @@ def _row_width(columns: int) -> int:
     return max(2, next_power_of_two(columns))
 
 
-def long_row_tile(itemsize: int, warp_size: int = 32) -> Tile:
-    """A stretch of one row that is too long for registers; `rows` counts the loads of it a thread makes."""
-    loads = VALUES_WITH_GRADIENTS * itemsize // VECTOR_BYTES
+def long_row_tile(itemsize: int, warp_size: int = 32, *, contiguous: bool = True) -> Tile:
+    """A stretch of one row that is too long for registers; `rows` counts the vectors of it that a thread loads.
+
+    Addresses of columns at any stride take registers: one vector then.
+    """
+    loads = VALUES_WITH_GRADIENTS * itemsize // VECTOR_BYTES if contiguous else 1
     return Tile(loads, LONG_ROW_THREADS * VECTOR_BYTES // itemsize, LONG_ROW_THREADS // warp_size)
 
 

@@ -62,7 +62,7 @@ def test_batches(batch, device):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(
-    ("codes", "batch"), [((10,) * 10, 513), ((16,), 1025), ((2,) * 5, 700), ((32, 32), 513), ((4,) * 64, 520)]
+    ("codes", "batch"), [((10,) * 10, 513), ((16,), 1025), ((2,) * 5, 700), ((16, 16), 513), ((4,) * 64, 520)]
 )
 def test_large_batches_of_equal_codes(codes, batch, dtype, device):
     layout = Layout.of(*[("categorical", size) for size in codes])
@@ -190,7 +190,8 @@ def test_inputs_are_read_once_and_gradients_written_once(layout, batch):
     assert forward.loaded(parameters).tolist() == sorted(every + again)
     assert forward.loaded(targets).tolist() == list(range(batch * codes))
     assert forward.stored(nll).tolist() == list(range(codes))
-    assert forward.strays([parameters, targets, nll]) == 0
+    partial_sums = 24 * codes if batch > 512 else 0  # of programs of 25 rows
+    assert forward.strays([parameters, targets, nll]) == 2 * partial_sums  # written and read
     assert backward.loaded(parameters).tolist() == every
     assert backward.loaded(targets).tolist() == list(range(batch * codes))
     assert backward.stored(gradient).tolist() == every
