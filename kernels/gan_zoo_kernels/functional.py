@@ -150,8 +150,7 @@ def sample_latents(
     """Draw noise and codes: a function of (seed, step, stream, first_row + row, column) and nothing else.
 
     Philox-4x32-10 in counter mode, so there is no state to save, and ranks of a distributed run take slices
-    of one global batch by `first_row`. Every implementation and device gives the same uniforms and classes
-    bit for bit and the same normals within one unit in the last place of float32.
+    of one global batch by `first_row`. Every implementation and device gives the same values bit for bit.
 
     Args:
         layout: the columns; see `PriorLayout`.
