@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import torch
 from gan_zoo_kernels import Kind, Layout, PriorCode, PriorLayout
 from gan_zoo_kernels.fused import cross_entropy, gaussian_nll, q_head_nll, sample_latents
+from gan_zoo_kernels.fused.tiles import MAX_COLUMNS
 from torch import Tensor
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -46,8 +47,8 @@ PRIORS = {
 
 
 MOST_TRAFFIC = 1.05  # times the floor, for partial sums and the scalars that every program reads
+LABELLED_TRAFFIC = 1.2  # the exception: the label's logit is loaded again from the first cache, or g for every code
 BROADCAST_TRAFFIC = 1.5  # the exception: a row that is broadcast over 64 rows is asked for 64 times (from a cache)
-STACK_OF_NORMALS = 48  # the exception: the table with which CUDA's float64 sine and cosine reduce a large angle
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ def cases() -> Iterator[Case]:
         yield from _gaussian(name, dtype)
         yield from _cross_entropy(name, dtype)
         yield from _q_head(name, dtype)
+        yield from _q_head_rows(name, dtype)
         yield from _latents(name, dtype)
 
 
@@ -96,6 +98,7 @@ def _gaussian(name: str, dtype: torch.dtype) -> Iterator[Case]:
     flat = (mean, log_var, target)
     row = torch.zeros(96, dtype=dtype)
     wide = {"mean": 16, "log_var": 16, "target": 16}
+    narrow = dict.fromkeys(wide, 4 * dtype.itemsize)  # few elements without a sum: four a thread
     yield Case(
         "gaussian_nll_forward",
         "64x96 mean",
@@ -110,7 +113,7 @@ def _gaussian(name: str, dtype: torch.dtype) -> Iterator[Case]:
         name,
         lambda: gaussian_nll.forward(*flat, "none", *bounds),
         (*flat, loss),
-        wide,
+        narrow,
     )
     yield Case(
         "gaussian_nll_forward",
@@ -135,7 +138,7 @@ def _gaussian(name: str, dtype: torch.dtype) -> Iterator[Case]:
         name,
         lambda: gaussian_nll.backward(one, *flat, "mean", *bounds, [1, 1, 1]),
         (*flat, *flat, one),
-        wide,
+        narrow,
     )
     yield Case(
         "gaussian_nll_backward",
@@ -143,30 +146,49 @@ def _gaussian(name: str, dtype: torch.dtype) -> Iterator[Case]:
         name,
         lambda: gaussian_nll.backward(loss, *flat, "none", *bounds, [1, 1, 0]),
         (*flat, loss, mean, log_var),
-        {**wide, "upstream": 16},
+        {**narrow, "upstream": 16},
+    )
+    many = tuple(torch.zeros(512, 512, dtype=dtype) for _ in range(3))
+    yield Case(
+        "gaussian_nll_forward",
+        "512x512 mean",
+        name,
+        lambda: gaussian_nll.forward(*many, "mean", *bounds),
+        (*many, one),
+        wide,
+    )
+    yield Case(
+        "gaussian_nll_backward",
+        "512x512 mean",
+        name,
+        lambda: gaussian_nll.backward(one, *many, "mean", *bounds, [1, 1, 1]),
+        (*many, *many, one),
+        wide,
     )
 
 
 def _cross_entropy(name: str, dtype: torch.dtype) -> Iterator[Case]:
-    for rows, columns in ((256, 2), (256, 10), (64, 100), (64, 128), (8, 1000), (4, 4096), (2, 8192)):
+    for rows, columns in ((256, 2), (256, 10), (64, 100), (64, 128), (8, 1000), (4, 4096), (2, 8192), (2, 20_000)):
         logits, target = torch.zeros(rows, columns, dtype=dtype), torch.zeros(rows, dtype=torch.int64)
         loss, two, one = torch.zeros(rows), torch.zeros(2), torch.zeros(())
+        kept = torch.zeros(rows if columns > MAX_COLUMNS else 0, 2)
+        kernel = "cross_entropy_long" if columns > MAX_COLUMNS else "cross_entropy"
         wide = {"logits": _vector(columns, dtype)}
         for reduction, ignore_index in (("mean", None), ("none", 0)):
             yield Case(
-                "cross_entropy_forward",
+                f"{kernel}_forward",
                 f"{rows}x{columns} {reduction}",
                 name,
                 lambda a=logits, b=target, r=reduction, i=ignore_index: cross_entropy.forward(a, b, r, i),
-                (logits, target, two if reduction == "mean" else loss),
+                (logits, target, two if reduction == "mean" else loss, kept),
                 wide,
             )
         yield Case(
-            "cross_entropy_backward",
+            f"{kernel}_backward",
             f"{rows}x{columns} mean",
             name,
-            lambda a=logits, b=target, g=one: cross_entropy.backward(g, g, a, b, "mean", None),
-            (logits, target, one, one, logits),
+            lambda a=logits, b=target, g=one, k=kept: cross_entropy.backward(g, g, k, a, b, "mean", None),
+            (logits, target, one, one, kept, logits),
             wide,
         )
 
@@ -201,11 +223,37 @@ def _q_head(name: str, dtype: torch.dtype) -> Iterator[Case]:
         )
 
 
+def _q_head_rows(name: str, dtype: torch.dtype) -> Iterator[Case]:
+    for shape in ("10 x 10", "4 x 16"):
+        layout = LAYOUTS[shape]
+        parameters = torch.zeros(1024, layout.width, dtype=dtype)
+        targets, nll = torch.zeros(1024, len(layout.segments)), torch.zeros(len(layout.segments))
+        segments = [int(n) for s in layout.segments for n in (s.kind, s.start, s.size)]
+        wide = {"parameters": _vector(layout.most_classes, dtype)}
+        yield Case(
+            "q_head_rows_forward",
+            f"1024: {shape}",
+            name,
+            lambda p=parameters, t=targets, s=segments: q_head_nll.forward(p, t, s, -8.0, 8.0),
+            (parameters, targets, nll),
+            wide,
+            most_traffic=LABELLED_TRAFFIC,
+        )
+        yield Case(
+            "q_head_rows_backward",
+            f"1024: {shape}",
+            name,
+            lambda p=parameters, t=targets, s=segments, g=nll: q_head_nll.backward(g, p, t, s, -8.0, 8.0),
+            (parameters, targets, nll, parameters),
+            wide,
+            most_traffic=LABELLED_TRAFFIC,
+        )
+
+
 def _latents(name: str, dtype: torch.dtype) -> Iterator[Case]:
     for shape, layout in PRIORS.items():
         outputs = (torch.zeros(128, layout.width, dtype=dtype), torch.zeros(128, len(layout.codes)))
         numbers = layout.numbers
-        normal = layout.distribution == "normal" or any(code.kind == "gaussian" for code in layout.codes)
         yield Case(
             "sample_latents",
             f"128: {shape}",
@@ -213,7 +261,6 @@ def _latents(name: str, dtype: torch.dtype) -> Iterator[Case]:
             lambda n=numbers, d=dtype: sample_latents.draw(*n, 128, 1, 1, None, 0, 0, torch.device("cpu"), d),
             outputs,
             {},
-            stack=STACK_OF_NORMALS if normal else 0,
         )
 
 

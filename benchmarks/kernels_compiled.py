@@ -203,6 +203,7 @@ def _amd(compiled: Any) -> dict[str, Any]:
             found.append(4 * int(wide[1]) if wide else sizes.get(word, 0))
         return max(found)
 
+    roots = len(re.findall(r"\bv_sqrt_f32", text))  # each rounded correctly with two fused multiply-adds of its own
     return {
         "registers": field("vgpr_count"),
         "spilled_bytes": 4 * (field("vgpr_spill_count") + field("sgpr_spill_count")),
@@ -210,7 +211,7 @@ def _amd(compiled: Any) -> dict[str, Any]:
         "shared_bytes": compiled.metadata.shared,
         "widest_load": widest("load"),
         "widest_store": widest("store"),
-        "fused_float32": len(re.findall(r"\bv_(?:pk_)?fm\w+_f32", text)),
+        "fused_float32": len(re.findall(r"\bv_(?:pk_)?fm\w+_f32", text)) - roots * 2,
     }
 
 

@@ -41,7 +41,7 @@ def cases(device):
         "q_head_nll": (p, c, SEGMENTS, -8.0, 8.0),
         "q_head_nll_backward": (torch.ones(3, device=device), p, c, SEGMENTS, -8.0, 8.0),
         "cross_entropy": (p.half(), label, "mean", None),
-        "cross_entropy_backward": (torch.ones(8, device=device), one, p, label, "none", 3),
+        "cross_entropy_backward": (torch.ones(8, device=device), one, one, p, label, "none", 3),
         "gaussian_nll": (p, p.bfloat16(), p, "none", -8.0, 8.0),
         "gaussian_nll_backward": (one, p, p.half(), p, "mean", -8.0, 8.0, [1, 0, 2]),
         "sample_latents": ([5, 1, 3], [-1.0, 1.0, 0.5], [0], 4, 1, 2, None, 0, 0, device, torch.float32),
