@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import astuple, dataclass
 
 import torch
-from gan_zoo_kernels import Kind, Layout, PriorCode, PriorLayout, WarpAmounts
+from gan_zoo_kernels import Kind, Layout, PriorCode, PriorLayout, WarpSteps
 from gan_zoo_kernels.fused import consistency, cross_entropy, gaussian_nll, q_head_nll, random_warp, sample_latents
 from torch import Tensor
 
@@ -45,9 +45,9 @@ PRIORS = {
 }
 
 WARPS = {
-    "recipe": WarpAmounts(rotate=0.2, scale=0.1, shift=0.05, shear=0.4, height=0.2, elastic=0.04),
-    "all": WarpAmounts(flip=0.5, rotate=0.2, scale=0.1, shift=0.05, shear=0.4, height=0.2, elastic=0.04),
-    "shift": WarpAmounts(shift=0.125),
+    "recipe": WarpSteps(scale=True, height=True, shear=True, rotate=True, shift=True, elastic=0.04),
+    "all": WarpSteps(flip=0.5, scale=True, height=True, shear=True, rotate=True, shift=True, elastic=0.04),
+    "shift": WarpSteps(shift=True),
 }
 
 
@@ -229,20 +229,21 @@ def _latents(name: str, dtype: torch.dtype) -> Iterator[Case]:
 
 def _warps(name: str, dtype: torch.dtype) -> Iterator[Case]:
     for n, channels, side, policy in ((8, 1, 28, "recipe"), (2, 3, 64, "all"), (8, 3, 32, "shift")):
-        amounts = WARPS[policy]
+        steps = WARPS[policy]
         images = torch.zeros(n, channels, side, side, dtype=dtype)
         if channels == 3:
             images = images.to(memory_format=torch.channels_last)
-        normals, uniforms = torch.zeros(n, amounts.normals), torch.zeros(n, amounts.uniforms)
+        normals, values = torch.zeros(n, steps.normals), torch.zeros(n, steps.values)
+        numbers = [float(step) for step in astuple(steps)]
         yield Case(
             "random_warp",
             f"{n}x{channels}x{side}x{side} {policy}",
             name,
-            lambda x=images, z=normals, u=uniforms, a=list(astuple(amounts)): random_warp.forward(x, z, u, a),
-            (images, normals, uniforms, images),
+            lambda x=images, z=normals, v=values, s=numbers: random_warp.forward(x, z, v, s),
+            (images, normals, values, images),
             {},
             most_traffic=WARP_TRAFFIC,
-            stack=STACK_OF_TURNS if amounts.rotate else 0,
+            stack=STACK_OF_TURNS if steps.rotate else 0,
         )
 
 

@@ -3,7 +3,7 @@
 from .dispatch import Choice, Implementation, implementation_for
 from .functional import Reduction, cross_entropy, gaussian_nll, q_head_nll, sample_latents
 from .layout import Kind, Layout, PriorCode, PriorLayout, Segment
-from .reference_warp import WarpAmounts
+from .reference_warp import WarpSteps
 from .self_augmentation import consistency, random_warp
 
 __all__ = [
@@ -15,7 +15,7 @@ __all__ = [
     "PriorLayout",
     "Reduction",
     "Segment",
-    "WarpAmounts",
+    "WarpSteps",
     "consistency",
     "cross_entropy",
     "gaussian_nll",

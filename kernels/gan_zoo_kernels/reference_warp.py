@@ -5,90 +5,79 @@ Letters in shapes: n images, c channels, h by w pixels. Arithmetic is in float32
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass, fields
-from math import isfinite, log1p
+from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import affine_grid, grid_sample, interpolate
+from torch.nn.functional import grid_sample, interpolate
 
 from .reference import compute_dtype
 
 PLACES = 4
-"""The displacement is drawn at PLACES by PLACES places spread over the image."""
+"""A random displacement is drawn at PLACES by PLACES places spread over the image."""
 
 
 @dataclass(frozen=True)
-class WarpAmounts:
-    """How far the random steps of a warp go; an amount of 0 leaves a step out. Fields are in the order of the draws.
+class WarpSteps:
+    """The steps of a random warp and the numbers that an image draws for them, in this order.
 
     Args:
-        flip: Probability that left and right change places. One uniform u: mirrored where u < flip.
-        scale: Largest enlargement less one; the factor is log-uniform in [1 / (1 + scale), 1 + scale]. One uniform.
-        height: As scale, of the height alone. One uniform.
-        shear: Largest slant, in columns a row; uniform in [-shear, shear]. One uniform.
-        rotate: Largest angle in radians; uniform in [-rotate, rotate]. One uniform.
-        shift: Largest shift, as a share of the width; each axis uniform in [-shift, shift]. Two: right, down.
-        elastic: Standard deviation of a smooth displacement, as a share of the width. 2 * PLACES² normals.
+        flip: Probability that left and right change places, 0 for never. One value in [0, 1): mirrored if below `flip`.
+        scale: Whether what is seen grows. One value: the factor's logarithm.
+        height: Whether it grows in height alone. One value: the factor's logarithm.
+        shear: Whether it slants. One value: columns to the right for every row down.
+        rotate: Whether it turns. One value: radians, positive clockwise as the image is seen.
+        shift: Whether it moves. Two values, in shares of the width and of the height: right, down.
+        elastic: Standard deviation of a smooth displacement, as a share of the width and of the height; 0 for none.
+            2 * PLACES² normals: first those to the right, then those down, each by row.
     """
 
     flip: float = 0.0
-    scale: float = 0.0
-    height: float = 0.0
-    shear: float = 0.0
-    rotate: float = 0.0
-    shift: float = 0.0
+    scale: bool = False
+    height: bool = False
+    shear: bool = False
+    rotate: bool = False
+    shift: bool = False
     elastic: float = 0.0
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            amount = getattr(self, field.name)
+        for name, amount in (("flip", self.flip), ("elastic", self.elastic)):
             if not (isfinite(amount) and amount >= 0):
-                raise ValueError(f"{field.name} must be a finite number of at least 0, not {amount}")
+                raise ValueError(f"{name} must be a finite number of at least 0, not {amount}")
 
     @property
-    def uniforms(self) -> int:
-        """Uniform numbers an image needs: columns of `uniforms`, those of the active steps alone."""
-        *singles, shift, _ = astuple(self)
-        return sum(amount > 0 for amount in singles) + 2 * (shift > 0)
+    def values(self) -> int:
+        """Values an image needs: one column for each active step, two for a shift."""
+        return (self.flip > 0) + self.scale + self.height + self.shear + self.rotate + 2 * self.shift
 
     @property
     def normals(self) -> int:
-        """Normal numbers an image needs: columns of `normals`, in the order right or down, row, column."""
-        return 2 * PLACES * PLACES if self.elastic else 0
+        """Normal numbers an image needs."""
+        return 2 * PLACES**2 if self.elastic else 0
 
 
-def random_warp(images: Tensor, normals: Tensor | None, uniforms: Tensor | None, amounts: WarpAmounts) -> Tensor:
-    """`warp` by steps that are functions of the draws; see `gan_zoo_kernels.random_warp`."""
-    return warp(images, **steps(normals, uniforms, amounts, compute_dtype(images)))
-
-
-def steps(
-    normals: Tensor | None, uniforms: Tensor | None, amounts: WarpAmounts, dtype: torch.dtype
-) -> dict[str, Tensor]:
-    """The arguments of `warp` that draws stand for: normals [n, amounts.normals], uniforms [n, amounts.uniforms]."""
-    columns = iter(() if uniforms is None else uniforms.unbind(1))
-
-    def centred(amount: float) -> Tensor:
-        return next(columns).to(dtype) * (2 * amount) - amount
-
-    found: dict[str, Tensor] = {}
-    if amounts.flip:
-        found["mirror"] = next(columns) < amounts.flip
-    if amounts.scale:
-        found["factor"] = centred(log1p(amounts.scale)).exp()
-    if amounts.height:
-        found["stretch"] = centred(log1p(amounts.height)).exp()
-    if amounts.shear:
-        found["slant"] = centred(amounts.shear)
-    if amounts.rotate:
-        found["angle"] = centred(amounts.rotate)
-    if amounts.shift:
-        found["offset"] = torch.stack([centred(amounts.shift), centred(amounts.shift)], dim=1)
-    if amounts.elastic and normals is not None:
-        found["bend"] = (normals.to(dtype) * amounts.elastic).view(-1, 2, PLACES, PLACES)
-    return found
+def random_warp(images: Tensor, normals: Tensor | None, values: Tensor | None, steps: WarpSteps) -> Tensor:
+    """See `gan_zoo_kernels.random_warp`; the arguments are trusted here."""
+    dtype = compute_dtype(images)
+    columns = iter(() if values is None else values.to(dtype).unbind(1))
+    arguments: dict[str, Tensor] = {}
+    if steps.flip:
+        arguments["mirror"] = next(columns) < steps.flip
+    if steps.scale:
+        arguments["factor"] = next(columns).exp()
+    if steps.height:
+        arguments["stretch"] = next(columns).exp()
+    if steps.shear:
+        arguments["slant"] = next(columns)
+    if steps.rotate:
+        arguments["angle"] = next(columns)
+    if steps.shift and values is not None:
+        arguments["offset"] = values[:, -2:].to(dtype)
+    if steps.elastic and normals is not None:
+        arguments["bend"] = (steps.elastic * normals.to(dtype)).reshape(-1, 2, PLACES, PLACES)
+    return warp(images, **arguments)
 
 
 def warp(
@@ -108,25 +97,25 @@ def warp(
     other arguments.
 
     Args:
-        images: [n, c, h, w], square.
+        images: [n, c, h, w]. Turns and slants are those of a square: others are stretched to one and back.
         mirror: bool [n]; whether left and right change places.
         factor: [n]; above 1 what is seen grows.
         stretch: [n]; above 1 what is seen grows in height alone.
         slant: [n]; columns to the right for every row down.
         angle: [n], in radians; positive turns clockwise as the image is seen.
-        offset: [n, 2], in shares of the width: right and down.
-        bend: [n, 2, k, k], in shares of the width: how far to the right and down of each place its content lies,
+        offset: [n, 2], in shares of the width and the height: right and down.
+        bend: [n, 2, k, k], in the same shares: how far to the right and down of each place its content lies,
             at k by k places spread over the image; between them it varies smoothly.
 
     Returns:
         [n, c, h, w] in the images' dtype.
     """
     with torch.autocast(images.device.type, enabled=False):  # bfloat16 is too coarse for places
-        values = images.to(compute_dtype(images))
+        whole = images.to(compute_dtype(images))
         grid = _grid(
-            values, mirror=mirror, factor=factor, stretch=stretch, slant=slant, angle=angle, offset=offset, bend=bend
+            whole, mirror=mirror, factor=factor, stretch=stretch, slant=slant, angle=angle, offset=offset, bend=bend
         )
-        warped: Tensor = _Resample.apply(values, grid)  # type: ignore[no-untyped-call]
+        warped: Tensor = _Resample.apply(whole, grid)  # type: ignore[no-untyped-call]
     return warped.to(images.dtype)
 
 
@@ -142,28 +131,37 @@ def _grid(
     bend: Tensor | None,
 ) -> Tensor:
     """Where each place of the result comes from, [n, h, w, 2]: the steps undone, in reverse order."""
-    n, as_images = len(images), {"dtype": images.dtype, "device": images.device}
-    back = torch.eye(2, **as_images).expand(n, 2, 2)
-    if mirror is not None:
-        sign = 1 - 2 * mirror.to(images.dtype)
-        back = torch.diag_embed(torch.stack([sign, torch.ones_like(sign)], dim=-1))
-    if factor is not None:
-        back = back / factor.view(n, 1, 1)
-    if stretch is not None:
-        back = back @ torch.diag_embed(torch.stack([torch.ones_like(stretch), 1 / stretch], dim=-1))
-    if slant is not None:
-        one, zero = torch.ones_like(slant), torch.zeros_like(slant)
-        back = back @ torch.stack([one, -slant, zero, one], dim=-1).view(n, 2, 2)
-    if angle is not None:
+    n, _, h, w = images.shape
+    if angle is None:
+        back = torch.eye(2, dtype=images.dtype, device=images.device).expand(n, 2, 2)
+    else:
         cos, sin = angle.cos(), angle.sin()
-        back = back @ torch.stack([cos, sin, -sin, cos], dim=-1).view(n, 2, 2)
-    moved = torch.zeros(n, 2, 1, **as_images) if offset is None else -2 * (back @ offset[..., None])
-    theta = torch.cat([back, moved], dim=2)
-    places = affine_grid(theta, [n, 1, *images.shape[-2:]], align_corners=False)
+        back = torch.stack([cos, sin, -sin, cos], 1).view(n, 2, 2)
+    top, bottom = back.unbind(1)
+    if slant is not None:
+        top = torch.addcmul(top, slant[:, None], bottom, value=-1)
+    if stretch is not None:
+        bottom = bottom / stretch[:, None]
+    if mirror is not None:
+        top = torch.where(mirror[:, None], -top, top)
+    back = torch.stack([top, bottom], 1)
+    if factor is not None:
+        back = back / factor[:, None, None]
+    x, y = _centres(w, images), _centres(h, images)
+    if offset is not None:
+        x, y = torch.sub(x, offset[:, :1], alpha=2), torch.sub(y, offset[:, 1:], alpha=2)
+    rows = y[..., :, None] * back[:, None, :, 1]
+    places = torch.addcmul(rows[:, :, None], x[..., None, :, None], back[:, None, None, :, 0])
     if bend is not None:
-        smooth = interpolate(bend, images.shape[-2:], mode="bicubic", align_corners=True)
-        places = places + 2 * smooth.permute(0, 2, 3, 1)
+        smooth = interpolate(bend, (h, w), mode="bicubic", align_corners=True)
+        places = places.add(smooth.permute(0, 2, 3, 1), alpha=2)
     return places
+
+
+def _centres(pixels: int, images: Tensor) -> Tensor:
+    """The centres of pixels side by side that span -1 to 1, [pixels]."""
+    edge = 1 - 1 / pixels
+    return torch.linspace(-edge, edge, pixels, dtype=images.dtype, device=images.device)
 
 
 class _Resample(torch.autograd.Function):

@@ -15,7 +15,7 @@ from . import reference_consistency, reference_warp
 from .dispatch import Implementation, implementation_for
 from .layout import Layout
 from .reference import compute_dtype
-from .reference_warp import WarpAmounts
+from .reference_warp import WarpSteps
 
 _FLOATING = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
@@ -23,21 +23,21 @@ _FLOATING = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 def random_warp(
     images: Tensor,
     normals: Tensor | None,
-    uniforms: Tensor | None,
-    amounts: WarpAmounts,
+    values: Tensor | None,
+    steps: WarpSteps,
     *,
     implementation: Implementation | None = None,
 ) -> Tensor:
-    """Mirror, scale, stretch, slant, turn, move and bend each image at random, in one bilinear resampling.
+    """Mirror, scale, stretch, slant, turn, move and bend each image by its own draws, in one bilinear resampling.
 
-    `reference_warp.warp` is the definition of the steps, and `WarpAmounts` of their order and of what they draw. What
-    comes in from outside continues the image's edge.
+    `reference_warp.warp` is the definition of the steps, and `WarpSteps` of what each draws. What comes in from outside
+    continues the image's edge.
 
     Args:
         images: [n, c, h, w] floating-point, contiguous, channels-last or any view.
-        normals: [n, amounts.normals] from N(0, 1), float32. May be None where `amounts.normals` is 0.
-        uniforms: [n, amounts.uniforms] in [0, 1), float32. May be None where `amounts.uniforms` is 0.
-        amounts: how far each step goes.
+        normals: [n, steps.normals] from N(0, 1), float32. May be None where `steps.normals` is 0.
+        values: [n, steps.values], float32, drawn uniformly or otherwise. May be None where `steps.values` is 0.
+        steps: Which steps there are.
 
     The fused path is one launch. It takes images of at most 4 channels that need no gradient; all others are
     warped by plain torch, which is differentiable twice in the images.
@@ -48,15 +48,15 @@ def random_warp(
     _check_floating(images=images)
     if images.ndim != 4:
         raise ValueError(f"images are [n, c, h, w], not {list(images.shape)}")
-    _check_draws("normals", normals, amounts.normals, images)
-    _check_draws("uniforms", uniforms, amounts.uniforms, images)
+    _check_draws("normals", normals, steps.normals, images)
+    _check_draws("values", values, steps.values, images)
     choice = implementation_for(images.device, implementation, dtype=compute_dtype(images))
     needs_gradient = images.requires_grad and torch.is_grad_enabled()
     if choice.path == "triton" and not needs_gradient and 1 <= images.shape[1] <= 4:
         from .fused.random_warp import random_warp as fused
 
-        return fused(images, normals, uniforms, amounts)
-    return reference_warp.random_warp(images, normals, uniforms, amounts)
+        return fused(images, normals, values, steps)
+    return reference_warp.random_warp(images, normals, values, steps)
 
 
 def consistency(

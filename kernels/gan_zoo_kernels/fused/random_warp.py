@@ -1,13 +1,12 @@
 """The random geometric warp of a batch of images, from the draws to the resampled pixels, in one launch.
 
 A program takes a block of pixels of one image, all channels. It composes its image's matrix from the image's
-draws, which costs less than a launch that would do it once an image. Coordinates are in pixels from the image's
+values, which costs less than a launch that would do it once an image. Coordinates are in pixels from the image's
 centre, so that a warp by nothing gives the image back exactly.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import astuple
 
 import torch
@@ -15,7 +14,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..reference_warp import PLACES, WarpAmounts
+from ..reference_warp import PLACES, WarpSteps
 from .launches import launch
 from .mathematics import exp
 from .operators import register
@@ -61,12 +60,48 @@ def displacement(bend, stride, down, across, BLOCK: tl.constexpr):
 
 
 @triton.jit
+def undone(
+    value, stride, flip,
+    FLIP: tl.constexpr, SCALE: tl.constexpr, HEIGHT: tl.constexpr, SHEAR: tl.constexpr, ROTATE: tl.constexpr,
+):  # fmt: skip
+    """The matrix (xx, xy, yx, yy) that undoes an image's steps, in reverse order."""
+    xx = tl.full((), 1.0, tl.float32)
+    xy = tl.full((), 0.0, tl.float32)
+    yx = tl.full((), 0.0, tl.float32)
+    yy = tl.full((), 1.0, tl.float32)
+    if FLIP:
+        xx = tl.where(tl.load(value) < flip, -1.0, 1.0)
+        value += stride
+    if SCALE:
+        shrunk = exp(-tl.load(value))
+        xx *= shrunk
+        yy *= shrunk
+        value += stride
+    if HEIGHT:
+        yy *= exp(-tl.load(value))
+        value += stride
+    if SHEAR:
+        xy = -xx * tl.load(value)
+        value += stride
+    if ROTATE:
+        angle = tl.load(value)
+        cosine = tl.cos(angle)
+        sine = tl.sin(angle)
+        turned = xx * cosine - xy * sine
+        xy = xx * sine + xy * cosine
+        xx = turned
+        yx = -yy * sine
+        yy = yy * cosine
+    return xx, xy, yx, yy
+
+
+@triton.jit
 def random_warp_kernel(
-    images, normals, uniforms, out,
+    images, normals, values, out,
     image_stride, channel_stride, row_stride, column_stride,
     out_image_stride, out_channel_stride, out_row_stride, out_column_stride,
-    normal_row_stride, normal_stride, uniform_row_stride, uniform_stride,
-    flip, log_scale, log_height, shear, rotate, shift, elastic, row_step, column_step,
+    normal_row_stride, normal_stride, value_row_stride, value_stride,
+    flip, elastic, row_step, column_step,
     FLIP: tl.constexpr, SCALE: tl.constexpr, HEIGHT: tl.constexpr, SHEAR: tl.constexpr, ROTATE: tl.constexpr,
     SHIFT: tl.constexpr, ELASTIC: tl.constexpr,
     C: tl.constexpr, H: tl.constexpr, W: tl.constexpr, BLOCKS: tl.constexpr, BLOCK: tl.constexpr,
@@ -76,16 +111,15 @@ def random_warp_kernel(
     live = pixel < H * W
     row = pixel // W
     column = pixel % W
+    value = values + image * value_row_stride
 
-    u = uniforms + image * uniform_row_stride
-
-    # Whatever reads the draws stands before the sine, whose branch for huge angles no load is moved across.
+    # Most loads stand before the sine: no load is moved across its branch for huge angles.
     x = column.to(tl.float32) - 0.5 * (W - 1)
     y = row.to(tl.float32) - 0.5 * (H - 1)
     if SHIFT:
-        right = u + (FLIP + SCALE + HEIGHT + SHEAR + ROTATE) * uniform_stride
-        x -= (tl.load(right) * (2.0 * shift) - shift) * W
-        y -= (tl.load(right + uniform_stride) * (2.0 * shift) - shift) * H
+        right = value + (FLIP + SCALE + HEIGHT + SHEAR + ROTATE) * value_stride
+        x -= tl.load(right) * W
+        y -= tl.load(right + value_stride) * H
     from_x = tl.zeros((BLOCK,), tl.float32) + 0.5 * (W - 1)
     from_y = tl.zeros((BLOCK,), tl.float32) + 0.5 * (H - 1)
     if ELASTIC:
@@ -95,34 +129,7 @@ def random_warp_kernel(
         from_x += bend_x * (elastic * W)
         from_y += bend_y * (elastic * H)
 
-    # The matrix [[xx, xy], [yx, yy]] that undoes the steps, in reverse order.
-    xx = 1.0
-    xy = 0.0
-    yx = 0.0
-    yy = 1.0
-    if FLIP:
-        xx = tl.where(tl.load(u) < flip, -1.0, 1.0)
-        u += uniform_stride
-    if SCALE:
-        shrunk = exp(log_scale - tl.load(u) * (2.0 * log_scale))
-        xx *= shrunk
-        yy *= shrunk
-        u += uniform_stride
-    if HEIGHT:
-        yy *= exp(log_height - tl.load(u) * (2.0 * log_height))
-        u += uniform_stride
-    if SHEAR:
-        xy = xx * (shear - tl.load(u) * (2.0 * shear))
-        u += uniform_stride
-    if ROTATE:
-        angle = tl.load(u) * (2.0 * rotate) - rotate
-        cosine = tl.cos(angle)
-        sine = tl.sin(angle)
-        turned = xx * cosine - xy * sine
-        xy = xx * sine + xy * cosine
-        xx = turned
-        yx = -yy * sine
-        yy = yy * cosine
+    xx, xy, yx, yy = undone(value, value_stride, flip, FLIP, SCALE, HEIGHT, SHEAR, ROTATE)
     from_x += xx * x + xy * (W / H) * y
     from_y += yx * (H / W) * x + yy * y
 
@@ -138,21 +145,21 @@ def random_warp_kernel(
     to = out + image * out_image_stride + row * out_row_stride + column * out_column_stride
     for c in tl.static_range(C):
         at = corner + c * channel_stride
-        value = tl.load(at, live, 0.0).to(tl.float32) * ((1.0 - right_share) * (1.0 - low_share))
-        value += tl.load(at + column_stride, has_right, 0.0).to(tl.float32) * (right_share * (1.0 - low_share))
-        value += tl.load(at + row_stride, has_low, 0.0).to(tl.float32) * ((1.0 - right_share) * low_share)
+        seen = tl.load(at, live, 0.0).to(tl.float32) * ((1.0 - right_share) * (1.0 - low_share))
+        seen += tl.load(at + column_stride, has_right, 0.0).to(tl.float32) * (right_share * (1.0 - low_share))
+        seen += tl.load(at + row_stride, has_low, 0.0).to(tl.float32) * ((1.0 - right_share) * low_share)
         diagonal = tl.load(at + row_stride + column_stride, has_right & has_low, 0.0).to(tl.float32)
-        value += diagonal * (right_share * low_share)
-        tl.store(to + c * out_channel_stride, value.to(out.dtype.element_ty), live)
+        seen += diagonal * (right_share * low_share)
+        tl.store(to + c * out_channel_stride, seen.to(out.dtype.element_ty), live)
 
 
-def forward(images: Tensor, normals: Tensor | None, uniforms: Tensor | None, amounts: list[float]) -> Tensor:
-    """The warped images, dense and laid out as the images are; `amounts` are those of `WarpAmounts`, in its order."""
+def forward(images: Tensor, normals: Tensor | None, values: Tensor | None, steps: list[float]) -> Tensor:
+    """The warped images, dense and laid out as the images are; `steps` are those of `WarpSteps`, in its order."""
     out = torch.empty_like(images)
     if images.numel() == 0:
         return out
     n, channels, height, width = images.shape
-    flip, scale, tall, shear, rotate, shift, elastic = amounts
+    flip, scale, tall, shear, rotate, shift, elastic = steps
     blocks = -(-height * width // BLOCK)
     launch(
         random_warp_kernel,
@@ -160,27 +167,22 @@ def forward(images: Tensor, normals: Tensor | None, uniforms: Tensor | None, amo
         images,
         images,
         images if normals is None else normals,
-        images if uniforms is None else uniforms,
+        images if values is None else values,
         out,
         *images.stride(),
         *out.stride(),
         *((0, 0) if normals is None else normals.stride()),
-        *((0, 0) if uniforms is None else uniforms.stride()),
+        *((0, 0) if values is None else values.stride()),
         flip,
-        math.log1p(scale),
-        math.log1p(tall),
-        shear,
-        rotate,
-        shift,
         elastic,
         (PLACES - 1) / max(1, height - 1),
         (PLACES - 1) / max(1, width - 1),
         FLIP=flip > 0,
-        SCALE=scale > 0,
-        HEIGHT=tall > 0,
-        SHEAR=shear > 0,
-        ROTATE=rotate > 0,
-        SHIFT=shift > 0,
+        SCALE=bool(scale),
+        HEIGHT=bool(tall),
+        SHEAR=bool(shear),
+        ROTATE=bool(rotate),
+        SHIFT=bool(shift),
         ELASTIC=elastic > 0,
         C=channels,
         H=height,
@@ -193,13 +195,13 @@ def forward(images: Tensor, normals: Tensor | None, uniforms: Tensor | None, amo
 
 
 _forward = register(
-    "random_warp(Tensor images, Tensor? normals, Tensor? uniforms, float[] amounts) -> Tensor",
+    "random_warp(Tensor images, Tensor? normals, Tensor? values, float[] steps) -> Tensor",
     forward,
-    lambda images, normals, uniforms, amounts: torch.empty_like(images),
+    lambda images, normals, values, steps: torch.empty_like(images),
 )
 
 
-def random_warp(images: Tensor, normals: Tensor | None, uniforms: Tensor | None, amounts: WarpAmounts) -> Tensor:
+def random_warp(images: Tensor, normals: Tensor | None, values: Tensor | None, steps: WarpSteps) -> Tensor:
     """See `gan_zoo_kernels.random_warp`; the arguments are trusted here, and the images need no gradient."""
-    warped: Tensor = _forward(images, normals, uniforms, list(astuple(amounts)))
+    warped: Tensor = _forward(images, normals, values, [float(step) for step in astuple(steps)])
     return warped
