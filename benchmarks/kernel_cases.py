@@ -53,7 +53,7 @@ WARPS = {
 
 MOST_TRAFFIC = 1.05  # times the floor, for partial sums and the scalars that every program reads
 BROADCAST_TRAFFIC = 1.5  # the exception: a row that is broadcast over 64 rows is asked for 64 times (from a cache)
-WARP_TRAFFIC = 6.0  # the exception: a pixel's four neighbours are other pixels' too, and come from a cache
+WARP_TRAFFIC = 2.6  # the exception: a pixel's four neighbours are other pixels' too, and come from a cache
 STACK_OF_TURNS = 32  # the exception: what CUDA's float32 sine and cosine need to reduce a huge angle
 STACK_OF_NORMALS = 48  # the exception: the table with which CUDA's float64 sine and cosine reduce a large angle
 
