@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
-from gan_zoo_kernels import Kind, Layout, PriorCode, PriorLayout
-from gan_zoo_kernels.fused import cross_entropy, gaussian_nll, q_head_nll, sample_latents
+from gan_zoo_kernels import Kind, Layout, PriorCode, PriorLayout, WarpSteps
+from gan_zoo_kernels.fused import consistency, cross_entropy, gaussian_nll, q_head_nll, random_warp, sample_latents
 from gan_zoo_kernels.fused.tiles import MAX_COLUMNS
 from torch import Tensor
 
@@ -45,10 +45,18 @@ PRIORS = {
     ),
 }
 
+WARPS = {
+    "recipe": WarpSteps(scale=True, height=True, shear=True, rotate=True, shift=True, elastic=0.04),
+    "all": WarpSteps(flip=0.5, scale=True, height=True, shear=True, rotate=True, shift=True, elastic=0.04),
+    "shift": WarpSteps(shift=True),
+}
+
 
 MOST_TRAFFIC = 1.05  # times the floor, for partial sums and the scalars that every program reads
 LABELLED_TRAFFIC = 1.2  # the exception: the label's logit is loaded again from the first cache, or g for every code
 BROADCAST_TRAFFIC = 1.5  # the exception: a row that is broadcast over 64 rows is asked for 64 times (from a cache)
+WARP_TRAFFIC = 2.6  # the exception: a pixel's four neighbours are other pixels' too, and come from a cache
+STACK_OF_TURNS = 32  # the exception: what CUDA's float32 sine and cosine need to reduce a huge angle
 
 
 @dataclass(frozen=True)
@@ -78,6 +86,8 @@ def cases() -> Iterator[Case]:
         yield from _q_head(name, dtype)
         yield from _q_head_rows(name, dtype)
         yield from _latents(name, dtype)
+        yield from _warps(name, dtype)
+        yield from _consistency(name, dtype)
 
 
 def _stored(tensor: Tensor) -> int:
@@ -260,6 +270,55 @@ def _latents(name: str, dtype: torch.dtype) -> Iterator[Case]:
             name,
             lambda n=numbers, d=dtype: sample_latents.draw(*n, 128, 1, 1, None, 0, 0, torch.device("cpu"), d),
             outputs,
+            {},
+        )
+
+
+def _warps(name: str, dtype: torch.dtype) -> Iterator[Case]:
+    for n, channels, side, policy in ((8, 1, 28, "recipe"), (2, 3, 64, "all"), (8, 3, 32, "shift")):
+        steps = WARPS[policy]
+        images = torch.zeros(n, channels, side, side, dtype=dtype)
+        if channels == 3:
+            images = images.to(memory_format=torch.channels_last)
+        normals, values = torch.zeros(n, steps.normals), torch.zeros(n, steps.values)
+        yield Case(
+            "random_warp",
+            f"{n}x{channels}x{side}x{side} {policy}",
+            name,
+            lambda x=images, z=normals, v=values, s=steps.numbers: random_warp.forward(x, z, v, s),
+            (images, normals, values, images),
+            {},
+            most_traffic=WARP_TRAFFIC,
+            stack=STACK_OF_TURNS if steps.rotate else 0,
+        )
+
+
+def _consistency(name: str, dtype: torch.dtype) -> Iterator[Case]:
+    for shape, n, m in (("10 + 2 gaussian", 128, 128), ("10 x 10", 256, 100), ("all kinds", 64, 64)):
+        layout = LAYOUTS[shape]
+        parameters, warped = (torch.zeros(rows, layout.width, dtype=dtype) for rows in (n, m))
+        segments = [int(x) for s in layout.segments for x in (s.kind, s.start, s.size)]
+        sizes = [s.size for s in layout.segments if s.kind is Kind.CATEGORICAL]
+        means, one = torch.zeros(sum(sizes)), torch.zeros(())
+        read = tuple(side[:, : sum(sizes)] for side in (parameters, warped))
+        log_priors = means if shape == "all kinds" else None
+        priors = () if log_priors is None else (log_priors,)
+        yield Case(
+            "consistency_forward",
+            f"{n}, {m}: {shape}",
+            name,
+            lambda p=parameters, w=warped, c=log_priors, s=segments: consistency.forward(p, w, c, s, 4.0),
+            (*read, *priors, means, torch.zeros(len(sizes))),
+            {},
+        )
+        yield Case(
+            "consistency_backward",
+            f"{n}, {m}: {shape}",
+            name,
+            lambda g=one, p=parameters, w=warped, c=log_priors, mean=means, s=segments: consistency.backward(
+                g, p, w, c, mean, s, 4.0
+            ),
+            (*read, *priors, means, one, parameters, warped),
             {},
         )
 
