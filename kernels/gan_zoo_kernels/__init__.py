@@ -2,6 +2,7 @@
 
 from .dispatch import Choice, Implementation, implementation_for
 from .functional import Reduction, cross_entropy, gaussian_nll, q_head_nll, sample_latents
+from .information import QHeadTensors, fuses_information, information_term
 from .layout import Kind, Layout, PriorCode, PriorLayout, Segment
 
 __all__ = [
@@ -11,11 +12,14 @@ __all__ = [
     "Layout",
     "PriorCode",
     "PriorLayout",
+    "QHeadTensors",
     "Reduction",
     "Segment",
     "cross_entropy",
+    "fuses_information",
     "gaussian_nll",
     "implementation_for",
+    "information_term",
     "q_head_nll",
     "sample_latents",
 ]

@@ -1,0 +1,358 @@
+"""The information term from the features on: two launches forward and two backward for a batch of up to 128 rows.
+
+The first launch is a Q head up to its batch norm, the second the rest of it and every code's likelihood. Larger batches
+and wide features take a launch more for the first product, larger batches one more for the sums of their blocks.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import triton.language as tl
+from torch import Tensor
+
+from ..dispatch import interpreting
+from ..layout import Layout
+from .information_backward_kernels import hidden_backward_kernel, outer_backward_kernel
+from .information_kernels import hidden_kernel, hidden_parts_kernel, information_kernel, likelihood_kernel
+from .launches import launch
+from .operators import once_differentiable, register
+from .q_head_nll import constants, layout_of, numbers_of
+from .tiles import next_power_of_two
+
+ROWS = 128  # most rows of a block; products of two tiles have this many at most
+COLUMNS = 16  # hidden units of a program that holds all rows: the fewest that a product takes
+PART = 2_048  # features that a program adds up by itself
+TILE = 64  # rows and columns of the tiles of the last backward launch
+
+_OPERANDS = {torch.float32: tl.float32, torch.float16: tl.float16, torch.bfloat16: tl.bfloat16}
+_Gradients = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
+
+
+def _options(operand: torch.dtype) -> dict[str, Any]:
+    """What all kernels with products are compiled for."""
+    exact = operand != torch.float32 or torch.get_float32_matmul_precision() == "highest"
+    return {
+        "OPERAND": _OPERANDS[operand],
+        "DOT": tl.float32 if interpreting() else _OPERANDS[operand],
+        "PRECISION": "ieee" if exact else "tf32",
+        "CHUNK": 32 if operand == torch.float32 else 64,
+    }
+
+
+def _rows(batch: int, most: int = ROWS) -> int:
+    return min(most, next_power_of_two(max(batch, 16)))
+
+
+def _warps(elements: int) -> int:
+    """A quarter as many of 32 threads as the tile has rows of 128 values, from 4 to 16."""
+    return min(16, max(4, elements // 2_048))
+
+
+def forward(
+    features: Tensor,
+    weight1: Tensor,
+    gain: Tensor,
+    shift: Tensor,
+    running_mean: Tensor,
+    running_variance: Tensor,
+    batches: Tensor,
+    weight2: Tensor,
+    bias2: Tensor,
+    targets: Tensor,
+    entropies: Tensor,
+    weights: Tensor,
+    segments: list[int],
+    low: float,
+    high: float,
+    momentum: float,
+    eps: float,
+    slope: float,
+    operand: torch.dtype,
+    differentiated: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """The term [], the bounds [C + 1], and for the backward pass: normal [B, H], scale [H], slopes [B, P]."""
+    layout = layout_of(tuple(segments), low, high)
+    codes, parameters = len(layout.segments), layout.width
+    (batch, width), hidden = features.shape, weight1.shape[0]
+    term, bounds, normal, scale, slopes = results = _empty_results(features, hidden, layout, differentiated)
+    options = _options(operand)
+    blocks = -(-batch // ROWS)
+    columns = -(-hidden // COLUMNS)
+    size = {"WIDTH": width, "HIDDEN": hidden, "COLUMNS": COLUMNS}
+
+    parts = 0 if blocks == 1 and width <= PART else -(-width // PART)
+    partials = features.new_empty((parts, batch, hidden), dtype=torch.float32) if parts else normal
+    if parts:
+        launch(
+            hidden_parts_kernel,
+            parts * blocks * columns,
+            features,
+            features,
+            weight1,
+            partials,
+            batch,
+            features.stride(0),
+            **size,
+            PART=PART,
+            ROWS=_rows(batch),
+            **options,
+            num_warps=4,
+        )
+    rows = _rows(batch, next_power_of_two(batch))
+    launch(
+        hidden_kernel,
+        columns,
+        features,
+        features,
+        weight1,
+        partials,
+        running_mean,
+        running_variance,
+        batches,
+        normal,
+        scale,
+        batch,
+        features.stride(0),
+        MOMENTUM=momentum,
+        EPS=eps,
+        **size,
+        PARTS=parts,
+        ROWS=rows,
+        **options,
+        num_warps=_warps(rows * COLUMNS),
+    )
+
+    known = constants(layout)
+    padded = next_power_of_two(max(parameters, 16))
+    sums = features.new_empty((blocks, codes), dtype=torch.float32) if blocks > 1 else bounds
+    every = {"CODES": codes, "ALL_CODES": next_power_of_two(codes)}
+    launch(
+        likelihood_kernel,
+        blocks,
+        features,
+        normal,
+        gain,
+        shift,
+        weight2,
+        bias2,
+        targets,
+        entropies,
+        weights,
+        slopes,
+        sums,
+        bounds,
+        term,
+        batch,
+        SLOPE=slope,
+        HIDDEN=hidden,
+        WIDTH=parameters,
+        LOW=known["LOW"],
+        HIGH=known["HIGH"],
+        RUNS=known["RUNS"],
+        **every,
+        DIFFERENTIATED=differentiated,
+        WHOLE=blocks == 1,
+        ROWS=_rows(batch),
+        COLUMNS=padded,
+        **options,
+        num_warps=_warps(_rows(batch) * padded),
+    )
+    if blocks > 1:
+        launch(
+            information_kernel, 1, features, sums, entropies, weights, bounds, term, blocks, batch, **every, num_warps=1
+        )
+    return results
+
+
+def backward(
+    upstream: Tensor,
+    features: Tensor,
+    weight1: Tensor,
+    gain: Tensor,
+    shift: Tensor,
+    weight2: Tensor,
+    bias2: Tensor,
+    normal: Tensor,
+    scale: Tensor,
+    slopes: Tensor,
+    slope: float,
+    operand: torch.dtype,
+    of_features: bool,
+    of_weights: bool,
+) -> _Gradients:
+    """Gradients in the features, both layers' weights and the norm's; empty tensors where they are not wanted."""
+    gradients = _empty_gradients(features, weight1, gain, shift, weight2, bias2, of_features, of_weights)
+    d_features, d_weight1, d_gain, d_shift, d_weight2, d_bias2 = gradients
+    (batch, width), hidden, parameters = features.shape, *reversed(weight2.shape)
+    d_hidden = features.new_empty((batch, hidden), dtype=operand)
+    options = _options(operand)
+    rows, padded = _rows(batch), next_power_of_two(max(parameters, 16))
+    shared = {name: options[name] for name in ("OPERAND", "DOT", "PRECISION")}
+    launch(
+        hidden_backward_kernel,
+        -(-hidden // COLUMNS),
+        features,
+        upstream,
+        slopes,
+        normal,
+        scale,
+        gain,
+        shift,
+        weight2,
+        d_hidden,
+        d_gain,
+        d_shift,
+        d_weight2,
+        d_bias2,
+        batch,
+        SLOPE=slope,
+        HIDDEN=hidden,
+        WIDTH=parameters,
+        TRAINED=of_weights,
+        WHOLE=batch <= ROWS,
+        ROWS=rows,
+        COLUMNS=COLUMNS,
+        PADDED=padded,
+        **shared,
+        num_warps=_warps(rows * padded),
+    )
+    blocks = -(-width // TILE)
+    rows, units = _rows(batch, TILE), _rows(hidden, TILE)
+    feature_tiles = -(-batch // rows) * blocks if of_features else 0
+    weight_tiles = -(-hidden // units) * blocks if of_weights else 0
+    launch(
+        outer_backward_kernel,
+        feature_tiles + weight_tiles,
+        features,
+        d_hidden,
+        features,
+        weight1,
+        d_features,
+        d_weight1,
+        batch,
+        features.stride(0),
+        feature_tiles,
+        WIDTH=width,
+        HIDDEN=hidden,
+        ROWS=rows,
+        UNITS=units,
+        COLUMNS=TILE,
+        **options,
+        num_warps=4,
+    )
+    return gradients
+
+
+def _empty_results(
+    features: Tensor, hidden: int, layout: Layout, differentiated: bool
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    batch = features.shape[0]
+    shapes = ((), (len(layout.segments) + 1,), (batch, hidden), (hidden,), (batch * differentiated, layout.width))
+    term, bounds, normal, scale, slopes = (features.new_empty(shape, dtype=torch.float32) for shape in shapes)
+    return term, bounds, normal, scale, slopes
+
+
+def _empty_gradients(
+    features: Tensor,
+    weight1: Tensor,
+    gain: Tensor,
+    shift: Tensor,
+    weight2: Tensor,
+    bias2: Tensor,
+    of_features: bool,
+    of_weights: bool,
+) -> _Gradients:
+    of_x = features.new_empty(features.shape if of_features else (0,))
+    w1, g, b, w2, b2 = (t.new_empty(t.shape if of_weights else (0,)) for t in (weight1, gain, shift, weight2, bias2))
+    return of_x, w1, g, b, w2, b2
+
+
+def _fake_forward(features: Tensor, weight1: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    segments, low, high = rest[10:13]
+    return _empty_results(features, weight1.shape[0], layout_of(tuple(segments), low, high), rest[-1])
+
+
+def _fake_backward(upstream: Tensor, *rest: Any) -> _Gradients:
+    return _empty_gradients(*rest[:6], *rest[-2:])
+
+
+_forward = register(
+    "information_term(Tensor features, Tensor weight1, Tensor gain, Tensor shift, Tensor(a!) running_mean, "
+    "Tensor(b!) running_variance, Tensor(c!) batches, Tensor weight2, Tensor bias2, Tensor targets, Tensor entropies, "
+    "Tensor weights, int[] segments, float low, float high, float momentum, float eps, float slope, "
+    "ScalarType operand, bool differentiated) -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
+    forward,
+    _fake_forward,
+)
+_backward = register(
+    "information_term_backward(Tensor upstream, Tensor features, Tensor weight1, Tensor gain, Tensor shift, "
+    "Tensor weight2, Tensor bias2, Tensor normal, Tensor scale, Tensor slopes, float slope, ScalarType operand, "
+    "bool of_features, bool of_weights) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
+    backward,
+    _fake_backward,
+)
+
+
+class _Differentiable(torch.autograd.Function):
+    """The term as it was computed, with its gradients in the features and the head's weights."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        features: Tensor,
+        weight1: Tensor,
+        gain: Tensor,
+        shift: Tensor,
+        weight2: Tensor,
+        bias2: Tensor,
+        term: Tensor,
+        normal: Tensor,
+        scale: Tensor,
+        slopes: Tensor,
+        slope: float,
+        operand: torch.dtype,
+    ) -> Tensor:
+        ctx.save_for_backward(features, weight1, gain, shift, weight2, bias2, normal, scale, slopes)
+        ctx.options = (slope, operand)
+        return term.view_as(term)
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
+        sources = ctx.saved_tensors
+        wanted = ctx.needs_input_grad[:6]
+        found = _backward(upstream[0], *sources, *ctx.options, wanted[0], any(wanted[1:]))
+        gradients = (
+            once_differentiable(gradient, upstream[0], *sources[:6]) if want else None
+            for gradient, want in zip(found, wanted, strict=True)
+        )
+        return *gradients, None, None, None, None, None, None
+
+
+def information_term(
+    features: Tensor,
+    head: tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor],
+    targets: Tensor,
+    layout: Layout,
+    entropies: Tensor,
+    weights: Tensor,
+    momentum: float,
+    eps: float,
+    slope: float,
+    operand: torch.dtype,
+) -> tuple[Tensor, Tensor]:
+    """See `gan_zoo_kernels.information_term`; the arguments are trusted here."""
+    weight1, gain, shift, running_mean, running_variance, batches, weight2, bias2 = head
+    weights_of_head = (t.contiguous() for t in (weight1, gain, shift, weight2, bias2))
+    trained = (features if features.stride(1) == 1 else features.contiguous(), *weights_of_head)
+    differentiated = torch.is_grad_enabled() and any(t.requires_grad for t in trained)
+    statistics = (running_mean, running_variance, batches)
+    with torch.no_grad():
+        term, bounds, *saved = _forward(
+            *trained[:4], *statistics, *trained[4:], *(t.contiguous() for t in (targets, entropies, weights)),
+            numbers_of(layout), layout.log_var_min, layout.log_var_max, momentum, eps, slope, operand, differentiated,
+        )  # fmt: skip
+    if differentiated:
+        term = _Differentiable.apply(*trained, term, *saved, slope, operand)  # type: ignore[no-untyped-call]
+    return term, bounds
