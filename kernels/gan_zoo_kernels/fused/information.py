@@ -22,9 +22,11 @@ from .q_head_nll import constants, layout_of, numbers_of
 from .tiles import next_power_of_two
 
 ROWS = 128  # most rows of a block; products of two tiles have this many at most
+LIKELIHOOD_ROWS = 32  # Triton 3.7 fails to compile reductions of a product of 64 rows or more for sm_100
+WIDEST = 4_096  # values of a tile of rows and parameters in the backward pass; twice as many spill
 COLUMNS = 16  # hidden units of a program that holds all rows: the fewest that a product takes
 PART = 2_048  # features that a program adds up by itself
-TILE = 64  # rows and columns of the tiles of the last backward launch
+TILE = 64  # most rows of a part of the first product; rows and columns of a tile of the last backward launch
 
 _OPERANDS = {torch.float32: tl.float32, torch.float16: tl.float16, torch.bfloat16: tl.bfloat16}
 _Gradients = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
@@ -45,9 +47,8 @@ def _rows(batch: int, most: int = ROWS) -> int:
     return min(most, next_power_of_two(max(batch, 16)))
 
 
-def _warps(elements: int) -> int:
-    """A quarter as many of 32 threads as the tile has rows of 128 values, from 4 to 16."""
-    return min(16, max(4, elements // 2_048))
+def _padded(parameters: int) -> int:
+    return next_power_of_two(max(parameters, 16))
 
 
 def forward(
@@ -72,7 +73,7 @@ def forward(
     operand: torch.dtype,
     differentiated: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """The term [], the bounds [C + 1], and for the backward pass: normal [B, H], scale [H], slopes [B, P]."""
+    """The term [], the bounds [C + 1], and for the backward pass: normal [B, H], scale [H], slopes [B, P padded]."""
     layout = layout_of(tuple(segments), low, high)
     codes, parameters = len(layout.segments), layout.width
     (batch, width), hidden = features.shape, weight1.shape[0]
@@ -87,7 +88,7 @@ def forward(
     if parts:
         launch(
             hidden_parts_kernel,
-            parts * blocks * columns,
+            parts * -(-batch // _rows(batch, TILE)) * columns,
             features,
             features,
             weight1,
@@ -96,9 +97,10 @@ def forward(
             features.stride(0),
             **size,
             PART=PART,
-            ROWS=_rows(batch),
+            ROWS=_rows(batch, TILE),
             **options,
-            num_warps=4,
+            num_warps=8,
+            num_stages=3,
         )
     rows = _rows(batch, next_power_of_two(batch))
     launch(
@@ -121,11 +123,12 @@ def forward(
         PARTS=parts,
         ROWS=rows,
         **options,
-        num_warps=_warps(rows * COLUMNS),
+        num_warps=8 if batch <= 512 else 16,
+        num_stages=4,
     )
 
     known = constants(layout)
-    padded = next_power_of_two(max(parameters, 16))
+    padded = _padded(parameters)
     sums = features.new_empty((blocks, codes), dtype=torch.float32) if blocks > 1 else bounds
     every = {"CODES": codes, "ALL_CODES": next_power_of_two(codes)}
     launch(
@@ -154,10 +157,12 @@ def forward(
         **every,
         DIFFERENTIATED=differentiated,
         WHOLE=blocks == 1,
-        ROWS=_rows(batch),
+        SPAN=ROWS,
+        ROWS=_rows(batch, LIKELIHOOD_ROWS),
         COLUMNS=padded,
         **options,
-        num_warps=_warps(_rows(batch) * padded),
+        num_warps=8,
+        num_stages=2,
     )
     if blocks > 1:
         launch(
@@ -188,7 +193,8 @@ def backward(
     (batch, width), hidden, parameters = features.shape, *reversed(weight2.shape)
     d_hidden = features.new_empty((batch, hidden), dtype=operand)
     options = _options(operand)
-    rows, padded = _rows(batch), next_power_of_two(max(parameters, 16))
+    padded = _padded(parameters)
+    rows = _rows(batch, min(ROWS, WIDEST // padded))
     shared = {name: options[name] for name in ("OPERAND", "DOT", "PRECISION")}
     launch(
         hidden_backward_kernel,
@@ -211,12 +217,12 @@ def backward(
         HIDDEN=hidden,
         WIDTH=parameters,
         TRAINED=of_weights,
-        WHOLE=batch <= ROWS,
+        WHOLE=batch <= rows,
         ROWS=rows,
         COLUMNS=COLUMNS,
         PADDED=padded,
         **shared,
-        num_warps=_warps(rows * padded),
+        num_warps=8,
     )
     blocks = -(-width // TILE)
     rows, units = _rows(batch, TILE), _rows(hidden, TILE)
@@ -240,7 +246,8 @@ def backward(
         UNITS=units,
         COLUMNS=TILE,
         **options,
-        num_warps=4,
+        num_warps=8,
+        num_stages=2,
     )
     return gradients
 
@@ -249,7 +256,8 @@ def _empty_results(
     features: Tensor, hidden: int, layout: Layout, differentiated: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     batch = features.shape[0]
-    shapes = ((), (len(layout.segments) + 1,), (batch, hidden), (hidden,), (batch * differentiated, layout.width))
+    slopes_shape = (batch, _padded(layout.width)) if differentiated else (0,)
+    shapes = ((), (len(layout.segments) + 1,), (batch, hidden), (hidden,), slopes_shape)
     term, bounds, normal, scale, slopes = (features.new_empty(shape, dtype=torch.float32) for shape in shapes)
     return term, bounds, normal, scale, slopes
 

@@ -11,15 +11,14 @@ from .information_kernels import activation
 @triton.jit
 def before_activation(
     upstream, slopes, normal, w, gain, shift, row, batch, column,
-    SLOPE: tl.constexpr, HIDDEN: tl.constexpr, WIDTH: tl.constexpr, PADDED: tl.constexpr, OPERAND: tl.constexpr,
-    DOT: tl.constexpr, PRECISION: tl.constexpr,
+    SLOPE: tl.constexpr, HIDDEN: tl.constexpr, PADDED: tl.constexpr, OPERAND: tl.constexpr, DOT: tl.constexpr,
+    PRECISION: tl.constexpr,
 ):  # fmt: skip
     """Of a block of rows and columns: the gradient above the leaky ReLU, the normal values, the activations; and the
     gradient in the parameters [ROWS, PADDED]."""
     p = tl.arange(0, PADDED)
     live = (row < batch)[:, None]
-    at = slopes + row[:, None] * WIDTH + p[None, :]
-    e = tl.load(at, live & (p < WIDTH)[None, :], 0.0) * upstream
+    e = tl.load(slopes + row[:, None] * PADDED + p[None, :], live, 0.0) * upstream
     x = tl.load(normal + row[:, None] * HIDDEN + column[None, :], live & (column < HIDDEN)[None, :], 0.0)
     y, slope = activation(x, gain[None, :], shift[None, :], SLOPE)
     d = tl.dot(e.to(OPERAND).to(DOT), w.to(OPERAND).to(DOT), input_precision=PRECISION)
@@ -56,7 +55,7 @@ def hidden_backward_kernel(
     if WHOLE:
         row = tl.arange(0, ROWS)
         d, x, y, e = before_activation(
-            g, slopes, normal, w, gamma, beta, row, batch, column, SLOPE, HIDDEN, WIDTH, PADDED, OPERAND, DOT, PRECISION
+            g, slopes, normal, w, gamma, beta, row, batch, column, SLOPE, HIDDEN, PADDED, OPERAND, DOT, PRECISION
         )
         of_beta = tl.sum(d, axis=0)
         of_gamma = tl.sum(d * x, axis=0)
@@ -71,7 +70,7 @@ def hidden_backward_kernel(
         for first in range(0, batch, ROWS):
             row = first + tl.arange(0, ROWS)
             d, x, y, e = before_activation(
-                g, slopes, normal, w, gamma, beta, row, batch, column, SLOPE, HIDDEN, WIDTH, PADDED, OPERAND, DOT,
+                g, slopes, normal, w, gamma, beta, row, batch, column, SLOPE, HIDDEN, PADDED, OPERAND, DOT,
                 PRECISION,
             )  # fmt: skip
             of_beta += tl.sum(d, axis=0)
@@ -83,7 +82,7 @@ def hidden_backward_kernel(
         for first in range(0, batch, ROWS):
             row = first + tl.arange(0, ROWS)
             d, x, y, e = before_activation(
-                g, slopes, normal, w, gamma, beta, row, batch, column, SLOPE, HIDDEN, WIDTH, PADDED, OPERAND, DOT,
+                g, slopes, normal, w, gamma, beta, row, batch, column, SLOPE, HIDDEN, PADDED, OPERAND, DOT,
                 PRECISION,
             )  # fmt: skip
             d = inverse[None, :] * gamma[None, :] * (d - (of_beta[None, :] + x * of_gamma[None, :]) / batch)
@@ -97,44 +96,64 @@ def hidden_backward_kernel(
         tl.store(d_bias + p, of_bias.to(d_bias.dtype.element_ty), first_alone)
 
 
+@triton.jit
+def features_tile(
+    hidden, weight, d_features, batch, row, column,
+    WIDTH: tl.constexpr, HIDDEN: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, CHUNK: tl.constexpr,
+    OPERAND: tl.constexpr, DOT: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    """A tile of d_features = hidden @ weight."""
+    live = (row < batch)[:, None]
+    inside = (column < WIDTH)[None, :]
+    total = tl.zeros((ROWS, COLUMNS), dtype=tl.float32)
+    for start in range(0, HIDDEN, CHUNK):
+        k = start + tl.arange(0, CHUNK)
+        h = tl.load(hidden + row[:, None] * HIDDEN + k[None, :], live & (k < HIDDEN)[None, :], 0.0)
+        w = tl.load(weight + k[:, None] * WIDTH + column[None, :], (k < HIDDEN)[:, None] & inside, 0.0)
+        total = tl.dot(h.to(DOT), w.to(OPERAND).to(DOT), total, input_precision=PRECISION)
+    at = d_features + row.to(tl.int64)[:, None] * WIDTH + column[None, :]
+    tl.store(at, total.to(d_features.dtype.element_ty), live & inside)
+
+
+@triton.jit
+def weight_tile(
+    hidden, features, d_weight, batch, row_stride, unit, column,
+    WIDTH: tl.constexpr, HIDDEN: tl.constexpr, UNITS: tl.constexpr, COLUMNS: tl.constexpr, CHUNK: tl.constexpr,
+    OPERAND: tl.constexpr, DOT: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    """A tile of d_weight = hiddenᵀ @ features."""
+    live = (unit < HIDDEN)[:, None]
+    inside = (column < WIDTH)[None, :]
+    total = tl.zeros((UNITS, COLUMNS), dtype=tl.float32)
+    for start in range(0, batch, CHUNK):
+        k = start + tl.arange(0, CHUNK)
+        h = tl.load(hidden + k[None, :] * HIDDEN + unit[:, None], live & (k < batch)[None, :], 0.0)
+        at = features + k.to(tl.int64)[:, None] * row_stride + column[None, :]
+        x = tl.load(at, (k < batch)[:, None] & inside, 0.0)
+        total = tl.dot(h.to(DOT), x.to(OPERAND).to(DOT), total, input_precision=PRECISION)
+    at = d_weight + unit[:, None] * WIDTH + column[None, :]
+    tl.store(at, total.to(d_weight.dtype.element_ty), live & inside)
+
+
 @triton.jit(do_not_specialize=["batch", "feature_tiles"])
 def outer_backward_kernel(
     hidden, features, weight, d_features, d_weight, batch, row_stride, feature_tiles,
     WIDTH: tl.constexpr, HIDDEN: tl.constexpr, ROWS: tl.constexpr, UNITS: tl.constexpr, COLUMNS: tl.constexpr,
     CHUNK: tl.constexpr, OPERAND: tl.constexpr, DOT: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """Tiles of d_features = hidden @ weight, `feature_tiles` of them, then of d_weight = hiddenᵀ @ features."""
-    blocks = tl.cdiv(WIDTH, COLUMNS)
+    """The first linear layer: `feature_tiles` tiles of the gradient in the features, then those in the weight."""
+    blocks: tl.constexpr = (WIDTH + COLUMNS - 1) // COLUMNS
     program = tl.program_id(0)
+    column = program % blocks * COLUMNS + tl.arange(0, COLUMNS)  # feature_tiles is a multiple of blocks
+    block = program // blocks
     if program < feature_tiles:
-        column = program % blocks * COLUMNS + tl.arange(0, COLUMNS)
-        row = program // blocks * ROWS + tl.arange(0, ROWS)
-        of_features = tl.zeros((ROWS, COLUMNS), dtype=tl.float32)
-        for start in range(0, HIDDEN, CHUNK):
-            k = start + tl.arange(0, CHUNK)
-            known = (k < HIDDEN)[:, None] & (column < WIDTH)[None, :]
-            h = tl.load(
-                hidden + row[:, None] * HIDDEN + k[None, :], (row < batch)[:, None] & (k < HIDDEN)[None, :], 0.0
-            )
-            w = tl.load(weight + k[:, None] * WIDTH + column[None, :], known, 0.0)
-            of_features = tl.dot(h.to(DOT), w.to(OPERAND).to(DOT), of_features, input_precision=PRECISION)
-        out = d_features + row.to(tl.int64)[:, None] * WIDTH + column[None, :]
-        live = (row < batch)[:, None] & (column < WIDTH)[None, :]
-        tl.store(out, of_features.to(d_features.dtype.element_ty), live)
+        features_tile(
+            hidden, weight, d_features, batch, block * ROWS + tl.arange(0, ROWS), column,
+            WIDTH, HIDDEN, ROWS, COLUMNS, CHUNK, OPERAND, DOT, PRECISION,
+        )  # fmt: skip
     else:
-        tile = program - feature_tiles
-        column = tile % blocks * COLUMNS + tl.arange(0, COLUMNS)
-        unit = tile // blocks * UNITS + tl.arange(0, UNITS)
-        of_weight = tl.zeros((UNITS, COLUMNS), dtype=tl.float32)
-        for start in range(0, batch, CHUNK):
-            row = start + tl.arange(0, CHUNK)
-            live = row < batch
-            h = tl.load(
-                hidden + row[None, :] * HIDDEN + unit[:, None], live[None, :] & (unit < HIDDEN)[:, None], 0.0
-            )
-            at = features + row.to(tl.int64)[:, None] * row_stride + column[None, :]
-            x = tl.load(at, live[:, None] & (column < WIDTH)[None, :], 0.0)
-            of_weight = tl.dot(h.to(DOT), x.to(OPERAND).to(DOT), of_weight, input_precision=PRECISION)
-        out = d_weight + unit[:, None] * WIDTH + column[None, :]
-        inside = (unit < HIDDEN)[:, None] & (column < WIDTH)[None, :]
-        tl.store(out, of_weight.to(d_weight.dtype.element_ty), inside)
+        unit = (block - feature_tiles // blocks) * UNITS + tl.arange(0, UNITS)
+        weight_tile(
+            hidden, features, d_weight, batch, row_stride, unit, column,
+            WIDTH, HIDDEN, UNITS, COLUMNS, CHUNK, OPERAND, DOT, PRECISION,
+        )  # fmt: skip

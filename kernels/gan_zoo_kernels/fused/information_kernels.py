@@ -164,46 +164,52 @@ def store_information(nll, code, entropies, weights, bounds, term, CODES: tl.con
 def likelihood_kernel(
     normal, gain, shift, weight, bias, targets, entropies, weights, slopes, partials, bounds, term, batch,
     SLOPE: tl.constexpr, HIDDEN: tl.constexpr, WIDTH: tl.constexpr, LOW: tl.constexpr, HIGH: tl.constexpr,
-    RUNS: tl.constexpr, CODES: tl.constexpr, DIFFERENTIATED: tl.constexpr, WHOLE: tl.constexpr, ROWS: tl.constexpr,
-    COLUMNS: tl.constexpr, ALL_CODES: tl.constexpr, CHUNK: tl.constexpr, OPERAND: tl.constexpr, DOT: tl.constexpr,
-    PRECISION: tl.constexpr,
+    RUNS: tl.constexpr, CODES: tl.constexpr, DIFFERENTIATED: tl.constexpr, WHOLE: tl.constexpr, SPAN: tl.constexpr,
+    ROWS: tl.constexpr, COLUMNS: tl.constexpr, ALL_CODES: tl.constexpr, CHUNK: tl.constexpr, OPERAND: tl.constexpr,
+    DOT: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """The second linear layer and every code's likelihood: the result if one program has all rows, else its sums.
 
-    slopes [B, P] is the slope of the term in the layer's output: only an upstream factor is wanting in it.
+    A program takes SPAN rows, ROWS at a time.
+
+    slopes [B, COLUMNS] is the slope of the term in the layer's output, 0 beside its columns: the backward pass
+    multiplies it by the gradient that comes in.
     """
-    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    live = row < batch
     p = tl.arange(0, COLUMNS)
     within = p < WIDTH
-    parameters = tl.zeros((ROWS, COLUMNS), dtype=tl.float32)
-    for start in range(0, HIDDEN, CHUNK):
-        k = start + tl.arange(0, CHUNK)
-        inside = k < HIDDEN
-        x = tl.load(normal + row[:, None] * HIDDEN + k[None, :], live[:, None] & inside[None, :], 0.0)
-        g = tl.load(gain + k, inside, 0.0).to(tl.float32)
-        s = tl.load(shift + k, inside, 0.0).to(tl.float32)
-        y, _ = activation(x, g[None, :], s[None, :], SLOPE)
-        w = tl.load(weight + p[None, :] * HIDDEN + k[:, None], within[None, :] & inside[:, None], 0.0)
-        parameters = tl.dot(y.to(OPERAND).to(DOT), w.to(OPERAND).to(DOT), parameters, input_precision=PRECISION)
-    parameters += tl.load(bias + p, within, 0.0).to(tl.float32)[None, :]
-
     code_of = tl.arange(0, ALL_CODES)
     sums = tl.zeros((ALL_CODES,), dtype=tl.float32)
-    slope = tl.zeros((ROWS, COLUMNS), dtype=tl.float32)
-    for run in tl.static_range(0, len(RUNS), 5):
-        for index in range(RUNS[run + 2]):
-            code = RUNS[run + 3] + index
-            column = RUNS[run + 4] + index * RUNS[run + 1]
-            c = tl.load(targets + row * CODES + code, live, 0.0)
-            nll, own = likelihood(parameters, p, c, column, RUNS[run], RUNS[run + 1], LOW, HIGH)
-            sums = tl.where(code_of == code, tl.sum(tl.where(live, nll, 0.0), axis=0), sums)
-            if DIFFERENTIATED:
-                slope += own * tl.load(weights + code)
     rows = batch.to(tl.float32)
-    if DIFFERENTIATED:
-        at = slopes + row[:, None] * WIDTH + p[None, :]
-        tl.store(at, slope / rows, live[:, None] & within[None, :])
+    start = tl.program_id(0) * SPAN
+    for first in range(start, tl.minimum(start + SPAN, batch), ROWS):
+        row = first + tl.arange(0, ROWS)
+        live = row < batch
+        parameters = tl.zeros((ROWS, COLUMNS), dtype=tl.float32)
+        for unit in range(0, HIDDEN, CHUNK):
+            k = unit + tl.arange(0, CHUNK)
+            inside = k < HIDDEN
+            x = tl.load(normal + row[:, None] * HIDDEN + k[None, :], live[:, None] & inside[None, :], 0.0)
+            g = tl.load(gain + k, inside, 0.0).to(tl.float32)
+            s = tl.load(shift + k, inside, 0.0).to(tl.float32)
+            y, _ = activation(x, g[None, :], s[None, :], SLOPE)
+            w = tl.load(weight + p[None, :] * HIDDEN + k[:, None], within[None, :] & inside[:, None], 0.0)
+            parameters = tl.dot(y.to(OPERAND).to(DOT), w.to(OPERAND).to(DOT), parameters, input_precision=PRECISION)
+        parameters += tl.load(bias + p, within, 0.0).to(tl.float32)[None, :]
+
+        losses = tl.zeros((ROWS, ALL_CODES), dtype=tl.float32)
+        slope = tl.zeros((ROWS, COLUMNS), dtype=tl.float32)
+        for run in tl.static_range(0, len(RUNS), 5):
+            for index in range(RUNS[run + 2]):
+                code = RUNS[run + 3] + index
+                column = RUNS[run + 4] + index * RUNS[run + 1]
+                c = tl.load(targets + row * CODES + code, live, 0.0)
+                nll, own = likelihood(parameters, p, c, column, RUNS[run], RUNS[run + 1], LOW, HIGH)
+                losses = tl.where((code_of == code)[None, :], nll[:, None], losses)
+                if DIFFERENTIATED:
+                    slope += own * tl.load(weights + code)
+        sums += tl.sum(tl.where(live[:, None], losses, 0.0), axis=0)
+        if DIFFERENTIATED:
+            tl.store(slopes + row[:, None] * COLUMNS + p[None, :], slope / rows, live[:, None])
     if WHOLE:
         store_information(tl.div_rn(sums, rows), code_of, entropies, weights, bounds, term, CODES)
     else:
