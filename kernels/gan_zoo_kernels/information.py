@@ -31,9 +31,7 @@ class QHeadTensors(NamedTuple):
     bias2: Tensor  # [P]
 
 
-def fuses_information(
-    features: Tensor, layout: Layout, implementation: Implementation | None = None
-) -> bool:
+def fuses_information(features: Tensor, layout: Layout, implementation: Implementation | None = None) -> bool:
     """Whether `information_term` takes its own kernels for features [B, K].
 
     It does so where `implementation_for` chooses Triton, for batches of 2 to 1,024 rows and layouts of up to 128

@@ -47,12 +47,12 @@ class QHead(nn.Sequential):
     def fuses(self, features: Tensor) -> bool:
         """Whether `information` is available: for a batch norm in training on this rank, and where its kernels are."""
         norm = self[1]
-        plain = type(norm) is nn.BatchNorm1d and norm.training and norm.track_running_stats and norm.momentum is not None
+        plain = (
+            type(norm) is nn.BatchNorm1d and norm.training and norm.track_running_stats and norm.momentum is not None
+        )
         return plain and fuses_information(features, self.layout)
 
-    def information(
-        self, features: Tensor, codes: Tensor, entropies: Tensor, weights: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def information(self, features: Tensor, codes: Tensor, entropies: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
         """-Σ λ_i L_I(c_i) and L_I by code with the sum last, without a gradient: eq. 5 and 6, through one function.
 
         Args:

@@ -113,9 +113,7 @@ def column_of(parameters, p, column):
 
 
 @triton.jit
-def likelihood(
-    parameters, p, c, column, KIND: tl.constexpr, SIZE: tl.constexpr, LOW: tl.constexpr, HIGH: tl.constexpr
-):
+def likelihood(parameters, p, c, column, KIND: tl.constexpr, SIZE: tl.constexpr, LOW: tl.constexpr, HIGH: tl.constexpr):
     """-log Q(c | x) [ROWS] of the code in SIZE columns of the tile from `column` on, and its slope in the tile."""
     here = ((p >= column) & (p < column + SIZE))[None, :]
     if KIND == CATEGORICAL:
