@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import torch
 from gan_zoo_kernels import Kind, Layout, PriorCode, PriorLayout
-from gan_zoo_kernels.fused import cross_entropy, gaussian_nll, q_head_nll, sample_latents
+from gan_zoo_kernels.fused import cross_entropy, gaussian_nll, information, q_head_nll, sample_latents
 from torch import Tensor
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -47,6 +47,9 @@ PRIORS = {
 
 MOST_TRAFFIC = 1.05  # times the floor, for partial sums and the scalars that every program reads
 BROADCAST_TRAFFIC = 1.5  # the exception: a row that is broadcast over 64 rows is asked for 64 times (from a cache)
+MOST_REGISTERS = 96  # so that 640 threads fit on every multiprocessor of these architectures
+ALONE_REGISTERS = 255  # the exception: the information term's few programs have a multiprocessor each
+REREAD_TRAFFIC = 6  # the exception: every block of columns reads all features, from a cache
 STACK_OF_NORMALS = 48  # the exception: the table with which CUDA's float64 sine and cosine reduce a large angle
 
 
@@ -62,6 +65,7 @@ class Case:
     loads: dict[str, int]  # kernel argument: bytes that one load of it fetches at least, by the shape's alignment
     most_traffic: float = MOST_TRAFFIC  # times the floor
     stack: int = 0  # bytes a thread may have on an NVIDIA GPU
+    most_registers: int = MOST_REGISTERS
 
     @property
     def floor(self) -> int:
@@ -75,6 +79,7 @@ def cases() -> Iterator[Case]:
         yield from _gaussian(name, dtype)
         yield from _cross_entropy(name, dtype)
         yield from _q_head(name, dtype)
+        yield from _information(name, dtype)
         yield from _latents(name, dtype)
 
 
@@ -198,6 +203,41 @@ def _q_head(name: str, dtype: torch.dtype) -> Iterator[Case]:
             lambda p=parameters, t=targets, s=segments, g=nll: q_head_nll.backward(g, p, t, s, -8.0, 8.0),
             (parameters, targets, nll, parameters),
             wide,
+        )
+
+
+def _information(name: str, dtype: torch.dtype) -> Iterator[Case]:
+    for shape, width in (("10 + 2 gaussian", 1024), ("10 x 10", 4096)):
+        layout = LAYOUTS[shape]
+        batch, hidden, codes = 128, 128, len(layout.segments)
+        features, weight1 = torch.zeros(batch, width, dtype=dtype), torch.zeros(hidden, width)
+        units, weight2, bias2 = torch.zeros(hidden), torch.zeros(layout.width, hidden), torch.zeros(layout.width)
+        targets, of_codes, one = torch.zeros(batch, codes), torch.zeros(codes), torch.zeros(())
+        normal, slopes = torch.zeros(batch, hidden), torch.zeros(batch, information.padded(layout.width))
+        head = (weight1, units, units, units, units, torch.zeros((), dtype=torch.int64), weight2, bias2)
+        known = (targets, of_codes, of_codes, q_head_nll.numbers_of(layout), -8.0, 8.0, 0.1, 1e-5, 0.1, dtype, True)
+        yield Case(
+            "information_term_forward",
+            f"{batch} x {width}: {shape}",
+            name,
+            lambda x=features, h=head, k=known: information.forward(x, *h, *k),
+            (features, *head, *head[3:6], targets, of_codes, of_codes, of_codes, one, one, normal, units, slopes),
+            {},
+            most_traffic=REREAD_TRAFFIC,
+            most_registers=ALONE_REGISTERS,
+        )
+        weights = (weight1, units, units, weight2, bias2)
+        yield Case(
+            "information_term_backward",
+            f"{batch} x {width}: {shape}",
+            name,
+            lambda g=one, x=features, w=weights, s=(normal, units, slopes), d=dtype: information.backward(
+                g, x, *w, *s, 0.1, d, True, True
+            ),
+            (one, features, *weights, normal, units, slopes, features, *weights),
+            {},
+            most_traffic=REREAD_TRAFFIC,
+            most_registers=ALONE_REGISTERS,
         )
 
 

@@ -47,10 +47,13 @@ class QHead(nn.Sequential):
     def fuses(self, features: Tensor) -> bool:
         """Whether `information` is available: for a batch norm in training on this rank, and where its kernels are."""
         norm = self[1]
-        plain = (
-            type(norm) is nn.BatchNorm1d and norm.training and norm.track_running_stats and norm.momentum is not None
-        )
-        return plain and fuses_information(features, self.layout)
+        if (
+            type(norm) is not nn.BatchNorm1d
+            or norm.momentum is None
+            or not (norm.training and norm.track_running_stats)
+        ):
+            return False
+        return fuses_information(features, self.layout)
 
     def information(self, features: Tensor, codes: Tensor, entropies: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
         """-Σ λ_i L_I(c_i) and L_I by code with the sum last, without a gradient: eq. 5 and 6, through one function.
@@ -62,10 +65,15 @@ class QHead(nn.Sequential):
             weights: λ of each code.
         """
         first, norm, _, last = self
-        head = QHeadTensors(
-            first.weight, norm.weight, norm.bias, norm.running_mean, norm.running_var, norm.num_batches_tracked,
-            last.weight, last.bias,
-        )  # fmt: skip
+        assert isinstance(first, nn.Linear)
+        assert isinstance(last, nn.Linear)
+        assert isinstance(norm, nn.BatchNorm1d)
+        assert norm.momentum is not None  # as `fuses` made sure
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        assert norm.num_batches_tracked is not None
+        statistics = (norm.running_mean, norm.running_var, norm.num_batches_tracked)
+        head = QHeadTensors(first.weight, norm.weight, norm.bias, *statistics, last.weight, last.bias)
         return information_term(
             features, head, codes, self.layout, entropies, weights,
             momentum=norm.momentum, eps=norm.eps, slope=SLOPE,

@@ -1,7 +1,8 @@
 """The information term from the features on: two launches forward and two backward for a batch of up to 128 rows.
 
 The first launch is a Q head up to its batch norm, the second the rest of it and every code's likelihood. Larger batches
-and wide features take a launch more for the first product, larger batches one more for the sums of their blocks.
+and more than 2,048 features take another launch for the first product; larger batches and layouts of more than 32
+columns another for the sums of their blocks of rows.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from .q_head_nll import constants, layout_of, numbers_of
 from .tiles import next_power_of_two
 
 ROWS = 128  # most rows of a block; products of two tiles have this many at most
+NARROW = 32  # parameters of Q up to which one program takes ROWS rows; wider tiles are spread over more programs
 LIKELIHOOD_ROWS = 32  # Triton 3.7 fails to compile reductions of a product of 64 rows or more for sm_100
 WIDEST = 4_096  # values of a tile of rows and parameters in the backward pass; twice as many spill
 COLUMNS = 16  # hidden units of a program that holds all rows: the fewest that a product takes
@@ -47,7 +49,8 @@ def _rows(batch: int, most: int = ROWS) -> int:
     return min(most, next_power_of_two(max(batch, 16)))
 
 
-def _padded(parameters: int) -> int:
+def padded(parameters: int) -> int:
+    """Columns of a tile of Q's parameters."""
     return next_power_of_two(max(parameters, 16))
 
 
@@ -128,12 +131,14 @@ def forward(
     )
 
     known = constants(layout)
-    padded = _padded(parameters)
-    sums = features.new_empty((blocks, codes), dtype=torch.float32) if blocks > 1 else bounds
+    columns_of_q = padded(parameters)
+    span, tile_rows = (ROWS, LIKELIHOOD_ROWS) if columns_of_q <= NARROW else (LIKELIHOOD_ROWS, LIKELIHOOD_ROWS // 2)
+    spans = -(-batch // span)
+    sums = features.new_empty((spans, codes), dtype=torch.float32) if spans > 1 else bounds
     every = {"CODES": codes, "ALL_CODES": next_power_of_two(codes)}
     launch(
         likelihood_kernel,
-        blocks,
+        spans,
         features,
         normal,
         gain,
@@ -156,17 +161,17 @@ def forward(
         RUNS=known["RUNS"],
         **every,
         DIFFERENTIATED=differentiated,
-        WHOLE=blocks == 1,
-        SPAN=ROWS,
-        ROWS=_rows(batch, LIKELIHOOD_ROWS),
-        COLUMNS=padded,
+        WHOLE=spans == 1,
+        SPAN=span,
+        ROWS=_rows(batch, tile_rows),
+        COLUMNS=columns_of_q,
         **options,
-        num_warps=8,
+        num_warps=8 if columns_of_q <= NARROW else 4,
         num_stages=2,
     )
-    if blocks > 1:
+    if spans > 1:
         launch(
-            information_kernel, 1, features, sums, entropies, weights, bounds, term, blocks, batch, **every, num_warps=1
+            information_kernel, 1, features, sums, entropies, weights, bounds, term, spans, batch, **every, num_warps=1
         )
     return results
 
@@ -193,8 +198,8 @@ def backward(
     (batch, width), hidden, parameters = features.shape, *reversed(weight2.shape)
     d_hidden = features.new_empty((batch, hidden), dtype=operand)
     options = _options(operand)
-    padded = _padded(parameters)
-    rows = _rows(batch, min(ROWS, WIDEST // padded))
+    columns_of_q = padded(parameters)
+    rows = _rows(batch, min(ROWS, WIDEST // columns_of_q))
     shared = {name: options[name] for name in ("OPERAND", "DOT", "PRECISION")}
     launch(
         hidden_backward_kernel,
@@ -220,7 +225,7 @@ def backward(
         WHOLE=batch <= rows,
         ROWS=rows,
         COLUMNS=COLUMNS,
-        PADDED=padded,
+        PADDED=columns_of_q,
         **shared,
         num_warps=8,
     )
@@ -256,7 +261,7 @@ def _empty_results(
     features: Tensor, hidden: int, layout: Layout, differentiated: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     batch = features.shape[0]
-    slopes_shape = (batch, _padded(layout.width)) if differentiated else (0,)
+    slopes_shape = (batch, padded(layout.width)) if differentiated else (0,)
     shapes = ((), (len(layout.segments) + 1,), (batch, hidden), (hidden,), slopes_shape)
     term, bounds, normal, scale, slopes = (features.new_empty(shape, dtype=torch.float32) for shape in shapes)
     return term, bounds, normal, scale, slopes
