@@ -207,9 +207,9 @@ def _q_head(name: str, dtype: torch.dtype) -> Iterator[Case]:
 
 
 def _information(name: str, dtype: torch.dtype) -> Iterator[Case]:
-    for shape, width in (("10 + 2 gaussian", 1024), ("10 x 10", 4096)):
+    for shape, width, hidden in (("10 + 2 gaussian", 1024, 128), ("10 x 10", 2112, 32)):  # two launches, and four
         layout = LAYOUTS[shape]
-        batch, hidden, codes = 128, 128, len(layout.segments)
+        batch, codes = 128, len(layout.segments)
         features, weight1 = torch.zeros(batch, width, dtype=dtype), torch.zeros(hidden, width)
         units, weight2, bias2 = torch.zeros(hidden), torch.zeros(layout.width, hidden), torch.zeros(layout.width)
         targets, of_codes, one = torch.zeros(batch, codes), torch.zeros(codes), torch.zeros(())

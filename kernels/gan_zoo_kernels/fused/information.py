@@ -165,7 +165,7 @@ def forward(
         SPAN=span,
         ROWS=_rows(batch, tile_rows),
         COLUMNS=columns_of_q,
-        **options,
+        **(options if columns_of_q <= NARROW else {**options, "CHUNK": 32}),
         num_warps=8 if columns_of_q <= NARROW else 4,
         num_stages=2,
     )
