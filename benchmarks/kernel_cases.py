@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import torch
 from gan_zoo_kernels import Kind, Layout, PriorCode, PriorLayout
-from gan_zoo_kernels.fused import cross_entropy, gaussian_nll, information, q_head_nll, sample_latents
+from gan_zoo_kernels.fused import cross_entropy, gaussian_nll, information_launchers, q_head_nll, sample_latents
 from torch import Tensor
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -213,14 +213,14 @@ def _information(name: str, dtype: torch.dtype) -> Iterator[Case]:
         features, weight1 = torch.zeros(batch, width, dtype=dtype), torch.zeros(hidden, width)
         units, weight2, bias2 = torch.zeros(hidden), torch.zeros(layout.width, hidden), torch.zeros(layout.width)
         targets, of_codes, one = torch.zeros(batch, codes), torch.zeros(codes), torch.zeros(())
-        normal, slopes = torch.zeros(batch, hidden), torch.zeros(batch, information.padded(layout.width))
+        normal, slopes = torch.zeros(batch, hidden), torch.zeros(batch, information_launchers.padded(layout.width))
         head = (weight1, units, units, units, units, torch.zeros((), dtype=torch.int64), weight2, bias2)
         known = (targets, of_codes, of_codes, q_head_nll.numbers_of(layout), -8.0, 8.0, 0.1, 1e-5, 0.1, dtype, True)
         yield Case(
             "information_term_forward",
             f"{batch} x {width}: {shape}",
             name,
-            lambda x=features, h=head, k=known: information.forward(x, *h, *k),
+            lambda x=features, h=head, k=known: information_launchers.forward(x, *h, *k),
             (features, *head, *head[3:6], targets, of_codes, of_codes, of_codes, one, one, normal, units, slopes),
             {},
             most_traffic=REREAD_TRAFFIC,
@@ -231,7 +231,7 @@ def _information(name: str, dtype: torch.dtype) -> Iterator[Case]:
             "information_term_backward",
             f"{batch} x {width}: {shape}",
             name,
-            lambda g=one, x=features, w=weights, s=(normal, units, slopes), d=dtype: information.backward(
+            lambda g=one, x=features, w=weights, s=(normal, units, slopes), d=dtype: information_launchers.backward(
                 g, x, *w, *s, 0.1, d, True, True
             ),
             (one, features, *weights, normal, units, slopes, features, *weights),

@@ -1,4 +1,4 @@
-"""Device code of the information term: a Q head and the likelihood of its codes; `information` launches it.
+"""Device code of the information term: a Q head and the likelihood of its codes; `information_launchers` launches it.
 
 Shapes: B batch, K features, H hidden units, P parameters of Q(c | x), C codes. Operands of a product are rounded to
 OPERAND, as autocast would, and added in float32. DOT is OPERAND too, but for the interpreter, which cannot multiply
