@@ -1,4 +1,4 @@
-"""The launches of the information term, from the features on: two launches forward and two backward for a batch of up to 128 rows.
+"""The launches of the information term: two forward and two backward for a batch of up to 128 rows.
 
 The first launch is a Q head up to its batch norm, the second the rest of it and every code's likelihood. Larger batches
 and more than 2,048 features take another launch for the first product; larger batches and layouts of more than 32
