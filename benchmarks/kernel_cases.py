@@ -14,7 +14,15 @@ from dataclasses import dataclass
 
 import torch
 from gan_zoo_kernels import Kind, Layout, PriorCode, PriorLayout, WarpSteps
-from gan_zoo_kernels.fused import consistency, cross_entropy, gaussian_nll, q_head_nll, random_warp, sample_latents
+from gan_zoo_kernels.fused import (
+    consistency,
+    cross_entropy,
+    gaussian_nll,
+    information_launchers,
+    q_head_nll,
+    random_warp,
+    sample_latents,
+)
 from gan_zoo_kernels.fused.tiles import MAX_COLUMNS
 from torch import Tensor
 
@@ -57,6 +65,9 @@ LABELLED_TRAFFIC = 1.2  # the exception: the label's logit is loaded again from 
 BROADCAST_TRAFFIC = 1.5  # the exception: a row that is broadcast over 64 rows is asked for 64 times (from a cache)
 WARP_TRAFFIC = 2.6  # the exception: a pixel's four neighbours are other pixels' too, and come from a cache
 STACK_OF_TURNS = 32  # the exception: what CUDA's float32 sine and cosine need to reduce a huge angle
+MOST_REGISTERS = 96  # so that 640 threads fit on every multiprocessor of these architectures
+ALONE_REGISTERS = 255  # the exception: the information term's few programs have a multiprocessor each
+REREAD_TRAFFIC = 6  # the exception: every block of columns reads all features, from a cache
 
 
 @dataclass(frozen=True)
@@ -71,6 +82,7 @@ class Case:
     loads: dict[str, int]  # kernel argument: bytes that one load of it fetches at least, by the shape's alignment
     most_traffic: float = MOST_TRAFFIC  # times the floor
     stack: int = 0  # bytes a thread may have on an NVIDIA GPU
+    most_registers: int = MOST_REGISTERS
 
     @property
     def floor(self) -> int:
@@ -85,6 +97,7 @@ def cases() -> Iterator[Case]:
         yield from _cross_entropy(name, dtype)
         yield from _q_head(name, dtype)
         yield from _q_head_rows(name, dtype)
+        yield from _information(name, dtype)
         yield from _latents(name, dtype)
         yield from _warps(name, dtype)
         yield from _consistency(name, dtype)
@@ -257,6 +270,41 @@ def _q_head_rows(name: str, dtype: torch.dtype) -> Iterator[Case]:
             (parameters, targets, nll, parameters),
             wide,
             most_traffic=LABELLED_TRAFFIC,
+        )
+
+
+def _information(name: str, dtype: torch.dtype) -> Iterator[Case]:
+    for shape, width, hidden in (("10 + 2 gaussian", 1024, 128), ("10 x 10", 2112, 32)):  # two launches, and four
+        layout = LAYOUTS[shape]
+        batch, codes = 128, len(layout.segments)
+        features, weight1 = torch.zeros(batch, width, dtype=dtype), torch.zeros(hidden, width)
+        units, weight2, bias2 = torch.zeros(hidden), torch.zeros(layout.width, hidden), torch.zeros(layout.width)
+        targets, of_codes, one = torch.zeros(batch, codes), torch.zeros(codes), torch.zeros(())
+        normal, slopes = torch.zeros(batch, hidden), torch.zeros(batch, information_launchers.padded(layout.width))
+        head = (weight1, units, units, units, units, torch.zeros((), dtype=torch.int64), weight2, bias2)
+        known = (targets, of_codes, of_codes, layout.numbers, -8.0, 8.0, 0.1, 1e-5, 0.1, dtype, True)
+        yield Case(
+            "information_term_forward",
+            f"{batch} x {width}: {shape}",
+            name,
+            lambda x=features, h=head, k=known: information_launchers.forward(x, *h, *k),
+            (features, *head, *head[3:6], targets, of_codes, of_codes, of_codes, one, one, normal, units, slopes),
+            {},
+            most_traffic=REREAD_TRAFFIC,
+            most_registers=ALONE_REGISTERS,
+        )
+        weights = (weight1, units, units, weight2, bias2)
+        yield Case(
+            "information_term_backward",
+            f"{batch} x {width}: {shape}",
+            name,
+            lambda g=one, x=features, w=weights, s=(normal, units, slopes), d=dtype: information_launchers.backward(
+                g, x, *w, *s, 0.1, d, True, True
+            ),
+            (one, features, *weights, normal, units, slopes, features, *weights),
+            {},
+            most_traffic=REREAD_TRAFFIC,
+            most_registers=ALONE_REGISTERS,
         )
 
 

@@ -16,10 +16,12 @@ from gan_zoo_kernels import (
     Layout,
     PriorCode,
     PriorLayout,
+    QHeadTensors,
     WarpSteps,
     consistency,
     cross_entropy,
     gaussian_nll,
+    information_term,
     q_head_nll,
     random_warp,
     sample_latents,
@@ -42,6 +44,9 @@ def reference_calls(device):
     p.requires_grad_()
     images = torch.zeros(8, 1, 6, 6, device=device)
     draws = torch.zeros(8, EVERY_STEP.normals, device=device), torch.zeros(8, EVERY_STEP.values, device=device)
+    h, weight1, weight2 = (torch.randn(*n, device=device) for n in ((8, 6), (4, 6), (Q_HEAD.width, 4)))
+    norm, bias2, of_codes = (torch.ones(*n, device=device) for n in ((4, 4), (Q_HEAD.width,), (5,)))
+    head = QHeadTensors(weight1.requires_grad_(), *norm, torch.zeros_like(step), weight2, bias2)
     log_prior = torch.zeros(10, device=device)
     plain = {"implementation": "reference"}
     calls = {
@@ -49,6 +54,7 @@ def reference_calls(device):
         "gaussian_nll": (lambda: gaussian_nll(a, b, c[:, :3], **plain), [a, b]),
         "gaussian_nll, variance 1": (lambda: gaussian_nll(a, None, b, "sum", **plain), [a, b]),
         "cross_entropy": (lambda: cross_entropy(p, label, **plain), [p]),
+        "information_term": (lambda: information_term(h, head, c, Q_HEAD, of_codes, of_codes, **plain)[0], [weight1]),
         "consistency": (lambda: consistency(p, p[:5], Q_HEAD, spread=4.0, log_priors=[log_prior], **plain), [p]),
         "random_warp": (lambda: (random_warp(images, *draws, EVERY_STEP, **plain),), []),
         "cross_entropy, some ignored": (lambda: cross_entropy(p, label, ignore_index=3, **plain), [p]),
@@ -135,6 +141,7 @@ def events():
         ("consistency", 60, 120),
         ("cross_entropy", 50, 105),
         ("gaussian_nll", 55, 120),
+        ("information_term", 120, 220),
         ("q_head_nll", 50, 105),
         ("random_warp", 40, 0),
         ("sample_latents", 40, 0),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -149,20 +150,22 @@ def q_head_nll_backward_kernel(
             tl.store(out, ((p - c) * g).to(gradient.dtype.element_ty), live)
 
 
+def runs_of(layout: Layout) -> tuple[int, ...]:
+    """Five numbers a run, as device code reads them."""
+    return tuple(
+        int(n) for run in layout.runs for n in (run.kind, run.size, run.count, run.first_code, run.first_column)
+    )
+
+
 def constants(layout: Layout, tile: tiles.Tile) -> dict[str, Any]:
     """What a compiled kernel knows of a layout and its tile."""
-    kinds = 0
-    runs: list[int] = []
-    for run in layout.runs:
-        kinds |= 1 << run.kind
-        runs += [int(run.kind), run.size, run.count, run.first_code, run.first_column]
     categorical = [run for run in layout.runs if run.kind == Kind.CATEGORICAL]
     return {
         "LOW": float(layout.log_var_min),
         "HIGH": float(layout.log_var_max),
-        "RUNS": tuple(runs),
+        "RUNS": runs_of(layout),
         "CODES": len(layout.segments),
-        "KINDS": kinds,
+        "KINDS": functools.reduce(operator.or_, (1 << run.kind for run in layout.runs)),
         "ALIGN": math.gcd(16, *(n for run in categorical for n in (run.first_column, run.size))),
         "WIDTH": layout.width,
         "ROWS": tile.rows,
@@ -177,12 +180,18 @@ def tile_of(layout: Layout, threads_of_a_warp: int) -> tiles.Tile:
 
 
 @functools.lru_cache(maxsize=256)
+def layout_of(segments: tuple[int, ...], low: float, high: float) -> Layout:
+    """The layout of these `numbers` and bounds, which is how an operator receives it."""
+    triples = zip(segments[0::3], segments[1::3], segments[2::3], strict=True)
+    return Layout(tuple(Segment(Kind(k), start, size) for k, start, size in triples), low, high)
+
+
+@functools.lru_cache(maxsize=256)
 def _plan(
     segments: tuple[int, ...], low: float, high: float, threads_of_a_warp: int
 ) -> tuple[tiles.Tile, dict[str, Any], int]:
     """The tile, the constants and `equal_classes` of a layout; put together once and looked up by later calls."""
-    triples = zip(segments[0::3], segments[1::3], segments[2::3], strict=True)
-    layout = Layout(tuple(Segment(Kind(k), start, size) for k, start, size in triples), low, high)
+    layout = layout_of(segments, low, high)
     tile = tile_of(layout, threads_of_a_warp)
     return tile, constants(layout, tile), q_head_rows.equal_classes(layout)
 
