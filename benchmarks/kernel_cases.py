@@ -13,8 +13,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
-from gan_zoo_kernels import Kind, Layout, PriorCode, PriorLayout
-from gan_zoo_kernels.fused import cross_entropy, gaussian_nll, q_head_nll, sample_latents
+from gan_zoo_kernels import Kind, Layout, PriorCode, PriorLayout, WarpSteps
+from gan_zoo_kernels.fused import (
+    consistency,
+    cross_entropy,
+    gaussian_nll,
+    information_launchers,
+    q_head_nll,
+    random_warp,
+    sample_latents,
+)
+from gan_zoo_kernels.fused.tiles import MAX_COLUMNS
 from torch import Tensor
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -44,10 +53,21 @@ PRIORS = {
     ),
 }
 
+WARPS = {
+    "recipe": WarpSteps(scale=True, height=True, shear=True, rotate=True, shift=True, elastic=0.04),
+    "all": WarpSteps(flip=0.5, scale=True, height=True, shear=True, rotate=True, shift=True, elastic=0.04),
+    "shift": WarpSteps(shift=True),
+}
+
 
 MOST_TRAFFIC = 1.05  # times the floor, for partial sums and the scalars that every program reads
+LABELLED_TRAFFIC = 1.2  # the exception: the label's logit is loaded again from the first cache, or g for every code
 BROADCAST_TRAFFIC = 1.5  # the exception: a row that is broadcast over 64 rows is asked for 64 times (from a cache)
-STACK_OF_NORMALS = 48  # the exception: the table with which CUDA's float64 sine and cosine reduce a large angle
+WARP_TRAFFIC = 2.6  # the exception: a pixel's four neighbours are other pixels' too, and come from a cache
+STACK_OF_TURNS = 32  # the exception: what CUDA's float32 sine and cosine need to reduce a huge angle
+MOST_REGISTERS = 96  # so that 640 threads fit on every multiprocessor of these architectures
+ALONE_REGISTERS = 255  # the exception: the information term's few programs have a multiprocessor each
+REREAD_TRAFFIC = 6  # the exception: every block of columns reads all features, from a cache
 
 
 @dataclass(frozen=True)
@@ -62,6 +82,7 @@ class Case:
     loads: dict[str, int]  # kernel argument: bytes that one load of it fetches at least, by the shape's alignment
     most_traffic: float = MOST_TRAFFIC  # times the floor
     stack: int = 0  # bytes a thread may have on an NVIDIA GPU
+    most_registers: int = MOST_REGISTERS
 
     @property
     def floor(self) -> int:
@@ -75,7 +96,11 @@ def cases() -> Iterator[Case]:
         yield from _gaussian(name, dtype)
         yield from _cross_entropy(name, dtype)
         yield from _q_head(name, dtype)
+        yield from _q_head_rows(name, dtype)
+        yield from _information(name, dtype)
         yield from _latents(name, dtype)
+        yield from _warps(name, dtype)
+        yield from _consistency(name, dtype)
 
 
 def _stored(tensor: Tensor) -> int:
@@ -96,6 +121,7 @@ def _gaussian(name: str, dtype: torch.dtype) -> Iterator[Case]:
     flat = (mean, log_var, target)
     row = torch.zeros(96, dtype=dtype)
     wide = {"mean": 16, "log_var": 16, "target": 16}
+    narrow = dict.fromkeys(wide, 4 * dtype.itemsize)  # few elements without a sum: four a thread
     yield Case(
         "gaussian_nll_forward",
         "64x96 mean",
@@ -110,7 +136,7 @@ def _gaussian(name: str, dtype: torch.dtype) -> Iterator[Case]:
         name,
         lambda: gaussian_nll.forward(*flat, "none", *bounds),
         (*flat, loss),
-        wide,
+        narrow,
     )
     yield Case(
         "gaussian_nll_forward",
@@ -135,7 +161,7 @@ def _gaussian(name: str, dtype: torch.dtype) -> Iterator[Case]:
         name,
         lambda: gaussian_nll.backward(one, *flat, "mean", *bounds, [1, 1, 1]),
         (*flat, *flat, one),
-        wide,
+        narrow,
     )
     yield Case(
         "gaussian_nll_backward",
@@ -143,30 +169,49 @@ def _gaussian(name: str, dtype: torch.dtype) -> Iterator[Case]:
         name,
         lambda: gaussian_nll.backward(loss, *flat, "none", *bounds, [1, 1, 0]),
         (*flat, loss, mean, log_var),
-        {**wide, "upstream": 16},
+        {**narrow, "upstream": 16},
+    )
+    many = tuple(torch.zeros(512, 512, dtype=dtype) for _ in range(3))
+    yield Case(
+        "gaussian_nll_forward",
+        "512x512 mean",
+        name,
+        lambda: gaussian_nll.forward(*many, "mean", *bounds),
+        (*many, one),
+        wide,
+    )
+    yield Case(
+        "gaussian_nll_backward",
+        "512x512 mean",
+        name,
+        lambda: gaussian_nll.backward(one, *many, "mean", *bounds, [1, 1, 1]),
+        (*many, *many, one),
+        wide,
     )
 
 
 def _cross_entropy(name: str, dtype: torch.dtype) -> Iterator[Case]:
-    for rows, columns in ((256, 2), (256, 10), (64, 100), (64, 128), (8, 1000), (4, 4096), (2, 8192)):
+    for rows, columns in ((256, 2), (256, 10), (64, 100), (64, 128), (8, 1000), (4, 4096), (2, 8192), (2, 20_000)):
         logits, target = torch.zeros(rows, columns, dtype=dtype), torch.zeros(rows, dtype=torch.int64)
         loss, two, one = torch.zeros(rows), torch.zeros(2), torch.zeros(())
+        kept = torch.zeros(rows if columns > MAX_COLUMNS else 0, 2)
+        kernel = "cross_entropy_long" if columns > MAX_COLUMNS else "cross_entropy"
         wide = {"logits": _vector(columns, dtype)}
         for reduction, ignore_index in (("mean", None), ("none", 0)):
             yield Case(
-                "cross_entropy_forward",
+                f"{kernel}_forward",
                 f"{rows}x{columns} {reduction}",
                 name,
                 lambda a=logits, b=target, r=reduction, i=ignore_index: cross_entropy.forward(a, b, r, i),
-                (logits, target, two if reduction == "mean" else loss),
+                (logits, target, two if reduction == "mean" else loss, kept),
                 wide,
             )
         yield Case(
-            "cross_entropy_backward",
+            f"{kernel}_backward",
             f"{rows}x{columns} mean",
             name,
-            lambda a=logits, b=target, g=one: cross_entropy.backward(g, g, a, b, "mean", None),
-            (logits, target, one, one, logits),
+            lambda a=logits, b=target, g=one, k=kept: cross_entropy.backward(g, g, k, a, b, "mean", None),
+            (logits, target, one, one, kept, logits),
             wide,
         )
 
@@ -201,11 +246,72 @@ def _q_head(name: str, dtype: torch.dtype) -> Iterator[Case]:
         )
 
 
+def _q_head_rows(name: str, dtype: torch.dtype) -> Iterator[Case]:
+    for shape in ("10 x 10", "4 x 16"):
+        layout = LAYOUTS[shape]
+        parameters = torch.zeros(1024, layout.width, dtype=dtype)
+        targets, nll = torch.zeros(1024, len(layout.segments)), torch.zeros(len(layout.segments))
+        segments = [int(n) for s in layout.segments for n in (s.kind, s.start, s.size)]
+        wide = {"parameters": _vector(layout.most_classes, dtype)}
+        yield Case(
+            "q_head_rows_forward",
+            f"1024: {shape}",
+            name,
+            lambda p=parameters, t=targets, s=segments: q_head_nll.forward(p, t, s, -8.0, 8.0),
+            (parameters, targets, nll),
+            wide,
+            most_traffic=LABELLED_TRAFFIC,
+        )
+        yield Case(
+            "q_head_rows_backward",
+            f"1024: {shape}",
+            name,
+            lambda p=parameters, t=targets, s=segments, g=nll: q_head_nll.backward(g, p, t, s, -8.0, 8.0),
+            (parameters, targets, nll, parameters),
+            wide,
+            most_traffic=LABELLED_TRAFFIC,
+        )
+
+
+def _information(name: str, dtype: torch.dtype) -> Iterator[Case]:
+    for shape, width, hidden in (("10 + 2 gaussian", 1024, 128), ("10 x 10", 2112, 32)):  # two launches, and four
+        layout = LAYOUTS[shape]
+        batch, codes = 128, len(layout.segments)
+        features, weight1 = torch.zeros(batch, width, dtype=dtype), torch.zeros(hidden, width)
+        units, weight2, bias2 = torch.zeros(hidden), torch.zeros(layout.width, hidden), torch.zeros(layout.width)
+        targets, of_codes, one = torch.zeros(batch, codes), torch.zeros(codes), torch.zeros(())
+        normal, slopes = torch.zeros(batch, hidden), torch.zeros(batch, information_launchers.padded(layout.width))
+        head = (weight1, units, units, units, units, torch.zeros((), dtype=torch.int64), weight2, bias2)
+        known = (targets, of_codes, of_codes, layout.numbers, -8.0, 8.0, 0.1, 1e-5, 0.1, dtype, True)
+        yield Case(
+            "information_term_forward",
+            f"{batch} x {width}: {shape}",
+            name,
+            lambda x=features, h=head, k=known: information_launchers.forward(x, *h, *k),
+            (features, *head, *head[3:6], targets, of_codes, of_codes, of_codes, one, one, normal, units, slopes),
+            {},
+            most_traffic=REREAD_TRAFFIC,
+            most_registers=ALONE_REGISTERS,
+        )
+        weights = (weight1, units, units, weight2, bias2)
+        yield Case(
+            "information_term_backward",
+            f"{batch} x {width}: {shape}",
+            name,
+            lambda g=one, x=features, w=weights, s=(normal, units, slopes), d=dtype: information_launchers.backward(
+                g, x, *w, *s, 0.1, d, True, True
+            ),
+            (one, features, *weights, normal, units, slopes, features, *weights),
+            {},
+            most_traffic=REREAD_TRAFFIC,
+            most_registers=ALONE_REGISTERS,
+        )
+
+
 def _latents(name: str, dtype: torch.dtype) -> Iterator[Case]:
     for shape, layout in PRIORS.items():
         outputs = (torch.zeros(128, layout.width, dtype=dtype), torch.zeros(128, len(layout.codes)))
         numbers = layout.numbers
-        normal = layout.distribution == "normal" or any(code.kind == "gaussian" for code in layout.codes)
         yield Case(
             "sample_latents",
             f"128: {shape}",
@@ -213,7 +319,55 @@ def _latents(name: str, dtype: torch.dtype) -> Iterator[Case]:
             lambda n=numbers, d=dtype: sample_latents.draw(*n, 128, 1, 1, None, 0, 0, torch.device("cpu"), d),
             outputs,
             {},
-            stack=STACK_OF_NORMALS if normal else 0,
+        )
+
+
+def _warps(name: str, dtype: torch.dtype) -> Iterator[Case]:
+    for n, channels, side, policy in ((8, 1, 28, "recipe"), (2, 3, 64, "all"), (8, 3, 32, "shift")):
+        steps = WARPS[policy]
+        images = torch.zeros(n, channels, side, side, dtype=dtype)
+        if channels == 3:
+            images = images.to(memory_format=torch.channels_last)
+        normals, values = torch.zeros(n, steps.normals), torch.zeros(n, steps.values)
+        yield Case(
+            "random_warp",
+            f"{n}x{channels}x{side}x{side} {policy}",
+            name,
+            lambda x=images, z=normals, v=values, s=steps.numbers: random_warp.forward(x, z, v, s),
+            (images, normals, values, images),
+            {},
+            most_traffic=WARP_TRAFFIC,
+            stack=STACK_OF_TURNS if steps.rotate else 0,
+        )
+
+
+def _consistency(name: str, dtype: torch.dtype) -> Iterator[Case]:
+    for shape, n, m in (("10 + 2 gaussian", 128, 128), ("10 x 10", 256, 100), ("all kinds", 64, 64)):
+        layout = LAYOUTS[shape]
+        parameters, warped = (torch.zeros(rows, layout.width, dtype=dtype) for rows in (n, m))
+        segments = [int(x) for s in layout.segments for x in (s.kind, s.start, s.size)]
+        sizes = [s.size for s in layout.segments if s.kind is Kind.CATEGORICAL]
+        means, one = torch.zeros(sum(sizes)), torch.zeros(())
+        read = tuple(side[:, : sum(sizes)] for side in (parameters, warped))
+        log_priors = means if shape == "all kinds" else None
+        priors = () if log_priors is None else (log_priors,)
+        yield Case(
+            "consistency_forward",
+            f"{n}, {m}: {shape}",
+            name,
+            lambda p=parameters, w=warped, c=log_priors, s=segments: consistency.forward(p, w, c, s, 4.0),
+            (*read, *priors, means, torch.zeros(len(sizes))),
+            {},
+        )
+        yield Case(
+            "consistency_backward",
+            f"{n}, {m}: {shape}",
+            name,
+            lambda g=one, p=parameters, w=warped, c=log_priors, mean=means, s=segments: consistency.backward(
+                g, p, w, c, mean, s, 4.0
+            ),
+            (*read, *priors, means, one, parameters, warped),
+            {},
         )
 
 

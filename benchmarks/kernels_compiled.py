@@ -34,7 +34,6 @@ TARGETS = {
     "sm_120": ("cuda", 120, 32),
     "gfx942": ("hip", "gfx942", 64),
 }
-MOST_REGISTERS = 96  # so that 640 threads fit on every multiprocessor of these architectures
 
 
 def sources_digest() -> str:
@@ -112,6 +111,7 @@ def compile_case(case: Any, target: str) -> list[dict[str, Any]]:
                 "warps": launch.options["num_warps"],
                 **_figures[compiled],
                 "expected_loads": case.loads if name == case.kernel else {},
+                "most_registers": case.most_registers,
                 "allowed_stack": case.stack if name == case.kernel and backend == "cuda" else 0,
             }
         )
@@ -203,6 +203,7 @@ def _amd(compiled: Any) -> dict[str, Any]:
             found.append(4 * int(wide[1]) if wide else sizes.get(word, 0))
         return max(found)
 
+    roots = len(re.findall(r"\bv_sqrt_f32", text))  # each rounded correctly with two fused multiply-adds of its own
     return {
         "registers": field("vgpr_count"),
         "spilled_bytes": 4 * (field("vgpr_spill_count") + field("sgpr_spill_count")),
@@ -210,7 +211,7 @@ def _amd(compiled: Any) -> dict[str, Any]:
         "shared_bytes": compiled.metadata.shared,
         "widest_load": widest("load"),
         "widest_store": widest("store"),
-        "fused_float32": len(re.findall(r"\bv_(?:pk_)?fm\w+_f32", text)),
+        "fused_float32": len(re.findall(r"\bv_(?:pk_)?fm\w+_f32", text)) - roots * 2,
     }
 
 
@@ -259,8 +260,8 @@ def broken_rules(compiled: list[dict[str, Any]], traffic: list[dict[str, Any]]) 
         name = f"{line['kernel']} {line['shape']} {line['dtype']} on {line['target']}"
         if line["spilled_bytes"]:
             wrong.append(f"{name} spills {line['spilled_bytes']} bytes")
-        if line["registers"] > MOST_REGISTERS:
-            wrong.append(f"{name} takes {line['registers']} registers, more than {MOST_REGISTERS}")
+        if line["registers"] > line["most_registers"]:
+            wrong.append(f"{name} takes {line['registers']} registers, more than {line['most_registers']}")
         if line["kernel"] == "sample_latents" and line["fused_float32"]:
             wrong.append(f"{name} rounds {line['fused_float32']} products once: not the reference's bits")
         if line["stack_bytes"] > line["allowed_stack"]:

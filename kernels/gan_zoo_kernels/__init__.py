@@ -2,7 +2,10 @@
 
 from .dispatch import Choice, Implementation, implementation_for
 from .functional import Reduction, cross_entropy, gaussian_nll, q_head_nll, sample_latents
+from .information import QHeadTensors, fuses_information, information_term
 from .layout import Kind, Layout, PriorCode, PriorLayout, Segment
+from .reference_warp import WarpSteps
+from .self_augmentation import consistency, random_warp
 
 __all__ = [
     "Choice",
@@ -11,11 +14,17 @@ __all__ = [
     "Layout",
     "PriorCode",
     "PriorLayout",
+    "QHeadTensors",
     "Reduction",
     "Segment",
+    "WarpSteps",
+    "consistency",
     "cross_entropy",
+    "fuses_information",
     "gaussian_nll",
     "implementation_for",
+    "information_term",
     "q_head_nll",
+    "random_warp",
     "sample_latents",
 ]

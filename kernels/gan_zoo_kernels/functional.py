@@ -91,7 +91,7 @@ def cross_entropy(
         raise ValueError(f"logits [..., K] and target [...] do not fit: {list(logits.shape)} and {list(target.shape)}")
     if target.device != device:
         _refuse_devices(logits=logits, target=target)
-    if implementation_for(device, implementation, dtype=logits.dtype, columns=shape[-1]).path == "triton":
+    if implementation_for(device, implementation, dtype=logits.dtype).path == "triton":
         return fused.cross_entropy.cross_entropy(logits, target, reduction, ignore_index)
     return reference.cross_entropy(logits, target, reduction, ignore_index)
 
@@ -152,8 +152,7 @@ def sample_latents(
     """Draw noise and codes: a function of (seed, step, stream, first_row + row, column) and nothing else.
 
     Philox-4x32-10 in counter mode, so there is no state to save, and ranks of a distributed run take slices
-    of one global batch by `first_row`. Every implementation and device gives the same uniforms and classes
-    bit for bit and the same normals within one unit in the last place of float32.
+    of one global batch by `first_row`. Every implementation and device gives the same values bit for bit.
 
     Args:
         layout: the columns; see `PriorLayout`.

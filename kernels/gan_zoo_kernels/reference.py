@@ -21,6 +21,23 @@ from .layout import Kind, Layout, PriorLayout
 HALF_LOG_2_PI = 0.5 * math.log(2.0 * math.pi)
 CODE_COUNTERS = 2**31  # second counter word of the codes' draws; below it are those of the noise
 
+ANGLE_OF_A_WORD = 2.0 * math.pi / 2**32  # a word counts these steps of Box-Muller's angle
+SQRT_HALF_BITS = 0x3F3504F3  # √½ as a float32
+LN_2_HIGH, LN_2_LOW = 0.693359375, -2.12194440e-4  # ten bits, whose product with an exponent is exact, and the rest
+LOG_COEFFICIENTS = (
+    7.0376836292e-2,
+    -1.1514610310e-1,
+    1.1676998740e-1,
+    -1.2420140846e-1,
+    1.4249322787e-1,
+    -1.6668057665e-1,
+    2.0000714765e-1,
+    -2.4999993993e-1,
+    3.3333331174e-1,
+)
+SINE_COEFFICIENTS = (-1.9515295891e-4, 8.3321608736e-3, -1.6666654611e-1)
+COSINE_COEFFICIENTS = (2.443315711809948e-5, -1.388731625493765e-3, 4.166664568298827e-2)
+
 _PHILOX_MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 _PHILOX_KEY_STEPS = (0x9E3779B9, 0xBB67AE85)
 _PHILOX_ROUNDS = 10
@@ -179,9 +196,52 @@ def _uniform(word: Tensor, low: float, high: float) -> Tensor:
 
 
 def _normal_pairs(words: Tensor) -> Tensor:
-    """Box-Muller on the last axis: words (a, b) to r cos θ, r sin θ, in float64 and rounded at the end."""
-    u = (words.to(torch.float64) + 0.5) * 2.0**-32
-    radius = (u[..., 0::2].log() * -2.0).sqrt_()
-    angle = u[..., 1::2] * (2.0 * math.pi)
-    pairs = torch.stack((radius * angle.cos(), radius * angle.sin()), dim=-1)
-    return pairs.flatten(-2).to(torch.float32)
+    """Box-Muller on the last axis: words (a, b) to r cos θ, r sin θ, with u = (a + ½) / 2³² and θ = 2π (b + ½) / 2³².
+
+    In float32, by additions, products and one square root alone, which IEEE 754 rounds in one way only: the
+    same bits on every device, as long as no product is fused with an addition.
+    """
+    a, b = words[..., 0::2], words[..., 1::2]
+    # torch's float32 root is off by an ulp at times on a CPU; one in float64 rounds to the right float32 always.
+    radius = (_log_uniform(a).to(torch.float64) * -2.0).sqrt_().to(torch.float32)
+    quarter = (b + 2**29) >> 30  # the nearest multiple of a quarter turn, 0 … 4
+    angle = ((b - (quarter << 30)).to(torch.float32) + 0.5) * ANGLE_OF_A_WORD
+    sine, cosine = _sine_and_cosine(angle)
+    swapped = (quarter & 1) == 1
+    first = radius * torch.where(swapped, sine, cosine)
+    second = radius * torch.where(swapped, cosine, sine)
+    first = torch.where(((quarter + 1) & 2) == 2, -first, first)
+    second = torch.where((quarter & 2) == 2, -second, second)
+    return torch.stack((first, second), dim=-1).flatten(-2)
+
+
+def _log_uniform(word: Tensor) -> Tensor:
+    """log u in float32, u = (word + ½) / 2³², to 2 ulp: the polynomial of Cephes' logf (Moshier 1992).
+
+    Above √½ it is a function of 1 - u, which float32 holds more exactly than u.
+    """
+    u = (word.to(torch.float32) + 0.5) * 2.0**-32
+    bits = u.view(torch.int32) - SQRT_HALF_BITS
+    exponent = bits >> 23
+    mantissa = ((bits & 0x7FFFFF) + SQRT_HALF_BITS).view(torch.float32)  # in [√½, √2)
+    from_1 = ((_WORD - word).to(torch.float32) + 0.5) * -(2.0**-32)
+    x = torch.where(exponent == 0, from_1, mantissa - 1.0)
+    exponent = exponent.to(torch.float32)
+    square = x * x
+    y = _horner(x, LOG_COEFFICIENTS) * x * square + exponent * LN_2_LOW
+    return x + (y - square * 0.5) + exponent * LN_2_HIGH
+
+
+def _sine_and_cosine(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Both in float32, for |x| ≤ π/4, to 1 ulp: the polynomials of Cephes' sinf and cosf (Moshier 1992)."""
+    square = x * x
+    sine = _horner(square, SINE_COEFFICIENTS) * square * x + x
+    cosine = _horner(square, COSINE_COEFFICIENTS) * square * square - square * 0.5 + 1.0
+    return sine, cosine
+
+
+def _horner(x: Tensor, coefficients: tuple[float, ...]) -> Tensor:
+    y = x * coefficients[0]
+    for coefficient in coefficients[1:-1]:
+        y.add_(coefficient).mul_(x)
+    return y.add_(coefficients[-1])

@@ -30,7 +30,7 @@ def calls(batch):
     q_head_nll.forward(p, c, SEGMENTS, -8.0, 8.0)
     q_head_nll.backward(three, p, c, SEGMENTS, -8.0, 8.0)
     cross_entropy.forward(p, label, "mean", None)
-    cross_entropy.backward(one, one, p, label, "mean", None)
+    cross_entropy.backward(one, one, one, p, label, "mean", None)
     gaussian_nll.forward(a, b, target, "none", -8.0, 8.0)
     gaussian_nll.backward(one, a, b, target, "mean", -8.0, 8.0, [1, 1, 0])
     sample_latents.draw(*PRIOR.numbers, batch, 1, batch, None, 0, 0, torch.device("cpu"), torch.float32)

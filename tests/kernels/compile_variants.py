@@ -17,7 +17,7 @@ from benchmarks.kernels_compiled import compile_case
 class Variant:
     """Looks like a case of the table."""
 
-    dtype, stack = "mixed", 0
+    dtype, stack, most_registers = "mixed", 0, 96
 
     def __init__(self, kernel, shape, run):
         self.kernel, self.shape, self.run, self.loads = kernel, shape, run, {}
@@ -57,7 +57,15 @@ def variants():
         x, y = torch.zeros(9, 40)[:, 1:12], torch.zeros(30, dtype=integer)[1:28:3]
         one = torch.ones(())
         yield Variant("ce", f"{integer}", lambda x=x, y=y: cross_entropy.forward(x, y, "sum", -100))
-        yield Variant("ce", f"{integer}", lambda x=x, y=y, g=one: cross_entropy.backward(g, g, x, y, "sum", -100))
+        yield Variant("ce", f"{integer}", lambda x=x, y=y, g=one: cross_entropy.backward(g, g, g, x, y, "sum", -100))
+    for integer in (torch.uint8, torch.int64):
+        x, y, kept = torch.zeros(9, 18_003).half()[:, 1:], torch.zeros(9, dtype=integer), torch.zeros(9, 2)
+        yield Variant("ce", f"long {integer}", lambda x=x, y=y: cross_entropy.forward(x, y, "none", -100))
+        yield Variant(
+            "ce",
+            f"long {integer}",
+            lambda x=x, y=y, g=one, k=kept: cross_entropy.backward(g, g, k, x[:, ::2], y, "sum", -100),
+        )
     yield Variant("ce", "one row", lambda: cross_entropy.forward(torch.zeros(7), torch.tensor(3), "none", None))
     yield Variant("ce", "1 column", lambda: cross_entropy.forward(torch.zeros(5, 1), torch.zeros(5).long(), "mean", 0))
 

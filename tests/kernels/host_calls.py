@@ -15,10 +15,15 @@ from gan_zoo_kernels import (
     Layout,
     PriorCode,
     PriorLayout,
+    QHeadTensors,
+    WarpSteps,
+    consistency,
     cross_entropy,
     dispatch,
     gaussian_nll,
+    information_term,
     q_head_nll,
+    random_warp,
     sample_latents,
 )
 from gan_zoo_kernels.fused import launches
@@ -87,8 +92,16 @@ def calls_of_functions():
     label, step, one = torch.zeros(128, dtype=torch.int64), torch.zeros((), dtype=torch.int64), torch.ones(())
     p, a, b = (torch.zeros(128, n, requires_grad=True) for n in (14, 2, 2))
     c, ones = torch.zeros(128, 3), torch.ones(3)
+    images, steps = torch.zeros(8, 1, 28, 28), WarpSteps(scale=True, shift=True, elastic=0.05)
+    draws = torch.zeros(8, steps.normals), torch.zeros(8, steps.values)
+    h, w1, w2 = torch.zeros(128, 64), torch.zeros(32, 64, requires_grad=True), torch.zeros(14, 32)
+    units = (torch.ones(32), torch.zeros(32), torch.zeros(32), torch.ones(32), torch.zeros((), dtype=torch.int64))
+    head = QHeadTensors(w1, *units, w2, torch.zeros(14))
     fused = {"implementation": "triton"}
     calls = {
+        "consistency": (lambda: consistency(p, p[:100], Q_HEAD, spread=4.0, **fused), [p], one),
+        "information_term": (lambda: information_term(h, head, c, Q_HEAD, ones, ones, **fused)[0], [w1], one),
+        "random_warp": (lambda: random_warp(images, *draws, steps, **fused), [], None),
         "cross_entropy": (lambda: cross_entropy(p, label, **fused), [p], one),
         "gaussian_nll": (lambda: gaussian_nll(a, b, b, **fused), [a, b], one),
         "q_head_nll": (lambda: q_head_nll(p, c, Q_HEAD, **fused), [p], ones),

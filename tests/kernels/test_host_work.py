@@ -1,5 +1,6 @@
 """What a call costs the host: copies, calls of functions, microseconds."""
 
+import contextlib
 import json
 import os
 import statistics
@@ -11,12 +12,26 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from gan_zoo_kernels import Layout, PriorCode, PriorLayout, cross_entropy, gaussian_nll, q_head_nll, sample_latents
+from gan_zoo_kernels import (
+    Layout,
+    PriorCode,
+    PriorLayout,
+    QHeadTensors,
+    WarpSteps,
+    consistency,
+    cross_entropy,
+    gaussian_nll,
+    information_term,
+    q_head_nll,
+    random_warp,
+    sample_latents,
+)
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 Q_HEAD = Layout.of(("categorical", 10), ("gaussian", 2), ("gaussian_fixed", 1), ("bernoulli", 1))
 KINDS = (PriorCode("categorical", size=10), PriorCode("uniform"), PriorCode("gaussian"), PriorCode("bernoulli"))
+EVERY_STEP = WarpSteps(flip=0.5, scale=True, height=True, shear=True, rotate=True, shift=True, elastic=0.05)
 ROOT = Path(__file__).resolve().parents[2]
 NEEDS_CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
@@ -27,12 +42,21 @@ def reference_calls(device):
     label, step = torch.zeros(8, dtype=torch.int64, device=device), torch.zeros((), dtype=torch.int64, device=device)
     a, b = (torch.randn(8, 3, device=device, requires_grad=True) for _ in range(2))
     p.requires_grad_()
+    images = torch.zeros(8, 1, 6, 6, device=device)
+    draws = torch.zeros(8, EVERY_STEP.normals, device=device), torch.zeros(8, EVERY_STEP.values, device=device)
+    h, weight1, weight2 = (torch.randn(*n, device=device) for n in ((8, 6), (4, 6), (Q_HEAD.width, 4)))
+    norm, bias2, of_codes = (torch.ones(*n, device=device) for n in ((4, 4), (Q_HEAD.width,), (5,)))
+    head = QHeadTensors(weight1.requires_grad_(), *norm, torch.zeros_like(step), weight2, bias2)
+    log_prior = torch.zeros(10, device=device)
     plain = {"implementation": "reference"}
     calls = {
         "q_head_nll": (lambda: q_head_nll(p, c, Q_HEAD, **plain), [p]),
         "gaussian_nll": (lambda: gaussian_nll(a, b, c[:, :3], **plain), [a, b]),
         "gaussian_nll, variance 1": (lambda: gaussian_nll(a, None, b, "sum", **plain), [a, b]),
         "cross_entropy": (lambda: cross_entropy(p, label, **plain), [p]),
+        "information_term": (lambda: information_term(h, head, c, Q_HEAD, of_codes, of_codes, **plain)[0], [weight1]),
+        "consistency": (lambda: consistency(p, p[:5], Q_HEAD, spread=4.0, log_priors=[log_prior], **plain), [p]),
+        "random_warp": (lambda: (random_warp(images, *draws, EVERY_STEP, **plain),), []),
         "cross_entropy, some ignored": (lambda: cross_entropy(p, label, ignore_index=3, **plain), [p]),
     }
     for noise in ("normal", "uniform"):
@@ -76,6 +100,7 @@ def test_the_reference_copies_nothing_from_the_host(name, monkeypatch):
 
     for function in ("tensor", "as_tensor", "asarray"):  # a dispatch mode does not see them on a meta device
         monkeypatch.setattr(torch, function, refuse)
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: contextlib.nullcontext())  # a meta device has none
     with HostTensors() as host:
         differentiated(call, inputs)
     assert host.found == []
@@ -112,7 +137,15 @@ def events():
 
 @pytest.mark.parametrize(
     ("name", "forward", "both"),
-    [("cross_entropy", 50, 105), ("gaussian_nll", 55, 120), ("q_head_nll", 50, 105), ("sample_latents", 40, 0)],
+    [
+        ("consistency", 60, 120),
+        ("cross_entropy", 50, 105),
+        ("gaussian_nll", 55, 120),
+        ("information_term", 120, 220),
+        ("q_head_nll", 50, 105),
+        ("random_warp", 40, 0),
+        ("sample_latents", 40, 0),
+    ],
 )
 def test_a_later_call_searches_for_nothing(name, forward, both, events):
     once, differentiated = events["calls"][name]

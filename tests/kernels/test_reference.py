@@ -14,7 +14,7 @@ from gan_zoo_kernels import (
     q_head_nll,
     sample_latents,
 )
-from gan_zoo_kernels.reference import philox_4x32
+from gan_zoo_kernels.reference import _normal_pairs, philox_4x32
 
 CODES = Layout.of(("categorical", 5), ("gaussian", 2), ("gaussian_fixed", 1), ("bernoulli", 1), ("categorical", 3))
 
@@ -142,6 +142,20 @@ def test_latents_have_the_distributions_they_name():
     assert torch.equal(x[:, 5:15].argmax(1), c[:, 0].long())
     assert torch.equal(x[:, 5:15].sum(1), torch.ones(n))
     assert torch.equal(x[:, 15:18], c[:, 1:4])
+
+
+def test_normals_are_those_of_the_formula_in_float64():
+    words = torch.randint(0, 2**32, (200_000, 2), generator=torch.Generator().manual_seed(0))
+    edges = torch.tensor([0, 1, 2**32 - 1, 2**32 - 2, 2**31, 3_037_000_499, 3_037_000_500, 2**24 - 1, 2**32 - 100])
+    octants = torch.tensor([k * 2**29 + off for k in range(8) for off in (0, 1, 2**29 - 1)])
+    words[: len(edges), 0], words[: len(octants), 1] = edges, octants
+    u = (words.double() + 0.5) / 2**32
+    radius, angle = (-2 * u[:, 0].log()).sqrt(), 2 * math.pi * u[:, 1]
+    exact = torch.stack((radius * angle.cos(), radius * angle.sin()), dim=1)
+    error = (_normal_pairs(words).double() - exact).abs() / (exact.abs() * 2.0**-23)
+    assert error.max() < 8
+    assert error.median() < 0.5
+    assert exact.abs().max() > 6.5  # the smallest word is among them
 
 
 def test_latents_depend_on_the_global_row_and_on_nothing_else():

@@ -13,6 +13,13 @@ def test_examples():
     assert tiles.row_tile(1000) == Tile(rows=2, columns=1024, warps=8)
     assert tiles.row_tile(4096) == Tile(rows=1, columns=4096, warps=16)
     assert tiles.row_tile(10, warp_size=64) == Tile(rows=128, columns=16, warps=4)
+    assert tiles.dense_tile(10) == Tile(rows=128, columns=16, warps=4)
+    assert tiles.dense_tile(256) == Tile(rows=16, columns=256, warps=4)
+    assert tiles.dense_tile(8192) == Tile(rows=1, columns=8192, warps=8)
+    assert tiles.dense_tile(4096, values=16) == Tile(rows=1, columns=4096, warps=8)
+    assert tiles.flat_tile(256, 2, summed=True) == Tile(rows=1, columns=256, warps=2)
+    assert tiles.flat_tile(2**25, 2) == Tile(rows=1, columns=2048, warps=4)
+    assert tiles.flat_tile(2**25, 4) == Tile(rows=1, columns=1024, warps=4)
     assert tiles.latent_tile(16, 10) == Tile(rows=16, columns=16, warps=4)
     assert tiles.parts(4) == 1
     assert tiles.parts(5) == 5
@@ -22,13 +29,31 @@ def test_examples():
 @pytest.mark.parametrize("warp_size", [32, 64])
 @pytest.mark.parametrize("columns", COLUMNS)
 def test_row_tiles_hold_a_row_and_fit_the_device(columns, warp_size):
-    tile = tiles.row_tile(columns, warp_size)
-    assert tile.columns >= columns
-    threads = tile.warps * warp_size
-    for power in (tile.rows, tile.columns, tile.warps):
-        assert power & (power - 1) == 0
-    assert warp_size <= threads <= 1024
-    assert tile.rows * tile.columns <= tiles.VALUES_PER_THREAD * threads
+    for tile, values in (
+        (tiles.row_tile(columns, warp_size), 8),
+        (tiles.dense_tile(columns, warp_size), 32),
+        (tiles.dense_tile(columns, warp_size, values=16), 16),
+    ):
+        assert tile.columns >= columns
+        threads = tile.warps * warp_size
+        for power in (tile.rows, tile.columns, tile.warps):
+            assert power & (power - 1) == 0
+        assert warp_size <= threads <= 1024
+        assert tile.rows * tile.columns <= values * threads
+
+
+@pytest.mark.parametrize("warp_size", [32, 64])
+@pytest.mark.parametrize("itemsize", [2, 4])
+@pytest.mark.parametrize("columns", COLUMNS)
+def test_a_thread_holds_a_vector_of_each_chunk(columns, itemsize, warp_size):
+    tile = tiles.dense_tile(columns, warp_size)
+    chunks = tiles.chunks(tile, columns, itemsize, warp_size)
+    assert tile.columns % chunks == 0
+    vector = min(16 // itemsize, columns & -columns)
+    values = tile.rows * tile.columns // chunks
+    assert values == tile.warps * warp_size * vector or chunks in (1, tile.columns)
+    stored = tiles.chunks(tile, columns, itemsize, warp_size, stored=True)
+    assert stored == 1 or tile.columns // stored * itemsize >= 128
 
 
 @pytest.mark.parametrize("warp_size", [32, 64])
@@ -38,8 +63,8 @@ def test_latent_tiles_fit_the_device(noise_blocks, classes, warp_size):
     tile = tiles.latent_tile(noise_blocks, classes, warp_size)
     threads = tile.warps * warp_size
     assert 128 <= threads <= 1024
-    assert tile.rows * tile.columns <= 2 * threads  # four normals in float64 for each
-    assert tile.rows * tiles.next_power_of_two(classes) <= 32 * threads
+    assert tile.rows * tile.columns <= 2 * threads  # four normals for each
+    assert tiles.rows_of_codes(classes) * tiles.next_power_of_two(classes) <= 32 * threads
 
 
 def test_a_row_that_is_too_long_is_refused():

@@ -35,6 +35,7 @@ class InfoGAN(GAN):
     settings = InfoGANSettings
 
     entropy: Tensor  # H(c) of each code, nats
+    total_entropy: Tensor  # their sum
     weights: Tensor  # λ of each code
 
     def __init__(self, config: Config) -> None:
@@ -53,6 +54,7 @@ class InfoGAN(GAN):
         self.q = QHead(self.discriminator.trunk.width, self.layout, hidden=own.head_width, norm_kind=own.head_norm)
         weights = [own.lambda_discrete if code.discrete else own.lambda_continuous for code in self.codes]
         self.register_buffer("entropy", torch.tensor([c.entropy for c in self.codes]), persistent=False)
+        self.register_buffer("total_entropy", self.entropy.sum(), persistent=False)
         self.register_buffer("weights", torch.tensor(weights), persistent=False)
 
     @classmethod
@@ -104,6 +106,21 @@ class InfoGAN(GAN):
             return self.entropies().detach() + told
         return self.entropies() + told + self.learned.score(parameters, latents.codes, self.layout)
 
+    def information_loss(
+        self, features: Tensor, latents: Latents, *, hold_prior: bool = False
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """-Σ λ_i L_I(c_i), which both players minimise (eq. 6), and L_I by code with their sum last, detached.
+
+        Arguments are those of `information`, which defines the result. A fused Q head computes it in a few launches; it
+        lacks the score that a learned prior adds where it is not held.
+        """
+        if (self.learned is None or hold_prior) and self.q.fuses(features):
+            loss, bounds = self.q.information(features, latents.codes, self.entropies().detach(), self.weights)
+            return loss, bounds.unbind()
+        bound = self.information(features, latents, hold_prior=hold_prior)
+        found = bound.detach()
+        return -torch.dot(self.weights, bound), (*found.unbind(), found.sum())
+
     def seen(self, features: Tensor) -> Tensor:
         """Features as Q reads them in D's step: cut off from the trunk unless Q's terms train it."""
         return features if self.trains == "generator+q+trunk" else features.detach()
@@ -125,12 +142,13 @@ class InfoGAN(GAN):
     ) -> Objective:
         """The GAN's, less λ L_I: trains Q, and the trunk too unless the features are cut off."""
         objective = super().discriminator_objective(real, fake, latents, labels, random)
-        bound = self.information(self.seen(fake.features), latents, hold_prior=True)
-        objective.terms["discriminator/information"] = -(self.weights * bound).sum()
+        loss, bounds = self.information_loss(self.seen(fake.features), latents, hold_prior=True)
+        objective.terms["discriminator/information"] = loss
         for warped in real.beside:
             objective.terms["discriminator/consistency"] = self.consistency * self.inconsistency(real, warped)
-        objective.metrics |= {f"mi/{c.name}": b for c, b in zip(self.codes, bound.detach().unbind(), strict=True)}
-        objective.metrics |= {"mi": bound.detach().sum(), "entropy": self.entropies().detach().sum()}
+        names = *(f"mi/{code.name}" for code in self.codes), "mi"
+        objective.metrics |= dict(zip(names, bounds, strict=True))
+        objective.metrics["entropy"] = self.total_entropy if self.learned is None else self.entropies().detach().sum()
         for name, probabilities in self.prior.probabilities().items():
             extremes = probabilities.detach().aminmax()
             objective.metrics |= {f"prior/{name}/least": extremes.min, f"prior/{name}/greatest": extremes.max}
@@ -140,8 +158,7 @@ class InfoGAN(GAN):
         """The GAN's, less λ L_I; and what moves a learned prior towards the codes that Q finds in the reals."""
         objective = super().generator_objective(fake, real, latents, random)
         if self.trains != "q":
-            bound = self.information(fake.features, latents)
-            objective.terms["generator/information"] = -(self.weights * bound).sum()
+            objective.terms["generator/information"] = self.information_loss(fake.features, latents)[0]
         if self.learned and self.prior_match:
             found = mismatch(self.q(real.features), self.layout, self.learned.log_probabilities())
             objective.terms["generator/prior"] = self.prior_match * found

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import torch
-from gan_zoo_kernels import Layout
+from gan_zoo_kernels import Layout, QHeadTensors, fuses_information, information_term
 from torch import Tensor, nn
 
 from gan_zoo.config import Norm
@@ -22,6 +22,7 @@ class Gaussian(NamedTuple):
 
 
 Posterior = Tensor | Gaussian
+SLOPE = 0.1  # of the leaky ReLU
 
 
 def q_layout(codes: Sequence[Code], variance: Literal["fixed", "learned"], log_variance: tuple[float, float]) -> Layout:
@@ -38,9 +39,45 @@ class QHead(nn.Sequential):
         super().__init__(
             nn.Linear(width, hidden, bias=norm_kind == "none"),
             norm(norm_kind, hidden, dims=1),
-            nn.LeakyReLU(0.1),
+            nn.LeakyReLU(SLOPE),
             nn.Linear(hidden, layout.width),
         )
+        self.layout = layout
+
+    def fuses(self, features: Tensor) -> bool:
+        """Whether `information` is available: for a batch norm in training on this rank, and where its kernels are."""
+        norm = self[1]
+        if (
+            type(norm) is not nn.BatchNorm1d
+            or norm.momentum is None
+            or not (norm.training and norm.track_running_stats)
+        ):
+            return False
+        return fuses_information(features, self.layout)
+
+    def information(self, features: Tensor, codes: Tensor, entropies: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """-Σ λ_i L_I(c_i) and L_I by code with the sum last, without a gradient: eq. 5 and 6, through one function.
+
+        Args:
+            features: Of the images that were generated, [n, width].
+            codes: What they were generated from, [n, number of codes].
+            entropies: H(c) of each code, nats.
+            weights: λ of each code.
+        """
+        first, norm, _, last = self
+        assert isinstance(first, nn.Linear)
+        assert isinstance(last, nn.Linear)
+        assert isinstance(norm, nn.BatchNorm1d)
+        assert norm.momentum is not None  # as `fuses` made sure
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        assert norm.num_batches_tracked is not None
+        statistics = (norm.running_mean, norm.running_var, norm.num_batches_tracked)
+        head = QHeadTensors(first.weight, norm.weight, norm.bias, *statistics, last.weight, last.bias)
+        return information_term(
+            features, head, codes, self.layout, entropies, weights,
+            momentum=norm.momentum, eps=norm.eps, slope=SLOPE,
+        )  # fmt: skip
 
 
 def posteriors(parameters: Tensor, layout: Layout, codes: Sequence[Code]) -> dict[str, Posterior]:

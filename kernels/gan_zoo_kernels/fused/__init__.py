@@ -6,9 +6,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import cross_entropy, gaussian_nll, q_head_nll, sample_latents
+    from . import consistency, cross_entropy, gaussian_nll, information, q_head_nll, random_warp, sample_latents
 
-__all__ = ["cross_entropy", "gaussian_nll", "q_head_nll", "sample_latents"]
+__all__ = ["consistency", "cross_entropy", "gaussian_nll", "information", "q_head_nll", "random_warp", "sample_latents"]
 
 
 def __getattr__(name: str) -> Any:

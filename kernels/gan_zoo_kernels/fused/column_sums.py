@@ -8,9 +8,7 @@ from torch import Tensor
 
 from .launches import launch
 
-ROWS = 64
-COLUMNS = 16
-WARPS = 4
+NARROW, WIDE = (512, 2, 4), (512, 16, 8)  # rows, columns and warps: all loads of a thread are in flight at once
 
 
 @triton.jit(do_not_specialize=["rows", "columns", "divisor"])
@@ -46,9 +44,10 @@ def column_sums(
     is their ratio.
     """
     rows, columns = partials.shape
+    tile_rows, tile_columns, warps = NARROW if columns <= NARROW[1] else WIDE
     launch(
         column_sums_kernel,
-        -(-columns // COLUMNS),
+        -(-columns // tile_columns),
         out,
         partials,
         out,
@@ -58,7 +57,7 @@ def column_sums(
         float(divisor),
         COUNTED=count is not None,
         RATIO=ratio,
-        ROWS=ROWS,
-        COLUMNS=COLUMNS,
-        num_warps=WARPS,
+        ROWS=tile_rows,
+        COLUMNS=tile_columns,
+        num_warps=warps,
     )

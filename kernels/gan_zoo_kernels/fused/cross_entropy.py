@@ -1,102 +1,26 @@
-"""Cross-entropy of rows of logits: log-sum-exp in float32, each row read once and held in registers whole.
+"""Cross-entropy of rows of logits: log-sum-exp in float32, each row read once.
 
-A program takes a block of rows. Forward, it walks over several blocks and leaves the sum of the losses and
-the number of rows that count; a second launch adds what the programs left, unless there was only one.
+Rows of up to `tiles.MAX_COLUMNS` classes are held in registers whole (`cross_entropy_rows`); longer ones are
+walked along (`cross_entropy_long`), and their maxima and sums are kept for the backward pass.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
 import torch
-import triton
-import triton.language as tl
 from torch import Tensor
 
 from . import tiles
 from .column_sums import column_sums
+from .cross_entropy_long import cross_entropy_long_backward_kernel, cross_entropy_long_forward_kernel
+from .cross_entropy_rows import cross_entropy_backward_kernel, cross_entropy_forward_kernel
 from .launches import launch, warp_size
-from .mathematics import exp
 from .operators import is_differentiated, once_differentiable, register
-from .strides import offsets
 
-
-@triton.jit
-def load_rows(
-    logits, row, live, row_stride, column_stride, CONTIGUOUS: tl.constexpr, K: tl.constexpr, COLUMNS: tl.constexpr
-):
-    """A tile of logits in float32, -inf beyond the last column, and its column numbers."""
-    k = tl.arange(0, COLUMNS)
-    here = (k < K)[None, :]
-    at = logits + row.to(tl.int64)[:, None] * row_stride + offsets(k, column_stride, CONTIGUOUS)[None, :]
-    x = tl.load(at, mask=live[:, None] & here, other=0.0).to(tl.float32)
-    return tl.where(here, x, float("-inf")), k
-
-
-@triton.jit(do_not_specialize=["rows", "label_stride", "ignore_index"])
-def cross_entropy_forward_kernel(
-    logits, labels, out, count_out, part_stride,
-    rows, row_stride, column_stride, label_stride, ignore_index: tl.int64,
-    IGNORES: tl.constexpr, NONE: tl.constexpr, DIVIDE: tl.constexpr, CONTIGUOUS: tl.constexpr,
-    K: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
-):  # fmt: skip
-    stride = K if CONTIGUOUS else row_stride
-    total = tl.zeros((ROWS,), dtype=tl.float32)
-    count = tl.zeros((ROWS,), dtype=tl.float32)
-    for first in range(tl.program_id(0) * ROWS, rows, tl.num_programs(0) * ROWS):
-        row = first + tl.arange(0, ROWS)
-        live = row < rows
-        label = tl.load(labels + row.to(tl.int64) * label_stride, mask=live, other=0).to(tl.int64)
-        x, k = load_rows(logits, row, live, stride, column_stride, CONTIGUOUS, K, COLUMNS)
-        top = tl.max(x, axis=1)
-        log_sum = tl.log(tl.sum(exp(x - top[:, None]), axis=1))
-        chosen = tl.sum(tl.where(k[None, :] == label[:, None], x, 0.0), axis=1)
-        nll = tl.where((label >= 0) & (label < K), log_sum + (top - chosen), float("nan"))
-        counted = live
-        if IGNORES:
-            counted = live & (label != ignore_index)
-        nll = tl.where(counted, nll, 0.0)
-        if NONE:
-            tl.store(out + row.to(tl.int64), nll, mask=live)
-        total += nll
-        count += counted.to(tl.float32)
-    if not NONE:
-        sum_of_losses = tl.sum(total, axis=0)
-        row_count = tl.sum(count, axis=0)
-        if DIVIDE:
-            sum_of_losses = tl.div_rn(sum_of_losses, row_count)
-        tl.store(out + tl.program_id(0) * part_stride, sum_of_losses)
-        tl.store(count_out + tl.program_id(0) * part_stride, row_count)
-
-
-@triton.jit(do_not_specialize=["rows", "label_stride", "ignore_index"])
-def cross_entropy_backward_kernel(
-    upstream, count, logits, labels, gradient,
-    rows, upstream_stride, row_stride, column_stride, label_stride, ignore_index: tl.int64,
-    IGNORES: tl.constexpr, MEAN: tl.constexpr, NONE: tl.constexpr, CONTIGUOUS: tl.constexpr,
-    K: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
-):  # fmt: skip
-    stride = K if CONTIGUOUS else row_stride
-    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    live = row < rows
-    wide = row.to(tl.int64)
-    label = tl.load(labels + wide * label_stride, mask=live, other=0).to(tl.int64)
-    if NONE:
-        g = tl.load(upstream + wide * upstream_stride, mask=live, other=0.0)
-    else:
-        g = tl.zeros((ROWS,), dtype=tl.float32) + tl.load(upstream)
-    if MEAN:
-        g = tl.div_rn(g, tl.zeros((ROWS,), tl.float32) + tl.load(count))
-    x, k = load_rows(logits, row, live, stride, column_stride, CONTIGUOUS, K, COLUMNS)
-    e = exp(x - tl.max(x, axis=1)[:, None])
-    p = e / tl.sum(e, axis=1)[:, None]
-    d = tl.where(k[None, :] == label[:, None], p - 1.0, p) * g[:, None]
-    d = tl.where(((label >= 0) & (label < K))[:, None], d, float("nan"))
-    if IGNORES:
-        d = tl.where((label != ignore_index)[:, None], d, 0.0)
-    at = gradient + wide[:, None] * K + k[None, :]
-    tl.store(at, d.to(gradient.dtype.element_ty), mask=live[:, None] & (k < K)[None, :])
+MOST_SCANNED = 32  # classes among which the label's logit is looked for in registers; of more it is loaded alone
 
 
 def _rows(tensor: Tensor, axes: int) -> Tensor:
@@ -104,28 +28,32 @@ def _rows(tensor: Tensor, axes: int) -> Tensor:
     return tensor if axes == 1 else tensor.reshape(tensor.shape[:axes].numel(), *tensor.shape[axes:])
 
 
-def forward(logits: Tensor, target: Tensor, reduction: str, ignore_index: int | None) -> tuple[Tensor, Tensor]:
-    """The loss [] and the number of rows that count []; for reduction "none" the losses [...] and no count [0]."""
+def forward(logits: Tensor, target: Tensor, reduction: str, ignore_index: int | None) -> tuple[Tensor, Tensor, Tensor]:
+    """The loss [], the number of rows that count [] and, of long rows, their maxima and sums [rows, 2], else [0, 2].
+
+    For reduction "none" the losses are [...] and the count is [0].
+    """
     x, labels = _rows(logits, target.ndim), _rows(target, target.ndim)
     rows, columns = x.shape
     none = reduction == "none"
-    out = torch.empty(target.shape if none else (), dtype=torch.float32, device=logits.device)
-    count = torch.empty((0,) if none else (), dtype=torch.float32, device=logits.device)
+    out, count, kept = _empty_results(logits, target, reduction)
     if rows == 0:
-        return out.fill_(math.nan if reduction == "mean" else 0.0), count.zero_()
-    tile = tiles.row_tile(columns, warp_size())
-    blocks = -(-rows // tile.rows)
-    parts = blocks if none else tiles.parts(blocks)
+        return out.fill_(math.nan if reduction == "mean" else 0.0), count.zero_(), kept
+    long = columns > tiles.MAX_COLUMNS
+    rows_of_a_program, known = _forward_plan(columns, x.element_size(), x.is_contiguous(), warp_size())
+    blocks = -(-rows // rows_of_a_program)
+    parts = tiles.parts(blocks) if long or not none else blocks
     second = parts > 1 and not none
     partials = torch.empty((parts, 2), dtype=torch.float32, device=out.device) if second else None
     launch(
-        cross_entropy_forward_kernel,
+        cross_entropy_long_forward_kernel if long else cross_entropy_forward_kernel,
         parts,
         logits,
         x,
         labels,
         out if partials is None else partials,
         count if partials is None else partials.view(-1)[1:],
+        *((kept,) if long else ()),
         2,
         rows,
         *x.stride(),
@@ -134,37 +62,61 @@ def forward(logits: Tensor, target: Tensor, reduction: str, ignore_index: int | 
         IGNORES=ignore_index is not None,
         NONE=none,
         DIVIDE=reduction == "mean" and not second,
-        CONTIGUOUS=x.is_contiguous(),
-        K=columns,
-        ROWS=tile.rows,
-        COLUMNS=tile.columns,
-        num_warps=tile.warps,
+        **known,
     )
     if partials is not None:
         column_sums(partials, out, count=count, ratio=reduction == "mean")
-    return out, count
+    return out, count, kept
+
+
+def _empty_results(logits: Tensor, target: Tensor, reduction: str) -> tuple[Tensor, Tensor, Tensor]:
+    none = reduction == "none"
+    rows = target.numel() if logits.shape[-1] > tiles.MAX_COLUMNS else 0
+    out = logits.new_empty(target.shape if none else (), dtype=torch.float32)
+    count = logits.new_empty((0,) if none else (), dtype=torch.float32)
+    return out, count, logits.new_empty((rows, 2), dtype=torch.float32)
+
+
+@functools.lru_cache(maxsize=256)
+def _forward_plan(columns: int, itemsize: int, contiguous: bool, warp_size: int) -> tuple[int, dict[str, Any]]:
+    """Rows of a program, and what the kernel compiles for; put together once and looked up by later calls."""
+    known: dict[str, Any] = {"CONTIGUOUS": contiguous, "K": columns}
+    if columns > tiles.MAX_COLUMNS:
+        tile = tiles.long_row_tile(itemsize, warp_size, contiguous=contiguous)
+        return 1, {**known, "CHUNKS": tile.rows, "COLUMNS": tile.columns, "num_warps": tile.warps}
+    tile = tiles.dense_tile(columns, warp_size)
+    known |= {"GATHER": columns > MOST_SCANNED, "ROWS": tile.rows, "COLUMNS": tile.columns, "num_warps": tile.warps}
+    return tile.rows, {**known, "CHUNKS": tiles.chunks(tile, columns, itemsize, warp_size)}
 
 
 def backward(
-    upstream: Tensor, count: Tensor, logits: Tensor, target: Tensor, reduction: str, ignore_index: int | None
+    upstream: Tensor,
+    count: Tensor,
+    kept: Tensor,
+    logits: Tensor,
+    target: Tensor,
+    reduction: str,
+    ignore_index: int | None,
 ) -> Tensor:
-    """The gradient of the logits, contiguous and in their dtype; `count` is that of the forward pass."""
+    """The gradient of the logits, contiguous and in their dtype; `count` and `kept` are those of the forward pass."""
     gradient = torch.empty(logits.shape, dtype=logits.dtype, device=logits.device)
     x, labels = _rows(logits, target.ndim), _rows(target, target.ndim)
     rows, columns = x.shape
     if rows == 0:
         return gradient
     g = _rows(upstream, target.ndim)
-    tile = tiles.row_tile(columns, warp_size())
+    long = columns > tiles.MAX_COLUMNS
+    rows_of_a_program, stretches, known = _backward_plan(columns, x.element_size(), x.is_contiguous(), warp_size())
     launch(
-        cross_entropy_backward_kernel,
-        -(-rows // tile.rows),
+        cross_entropy_long_backward_kernel if long else cross_entropy_backward_kernel,
+        -(-rows // rows_of_a_program) * stretches,
         logits,
         g,
         count,
         x,
         labels,
         gradient,
+        *((kept,) if long else ()),
         rows,
         g.stride(0) if reduction == "none" else 0,
         *x.stride(),
@@ -173,28 +125,34 @@ def backward(
         IGNORES=ignore_index is not None,
         MEAN=reduction == "mean",
         NONE=reduction == "none",
-        CONTIGUOUS=x.is_contiguous(),
-        K=columns,
-        ROWS=tile.rows,
-        COLUMNS=tile.columns,
-        num_warps=tile.warps,
+        **known,
     )
     return gradient
 
 
+@functools.lru_cache(maxsize=256)
+def _backward_plan(columns: int, itemsize: int, contiguous: bool, warp_size: int) -> tuple[int, int, dict[str, Any]]:
+    """Rows of a program, programs for each row, and what the kernel compiles for, as in `_forward_plan`."""
+    known: dict[str, Any] = {"CONTIGUOUS": contiguous, "K": columns}
+    if columns > tiles.MAX_COLUMNS:
+        tile = tiles.long_row_tile(itemsize, warp_size, contiguous=contiguous)
+        stretches = -(-columns // (tile.rows * tile.columns))
+        return 1, stretches, {**known, "CHUNKS": tile.rows, "COLUMNS": tile.columns, "num_warps": tile.warps}
+    tile = tiles.dense_tile(columns, warp_size, values=tiles.VALUES_WITH_GRADIENTS)
+    known |= {"ROWS": tile.rows, "COLUMNS": tile.columns, "num_warps": tile.warps}
+    return tile.rows, 1, {**known, "CHUNKS": tiles.chunks(tile, columns, itemsize, warp_size, stored=True)}
+
+
 _forward = register(
-    "cross_entropy(Tensor logits, Tensor target, str reduction, int? ignore_index) -> (Tensor, Tensor)",
+    "cross_entropy(Tensor logits, Tensor target, str reduction, int? ignore_index) -> (Tensor, Tensor, Tensor)",
     forward,
-    lambda logits, target, reduction, ignore_index: (
-        logits.new_empty(target.shape if reduction == "none" else (), dtype=torch.float32),
-        logits.new_empty((0,) if reduction == "none" else (), dtype=torch.float32),
-    ),
+    lambda logits, target, reduction, ignore_index: _empty_results(logits, target, reduction),
 )
 _backward = register(
-    "cross_entropy_backward(Tensor upstream, Tensor count, Tensor logits, Tensor target, str reduction, "
+    "cross_entropy_backward(Tensor upstream, Tensor count, Tensor kept, Tensor logits, Tensor target, str reduction, "
     "int? ignore_index) -> Tensor",
     backward,
-    lambda upstream, count, logits, *_: logits.new_empty(logits.shape),
+    lambda upstream, count, kept, logits, *_: logits.new_empty(logits.shape),
 )
 
 
@@ -202,15 +160,15 @@ class _CrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: Tensor, target: Tensor, reduction: str, ignore_index: int | None) -> Tensor:
         loss: Tensor
-        loss, count = _forward(logits, target, reduction, ignore_index)
-        ctx.save_for_backward(logits, target, count)
+        loss, count, kept = _forward(logits, target, reduction, ignore_index)
+        ctx.save_for_backward(logits, target, count, kept)
         ctx.options = (reduction, ignore_index)
         return loss
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
-        logits, target, count = ctx.saved_tensors
-        gradient = _backward(upstream[0], count, logits, target, *ctx.options)
+        logits, target, count, kept = ctx.saved_tensors
+        gradient = _backward(upstream[0], count, kept, logits, target, *ctx.options)
         return once_differentiable(gradient, upstream[0], logits), None, None, None
 
 
@@ -218,7 +176,7 @@ def cross_entropy(logits: Tensor, target: Tensor, reduction: str, ignore_index: 
     """See `gan_zoo_kernels.cross_entropy`; the arguments are trusted here."""
     loss: Tensor
     if not is_differentiated(logits):
-        loss, _ = _forward(logits, target, reduction, ignore_index)
+        loss, *_ = _forward(logits, target, reduction, ignore_index)
         return loss
     loss = _CrossEntropy.apply(logits, target, reduction, ignore_index)  # type: ignore[no-untyped-call]
     return loss

@@ -7,6 +7,7 @@ that are all contiguous are walked by one index, 128 bits a load.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -102,14 +103,18 @@ def _walk(tensors: list[Tensor]) -> tuple[list[Tensor], int, list[int], dict[str
     tensors, columns, strides, flat = as_rows_and_columns(tensors)
     shape = tensors[0].shape
     n = shape.numel()
-    wide = n + tiles.ELEMENTS >= 2**31
-    wide = wide or (not flat and any(extent(shape, t.stride()) + tiles.ELEMENTS >= 2**31 for t in tensors))
+    wide = n + tiles.MAX_ELEMENTS >= 2**31
+    wide = wide or (not flat and any(extent(shape, t.stride()) + tiles.MAX_ELEMENTS >= 2**31 for t in tensors))
     return (
         tensors,
         columns,
         [s for pair in strides for s in pair],
         {"FLAT": flat, "WIDE": wide, "EVEN": n % 16 == 0},
     )
+
+
+def _widest(tensors: Sequence[Tensor]) -> int:
+    return max([t.element_size() for t in tensors])
 
 
 def forward(mean: Tensor, log_var: Tensor | None, target: Tensor, reduction: str, low: float, high: float) -> Tensor:
@@ -120,7 +125,7 @@ def forward(mean: Tensor, log_var: Tensor | None, target: Tensor, reduction: str
     if n == 0:
         return out.fill_(math.nan) if reduction == "mean" else out.zero_()
     tensors, columns, strides, walk = _walk([mean, mean if log_var is None else log_var, target])
-    tile = tiles.flat_tile(warp_size())
+    tile = tiles.flat_tile(n, _widest(tensors), warp_size(), summed=not none)
     blocks = -(-n // tile.columns)
     parts = blocks if none else tiles.parts(blocks)
     second = parts > 1 and not none
@@ -170,7 +175,7 @@ def backward(
     scalar = reduction != "none"
     inputs = [mean if scalar else upstream, mean, mean if log_var is None else log_var, target]
     tensors, columns, strides, walk = _walk(inputs)
-    tile = tiles.flat_tile(warp_size())
+    tile = tiles.flat_tile(n, _widest([*tensors, *gradients]), warp_size())
     launch(
         gaussian_nll_backward_kernel,
         -(-n // tile.columns),

@@ -8,22 +8,38 @@ import triton.language as tl
 from ..reference import HALF_LOG_2_PI as _HALF_LOG_2_PI
 
 HALF_LOG_2_PI = tl.constexpr(_HALF_LOG_2_PI)
-LOG2_E = tl.constexpr(1.4426950408889634)
-LN2_HIGH = tl.constexpr(0.693359375)  # ten bits: its product with an exponent is exact
-LN2_LOW = tl.constexpr(-2.12194440e-4)
+LOG2_E = tl.constexpr(1.4426950216293335)  # log₂ e to float32, and what is missing
+LOG2_E_LOW = tl.constexpr(1.92596298909109e-8)
+LN_2 = tl.constexpr(0.6931471805599453)
 
 
 @triton.jit
 def exp(x):
     """e^x to about 3 ulp for x ≤ 88; 0 below -104, and for -inf; NaN for NaN.
 
-    `tl.exp` multiplies by log2 e and takes the hardware's 2^x: the rounding of the product grows with |x|, to
-    20 ulp at -80. Here the multiple of ln 2 nearest to x is taken off in two parts first (Cody and Waite).
+    `tl.exp` multiplies by log₂ e and takes the hardware's 2^x: the rounding of the product grows with |x|, to
+    20 ulp at -80. Here a fused multiply-add recovers that rounding, and e^x = 2^t (1 + δ ln 2) puts it back.
+    There is one hardware exponential, of which a multiprocessor computes 16 a cycle.
     """
-    x = tl.where(x < -104.0, -104.0, x)
-    n = tl.floor(x * LOG2_E + 0.5)
-    rest = (x - n * LN2_HIGH) - n * LN2_LOW
-    return tl.exp2(n) * tl.exp2(rest * LOG2_E)
+    x = tl.maximum(x, -104.0, propagate_nan=tl.PropagateNan.ALL)
+    t = x * LOG2_E
+    lost = tl.fma(x, LOG2_E, -t) + x * LOG2_E_LOW
+    e = tl.exp2(t)
+    return e + e * (lost * LN_2)
+
+
+@triton.jit
+def exp_below_1(x, EXACT: tl.constexpr):
+    """e^x for x ≤ 0: as `exp`, or in two operations with an error of about |x| / 2 + 2 ulp.
+
+    The second is enough where the result is rounded to 11 bits or fewer, or added to a sum of at least 1: an
+    error of |x| ulp in e^x is less than one ulp of 1.
+    """
+    if EXACT:
+        e = exp(x)
+    else:
+        e = tl.exp2(x * LOG2_E)
+    return e
 
 
 @triton.jit
@@ -37,4 +53,4 @@ def log1p_of_exp(x):
 @triton.jit
 def bound(x, LOW: tl.constexpr, HIGH: tl.constexpr):
     """x clamped to [LOW, HIGH]; NaN stays NaN."""
-    return tl.where(x < LOW, LOW, tl.where(x > HIGH, HIGH, x))
+    return tl.clamp(x, LOW, HIGH, propagate_nan=tl.PropagateNan.ALL)

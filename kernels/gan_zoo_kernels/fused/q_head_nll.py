@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,7 +19,7 @@ import triton.language as tl
 from torch import Tensor
 
 from ..layout import Kind, Layout, Segment
-from . import tiles
+from . import q_head_rows, tiles
 from .column_sums import column_sums
 from .launches import launch, warp_size
 from .mathematics import HALF_LOG_2_PI, bound, exp, log1p_of_exp
@@ -149,20 +150,22 @@ def q_head_nll_backward_kernel(
             tl.store(out, ((p - c) * g).to(gradient.dtype.element_ty), live)
 
 
+def runs_of(layout: Layout) -> tuple[int, ...]:
+    """Five numbers a run, as device code reads them."""
+    return tuple(
+        int(n) for run in layout.runs for n in (run.kind, run.size, run.count, run.first_code, run.first_column)
+    )
+
+
 def constants(layout: Layout, tile: tiles.Tile) -> dict[str, Any]:
     """What a compiled kernel knows of a layout and its tile."""
-    kinds = 0
-    runs: list[int] = []
-    for run in layout.runs:
-        kinds |= 1 << run.kind
-        runs += [int(run.kind), run.size, run.count, run.first_code, run.first_column]
     categorical = [run for run in layout.runs if run.kind == Kind.CATEGORICAL]
     return {
         "LOW": float(layout.log_var_min),
         "HIGH": float(layout.log_var_max),
-        "RUNS": tuple(runs),
+        "RUNS": runs_of(layout),
         "CODES": len(layout.segments),
-        "KINDS": kinds,
+        "KINDS": functools.reduce(operator.or_, (1 << run.kind for run in layout.runs)),
         "ALIGN": math.gcd(16, *(n for run in categorical for n in (run.first_column, run.size))),
         "WIDTH": layout.width,
         "ROWS": tile.rows,
@@ -177,14 +180,20 @@ def tile_of(layout: Layout, threads_of_a_warp: int) -> tiles.Tile:
 
 
 @functools.lru_cache(maxsize=256)
+def layout_of(segments: tuple[int, ...], low: float, high: float) -> Layout:
+    """The layout of these `numbers` and bounds, which is how an operator receives it."""
+    triples = zip(segments[0::3], segments[1::3], segments[2::3], strict=True)
+    return Layout(tuple(Segment(Kind(k), start, size) for k, start, size in triples), low, high)
+
+
+@functools.lru_cache(maxsize=256)
 def _plan(
     segments: tuple[int, ...], low: float, high: float, threads_of_a_warp: int
-) -> tuple[tiles.Tile, dict[str, Any]]:
-    """The tile and the constants of a layout; put together once and looked up by later calls."""
-    triples = zip(segments[0::3], segments[1::3], segments[2::3], strict=True)
-    layout = Layout(tuple(Segment(Kind(k), start, size) for k, start, size in triples), low, high)
+) -> tuple[tiles.Tile, dict[str, Any], int]:
+    """The tile, the constants and `equal_classes` of a layout; put together once and looked up by later calls."""
+    layout = layout_of(segments, low, high)
     tile = tile_of(layout, threads_of_a_warp)
-    return tile, constants(layout, tile)
+    return tile, constants(layout, tile), q_head_rows.equal_classes(layout)
 
 
 def forward(parameters: Tensor, targets: Tensor, segments: Sequence[int], low: float, high: float) -> Tensor:
@@ -192,11 +201,13 @@ def forward(parameters: Tensor, targets: Tensor, segments: Sequence[int], low: f
 
     `segments` are a layout's `numbers`; `low` and `high` bound its log-variances.
     """
-    tile, known = _plan(tuple(segments), low, high, warp_size())
+    tile, known, equal_classes = _plan(tuple(segments), low, high, warp_size())
     batch, codes = targets.shape
     out = torch.empty(codes, dtype=torch.float32, device=parameters.device)
     if batch == 0:
         return out.fill_(math.nan)
+    if equal_classes and q_head_rows.serves(parameters, targets, tile):
+        return q_head_rows.forward(parameters, targets, equal_classes)
     parts = tiles.parts(-(-batch // tile.rows))
     partials = out if parts == 1 else torch.empty((parts, codes), dtype=torch.float32, device=out.device)
     launch(
@@ -222,11 +233,13 @@ def backward(
     upstream: Tensor, parameters: Tensor, targets: Tensor, segments: Sequence[int], low: float, high: float
 ) -> Tensor:
     """[B, P] gradient in the dtype of the parameters, from the [C] gradient of the means."""
-    tile, known = _plan(tuple(segments), low, high, warp_size())
+    tile, known, equal_classes = _plan(tuple(segments), low, high, warp_size())
     gradient = torch.empty(parameters.shape, dtype=parameters.dtype, device=parameters.device)
     batch, codes = targets.shape
     if batch == 0:
         return gradient
+    if equal_classes and q_head_rows.serves(parameters, targets, tile):
+        return q_head_rows.backward(upstream, parameters, targets, equal_classes)
     launch(
         q_head_nll_backward_kernel,
         -(-batch // tile.rows) * codes,

@@ -1,14 +1,13 @@
 """Noise and codes drawn and packed in one launch: Philox-4x32-10 and Box-Muller, as in `reference`.
 
 A program takes a block of rows and one unit of work: a stretch of the noise, or one code. Uniforms and
-classes come from integers by operations that IEEE 754 rounds in one way only, so they are the reference's bit
-for bit; normals are rounded from float64, where the two differ in the last bits at most.
+classes come from integers by operations that IEEE 754 rounds in one way only, and so do normals (`normals`): all
+are the reference's bit for bit.
 """
 
 from __future__ import annotations
 
 import functools
-import math
 from typing import Any
 
 import torch
@@ -22,6 +21,7 @@ from ..layout import PriorCode, PriorLayout
 from ..reference import CODE_COUNTERS as _CODE_COUNTERS
 from . import tiles
 from .launches import launch, warp_size
+from .normals import normal_pair
 from .operators import register
 
 CATEGORICAL = tl.constexpr(0)
@@ -29,22 +29,12 @@ UNIFORM = tl.constexpr(1)
 GAUSSIAN = tl.constexpr(2)
 BERNOULLI = tl.constexpr(3)
 CODE_COUNTERS = tl.constexpr(_CODE_COUNTERS)
-TWO_PI = tl.constexpr(2.0 * math.pi)
 
 
 @triton.jit
 def uniform(word, low, span):
     """low + u · span with u = the upper 24 bits / 2**24; the product and the sum are rounded apart."""
     return (word >> 8).to(tl.float32) * 5.9604644775390625e-08 * span + low
-
-
-@triton.jit
-def normal_pair(a, b):
-    """Box-Muller in float64: two words to two normals, rounded to float32."""
-    u = (a.to(tl.float64) + 0.5) * 2.3283064365386963e-10
-    angle = (b.to(tl.float64) + 0.5) * 2.3283064365386963e-10 * TWO_PI
-    radius = tl.sqrt(tl.log(u) * -2.0)
-    return (radius * tl.cos(angle)).to(tl.float32), (radius * tl.sin(angle)).to(tl.float32)
 
 
 @triton.jit
@@ -66,11 +56,21 @@ def find_code(code, RUNS: tl.constexpr):
 
 
 @triton.jit
+def rows_of(block, batch, first_row, ROWS: tl.constexpr):
+    """Numbers of a block of rows in this draw, which of them there are, and their counter words."""
+    i = block * ROWS + tl.arange(0, ROWS)
+    return i.to(tl.int64), i < batch, first_row.to(tl.uint32, bitcast=True) + i.to(tl.uint32, bitcast=True)
+
+
+@triton.jit
 def draw_noise(
-    latents, live, c0, c2, c3, k0, k1, unit, row,
+    latents, batch, first_row, c2, c3, k0, k1, program,
+    NOISE_UNITS: tl.constexpr,
     NOISE: tl.constexpr, NORMAL: tl.constexpr, WIDTH: tl.constexpr, ROWS: tl.constexpr, BLOCKS: tl.constexpr,
 ):  # fmt: skip
-    """A stretch of 4 · BLOCKS columns of noise for each row."""
+    """A stretch of 4 · BLOCKS columns of noise for each row of a block."""
+    unit = program % NOISE_UNITS
+    row, live, c0 = rows_of(program // NOISE_UNITS, batch, first_row, ROWS)
     block = unit * BLOCKS + tl.arange(0, BLOCKS)
     zero = tl.zeros((ROWS, BLOCKS), dtype=tl.uint32)
     c1 = zero + block.to(tl.uint32)[None, :]
@@ -89,11 +89,13 @@ def draw_noise(
 
 @triton.jit
 def draw_code(
-    latents, targets, live, c0, c2, c3, k0, k1, code, row,
+    latents, targets, batch, first_row, c2, c3, k0, k1, program,
     RUNS: tl.constexpr, KINDS: tl.constexpr, CODES: tl.constexpr, WIDTH: tl.constexpr,
     ROWS: tl.constexpr, CLASSES: tl.constexpr,
 ):  # fmt: skip
-    """One code of each row: its columns of the input, and its target."""
+    """One code of each row of a block: its columns of the input, and its target."""
+    code = program % CODES
+    row, live, c0 = rows_of(program // CODES, batch, first_row, ROWS)
     kind, size, column, low, span = find_code(code, RUNS)
     out = latents + row * WIDTH + column
     zero = tl.zeros((ROWS,), dtype=tl.uint32)
@@ -105,6 +107,8 @@ def draw_code(
         if kind == CATEGORICAL:
             index = tl.umulhi(word, zero + size.to(tl.uint32)).to(tl.int32)
             value = index.to(tl.float32)
+            # Through a gather, lest the threads that share a row each draw its word anew.
+            index = tl.gather(index, tl.arange(0, ROWS), 0)
             k = tl.arange(0, CLASSES)
             one_hot = (k[None, :] == index[:, None]).to(tl.float32).to(latents.dtype.element_ty)
             tl.store(out[:, None] + k[None, :], one_hot, mask=live[:, None] & (k < size)[None, :])
@@ -125,13 +129,8 @@ def sample_latents_kernel(
     batch, first_row, step, stream, key0, key1,
     STEP_TENSOR: tl.constexpr, NOISE: tl.constexpr, NORMAL: tl.constexpr, NOISE_UNITS: tl.constexpr,
     RUNS: tl.constexpr, KINDS: tl.constexpr, CODES: tl.constexpr, WIDTH: tl.constexpr,
-    ROWS: tl.constexpr, BLOCKS: tl.constexpr, CLASSES: tl.constexpr,
+    ROWS: tl.constexpr, BLOCKS: tl.constexpr, CODE_ROWS: tl.constexpr, CLASSES: tl.constexpr,
 ):  # fmt: skip
-    unit = tl.program_id(0) % (NOISE_UNITS + CODES)
-    i = tl.program_id(0) // (NOISE_UNITS + CODES) * ROWS + tl.arange(0, ROWS)
-    live = i < batch
-    row = i.to(tl.int64)
-    c0 = first_row.to(tl.uint32, bitcast=True) + i.to(tl.uint32, bitcast=True)
     if STEP_TENSOR:
         c2 = tl.load(step_pointer).to(tl.uint32)
     else:
@@ -139,24 +138,25 @@ def sample_latents_kernel(
     c3 = stream.to(tl.uint32, bitcast=True)
     k0 = key0.to(tl.uint32, bitcast=True)
     k1 = key1.to(tl.uint32, bitcast=True)
-    if unit < NOISE_UNITS:
-        draw_noise(
-            latents, live, c0, c2, c3, k0, k1, unit, row,
-            NOISE, NORMAL, WIDTH, ROWS, BLOCKS,
-        )  # fmt: skip
+    noise_programs = tl.cdiv(batch, ROWS) * NOISE_UNITS
+    if tl.program_id(0) < noise_programs:
+        if NOISE_UNITS > 0:
+            draw_noise(
+                latents, batch, first_row, c2, c3, k0, k1, tl.program_id(0),
+                NOISE_UNITS, NOISE, NORMAL, WIDTH, ROWS, BLOCKS,
+            )  # fmt: skip
     elif CODES > 0:
         draw_code(
-            latents, targets, live, c0, c2, c3, k0, k1, unit - NOISE_UNITS, row,
-            RUNS, KINDS, CODES, WIDTH, ROWS, CLASSES,
+            latents, targets, batch, first_row, c2, c3, k0, k1, tl.program_id(0) - noise_programs,
+            RUNS, KINDS, CODES, WIDTH, CODE_ROWS, CLASSES,
         )  # fmt: skip
 
 
-def constants(layout: PriorLayout, warps_of: int) -> tuple[dict[str, Any], int, int]:
-    """What a compiled kernel knows of a layout; the units of work of a block of rows; the warps."""
+def constants(layout: PriorLayout, warp_size: int) -> tuple[dict[str, Any], int]:
+    """What a compiled kernel knows of a layout, and its warps."""
     widest = layout.most_classes
     noise_blocks = -(-layout.noise // 4)
-    tile = tiles.latent_tile(noise_blocks, widest, warps_of)
-    noise_units = -(-noise_blocks // tile.columns)
+    tile = tiles.latent_tile(noise_blocks, widest, warp_size)
     kinds = 0
     runs: list[int | float] = []
     for run in layout.runs:
@@ -166,16 +166,17 @@ def constants(layout: PriorLayout, warps_of: int) -> tuple[dict[str, Any], int, 
     known = {
         "NOISE": layout.noise,
         "NORMAL": layout.distribution == "normal",
-        "NOISE_UNITS": noise_units,
+        "NOISE_UNITS": -(-noise_blocks // tile.columns),
         "RUNS": tuple(runs),
         "KINDS": kinds,
         "CODES": len(layout.codes),
         "WIDTH": layout.width,
         "ROWS": tile.rows,
         "BLOCKS": tile.columns,
+        "CODE_ROWS": tiles.rows_of_codes(widest),
         "CLASSES": tiles.next_power_of_two(widest),
     }
-    return known, noise_units + len(layout.codes), tile.warps
+    return known, tile.warps
 
 
 def _low_and_span(code: PriorCode) -> tuple[float, float]:
@@ -199,14 +200,14 @@ def draw(
     dtype: torch.dtype,
 ) -> tuple[Tensor, Tensor]:
     """(input, targets) of the layout whose `numbers` are these."""
-    layout, known, units, warps = _plan(tuple(numbers), tuple(floats), tuple(kinds), warp_size())
+    layout, known, warps = _plan(tuple(numbers), tuple(floats), tuple(kinds), warp_size())
     latents = torch.empty((batch, layout.width), dtype=dtype, device=device)
     targets = torch.empty((batch, len(layout.codes)), dtype=torch.float32, device=device)
     if batch == 0:
         return latents, targets
     launch(
         sample_latents_kernel,
-        -(-batch // known["ROWS"]) * units,
+        -(-batch // known["ROWS"]) * known["NOISE_UNITS"] + -(-batch // known["CODE_ROWS"]) * known["CODES"],
         latents,
         latents,
         targets,
@@ -229,8 +230,8 @@ def _signed(word: int) -> int:
 @functools.lru_cache(maxsize=256)
 def _plan(
     numbers: tuple[int, ...], floats: tuple[float, ...], kinds: tuple[int, ...], warps_of: int
-) -> tuple[PriorLayout, dict[str, Any], int, int]:
-    """The layout, its constants, units of work and warps; put together once and looked up by later calls."""
+) -> tuple[PriorLayout, dict[str, Any], int]:
+    """The layout, its constants and the warps; put together once and looked up by later calls."""
     noise, normal, *sizes = numbers
     codes = tuple(
         PriorCode(KINDS[kind], size, *floats[3 * i : 3 * i + 3])

@@ -9,13 +9,21 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 
-MAX_COLUMNS = 8_192  # a row is held in registers whole; twice as many spill on sm_120
+MAX_COLUMNS = 8_192  # classes of a code; a row is held in registers whole
 MAX_THREADS = 1_024
-VALUES_PER_THREAD = 8  # float32 values that live beside their exponentials
+THREADS = 128  # of a program, unless its row is longer than their registers
+VALUES_PER_THREAD = 32  # float32 values of a row: 64 registers, and so 8 programs on a multiprocessor
+VALUES_WITH_GRADIENTS = 16  # of a row whose gradients stand beside it
+VECTOR_BYTES = 16  # the widest load
+LINE_BYTES = 128  # a store that fills a cache line is not read back
 MAX_ROWS = 128
 SMALL_TILE = 2_048
-ELEMENTS = 1_024  # of a flat kernel: 8 values a thread, one 128-bit load in a half precision
-PARTS = 512  # most partial sums that are left to the second launch
+LONG_ROW_THREADS = 512
+FLAT_BYTES = 2 * VECTOR_BYTES  # that each thread of a flat kernel loads of each tensor: two loads in flight
+MAX_ELEMENTS = THREADS * FLAT_BYTES // 2
+FEW_ELEMENTS = 256  # of a flat kernel where latency counts
+SPREAD = 2**17  # up to so many elements, a flat kernel without a sum takes few a program
+PARTS = 1_024  # most partial sums that are left to the second launch: 8 programs for each of 132 multiprocessors
 ALONE = 4  # up to so many tiles, one program does them all and the second launch is saved
 
 
@@ -35,30 +43,72 @@ def next_power_of_two(n: int) -> int:
 
 @functools.lru_cache(maxsize=256)
 def row_tile(columns: int, warp_size: int = 32) -> Tile:
-    """Whole rows of up to MAX_COLUMNS values: many short rows a program, or one long one."""
-    if not 1 <= columns <= MAX_COLUMNS:
-        raise ValueError(f"a row has 1 to {MAX_COLUMNS} columns, not {columns}")
-    width = max(2, next_power_of_two(columns))
+    """Whole rows of up to MAX_COLUMNS values, 8 a thread: the least time for one tile."""
+    width = _row_width(columns)
     rows = min(MAX_ROWS, max(1, SMALL_TILE // width))
-    threads = min(MAX_THREADS, max(warp_size, rows * width // VALUES_PER_THREAD))
+    threads = min(MAX_THREADS, max(warp_size, rows * width // 8))
     return Tile(rows, width, threads // warp_size)
 
 
 @functools.lru_cache(maxsize=256)
-def flat_tile(warp_size: int = 32) -> Tile:
-    """A stretch of elements whose shape does not matter."""
-    return Tile(1, ELEMENTS, ELEMENTS // 8 // warp_size)
+def dense_tile(columns: int, warp_size: int = 32, *, values: int = VALUES_PER_THREAD) -> Tile:
+    """Whole rows of up to MAX_COLUMNS values, up to `values` a thread: the most bytes in flight."""
+    width = _row_width(columns)
+    rows = min(MAX_ROWS, max(1, THREADS * values // width))
+    threads = max(THREADS, rows * width // values)
+    return Tile(rows, width, threads // warp_size)
+
+
+def _row_width(columns: int) -> int:
+    if not 1 <= columns <= MAX_COLUMNS:
+        raise ValueError(f"a row has 1 to {MAX_COLUMNS} columns, not {columns}")
+    return max(2, next_power_of_two(columns))
+
+
+def long_row_tile(itemsize: int, warp_size: int = 32, *, contiguous: bool = True) -> Tile:
+    """A stretch of one row that is too long for registers; `rows` counts the vectors of it that a thread loads.
+
+    Addresses of columns at any stride take registers: one vector then.
+    """
+    loads = VALUES_WITH_GRADIENTS * itemsize // VECTOR_BYTES if contiguous else 1
+    return Tile(loads, LONG_ROW_THREADS * VECTOR_BYTES // itemsize, LONG_ROW_THREADS // warp_size)
+
+
+def chunks(tile: Tile, columns: int, itemsize: int, warp_size: int = 32, *, stored: bool = False) -> int:
+    """In how many stretches a tile's rows are cut so that a thread holds one vector of each.
+
+    A thread then reduces its own values over the stretches before threads exchange anything. A tile that is
+    stored in the same arrangement has stretches of a cache line at least.
+    """
+    vector = min(VECTOR_BYTES // itemsize, columns & -columns)
+    threads = tile.warps * warp_size
+    stretch = max(1, threads * vector // tile.rows)
+    if stored:
+        stretch = max(stretch, LINE_BYTES // itemsize)
+    return max(1, tile.columns // stretch)
+
+
+@functools.lru_cache(maxsize=256)
+def flat_tile(n: int, itemsize: int, warp_size: int = 32, *, summed: bool = False) -> Tile:
+    """A stretch of n elements whose shape does not matter; `itemsize` is that of the widest tensor."""
+    if n <= (FEW_ELEMENTS if summed else SPREAD):
+        return Tile(1, FEW_ELEMENTS, 64 // warp_size)
+    return Tile(1, THREADS * FLAT_BYTES // itemsize, THREADS // warp_size)
 
 
 def latent_tile(noise_blocks: int, widest_code: int, warp_size: int = 32) -> Tile:
-    """Rows of latents, and how many Philox blocks of four noise columns a program draws for each.
+    """Rows of noise, and how many Philox blocks of four columns a program draws for each: 8 normals a thread at most.
 
-    Box-Muller is in float64, two registers a value: a thread draws at most 8 normals at a time.
+    The warps are enough for a program that draws `rows_of_codes` one-hot codes, too.
     """
     columns = min(64, next_power_of_two(max(1, noise_blocks)))
-    rows = min(16, 256 // columns, max(1, 2 * SMALL_TILE // next_power_of_two(widest_code)))
-    threads = max(4 * 32, min(MAX_THREADS, rows * next_power_of_two(widest_code) // VALUES_PER_THREAD))
-    return Tile(rows, columns, threads // warp_size)
+    threads = max(THREADS, rows_of_codes(widest_code) * next_power_of_two(widest_code) // VALUES_PER_THREAD)
+    return Tile(2 * THREADS // columns, columns, threads // warp_size)
+
+
+def rows_of_codes(widest_code: int) -> int:
+    """Rows of one code that a program draws: a word a thread, unless their one-hot columns are many."""
+    return min(MAX_ROWS, max(1, THREADS * VALUES_PER_THREAD // next_power_of_two(widest_code)))
 
 
 def parts(tiles: int) -> int:

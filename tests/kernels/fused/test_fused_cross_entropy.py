@@ -92,9 +92,39 @@ def test_no_row_counts(device):
     assert value.isnan()
 
 
-@pytest.mark.parametrize("wrong", [-1, 5, -100, 2**40])
-def test_a_label_out_of_range_is_loud(wrong, device):
-    logits, target = draw((4, 5), torch.float32, device)
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("columns", [8192, 8193, 20_001, 32_768])
+def test_long_rows(columns, reduction, device):
+    logits, target = draw((6, columns), torch.float16, device, spread=3.0)
+    check(logits, target, reduction)
+    target[1] = 7
+    check(logits, target, reduction, ignore_index=7)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_long_rows_of_every_dtype(dtype, device):
+    check(*draw((3, 131_072), dtype, device, spread=4.0))
+    wide, target = draw((3, 20_000), dtype, device)
+    check(wide.detach()[:, ::2].requires_grad_(), target % 10_000, "none")
+
+
+def test_long_rows_with_infinities(device):
+    logits, target = draw((4, 40_000), torch.float32, device)
+    logits = logits.detach()
+    logits[0, :39_000] = -float("inf")  # whole stretches without a finite logit
+    logits[1] = -float("inf")
+    logits[2, 5] = float("nan")
+    target[0] = 39_500
+    value = cross_entropy(logits, target, "none", implementation="triton")
+    expected = cross_entropy(logits, target, "none", implementation="reference")
+    torch.testing.assert_close(value, expected, equal_nan=True)
+    assert value.isnan().tolist() == [False, True, True, False]
+
+
+@pytest.mark.parametrize("columns", [5, 100, 9000])
+@pytest.mark.parametrize("wrong", [-1, 9000, -100, 2**40])
+def test_a_label_out_of_range_is_loud(wrong, columns, device):
+    logits, target = draw((4, columns), torch.float32, device)
     target[2] = wrong
     value = cross_entropy(logits, target, "none", implementation="triton")
     (gradient,) = torch.autograd.grad(value.sum(), logits)
@@ -157,25 +187,29 @@ def test_launches(rows, launches, device):
 
 
 @pytest.mark.usefixtures("interpreter")
-@pytest.mark.parametrize("shape", [(300, 10), (3, 1000)])
+@pytest.mark.parametrize("shape", [(300, 10), (3, 1000), (2, 20_001)])
 @pytest.mark.parametrize("reduction", ["mean", "none"])
 def test_inputs_are_read_once_and_gradients_written_once(shape, reduction):
     logits, target = draw(shape, torch.float16, "cpu")
     with recorded_traffic() as forward:
         nll = cross_entropy(logits, target, reduction, implementation="triton")
-    upstream, count = torch.ones_like(nll), nll.grad_fn.saved_tensors[2]
+    upstream, (_, _, count, kept) = torch.ones_like(nll), nll.grad_fn.saved_tensors
     with recorded_traffic() as backward:
         (gradient,) = torch.autograd.grad(nll, logits, upstream)
     every, rows = list(range(logits.numel())), list(range(shape[0]))
-    assert forward.loaded(logits).tolist() == every
+    # The label's logit is met in registers among few classes, else it is loaded once more, from the row's cache line.
+    again = (target + torch.tensor(rows) * shape[1]).tolist() if shape[1] > 32 else []
+    assert forward.loaded(logits).tolist() == sorted(every + again)
     assert forward.loaded(target).tolist() == rows
     assert forward.stored(nll).tolist() == (rows if reduction == "none" else [0])
     assert forward.stored(count).tolist() == [0] * count.numel()
-    assert forward.strays([logits, target, nll, count]) == 0
+    assert forward.stored(kept).tolist() == list(range(kept.numel()))
+    assert forward.strays([logits, target, nll, count, kept]) == 0
     assert backward.loaded(logits).tolist() == every
-    assert backward.loaded(target).tolist() == rows
+    stretches = 3 if shape[1] > 8192 else 1  # each a program, which loads the row's label
+    assert backward.loaded(target).tolist() == sorted(rows * stretches)
     assert backward.stored(gradient).tolist() == every
-    assert backward.strays([logits, target, upstream, count, gradient]) == 0
+    assert backward.strays([logits, target, upstream, count, kept, gradient]) == 0
 
 
 @settings(max_examples=25, deadline=None, derandomize=True)

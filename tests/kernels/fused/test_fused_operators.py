@@ -3,9 +3,11 @@
 import functools
 import shutil
 
+import gan_zoo_kernels.fused.consistency
 import gan_zoo_kernels.fused.cross_entropy
 import gan_zoo_kernels.fused.gaussian_nll
 import gan_zoo_kernels.fused.q_head_nll
+import gan_zoo_kernels.fused.random_warp
 import gan_zoo_kernels.fused.sample_latents  # noqa: F401 (these register the operators)
 import pytest
 import torch
@@ -41,9 +43,12 @@ def cases(device):
         "q_head_nll": (p, c, SEGMENTS, -8.0, 8.0),
         "q_head_nll_backward": (torch.ones(3, device=device), p, c, SEGMENTS, -8.0, 8.0),
         "cross_entropy": (p.half(), label, "mean", None),
-        "cross_entropy_backward": (torch.ones(8, device=device), one, p, label, "none", 3),
+        "cross_entropy_backward": (torch.ones(8, device=device), one, one, p, label, "none", 3),
         "gaussian_nll": (p, p.bfloat16(), p, "none", -8.0, 8.0),
         "gaussian_nll_backward": (one, p, p.half(), p, "mean", -8.0, 8.0, [1, 0, 2]),
+        "consistency": (p, p[:5].half(), None, SEGMENTS, 4.0),
+        "consistency_backward": (one, p, p[:5].half(), torch.ones(10, device=device), p[0, :10], SEGMENTS, 4.0),
+        "random_warp": (p.view(8, 1, 7, 2), None, p[:, :2], [0.5, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0]),
         "sample_latents": ([5, 1, 3], [-1.0, 1.0, 0.5], [0], 4, 1, 2, None, 0, 0, device, torch.float32),
     }
 

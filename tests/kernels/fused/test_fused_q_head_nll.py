@@ -60,6 +60,30 @@ def test_batches(batch, device):
     check(*draw(MIXED, batch, torch.float16, device), MIXED)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    ("codes", "batch"), [((10,) * 10, 513), ((16,), 1025), ((2,) * 5, 700), ((16, 16), 513), ((4,) * 64, 520)]
+)
+def test_large_batches_of_equal_codes(codes, batch, dtype, device):
+    layout = Layout.of(*[("categorical", size) for size in codes])
+    parameters, targets = draw(layout, batch, dtype, device, spread=3.0)
+    check(parameters, targets, layout)
+    targets[5, 0] = layout.segments[0].size
+    nll = q_head_nll(parameters, targets, layout, implementation="triton")
+    assert nll.isnan().tolist() == [True] + [False] * (len(codes) - 1)
+    (gradient,) = torch.autograd.grad(nll.sum(), parameters)
+    assert gradient.isnan().sum() == layout.segments[0].size
+
+
+def test_large_batches_use_the_kernels_of_whole_codes_where_they_can(device):
+    for layout, contiguous, name in ((CELEBA, True, "rows"), (CELEBA, False, "nll"), (MNIST, True, "nll")):
+        parameters, targets = draw(layout, 600, torch.float16, device)
+        targets = targets if contiguous else targets.t().contiguous().t()
+        with count_launches() as names:
+            q_head_nll(parameters, targets, layout, implementation="triton").sum().backward()
+        assert names == [f"q_head_{name}_forward_kernel", "column_sums_kernel", f"q_head_{name}_backward_kernel"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("batch", [511, 513, 2048, 8192])
@@ -145,22 +169,31 @@ def test_launches_do_not_grow_with_the_codes(layout, batch, launches, device):
 
 
 @pytest.mark.usefixtures("interpreter")
-@pytest.mark.parametrize("layout", [MNIST, MIXED, SHUFFLED], ids=["mnist", "mixed", "shuffled"])
-def test_inputs_are_read_once_and_gradients_written_once(layout):
-    parameters, targets = draw(layout, 300, torch.float16, "cpu")
+@pytest.mark.parametrize(
+    ("layout", "batch"),
+    [(MNIST, 300), (MIXED, 300), (SHUFFLED, 300), (CELEBA, 600)],
+    ids=["mnist", "mixed", "shuffled", "celeba"],
+)
+def test_inputs_are_read_once_and_gradients_written_once(layout, batch):
+    parameters, targets = draw(layout, batch, torch.float16, "cpu")
     codes = len(layout.segments)
     with recorded_traffic() as forward:
         nll = q_head_nll(parameters, targets, layout, implementation="triton")
     upstream = torch.ones(codes)
     with recorded_traffic() as backward:
         (gradient,) = torch.autograd.grad(nll, parameters, upstream)
-    every = list(range(300 * layout.width))
-    assert forward.loaded(parameters).tolist() == every
-    assert forward.loaded(targets).tolist() == list(range(300 * codes))
+    every = list(range(batch * layout.width))
+    again = []  # many rows: the label's logit, once more from the first cache
+    if batch > 512:
+        starts = torch.arange(batch)[:, None] * layout.width + torch.tensor([s.start for s in layout.segments])
+        again = (starts + targets.long()).flatten().tolist()
+    assert forward.loaded(parameters).tolist() == sorted(every + again)
+    assert forward.loaded(targets).tolist() == list(range(batch * codes))
     assert forward.stored(nll).tolist() == list(range(codes))
-    assert forward.strays([parameters, targets, nll]) == 0
+    partial_sums = 24 * codes if batch > 512 else 0  # of programs of 25 rows
+    assert forward.strays([parameters, targets, nll]) == 2 * partial_sums  # written and read
     assert backward.loaded(parameters).tolist() == every
-    assert backward.loaded(targets).tolist() == list(range(300 * codes))
+    assert backward.loaded(targets).tolist() == list(range(batch * codes))
     assert backward.stored(gradient).tolist() == every
     assert backward.strays([parameters, targets, upstream, gradient]) == 0
 

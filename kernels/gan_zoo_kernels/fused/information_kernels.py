@@ -1,0 +1,227 @@
+"""Device code of the information term: a Q head and the likelihood of its codes; `information_launchers` launches it.
+
+Shapes: B batch, K features, H hidden units, P parameters of Q(c | x), C codes. Operands of a product are rounded to
+OPERAND, as autocast would, and added in float32. DOT is OPERAND too, but for the interpreter, which cannot multiply
+bfloat16 and gets the rounded values in float32.
+"""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+from ..layout import Kind
+from .mathematics import HALF_LOG_2_PI, bound, exp, log1p_of_exp
+
+CATEGORICAL = tl.constexpr(int(Kind.CATEGORICAL))
+GAUSSIAN = tl.constexpr(int(Kind.GAUSSIAN))
+GAUSSIAN_FIXED = tl.constexpr(int(Kind.GAUSSIAN_FIXED))
+
+
+@triton.jit
+def add_product(
+    total, left, left_row, left_stride, left_end, right, right_column, right_stride, right_end, first, last,
+    CHUNK: tl.constexpr, OPERAND: tl.constexpr, DOT: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    """total + left[left_row, first:last] @ right[right_column, first:last]ᵀ; rows from the two ends on are zero."""
+    for start in range(first, last, CHUNK):
+        k = start + tl.arange(0, CHUNK)
+        a = left + left_row.to(tl.int64)[:, None] * left_stride + k[None, :]
+        a = tl.load(a, (left_row < left_end)[:, None] & (k < last)[None, :], 0.0)
+        b = right + right_column.to(tl.int64)[None, :] * right_stride + k[:, None]
+        b = tl.load(b, (right_column < right_end)[None, :] & (k < last)[:, None], 0.0)
+        total = tl.dot(a.to(OPERAND).to(DOT), b.to(OPERAND).to(DOT), total, input_precision=PRECISION)
+    return total
+
+
+@triton.jit(do_not_specialize=["batch"])
+def hidden_parts_kernel(
+    features, weight, partials, batch, row_stride,
+    WIDTH: tl.constexpr, HIDDEN: tl.constexpr, PART: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+    CHUNK: tl.constexpr, OPERAND: tl.constexpr, DOT: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    """partials [parts, B, H]: features @ weightᵀ, each of a part of the features."""
+    column_blocks = tl.cdiv(HIDDEN, COLUMNS)
+    row_blocks = tl.cdiv(batch, ROWS)
+    column = tl.program_id(0) % column_blocks * COLUMNS + tl.arange(0, COLUMNS)
+    row = tl.program_id(0) // column_blocks % row_blocks * ROWS + tl.arange(0, ROWS)
+    part = tl.program_id(0) // column_blocks // row_blocks
+    first = part * PART
+    total = add_product(
+        tl.zeros((ROWS, COLUMNS), dtype=tl.float32), features, row, row_stride, batch, weight, column, WIDTH, HIDDEN,
+        first, tl.minimum(first + PART, WIDTH), CHUNK, OPERAND, DOT, PRECISION,
+    )  # fmt: skip
+    live = (row < batch)[:, None] & (column < HIDDEN)[None, :]
+    out = partials + (part * batch + row).to(tl.int64)[:, None] * HIDDEN + column[None, :]
+    tl.store(out, total, live)
+
+
+@triton.jit(do_not_specialize=["batch"])
+def hidden_kernel(
+    features, weight, partials, running_mean, running_variance, batches, normal, scale, batch, row_stride,
+    MOMENTUM: tl.constexpr, EPS: tl.constexpr, WIDTH: tl.constexpr, HIDDEN: tl.constexpr, PARTS: tl.constexpr,
+    ROWS: tl.constexpr, COLUMNS: tl.constexpr, CHUNK: tl.constexpr, OPERAND: tl.constexpr, DOT: tl.constexpr,
+    PRECISION: tl.constexpr,
+):  # fmt: skip
+    """normal [B, H] = (h - mean) scale, h = features @ weightᵀ, scale [H] = 1 / √(variance + eps).
+
+    A program holds all rows of its columns, so that their statistics need no other program. The sum of squares is that
+    of deviations from the mean: E[h²] - E[h]² would cancel where the mean is large.
+    """
+    row = tl.arange(0, ROWS)
+    column = tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS)
+    inside = column < HIDDEN
+    live = (row < batch)[:, None] & inside[None, :]
+    h = tl.zeros((ROWS, COLUMNS), dtype=tl.float32)
+    if PARTS:
+        for part in range(PARTS):
+            at = partials + (part * batch + row).to(tl.int64)[:, None] * HIDDEN + column[None, :]
+            h += tl.load(at, live, 0.0)
+    else:
+        h = add_product(
+            h, features, row, row_stride, batch, weight, column, WIDTH, HIDDEN, 0, WIDTH, CHUNK, OPERAND, DOT, PRECISION
+        )
+    rows = tl.zeros((COLUMNS,), dtype=tl.float32) + batch
+    mean = tl.div_rn(tl.sum(h, axis=0), rows)
+    deviation = tl.where(live, h - mean[None, :], 0.0)
+    squares = tl.sum(deviation * deviation, axis=0)
+    inverse = tl.div_rn(tl.full((COLUMNS,), 1.0, tl.float32), tl.sqrt_rn(tl.div_rn(squares, rows) + EPS))
+    tl.store(normal + row[:, None] * HIDDEN + column[None, :], deviation * inverse[None, :], live)
+    tl.store(scale + column, inverse, inside)
+    old = tl.load(running_mean + column, inside, 0.0).to(tl.float32)
+    new = (1.0 - MOMENTUM) * old + MOMENTUM * mean
+    tl.store(running_mean + column, new.to(running_mean.dtype.element_ty), inside)
+    old = tl.load(running_variance + column, inside, 0.0).to(tl.float32)
+    new = (1.0 - MOMENTUM) * old + MOMENTUM * tl.div_rn(squares, rows - 1.0)
+    tl.store(running_variance + column, new.to(running_variance.dtype.element_ty), inside)
+    if tl.program_id(0) == 0:
+        tl.store(batches, tl.load(batches) + 1)
+
+
+@triton.jit
+def activation(x, gain, shift, SLOPE: tl.constexpr):
+    """(leaky ReLU of y, its slope) of y = gain x + shift."""
+    y = x * gain + shift
+    slope = tl.where(y > 0.0, 1.0, SLOPE)
+    return y * slope, slope
+
+
+@triton.jit
+def column_of(parameters, p, column):
+    """[ROWS]: one column of a tile [ROWS, P]."""
+    return tl.sum(tl.where(p[None, :] == column, parameters, 0.0), axis=1)
+
+
+@triton.jit
+def likelihood(parameters, p, c, column, KIND: tl.constexpr, SIZE: tl.constexpr, LOW: tl.constexpr, HIGH: tl.constexpr):
+    """-log Q(c | x) [ROWS] of the code in SIZE columns of the tile from `column` on, and its slope in the tile."""
+    here = ((p >= column) & (p < column + SIZE))[None, :]
+    if KIND == CATEGORICAL:
+        x = tl.where(here, parameters, float("-inf"))
+        top = tl.max(x, axis=1)
+        e = exp(x - top[:, None])
+        total = tl.sum(e, axis=1)
+        chosen = (p - column)[None, :].to(tl.float32) == c[:, None]
+        is_class = (c >= 0) & (c < SIZE) & (c == tl.floor(c))
+        log_p = tl.sum(tl.where(here & chosen, parameters, 0.0), axis=1) - top - tl.log(total)
+        nll = tl.where(is_class, -log_p, float("nan"))
+        slope = e * (1.0 / total)[:, None] - tl.where(chosen, 1.0, 0.0)
+        slope = tl.where(is_class[:, None], slope, float("nan"))
+    elif KIND == GAUSSIAN:
+        error = column_of(parameters, p, column) - c
+        raw = column_of(parameters, p, column + 1)
+        log_variance = bound(raw, LOW, HIGH)
+        precision = exp(-log_variance)
+        nll = 0.5 * (log_variance + error * error * precision) + HALF_LOG_2_PI
+        free = (raw >= LOW) & (raw <= HIGH)
+        of_variance = tl.where(free, 0.5 * (1.0 - error * error * precision), 0.0)
+        slope = tl.where((p == column)[None, :], (error * precision)[:, None], of_variance[:, None])
+    elif KIND == GAUSSIAN_FIXED:
+        error = column_of(parameters, p, column) - c
+        nll = 0.5 * error * error + HALF_LOG_2_PI
+        slope = tl.zeros_like(parameters) + error[:, None]
+    else:
+        x = column_of(parameters, p, column)
+        nll = (1.0 - c) * x + tl.maximum(-x, 0.0) + log1p_of_exp(-tl.abs(x))
+        e = exp(-tl.abs(x))
+        slope = tl.zeros_like(parameters) + (tl.where(x >= 0, 1.0, e) / (1.0 + e) - c)[:, None]
+    return nll, tl.where(here, slope, 0.0)
+
+
+@triton.jit
+def store_information(nll, code, entropies, weights, bounds, term, CODES: tl.constexpr):
+    """Entropies less `nll`, their sum, and minus their weighted sum: bounds [C + 1] and term []."""
+    here = code < CODES
+    information = tl.where(here, tl.load(entropies + code, here, 0.0) - nll, 0.0)
+    tl.store(bounds + code, information, here)
+    tl.store(bounds + CODES, tl.sum(information, axis=0))
+    tl.store(term, -tl.sum(information * tl.load(weights + code, here, 0.0), axis=0))
+
+
+@triton.jit(do_not_specialize=["batch"])
+def likelihood_kernel(
+    normal, gain, shift, weight, bias, targets, entropies, weights, slopes, partials, bounds, term, batch,
+    SLOPE: tl.constexpr, HIDDEN: tl.constexpr, WIDTH: tl.constexpr, LOW: tl.constexpr, HIGH: tl.constexpr,
+    RUNS: tl.constexpr, CODES: tl.constexpr, DIFFERENTIATED: tl.constexpr, WHOLE: tl.constexpr, SPAN: tl.constexpr,
+    ROWS: tl.constexpr, COLUMNS: tl.constexpr, ALL_CODES: tl.constexpr, CHUNK: tl.constexpr, OPERAND: tl.constexpr,
+    DOT: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    """The second linear layer and every code's likelihood: the result if one program has all rows, else its sums.
+
+    A program takes SPAN rows, ROWS at a time.
+
+    slopes [B, COLUMNS] is the slope of the term in the layer's output, 0 beside its columns: the backward pass
+    multiplies it by the gradient that comes in.
+    """
+    p = tl.arange(0, COLUMNS)
+    within = p < WIDTH
+    code_of = tl.arange(0, ALL_CODES)
+    sums = tl.zeros((ALL_CODES,), dtype=tl.float32)
+    rows = batch.to(tl.float32)
+    start = tl.program_id(0) * SPAN
+    for first in range(start, tl.minimum(start + SPAN, batch), ROWS):
+        row = first + tl.arange(0, ROWS)
+        live = row < batch
+        parameters = tl.zeros((ROWS, COLUMNS), dtype=tl.float32)
+        for unit in range(0, HIDDEN, CHUNK):
+            k = unit + tl.arange(0, CHUNK)
+            inside = k < HIDDEN
+            x = tl.load(normal + row[:, None] * HIDDEN + k[None, :], live[:, None] & inside[None, :], 0.0)
+            g = tl.load(gain + k, inside, 0.0).to(tl.float32)
+            s = tl.load(shift + k, inside, 0.0).to(tl.float32)
+            y, _ = activation(x, g[None, :], s[None, :], SLOPE)
+            w = tl.load(weight + p[None, :] * HIDDEN + k[:, None], within[None, :] & inside[:, None], 0.0)
+            parameters = tl.dot(y.to(OPERAND).to(DOT), w.to(OPERAND).to(DOT), parameters, input_precision=PRECISION)
+        parameters += tl.load(bias + p, within, 0.0).to(tl.float32)[None, :]
+
+        losses = tl.zeros((ROWS, ALL_CODES), dtype=tl.float32)
+        slope = tl.zeros((ROWS, COLUMNS), dtype=tl.float32)
+        for run in tl.static_range(0, len(RUNS), 5):
+            for index in range(RUNS[run + 2]):
+                code = RUNS[run + 3] + index
+                column = RUNS[run + 4] + index * RUNS[run + 1]
+                c = tl.load(targets + row * CODES + code, live, 0.0)
+                nll, own = likelihood(parameters, p, c, column, RUNS[run], RUNS[run + 1], LOW, HIGH)
+                losses = tl.where((code_of == code)[None, :], nll[:, None], losses)
+                if DIFFERENTIATED:
+                    slope += own * tl.load(weights + code)
+        sums += tl.sum(tl.where(live[:, None], losses, 0.0), axis=0)
+        if DIFFERENTIATED:
+            tl.store(slopes + row[:, None] * COLUMNS + p[None, :], slope / rows, live[:, None])
+    if WHOLE:
+        store_information(tl.div_rn(sums, rows), code_of, entropies, weights, bounds, term, CODES)
+    else:
+        tl.store(partials + tl.program_id(0) * CODES + code_of, sums, code_of < CODES)
+
+
+@triton.jit(do_not_specialize=["parts", "batch"])
+def information_kernel(
+    partials, entropies, weights, bounds, term, parts, batch, CODES: tl.constexpr, ALL_CODES: tl.constexpr
+):  # fmt: skip
+    """The result, from the sums [parts, C] of the likelihoods of blocks of rows."""
+    code = tl.arange(0, ALL_CODES)
+    sums = tl.zeros((ALL_CODES,), dtype=tl.float32)
+    for part in range(parts):
+        sums += tl.load(partials + part * CODES + code, code < CODES, 0.0)
+    nll = tl.div_rn(sums, batch.to(tl.float32))
+    store_information(nll, code, entropies, weights, bounds, term, CODES)

@@ -1,0 +1,169 @@
+"""Equal categorical codes of a large batch: a thread takes whole codes, and rows are read as one stretch.
+
+A lane is one code of one row, with all its logits in one thread, so that a softmax needs no exchange between
+threads. Neighbouring lanes are neighbours in memory: a program's loads cover whole cache lines between them.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from ..layout import Kind, Layout
+from . import tiles
+from .column_sums import column_sums
+from .launches import launch, warp_size
+from .mathematics import exp_below_1
+
+MOST_CLASSES = 16  # logits of one code that a thread holds, beside those of a second one
+LANES = 2 * tiles.THREADS  # of a program
+
+
+@triton.jit
+def load_codes(parameters, lane, live, K: tl.constexpr, VECTOR: tl.constexpr, COLUMNS: tl.constexpr):
+    """Logits [COLUMNS / VECTOR, LANES, VECTOR] in float32, -inf beyond class K - 1, and their classes."""
+    k = tl.arange(0, COLUMNS // VECTOR)[:, None, None] * VECTOR + tl.arange(0, VECTOR)[None, None, :]
+    here = k < K // VECTOR * VECTOR  # K, in the form that shows a vector's neighbours to be on one side
+    x = tl.load(parameters + lane[None, :, None] * K + k, live[None, :, None] & here, 0.0).to(tl.float32)
+    return tl.where(here, x, float("-inf")), k
+
+
+@triton.jit
+def sums_of_codes(total, CODES: tl.constexpr, ROWS: tl.constexpr, CODES_2: tl.constexpr, ROWS_2: tl.constexpr):
+    """[CODES_2] sums over the rows of lanes that are ROWS rows of CODES codes."""
+    i = tl.arange(0, CODES_2 * ROWS_2)
+    code, row = i // ROWS_2, i % ROWS_2
+    inside = (code < CODES) & (row < ROWS)
+    sorted_by_code = tl.gather(total, tl.where(inside, row * CODES + code, 0), 0)
+    return tl.sum(tl.where(inside, sorted_by_code, 0.0).reshape(CODES_2, ROWS_2), axis=1)
+
+
+@triton.jit(do_not_specialize=["batch", "rows_of_a_part"])
+def q_head_rows_forward_kernel(
+    parameters, targets, out, batch, rows_of_a_part,
+    K: tl.constexpr, CODES: tl.constexpr, VECTOR: tl.constexpr, COLUMNS: tl.constexpr, LANES: tl.constexpr,
+    ROWS: tl.constexpr, CODES_2: tl.constexpr, ROWS_2: tl.constexpr,
+):  # fmt: skip
+    lane = tl.arange(0, LANES)
+    end = tl.minimum(batch, (tl.program_id(0) + 1) * rows_of_a_part)
+    total = tl.zeros((LANES,), dtype=tl.float32)
+    for first in range(tl.program_id(0) * rows_of_a_part, end, ROWS):
+        live = (lane < ROWS * CODES) & (first + lane // CODES < end)
+        before = (tl.full((), 0, tl.int64) + first) * CODES
+        c = tl.load(targets + before + lane, live, 0.0)
+        here = parameters + before * K
+        x, _ = load_codes(here, lane, live, K, VECTOR, COLUMNS)
+        is_class = (c >= 0) & (c < K) & (c == tl.floor(c))
+        label = tl.where(is_class, c, 0.0).to(tl.int32)
+        chosen = tl.load(here + lane * K + label, live, 0.0).to(tl.float32)
+        top = tl.max(tl.max(x, axis=0), axis=1)
+        log_sum = tl.log(tl.sum(tl.sum(exp_below_1(x - top[None, :, None], False), axis=0), axis=1))
+        nll = tl.where(is_class, log_sum + (top - chosen), float("nan"))
+        total += tl.where(live, nll, 0.0)
+    code = tl.arange(0, CODES_2)
+    sums = sums_of_codes(total, CODES, ROWS, CODES_2, ROWS_2)
+    tl.store(out + tl.program_id(0) * CODES + code, sums, mask=code < CODES)
+
+
+@triton.jit(do_not_specialize=["batch", "divisor"])
+def q_head_rows_backward_kernel(
+    upstream, parameters, targets, gradient, batch, upstream_stride, divisor,
+    K: tl.constexpr, CODES: tl.constexpr, VECTOR: tl.constexpr, COLUMNS: tl.constexpr, LANES: tl.constexpr,
+):  # fmt: skip
+    lane = tl.arange(0, LANES)
+    before = tl.program_id(0).to(tl.int64) * LANES
+    live = lane < tl.minimum(batch.to(tl.int64) * CODES - before, LANES).to(tl.int32)
+    c = tl.load(targets + before + lane, live, 0.0)
+    x, k = load_codes(parameters + before * K, lane, live, K, VECTOR, COLUMNS)
+    code = ((before % CODES).to(tl.int32) + lane) % CODES
+    g = tl.div_rn(tl.load(upstream + code * upstream_stride), divisor)
+    is_class = (c >= 0) & (c < K) & (c == tl.floor(c))
+    g = tl.where(is_class, g, float("nan"))
+    label = tl.where(is_class, c, 0.0).to(tl.int32)
+    e = exp_below_1(x - tl.max(tl.max(x, axis=0), axis=1)[None, :, None], gradient.dtype.element_ty == tl.float32)
+    d = e * (g / tl.sum(tl.sum(e, axis=0), axis=1))[None, :, None]
+    d = tl.where(k == label[None, :, None], d - g[None, :, None], d)
+    # Threads exchange the rounded gradients, so that neighbours in memory are stored together.
+    d = d.to(gradient.dtype.element_ty).permute(1, 0, 2).reshape(LANES, COLUMNS)
+    k = tl.arange(0, COLUMNS)[None, :]
+    inside = live[:, None] & (k < K // VECTOR * VECTOR)
+    tl.store(gradient + before * K + lane[:, None] * K + k, d, mask=inside)
+
+
+def equal_classes(layout: Layout) -> int:
+    """The classes of each code, if these kernels take the layout: equal categorical codes; otherwise 0."""
+    (run, *others) = layout.runs
+    fits = (
+        not others
+        and run.kind is Kind.CATEGORICAL
+        and run.size <= MOST_CLASSES
+        and run.size % 2 == 0  # a load of one half-precision value at a time is no better than the exchange saved
+        and run.count <= LANES // 4
+    )
+    return run.size if fits else 0
+
+
+def serves(parameters: Tensor, targets: Tensor, tile: tiles.Tile) -> bool:
+    """Whether these kernels take a batch of such codes: contiguous, and more than one program takes in `tile`s."""
+    return parameters.shape[0] > tiles.ALONE * tile.rows and parameters.is_contiguous() and targets.is_contiguous()
+
+
+@functools.lru_cache(maxsize=256)
+def _constants(classes: int, codes: int, itemsize: int) -> dict[str, int]:
+    vector = min(tiles.VECTOR_BYTES // itemsize, classes & -classes)
+    return {"K": classes, "CODES": codes, "VECTOR": vector, "COLUMNS": tiles.next_power_of_two(classes)}
+
+
+def forward(parameters: Tensor, targets: Tensor, classes: int) -> Tensor:
+    """[C] batch means; see `q_head_nll`."""
+    batch, codes = targets.shape
+    rows = LANES // codes
+    blocks = -(-batch // rows)
+    blocks_of_a_part = -(-blocks // tiles.PARTS)
+    parts = -(-blocks // blocks_of_a_part)
+    partials = torch.empty((parts, codes), dtype=torch.float32, device=parameters.device)
+    launch(
+        q_head_rows_forward_kernel,
+        parts,
+        parameters,
+        parameters,
+        targets,
+        partials,
+        batch,
+        blocks_of_a_part * rows,
+        **_constants(classes, targets.shape[1], parameters.element_size()),
+        LANES=LANES,
+        ROWS=rows,
+        CODES_2=tiles.next_power_of_two(codes),
+        ROWS_2=tiles.next_power_of_two(rows),
+        num_warps=tiles.THREADS // warp_size(),
+    )
+    out = torch.empty(codes, dtype=torch.float32, device=parameters.device)
+    column_sums(partials, out, float(batch))
+    return out
+
+
+def backward(upstream: Tensor, parameters: Tensor, targets: Tensor, classes: int) -> Tensor:
+    """[B, P] gradient in the dtype of the parameters, from the [C] gradient of the means."""
+    gradient = torch.empty_like(parameters)
+    lanes = LANES if parameters.element_size() == 2 else LANES // 2  # float32's exact exponentials need registers
+    launch(
+        q_head_rows_backward_kernel,
+        -(-targets.numel() // lanes),
+        parameters,
+        upstream,
+        parameters,
+        targets,
+        gradient,
+        targets.shape[0],
+        upstream.stride(0),
+        float(targets.shape[0]),
+        **_constants(classes, targets.shape[1], parameters.element_size()),
+        LANES=lanes,
+        num_warps=tiles.THREADS // warp_size(),
+    )
+    return gradient

@@ -1,0 +1,132 @@
+"""The information term of InfoGAN from the discriminator's features on: arguments are checked here, once."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from . import fused, information_reference, reference
+from .dispatch import Implementation, implementation_for
+from .functional import q_head_nll
+from .layout import Layout
+
+MAX_ROWS = 1_024  # of a batch whose statistics one program takes
+MAX_PARAMETERS = 128  # of Q(c | x), which a program holds for all of its rows
+MAX_CODES = 32
+_OPERANDS = (torch.float32, torch.float16, torch.bfloat16)
+
+
+class QHeadTensors(NamedTuple):
+    """A Q head of linear, batch norm, leaky ReLU, linear: K features, H hidden units, P parameters of Q(c | x)."""
+
+    weight1: Tensor  # [H, K]
+    norm_weight: Tensor  # [H]
+    norm_bias: Tensor  # [H]
+    running_mean: Tensor  # [H], updated in place
+    running_var: Tensor  # [H], updated in place
+    batches_tracked: Tensor  # int64 [], updated in place
+    weight2: Tensor  # [P, H]
+    bias2: Tensor  # [P]
+
+
+def fuses_information(features: Tensor, layout: Layout, implementation: Implementation | None = None) -> bool:
+    """Whether `information_term` takes its own kernels for features [B, K].
+
+    It does so where `implementation_for` chooses Triton, for batches of 2 to 1,024 rows and layouts of up to 128
+    columns and 32 codes.
+    """
+    fits = 2 <= features.shape[0] <= MAX_ROWS and layout.width <= MAX_PARAMETERS and len(layout.segments) <= MAX_CODES
+    if not fits or features.dtype not in _OPERANDS:
+        return False
+    return implementation_for(features.device, implementation, dtype=features.dtype).path == "triton"
+
+
+def information_term(
+    features: Tensor,
+    head: QHeadTensors,
+    targets: Tensor,
+    layout: Layout,
+    entropies: Tensor,
+    weights: Tensor,
+    *,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+    slope: float = 0.1,
+    implementation: Implementation | None = None,
+) -> tuple[Tensor, Tensor]:
+    """-Σ λ_i L_I(c_i), the summand of both players' losses, and L_I(c_i) = H(c_i) - E[-log Q(c_i | x)] of every code.
+
+    Equations 5 and 6 of InfoGAN (Chen et al. 2016, arXiv:1606.03657). Q's parameters are
+    leaky_relu(batch_norm(features @ weight1ᵀ)) @ weight2ᵀ + bias2; the norm is in training mode: it takes the batch's
+    mean and biased variance, and moves the running statistics as `torch.nn.BatchNorm1d` does.
+
+    Operands of products are rounded to the features' dtype, or to autocast's where that is on; the kernels do
+    everything else in float32. They take batches of 2 to 1,024 rows and layouts of up to 128 columns and 32 codes;
+    others take torch's layers and `q_head_nll`.
+
+    Args:
+        features: [B, K] floating-point, B ≥ 2.
+        head: The Q head's tensors, of any floating-point dtype; float32 master weights need no cast beforehand.
+        targets: [B, C] float32, as `q_head_nll` takes them.
+        layout: What the P columns mean.
+        entropies: H(c_i), float32 [C], nats; a constant.
+        weights: λ_i, float32 [C]; a constant.
+        momentum: The share of the batch in the running statistics.
+        eps: Added to the variance.
+        slope: The leaky ReLU's, below 0.
+
+    Returns: the term, float32 [], differentiable in the features and the five weights (the kernels: once), and the
+        bounds, float32 [C + 1] without a gradient: L_I of every code and their sum, nats.
+    Raises: ValueError for shapes, devices, targets, entropies or weights that require a gradient, and a batch of
+        fewer than 2 rows; TypeError for dtypes.
+    """
+    _check(features, head, targets, layout, entropies, weights)
+    options = (layout, entropies, weights, momentum, eps, slope)
+    if fuses_information(features, layout, implementation):
+        kind = features.device.type
+        operand = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else features.dtype
+        return fused.information.information_term(features, head, targets, *options, operand)
+
+    def nll(parameters: Tensor, targets: Tensor, layout: Layout) -> Tensor:
+        return q_head_nll(parameters, targets, layout, implementation=implementation)
+
+    return information_reference.information_term(features, head, targets, *options, nll)
+
+
+def _check(
+    features: Tensor, head: QHeadTensors, targets: Tensor, layout: Layout, entropies: Tensor, weights: Tensor
+) -> None:
+    if features.ndim != 2 or features.shape[0] < 2:
+        raise ValueError(f"features must be [B, K] with B ≥ 2, not {list(features.shape)}")
+    batch, width = features.shape
+    hidden, codes = head.weight1.shape[0], len(layout.segments)
+    shapes: dict[str, tuple[Tensor, tuple[int, ...]]] = {
+        "weight1": (head.weight1, (hidden, width)),
+        "norm_weight": (head.norm_weight, (hidden,)),
+        "norm_bias": (head.norm_bias, (hidden,)),
+        "running_mean": (head.running_mean, (hidden,)),
+        "running_var": (head.running_var, (hidden,)),
+        "batches_tracked": (head.batches_tracked, ()),
+        "weight2": (head.weight2, (layout.width, hidden)),
+        "bias2": (head.bias2, (layout.width,)),
+        "targets": (targets, (batch, codes)),
+        "entropies": (entropies, (codes,)),
+        "weights": (weights, (codes,)),
+    }
+    for name, (tensor, shape) in shapes.items():
+        if tensor.shape != shape:
+            raise ValueError(f"{name} must be {list(shape)}, not {list(tensor.shape)}")
+        if name.startswith(("running", "batches")) and not tensor.is_contiguous():
+            raise ValueError(f"{name} must be contiguous: it is updated in place")
+        if tensor.device != features.device:
+            raise ValueError(f"features are on {features.device}, {name} on {tensor.device}")
+    for name in ("targets", "entropies", "weights"):
+        tensor = shapes[name][0]
+        if tensor.requires_grad:
+            raise ValueError(f"{name} must be a constant; it requires a gradient")
+        if tensor.dtype != torch.float32 and reference.compute_dtype(features) != tensor.dtype:
+            raise TypeError(f"{name} must be float32, not {tensor.dtype}")
+    if head.batches_tracked.dtype != torch.int64:
+        raise TypeError(f"batches_tracked must be int64, not {head.batches_tracked.dtype}")
