@@ -59,13 +59,13 @@ class ThreePasses:
             fake = model.generator(latents.input).detach()
             real, judged = model.discriminator(batch.images), model.discriminator(fake.float())
             of_discriminator = GAN.discriminator_objective(model, real, judged, latents, batch.labels, random)
-        discriminator.backward(of_discriminator)
+        of_discriminator.loss.backward()
         discriminator.update()
 
         with state.precision.autocast():
             judged = model.discriminator(model.generator(latents.input).float())
             of_generator = GAN.generator_objective(model, judged, real.detached, latents, random)
-        generator.backward(of_generator)
+        of_generator.loss.backward()
         generator.update()
         discriminator.optimizer.zero_grad(set_to_none=True)
 

@@ -101,7 +101,9 @@ class Game:
         batch = digits(self.config.training.batch_size, seed=step, device=self.device)
         latents = self.latents(step)
         fake = self.model.generator(latents.input)
-        return self.model.discriminator(batch.images), self.model.discriminator(fake), latents
+        judge = self.model.discriminator
+        beside = tuple(judge(images) for images in self.model.also_judged(batch.images, self.draws(step)))
+        return judge(batch.images)._replace(beside=beside), judge(fake), latents
 
 
 def weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:

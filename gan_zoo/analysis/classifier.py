@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from gan_zoo_kernels.reference_warp import warp
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -18,7 +19,6 @@ from torch.nn import functional as F
 
 from gan_zoo.data.batches import batches, in_order, normalise
 from gan_zoo.data.dataset import Dataset, Split
-from gan_zoo.data.warp import warp
 from gan_zoo.errors import InputError
 from gan_zoo.files import cache_folder, slug, whole
 from gan_zoo.models.gan.model import evaluating

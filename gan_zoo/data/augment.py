@@ -13,9 +13,9 @@ from dataclasses import dataclass, fields
 from math import isfinite, log1p, pi
 
 import torch
+from gan_zoo_kernels import WarpSteps, random_warp
 from torch import Tensor
 
-from gan_zoo.data.warp import centres, warp
 from gan_zoo.draws import Draws
 from gan_zoo.errors import InputError, shown, unknown
 
@@ -47,10 +47,6 @@ DEFAULT = {
     "cutout": 0.5,
 }
 """The amount of an operation that is named without one; shift, colour and cutout as in DiffAugment."""
-
-GEOMETRY = {"flip", "scale", "height", "shear", "rotate", "shift", "elastic"}
-BENDS = 4
-"""A smooth displacement is drawn at so many places along each axis."""
 
 
 @dataclass(frozen=True)
@@ -103,16 +99,16 @@ class Augment:
         """
         if not self:
             return images
-        ranges = self._ranges()
+        ranges, steps = self._ranges(), self._steps()
         normals, uniforms = random.mixed(
             len(images),
-            normals=2 * BENDS**2 if self.elastic else 0,
+            normals=steps.normals,
             uniforms=tuple(interval for intervals in ranges.values() for interval in intervals),
         )
         drawn = dict(zip(ranges, uniforms.split([len(intervals) for intervals in ranges.values()], 1), strict=True))
         seen = _colour(images.float(), drawn)
-        if any(getattr(self, name) for name in GEOMETRY):
-            seen = self._geometry(seen, drawn, normals)
+        if steps != WarpSteps():
+            seen = random_warp(seen, normals, uniforms[:, : steps.values], steps)  # geometry's columns come first
         if self.cutout:
             seen = self._cut(seen, drawn["cutout"])
         return seen.to(images.dtype)
@@ -137,24 +133,22 @@ class Augment:
             if getattr(self, name)
         }
 
-    def _geometry(self, images: Tensor, drawn: dict[str, Tensor], normals: Tensor) -> Tensor:
-        def of(name: str) -> Tensor | None:
-            return drawn[name][:, 0] if name in drawn else None
-
-        log_factor, log_stretch = of("scale"), of("height")
-        return warp(
-            images,
-            mirror=drawn["flip"][:, 0] < self.flip if self.flip else None,
-            factor=None if log_factor is None else log_factor.exp(),
-            stretch=None if log_stretch is None else log_stretch.exp(),
-            slant=of("shear"),
-            angle=of("rotate"),
-            offset=drawn.get("shift"),
-            bend=(self.elastic * normals).view(-1, 2, BENDS, BENDS) if self.elastic else None,
+    def _steps(self) -> WarpSteps:
+        """The geometry's steps; `_ranges` has their values in the order in which they take them."""
+        return WarpSteps(
+            flip=self.flip,
+            scale=self.scale > 0,
+            height=self.height > 0,
+            shear=self.shear > 0,
+            rotate=self.rotate > 0,
+            shift=self.shift > 0,
+            elastic=self.elastic,
         )
 
     def _cut(self, images: Tensor, centre: Tensor) -> Tensor:
-        inside = (centres(images, 0.0, 1.0) - centre[:, :, None]).abs() < self.cutout / 2  # [n, xy, r]
+        r = images.shape[-1]
+        places = torch.linspace(0.5 / r, 1 - 0.5 / r, r, device=images.device)
+        inside = (places - centre[:, :, None]).abs() < self.cutout / 2  # [n, xy, r]
         across, down = inside.unbind(1)
         return images.masked_fill((down[:, :, None] & across[:, None, :])[:, None], 0)
 

@@ -119,8 +119,7 @@ class Iterations(Iterator[int]):
         parts = self._parts(self.feed.batch(self.ahead.images), self._steps_done(kind))
         if self.skipping:
             self.skipping.begin()
-        twice_in_fp32 = kind.penalised and self.state.precision.name == "fp16"  # see Precision.autocast
-        with self.halves.in_use(not twice_in_fp32):
+        with self.halves.in_use(not (kind.penalised and self.rules.in_float32)):
             objectives = self.play(
                 self.state, self.rules, parts, update_generator=kind.update_generator, penalised=kind.penalised
             )

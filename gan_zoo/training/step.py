@@ -48,6 +48,7 @@ class Rules:
         self.augment_real = augment
         self.augment_fake = augment if config.data.augment_fakes else parse_augment("")
         self.penalties = Penalties(config.loss)
+        self.in_float32 = config.loss.gradient_penalty > 0 or precision.name == "fp16"  # passes of a penalised step
         self.at_once = _joins(model)
         for name, layer in model.named_modules():
             if isinstance(layer, LotNorm) and not name.startswith("generator."):

@@ -26,7 +26,6 @@ class QHeadTensors(NamedTuple):
     norm_bias: Tensor  # [H]
     running_mean: Tensor  # [H], updated in place
     running_var: Tensor  # [H], updated in place
-    batches_tracked: Tensor  # int64 [], updated in place
     weight2: Tensor  # [P, H]
     bias2: Tensor  # [P]
 
@@ -108,7 +107,6 @@ def _check(
         "norm_bias": (head.norm_bias, (hidden,)),
         "running_mean": (head.running_mean, (hidden,)),
         "running_var": (head.running_var, (hidden,)),
-        "batches_tracked": (head.batches_tracked, ()),
         "weight2": (head.weight2, (layout.width, hidden)),
         "bias2": (head.bias2, (layout.width,)),
         "targets": (targets, (batch, codes)),
@@ -118,7 +116,7 @@ def _check(
     for name, (tensor, shape) in shapes.items():
         if tensor.shape != shape:
             raise ValueError(f"{name} must be {list(shape)}, not {list(tensor.shape)}")
-        if name.startswith(("running", "batches")) and not tensor.is_contiguous():
+        if name.startswith("running") and not tensor.is_contiguous():
             raise ValueError(f"{name} must be contiguous: it is updated in place")
         if tensor.device != features.device:
             raise ValueError(f"features are on {features.device}, {name} on {tensor.device}")
@@ -128,5 +126,3 @@ def _check(
             raise ValueError(f"{name} must be a constant; it requires a gradient")
         if tensor.dtype != torch.float32 and reference.compute_dtype(features) != tensor.dtype:
             raise TypeError(f"{name} must be float32, not {tensor.dtype}")
-    if head.batches_tracked.dtype != torch.int64:
-        raise TypeError(f"batches_tracked must be int64, not {head.batches_tracked.dtype}")

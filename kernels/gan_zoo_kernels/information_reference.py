@@ -24,11 +24,10 @@ def information_term(
     q_head_nll: Callable[[Tensor, Tensor, Layout], Tensor],
 ) -> tuple[Tensor, Tensor]:
     """L_I(c_i) = H(c_i) - E[-log Q(c_i | x)] (eq. 5 of arXiv:1606.03657) with their sum, and -Σ λ_i L_I(c_i)."""
-    weight1, norm_weight, norm_bias, running_mean, running_var, batches_tracked, weight2, bias2 = head
+    weight1, norm_weight, norm_bias, running_mean, running_var, weight2, bias2 = head
     dtype = features.dtype
     hidden = linear(features, weight1.to(dtype))
     normal = batch_norm(hidden, running_mean, running_var, norm_weight, norm_bias, True, momentum, eps)
-    batches_tracked.add_(1)
     parameters = linear(leaky_relu(normal, slope), weight2.to(dtype), bias2.to(dtype))
     bounds = entropies - q_head_nll(parameters, targets, layout)
     return -torch.dot(weights.to(bounds.dtype), bounds), torch.cat((bounds, bounds.sum(0, keepdim=True))).detach()

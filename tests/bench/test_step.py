@@ -94,7 +94,7 @@ def test_a_quick_report_holds_paired_samples_of_both_and_their_facts() -> None:
     assert len(plain.seconds) == len(info.seconds) >= 5
     assert plain.facts["images"] == info.facts["images"] == 4
     assert 1 < info.facts["flops"] / plain.facts["flops"] < 1.5  # the head is large beside so narrow a trunk
-    assert 0 < plain.facts["waiting"] < 1
+    assert 0 <= plain.facts["waiting"] < 1
     assert not {"kernels", "busy", "host_seconds"} & plain.facts.keys()
     assert report.rates == {"matmul/fp32": 1e9, "copy": 1e9}
     assert any("No CUDA device" in note for note in report.notes)

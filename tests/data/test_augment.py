@@ -6,11 +6,11 @@ from math import pi
 
 import pytest
 import torch
+from gan_zoo_kernels.reference_warp import warp
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gan_zoo.data.augment import DEFAULT, LARGEST, Augment, parse_augment
-from gan_zoo.data.warp import warp
 from gan_zoo.draws import Draws
 from gan_zoo.errors import InputError
 

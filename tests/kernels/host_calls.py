@@ -95,7 +95,7 @@ def calls_of_functions():
     images, steps = torch.zeros(8, 1, 28, 28), WarpSteps(scale=True, shift=True, elastic=0.05)
     draws = torch.zeros(8, steps.normals), torch.zeros(8, steps.values)
     h, w1, w2 = torch.zeros(128, 64), torch.zeros(32, 64, requires_grad=True), torch.zeros(14, 32)
-    units = (torch.ones(32), torch.zeros(32), torch.zeros(32), torch.ones(32), torch.zeros((), dtype=torch.int64))
+    units = (torch.ones(32), torch.zeros(32), torch.zeros(32), torch.ones(32))
     head = QHeadTensors(w1, *units, w2, torch.zeros(14))
     fused = {"implementation": "triton"}
     calls = {

@@ -144,7 +144,7 @@ def test_the_objective_has_the_term_with_its_weight_and_it_trains_trunk_and_head
         assert isinstance(model, InfoGAN)
         model.consistency = weight
         real, fake, latents = played.judge()
-        objective = model.discriminator_objective(real, fake, latents, None, played.draws(1))
+        objective = model.discriminator_objective(real, fake, latents, None, played.draws())
         terms[weight] = float(objective.terms["discriminator/consistency"].detach())
     assert terms[0.25] == pytest.approx(0.25 * terms[1.0], rel=1e-5)
     objective.terms["discriminator/consistency"].backward()
@@ -158,8 +158,8 @@ def test_the_term_is_of_q_on_the_images_and_on_copies_warped_by_the_step_s_numbe
     model = played.model
     assert isinstance(model, InfoGAN)
     real, fake, latents = played.judge()
-    objective = model.discriminator_objective(real, fake, latents, None, played.draws(1))
-    copies = model.warp(real.images, played.draws(1))
+    objective = model.discriminator_objective(real, fake, latents, None, played.draws())
+    copies = model.warp(real.images, played.draws())
     assert not torch.allclose(copies, real.images, atol=0.1)
     expected = consistency(model.q(real.features), model.q(model.discriminator.trunk(copies)), model.layout, spread=4.0)
     torch.testing.assert_close(objective.terms["discriminator/consistency"], expected)
@@ -172,11 +172,8 @@ def test_of_a_share_of_the_batch_the_copies_are_compared_and_the_spread_is_the_w
     spread = consistency(whole, whole, TEN, spread=2.0) - consistency(whole, whole, TEN, spread=0.0)
     torch.testing.assert_close(found, compared + spread)
     played = game(infogan__consistency_share=0.3)
-    real, fake, latents = played.judge()
-    warped: list[int] = []
-    played.model.discriminator.trunk.register_forward_hook(lambda _, images, __: warped.append(len(images[0])))
-    played.model.discriminator_objective(real, fake, latents, None, played.random)
-    assert warped == [3]  # of 8
+    real, _, _ = played.judge()
+    assert [len(warped.images) for warped in real.beside] == [3]  # of 8
 
 
 def test_with_weight_0_a_warp_changes_nothing() -> None:

@@ -171,7 +171,7 @@ def test_the_discriminator_s_step_leaves_the_prior_alone() -> None:
 def test_each_term_of_the_generator_moves_the_prior(term: str) -> None:
     game, model, prior = learning()
     real, _, latents = game.judge()
-    real = type(real)(*(t.detach() for t in real))
+    real = real.detached
     with game.state.players["discriminator"].frozen():
         judged = model.discriminator(model.generator(latents.input))
         model.generator_objective(judged, real, latents, game.random).terms[f"generator/{term}"].backward()

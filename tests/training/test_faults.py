@@ -84,6 +84,7 @@ class Spoiled:
                 spoil_loss(patch, player)
             if fault == "gradient":
                 parameter = next(iter(self.state.players[player].parameters.values()))
+                parameter = self.iterations.halves.copies.get(parameter, parameter)  # where gradients arrive
                 hook = parameter.register_hook(lambda gradient: gradient * math.inf)
             next(self.iterations)
             if fault == "gradient":

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from gan_zoo.data.batches import batches
 from gan_zoo.data.dataset import open_dataset
 from gan_zoo.errors import InputError
+from gan_zoo.models.gan.model import Objective
 from gan_zoo.resolve import to_toml
 from gan_zoo.training.batch_norm import SyncBatchNorm, synchronise
 from gan_zoo.training.checkpoint import newest_whole
@@ -32,6 +33,7 @@ from gan_zoo.training.loggers.jsonlines import read_records
 from gan_zoo.training.loop import new_state
 from gan_zoo.training.ranks import ALONE, Ranks, joined
 from gan_zoo.training.run import Run, open_run
+from gan_zoo.training.step import Part
 
 CPU = torch.device("cpu")
 NO_NORM = {"trunk__generator_norm": "none", "trunk__discriminator_norm": "none", "infogan__head_norm": "none"}
@@ -199,9 +201,12 @@ def test_ranks_share_one_batch_and_its_latents_without_overlap() -> None:
         shown: list[tuple[Tensor, Tensor]] = []
         for rank in range(world):
             iterations = Iterations(new_state(config, CPU, Unheard(rank, world)), data)
-            iterations.play = lambda state, rules, parts, *_, shown=shown, **__: shown.extend(  # type: ignore[misc]
-                (batch.images, latents.input) for batch, latents in parts
-            )
+
+            def play(_: Any, __: Any, parts: list[Part], *, shown: Any = shown, **___: Any) -> list[Objective]:
+                shown.extend((part.batch.images, part.latents.input) for part in parts)
+                return [Objective({"none": torch.zeros(())})]
+
+            iterations.play = play
             next(iterations)
         seen[world] = shown
     for index in range(2):

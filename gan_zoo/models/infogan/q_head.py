@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from gan_zoo.config import Norm
 from gan_zoo.models.gan.codes import Code
-from gan_zoo.trunks.layers import norm
+from gan_zoo.trunks.layers import LotNorm1d, norm
 
 
 class Gaussian(NamedTuple):
@@ -47,13 +47,8 @@ class QHead(nn.Sequential):
     def fuses(self, features: Tensor) -> bool:
         """Whether `information` is available: for a batch norm in training on this rank, and where its kernels are."""
         norm = self[1]
-        if (
-            type(norm) is not nn.BatchNorm1d
-            or norm.momentum is None
-            or not (norm.training and norm.track_running_stats)
-        ):
-            return False
-        return fuses_information(features, self.layout)
+        recorded = type(norm) is LotNorm1d and norm.training and norm.track_running_stats
+        return recorded and fuses_information(features, self.layout)
 
     def information(self, features: Tensor, codes: Tensor, entropies: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
         """-Σ λ_i L_I(c_i) and L_I by code with the sum last, without a gradient: eq. 5 and 6, through one function.
@@ -67,12 +62,11 @@ class QHead(nn.Sequential):
         first, norm, _, last = self
         assert isinstance(first, nn.Linear)
         assert isinstance(last, nn.Linear)
-        assert isinstance(norm, nn.BatchNorm1d)
-        assert norm.momentum is not None  # as `fuses` made sure
+        assert isinstance(norm, LotNorm1d)
+        assert norm.momentum is not None
         assert norm.running_mean is not None
         assert norm.running_var is not None
-        assert norm.num_batches_tracked is not None
-        statistics = (norm.running_mean, norm.running_var, norm.num_batches_tracked)
+        statistics = (norm.running_mean, norm.running_var)
         head = QHeadTensors(first.weight, norm.weight, norm.bias, *statistics, last.weight, last.bias)
         return information_term(
             features, head, codes, self.layout, entropies, weights,

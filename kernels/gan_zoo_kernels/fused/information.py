@@ -14,7 +14,7 @@ from .q_head_nll import layout_of
 
 
 def _fake_forward(features: Tensor, weight1: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    segments, low, high = rest[10:13]
+    segments, low, high = rest[9:12]
     return empty_results(features, weight1.shape[0], layout_of(tuple(segments), low, high), rest[-1])
 
 
@@ -24,7 +24,7 @@ def _fake_backward(upstream: Tensor, *rest: Any) -> Gradients:
 
 _forward = register(
     "information_term(Tensor features, Tensor weight1, Tensor gain, Tensor shift, Tensor(a!) running_mean, "
-    "Tensor(b!) running_variance, Tensor(c!) batches, Tensor weight2, Tensor bias2, Tensor targets, Tensor entropies, "
+    "Tensor(b!) running_variance, Tensor weight2, Tensor bias2, Tensor targets, Tensor entropies, "
     "Tensor weights, int[] segments, float low, float high, float momentum, float eps, float slope, "
     "ScalarType operand, bool differentiated) -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
     forward,
@@ -76,7 +76,7 @@ class _Differentiable(torch.autograd.Function):
 
 def information_term(
     features: Tensor,
-    head: tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor],
+    head: tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor],
     targets: Tensor,
     layout: Layout,
     entropies: Tensor,
@@ -87,13 +87,13 @@ def information_term(
     operand: torch.dtype,
 ) -> tuple[Tensor, Tensor]:
     """See `gan_zoo_kernels.information_term`; the arguments are trusted here."""
-    weight1, gain, shift, running_mean, running_variance, batches, weight2, bias2 = head
+    weight1, gain, shift, running_mean, running_variance, weight2, bias2 = head
     weights_of_head = (t.contiguous() for t in (weight1, gain, shift, weight2, bias2))
     trained = (features if features.stride(1) == 1 else features.contiguous(), *weights_of_head)
     differentiated = is_differentiated(*trained)
     low, high = layout.log_var_min, layout.log_var_max
     momentum, eps, slope = float(momentum), float(eps), float(slope)  # as an operator takes them
-    statistics = (running_mean, running_variance, batches)
+    statistics = (running_mean, running_variance)
     with torch.no_grad():
         term, bounds, *saved = _forward(
             *trained[:4], *statistics, *trained[4:], *(t.contiguous() for t in (targets, entropies, weights)),

@@ -58,7 +58,7 @@ def hidden_parts_kernel(
 
 @triton.jit(do_not_specialize=["batch"])
 def hidden_kernel(
-    features, weight, partials, running_mean, running_variance, batches, normal, scale, batch, row_stride,
+    features, weight, partials, running_mean, running_variance, normal, scale, batch, row_stride,
     MOMENTUM: tl.constexpr, EPS: tl.constexpr, WIDTH: tl.constexpr, HIDDEN: tl.constexpr, PARTS: tl.constexpr,
     ROWS: tl.constexpr, COLUMNS: tl.constexpr, CHUNK: tl.constexpr, OPERAND: tl.constexpr, DOT: tl.constexpr,
     PRECISION: tl.constexpr,
@@ -94,8 +94,6 @@ def hidden_kernel(
     old = tl.load(running_variance + column, inside, 0.0).to(tl.float32)
     new = (1.0 - MOMENTUM) * old + MOMENTUM * tl.div_rn(squares, rows - 1.0)
     tl.store(running_variance + column, new.to(running_variance.dtype.element_ty), inside)
-    if tl.program_id(0) == 0:
-        tl.store(batches, tl.load(batches) + 1)
 
 
 @triton.jit
