@@ -266,17 +266,12 @@ _backward = register(
 class _Consistency(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any,
-        parameters: Tensor,
-        warped: Tensor,
-        log_priors: Tensor | None,
-        segments: tuple[int, ...],
-        spread: float,
+        ctx: Any, parameters: Tensor, warped: Tensor, log_priors: Tensor | None, *options: tuple[int, ...] | float
     ) -> Tensor:
         term: Tensor
-        term, means = _forward(parameters, warped, log_priors, segments, spread)
+        term, means = _forward(parameters, warped, log_priors, *options)
         ctx.save_for_backward(parameters, warped, log_priors, means)
-        ctx.options = (segments, spread)
+        ctx.options = options
         return term
 
     @staticmethod

@@ -152,9 +152,8 @@ def q_head_nll_backward_kernel(
 
 def runs_of(layout: Layout) -> tuple[int, ...]:
     """Five numbers a run, as device code reads them."""
-    return tuple(
-        int(n) for run in layout.runs for n in (run.kind, run.size, run.count, run.first_code, run.first_column)
-    )
+    runs = ((run.kind, run.size, run.count, run.first_code, run.first_column) for run in layout.runs)
+    return tuple(int(n) for run in runs for n in run)
 
 
 def constants(layout: Layout, tile: tiles.Tile) -> dict[str, Any]:
