@@ -60,7 +60,7 @@ class LotNorm(_BatchNorm):
 
     def extra_repr(self) -> str:
         """The norm's sizes, and the slope."""
-        return f"{super().extra_repr()}, slope={self.slope}"
+        return f"{super().extra_repr()}, slope={self.slope}"  # type: ignore[no-untyped-call]
 
 
 def in_lots(network: nn.Module, *batches: Tensor) -> tuple[Tensor, ...]:

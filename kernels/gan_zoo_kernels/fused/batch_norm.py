@@ -203,5 +203,6 @@ def batch_norm(
     with torch.no_grad():
         y, stats = _forward(*sources, running_mean, running_var, rows, momentum, eps, slope)
     if torch.is_grad_enabled() and any(t.requires_grad for t in sources):
-        y = _Differentiable.apply(*sources, y, stats, rows, slope)  # type: ignore[no-untyped-call]
+        differentiable: Tensor = _Differentiable.apply(*sources, y, stats, rows, slope)  # type: ignore[no-untyped-call]
+        return differentiable
     return y

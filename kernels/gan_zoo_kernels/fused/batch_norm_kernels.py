@@ -27,8 +27,14 @@ def live_rows(row, count, column, channels):
 
 
 @triton.jit
-def offsets_of(lot, rows, row, column, channels):
-    return (row.to(tl.int64) + lot * rows)[:, None] * channels + column[None, :]
+def first_of(lot, rows, first, channels):
+    """Offset of row `first` of a lot."""
+    return (lot * rows + first).to(tl.int64) * channels
+
+
+@triton.jit
+def offsets_in_tile(column, channels, ROWS: tl.constexpr):
+    return tl.arange(0, ROWS)[:, None] * channels + column[None, :]
 
 
 @triton.jit
@@ -98,6 +104,7 @@ def batch_norm_forward_kernel(
     """All lots of COLUMNS channels, one lot after the other, each held in registers."""
     column = tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS)
     row = tl.arange(0, ROWS)
+    at = offsets_in_tile(column, channels, ROWS)
     w = per_channel(weight, column, channels)
     b = per_channel(bias, column, channels)
     if RECORDED:
@@ -106,12 +113,12 @@ def batch_norm_forward_kernel(
     for lot in range(lots):
         count = tl.where(lot == lots - 1, last, rows)
         live = live_rows(row, count, column, channels)
-        at = offsets_of(lot, rows, row, column, channels)
-        v = tl.load(x + at, live, 0.0).to(tl.float32)
+        start = first_of(lot, rows, 0, channels)
+        v = tl.load(x + start + at, live, 0.0).to(tl.float32)
         mean, squares = moments(v, live, count)
         scale = scale_of(squares, count, EPS)
         _, z = normal_and_output(v, mean, scale, w, b)
-        tl.store(y + at, activated(z, SLOPE).to(y.dtype.element_ty), live)
+        tl.store(y + start + at, activated(z, SLOPE).to(y.dtype.element_ty), live)
         store_per_channel(stats + 2 * lot * channels, mean, column, channels)
         store_per_channel(stats + (2 * lot + 1) * channels, scale, column, channels)
         if RECORDED:
@@ -129,6 +136,7 @@ def batch_norm_backward_kernel(
     """Gradients of all lots of COLUMNS channels; those of weight and bias only where they are TRAINED."""
     column = tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS)
     row = tl.arange(0, ROWS)
+    at = offsets_in_tile(column, channels, ROWS)
     w = per_channel(weight, column, channels)
     b = per_channel(bias, column, channels)
     of_weight = tl.zeros((COLUMNS,), tl.float32)
@@ -136,17 +144,17 @@ def batch_norm_backward_kernel(
     for lot in range(lots):
         count = tl.where(lot == lots - 1, last, rows)
         live = live_rows(row, count, column, channels)
-        at = offsets_of(lot, rows, row, column, channels)
+        start = first_of(lot, rows, 0, channels)
         mean = per_channel(stats + 2 * lot * channels, column, channels)
         scale = per_channel(stats + (2 * lot + 1) * channels, column, channels)
-        v = tl.load(x + at, live, 0.0).to(tl.float32)
-        d = tl.load(upstream + at, live, 0.0).to(tl.float32)  # 0 where not live, and so is d · x̂
+        v = tl.load(x + start + at, live, 0.0).to(tl.float32)
+        d = tl.load(upstream + start + at, live, 0.0).to(tl.float32)  # 0 where not live, and so is d · x̂
         normal, z = normal_and_output(v, mean, scale, w, b)
         d = above_activation(d, z, SLOPE)
         sum_d = tl.sum(d, axis=0)
         sum_d_normal = tl.sum(d * normal, axis=0)
         found = gradient_of_x(d, normal, sum_d, sum_d_normal, scale, w, count)
-        tl.store(d_x + at, found.to(d_x.dtype.element_ty), live)
+        tl.store(d_x + start + at, found.to(d_x.dtype.element_ty), live)
         of_weight += sum_d_normal
         of_bias += sum_d
     if TRAINED:
@@ -196,13 +204,14 @@ def batch_norm_moments_kernel(
 ):
     """Mean and sum of squared deviations of one part, joined tile after tile by Chan's formula."""
     column, part, lot, count = place(rows, last, lots, channels, parts, COLUMNS)
+    at = offsets_in_tile(column, channels, ROWS)
     mean = tl.zeros((COLUMNS,), tl.float32)
     squares = tl.zeros((COLUMNS,), tl.float32)
     end = tl.minimum(count, (part + 1) * span)
     for first in range(part * span, end, ROWS):
         row = first + tl.arange(0, ROWS)
         live = live_rows(row, count, column, channels)
-        v = tl.load(x + offsets_of(lot, rows, row, column, channels), live, 0.0).to(tl.float32)
+        v = tl.load(x + first_of(lot, rows, first, channels) + at, live, 0.0).to(tl.float32)
         new = tl.minimum(end - first, ROWS)
         new_mean, new_squares = moments(v, live, new)
         old = (first - part * span).to(tl.float32)
@@ -222,6 +231,7 @@ def batch_norm_apply_kernel(
 ):  # fmt: skip
     """The output of one part. The first program of a lot stores its statistics, the first of all the running ones."""
     column, part, lot, count = place(rows, last, lots, channels, parts, COLUMNS)
+    at = offsets_in_tile(column, channels, ROWS)
     mean, squares = joined_moments(partials, lot, count, parts, span, column, channels, PARTS)
     scale = scale_of(squares, count, EPS)
     if part == 0:
@@ -242,10 +252,10 @@ def batch_norm_apply_kernel(
     for first in range(part * span, tl.minimum(count, (part + 1) * span), ROWS):
         row = first + tl.arange(0, ROWS)
         live = live_rows(row, count, column, channels)
-        at = offsets_of(lot, rows, row, column, channels)
-        v = tl.load(x + at, live, 0.0).to(tl.float32)
+        start = first_of(lot, rows, first, channels)
+        v = tl.load(x + start + at, live, 0.0).to(tl.float32)
         _, z = normal_and_output(v, mean, scale, w, b)
-        tl.store(y + at, activated(z, SLOPE).to(y.dtype.element_ty), live)
+        tl.store(y + start + at, activated(z, SLOPE).to(y.dtype.element_ty), live)
 
 
 @triton.jit(do_not_specialize=["rows", "last", "lots", "parts", "span"])
@@ -255,6 +265,7 @@ def batch_norm_sums_kernel(
 ):  # fmt: skip
     """Σ d and Σ d · x̂ of one part, d the gradient above the leaky ReLU."""
     column, part, lot, count = place(rows, last, lots, channels, parts, COLUMNS)
+    at = offsets_in_tile(column, channels, ROWS)
     w = per_channel(weight, column, channels)
     b = per_channel(bias, column, channels)
     mean = per_channel(stats + 2 * lot * channels, column, channels)
@@ -264,9 +275,9 @@ def batch_norm_sums_kernel(
     for first in range(part * span, tl.minimum(count, (part + 1) * span), ROWS):
         row = first + tl.arange(0, ROWS)
         live = live_rows(row, count, column, channels)
-        at = offsets_of(lot, rows, row, column, channels)
-        v = tl.load(x + at, live, 0.0).to(tl.float32)
-        d = tl.load(upstream + at, live, 0.0).to(tl.float32)
+        start = first_of(lot, rows, first, channels)
+        v = tl.load(x + start + at, live, 0.0).to(tl.float32)
+        d = tl.load(upstream + start + at, live, 0.0).to(tl.float32)
         normal, z = normal_and_output(v, mean, scale, w, b)
         d = above_activation(d, z, SLOPE)
         sum_d += tl.sum(d, axis=0)
@@ -282,6 +293,7 @@ def batch_norm_apply_backward_kernel(
 ):  # fmt: skip
     """The gradient in x of one part; the first program of all adds up those of weight and bias."""
     column, part, lot, count = place(rows, last, lots, channels, parts, COLUMNS)
+    at = offsets_in_tile(column, channels, ROWS)
     if TRAINED:
         if (part == 0) & (lot == 0):
             of_weight = tl.zeros((COLUMNS,), tl.float32)
@@ -300,10 +312,10 @@ def batch_norm_apply_backward_kernel(
     for first in range(part * span, tl.minimum(count, (part + 1) * span), ROWS):
         row = first + tl.arange(0, ROWS)
         live = live_rows(row, count, column, channels)
-        at = offsets_of(lot, rows, row, column, channels)
-        v = tl.load(x + at, live, 0.0).to(tl.float32)
-        d = tl.load(upstream + at, live, 0.0).to(tl.float32)
+        start = first_of(lot, rows, first, channels)
+        v = tl.load(x + start + at, live, 0.0).to(tl.float32)
+        d = tl.load(upstream + start + at, live, 0.0).to(tl.float32)
         normal, z = normal_and_output(v, mean, scale, w, b)
         d = above_activation(d, z, SLOPE)
         found = gradient_of_x(d, normal, sum_d, sum_d_normal, scale, w, count)
-        tl.store(d_x + at, found.to(d_x.dtype.element_ty), live)
+        tl.store(d_x + start + at, found.to(d_x.dtype.element_ty), live)
