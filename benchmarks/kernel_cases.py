@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import torch
 from gan_zoo_kernels import Kind, Layout, PriorCode, PriorLayout
-from gan_zoo_kernels.fused import cross_entropy, gaussian_nll, q_head_nll, sample_latents
+from gan_zoo_kernels.fused import batch_norm, cross_entropy, gaussian_nll, q_head_nll, sample_latents
 from torch import Tensor
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -47,6 +47,9 @@ PRIORS = {
 
 MOST_TRAFFIC = 1.05  # times the floor, for partial sums and the scalars that every program reads
 BROADCAST_TRAFFIC = 1.5  # the exception: a row that is broadcast over 64 rows is asked for 64 times (from a cache)
+MOST_REGISTERS = 96  # so that 640 threads fit on every multiprocessor of these architectures
+NORM_REGISTERS = 128  # the exception: a thread of a batch norm holds several numbers of each of 8 channels
+PARTS_TRAFFIC = 2.5  # the exception: every program of the second launch reads all partial sums, from a cache
 STACK_OF_NORMALS = 48  # the exception: the table with which CUDA's float64 sine and cosine reduce a large angle
 
 
@@ -62,6 +65,7 @@ class Case:
     loads: dict[str, int]  # kernel argument: bytes that one load of it fetches at least, by the shape's alignment
     most_traffic: float = MOST_TRAFFIC  # times the floor
     stack: int = 0  # bytes a thread may have on an NVIDIA GPU
+    most_registers: int = MOST_REGISTERS
 
     @property
     def floor(self) -> int:
@@ -76,6 +80,7 @@ def cases() -> Iterator[Case]:
         yield from _cross_entropy(name, dtype)
         yield from _q_head(name, dtype)
         yield from _latents(name, dtype)
+        yield from _batch_norm(name, dtype)
 
 
 def _stored(tensor: Tensor) -> int:
@@ -214,6 +219,41 @@ def _latents(name: str, dtype: torch.dtype) -> Iterator[Case]:
             outputs,
             {},
             stack=STACK_OF_NORMALS if normal else 0,
+        )
+
+
+def _batch_norm(name: str, dtype: torch.dtype) -> Iterator[Case]:
+    shapes = (((128, 1024), 128), ((256, 100), 128), ((512, 64), 512), ((1024, 64), 1024), ((48, 64, 14, 14), 48))
+    for shape, rows in shapes:
+        x, c = torch.zeros(shape, dtype=dtype), torch.zeros(shape[1])
+        x = x.contiguous(memory_format=torch.channels_last) if len(shape) == 4 else x
+        stats = torch.zeros(-(-shape[0] // rows), 2, shape[1])
+        in_parts = batch_norm.shape_of(x, rows).rows > batch_norm.HELD
+        forward, backward = ("apply", "apply_backward") if in_parts else ("forward", "backward")
+        read = (x, x) if in_parts else (x,)  # once in each launch
+        limits = {
+            "most_traffic": PARTS_TRAFFIC if in_parts else MOST_TRAFFIC,
+            "most_registers": NORM_REGISTERS,
+        }
+        lots = f"{'x'.join(map(str, shape))} in {len(stats)}"
+        wide = _vector(shape[1], dtype)
+        yield Case(
+            f"batch_norm_{forward}",
+            lots,
+            name,
+            lambda x=x, c=c, n=rows: batch_norm.forward(x, c, c, c, c, n, 0.1, 1e-5, 0.1),
+            (*read, x, *[c] * 6, stats),
+            {"x": wide},
+            **limits,
+        )
+        yield Case(
+            f"batch_norm_{backward}",
+            lots,
+            name,
+            lambda x=x, c=c, s=stats, n=rows: batch_norm.backward(x, x, c, c, s, n, 0.1, True),
+            (*read, *read, x, *[c] * 4, stats),
+            {"x": wide, "upstream": wide},
+            **limits,
         )
 
 

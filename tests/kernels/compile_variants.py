@@ -17,7 +17,7 @@ from benchmarks.kernels_compiled import compile_case
 class Variant:
     """Looks like a case of the table."""
 
-    dtype, stack = "mixed", 0
+    dtype, stack, most_registers = "mixed", 0, 96
 
     def __init__(self, kernel, shape, run):
         self.kernel, self.shape, self.run, self.loads = kernel, shape, run, {}

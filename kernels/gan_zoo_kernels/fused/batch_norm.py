@@ -200,9 +200,9 @@ def batch_norm(
 ) -> Tensor:
     """See `gan_zoo_kernels.batch_norm`; the arguments are trusted here."""
     sources = (x, weight.contiguous(), bias.contiguous())
+    y: Tensor
     with torch.no_grad():
         y, stats = _forward(*sources, running_mean, running_var, rows, momentum, eps, slope)
     if torch.is_grad_enabled() and any(t.requires_grad for t in sources):
-        differentiable: Tensor = _Differentiable.apply(*sources, y, stats, rows, slope)  # type: ignore[no-untyped-call]
-        return differentiable
+        y = _Differentiable.apply(*sources, y, stats, rows, slope)  # type: ignore[no-untyped-call]
     return y

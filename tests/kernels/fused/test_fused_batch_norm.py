@@ -43,7 +43,14 @@ def check(inputs, scale=1.0, **options):
     # A value so near to 0 that rounding decides its sign has either slope, here as in plain torch.
     edge = exact["y"].abs() < 1e-5 * scale
     assert edge.float().mean() < 0.01 or options.get("slope") == 0
-    scales = {"y": scale, "x": 4 * scale, "weight": terms * scale, "bias": terms, "running_mean": scale, "running_var": 4}
+    scales = {
+        "y": scale,
+        "x": 4 * scale,
+        "weight": terms * scale,
+        "bias": terms,
+        "running_mean": scale,
+        "running_var": 4,
+    }
     for name, value in fused.items():
         if value is not None:
             assert_as_good_as_torch(value, plain[name], exact[name], scale=scales[name])
