@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import torch
 from gan_zoo_kernels import Kind, Layout, PriorCode, PriorLayout, WarpSteps
 from gan_zoo_kernels.fused import (
+    batch_norm,
     consistency,
     cross_entropy,
     gaussian_nll,
@@ -68,6 +69,8 @@ STACK_OF_TURNS = 32  # the exception: what CUDA's float32 sine and cosine need t
 MOST_REGISTERS = 96  # so that 640 threads fit on every multiprocessor of these architectures
 ALONE_REGISTERS = 255  # the exception: the information term's few programs have a multiprocessor each
 REREAD_TRAFFIC = 6  # the exception: every block of columns reads all features, from a cache
+NORM_REGISTERS = 128  # the exception: a thread of a batch norm holds several numbers of each of 8 channels
+PARTS_TRAFFIC = 2.5  # the exception: every program of the second launch reads all partial sums, from a cache
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,7 @@ def cases() -> Iterator[Case]:
         yield from _latents(name, dtype)
         yield from _warps(name, dtype)
         yield from _consistency(name, dtype)
+        yield from _batch_norm(name, dtype)
 
 
 def _stored(tensor: Tensor) -> int:
@@ -368,6 +372,41 @@ def _consistency(name: str, dtype: torch.dtype) -> Iterator[Case]:
             ),
             (*read, *priors, means, one, parameters, warped),
             {},
+        )
+
+
+def _batch_norm(name: str, dtype: torch.dtype) -> Iterator[Case]:
+    shapes = (((128, 1024), 128), ((256, 100), 128), ((512, 64), 512), ((1024, 64), 1024), ((48, 64, 14, 14), 48))
+    for shape, rows in shapes:
+        x, c = torch.zeros(shape, dtype=dtype), torch.zeros(shape[1])
+        x = x.contiguous(memory_format=torch.channels_last) if len(shape) == 4 else x
+        stats = torch.zeros(-(-shape[0] // rows), 2, shape[1])
+        in_parts = batch_norm.shape_of(x, rows).rows > batch_norm.HELD
+        forward, backward = ("apply", "apply_backward") if in_parts else ("forward", "backward")
+        read = (x, x) if in_parts else (x,)  # once in each launch
+        limits = {
+            "most_traffic": PARTS_TRAFFIC if in_parts else MOST_TRAFFIC,
+            "most_registers": NORM_REGISTERS,
+        }
+        lots = f"{'x'.join(map(str, shape))} in {len(stats)}"
+        wide = _vector(shape[1], dtype)
+        yield Case(
+            f"batch_norm_{forward}",
+            lots,
+            name,
+            lambda x=x, c=c, n=rows: batch_norm.forward(x, c, c, c, c, n, 0.1, 1e-5, 0.1),
+            (*read, x, *[c] * 6, stats),
+            {"x": wide},
+            **limits,
+        )
+        yield Case(
+            f"batch_norm_{backward}",
+            lots,
+            name,
+            lambda x=x, c=c, s=stats, n=rows: batch_norm.backward(x, x, c, c, s, n, 0.1, True),
+            (*read, *read, x, *[c] * 4, stats),
+            {"x": wide, "upstream": wide},
+            **limits,
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from gan_zoo_kernels import leaky_relu
 from torch import Tensor, nn
 from torch.nn.functional import batch_norm
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -39,13 +40,20 @@ class SyncBatchNorm(_BatchNorm):
         self.weight, self.bias = norm.weight, norm.bias  # where and as they are
         self.running_mean, self.running_var = norm.running_mean, norm.running_var
         self.num_batches_tracked = norm.num_batches_tracked
+        self.slope: float = getattr(norm, "slope", 1.0)  # of the activation inside a LotNorm
         self.ranks = ranks
 
     def _check_input_dim(self, input: Tensor) -> None:
         pass
 
     def forward(self, input: Tensor) -> Tensor:
-        """Normalise [n, C, …], by the statistics of the batch in training and by the running ones otherwise."""
+        """Normalise [n, C, …], by the statistics of the batch in training and by the running ones otherwise.
+
+        The leaky ReLU of a LotNorm in whose place this stands follows.
+        """
+        return leaky_relu(self._normalise(input), self.slope)
+
+    def _normalise(self, input: Tensor) -> Tensor:
         if not self.training:
             return batch_norm(input, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
         x = input.float()

@@ -51,8 +51,10 @@ class Rules:
         self.in_float32 = config.loss.gradient_penalty > 0 or precision.name == "fp16"  # passes of a penalised step
         self.at_once = _joins(model)
         for name, layer in model.named_modules():
-            if isinstance(layer, LotNorm) and not name.startswith("generator."):
-                layer.rows = rows
+            if isinstance(layer, LotNorm):
+                of_generator = name.startswith("generator.")
+                layer.rows = None if of_generator else rows
+                layer.once = of_generator or not self.penalties.any
         self.generate: Callable[[Tensor], Tensor] = self._generate
         self.of_discriminator, self.of_generator = self._of_discriminator, self._of_generator
         if config.training.compile:

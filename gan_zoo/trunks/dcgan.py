@@ -15,7 +15,7 @@ from torch import nn
 from gan_zoo.config import TrunkSettings
 from gan_zoo.shapes import ImageShape
 from gan_zoo.trunks.convolutions import ConvFromImage, ConvToImage
-from gan_zoo.trunks.layers import init_dcgan, norm, spectral
+from gan_zoo.trunks.layers import activated, init_dcgan, spectral
 from gan_zoo.trunks.trunk import DiscriminatorTrunk, Trunk, require_resolution
 
 SMALLEST_SIDE = {28: 7, 32: 4, 64: 4, 128: 4}
@@ -43,14 +43,12 @@ def dcgan_generator(latent_width: int, image: ImageShape, settings: TrunkSetting
     layers: list[nn.Module] = [
         nn.Linear(latent_width, channels[0] * side**2, bias=bias),
         Rearrange("n (c h w) -> n c h w", h=side, w=side),
-        norm(kind, channels[0], 2),
-        nn.ReLU(),
+        *activated(kind, channels[0], 2, 0.0),
     ]
     for wide, narrow in pairwise(channels):
         layers += [
             nn.ConvTranspose2d(wide, narrow, 4, stride=2, padding=1, bias=bias),
-            norm(kind, narrow, 2),
-            nn.ReLU(),
+            *activated(kind, narrow, 2, 0.0),
         ]
     layers += [ConvToImage(channels[-1], image.channels), nn.Tanh()]
     generator = nn.Sequential(*layers)
@@ -73,8 +71,7 @@ def dcgan_discriminator(image: ImageShape, settings: TrunkSettings) -> Discrimin
     for narrow, wide in pairwise(channels):
         layers += [
             nn.Conv2d(narrow, wide, 4, stride=2, padding=1, bias=kind == "none"),
-            norm(kind, wide, 2),
-            nn.LeakyReLU(0.2),
+            *activated(kind, wide, 2, 0.2),
         ]
     flatten = Rearrange("n c h w -> n (c h w)")
     trunk = DiscriminatorTrunk(nn.Sequential(*layers), flatten, channels[-1] * side**2)

@@ -11,7 +11,7 @@ from torch import nn
 from gan_zoo.config import TrunkSettings
 from gan_zoo.shapes import ImageShape
 from gan_zoo.trunks.convolutions import ConvFromImage, ConvToImage
-from gan_zoo.trunks.layers import init_dcgan, norm, spectral
+from gan_zoo.trunks.layers import activated, init_dcgan, spectral
 from gan_zoo.trunks.trunk import DiscriminatorTrunk, Trunk, require_resolution
 
 LEAK = 0.1
@@ -29,15 +29,12 @@ def infogan_mnist_generator(latent_width: int, image: ImageShape, settings: Trun
     bias = kind == "none"
     generator = nn.Sequential(
         nn.Linear(latent_width, 16 * width, bias=bias),  # 1024
-        norm(kind, 16 * width, 1),
-        nn.ReLU(),
+        *activated(kind, 16 * width, 1, 0.0),
         nn.Linear(16 * width, 2 * width * 7 * 7, bias=bias),  # 128·7·7
-        norm(kind, 2 * width * 7 * 7, 1),
-        nn.ReLU(),
+        *activated(kind, 2 * width * 7 * 7, 1, 0.0),
         Rearrange("n (c h w) -> n c h w", h=7, w=7),
         nn.ConvTranspose2d(2 * width, width, 4, stride=2, padding=1, bias=bias),  # 64, 14×14
-        norm(kind, width, 2),
-        nn.ReLU(),
+        *activated(kind, width, 2, 0.0),
         ConvToImage(width, image.channels),  # 28×28
         nn.Tanh(),
     )
@@ -58,14 +55,12 @@ def infogan_mnist_discriminator(image: ImageShape, settings: TrunkSettings) -> D
         ConvFromImage(image.channels, width),  # 64, 14×14
         nn.LeakyReLU(LEAK),
         nn.Conv2d(width, 2 * width, 4, stride=2, padding=1, bias=bias),  # 128, 7×7
-        norm(kind, 2 * width, 2),
-        nn.LeakyReLU(LEAK),
+        *activated(kind, 2 * width, 2, LEAK),
     )
     to_features = nn.Sequential(
         Rearrange("n c h w -> n (c h w)"),
         nn.Linear(2 * width * 7 * 7, 16 * width, bias=bias),  # 1024
-        norm(kind, 16 * width, 1),
-        nn.LeakyReLU(LEAK),
+        *activated(kind, 16 * width, 1, LEAK),
     )
     trunk = DiscriminatorTrunk(to_map, to_features, 16 * width)
     init_dcgan(trunk)

@@ -6,8 +6,9 @@ from contextlib import nullcontext
 from typing import Literal, TypeVar
 
 import torch
+from gan_zoo_kernels import batch_norm, leaky_relu
 from torch import Tensor, nn
-from torch.nn.functional import batch_norm
+from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.parametrizations import _SpectralNorm
 from torch.nn.utils.parametrize import is_parametrized, register_parametrization
@@ -18,33 +19,48 @@ Module = TypeVar("Module", bound=nn.Module)
 
 
 class LotNorm(_BatchNorm):
-    """Batch norm (Ioffe & Szegedy, 2015) with statistics of each lot of `rows` rows: several batches in one pass.
+    """Batch norm (Ioffe & Szegedy, 2015) with statistics of each lot of `rows` rows, then leaky ReLU.
 
     D judges reals and fakes in one pass that way, and each kind is normalised by its own statistics, as in passes of
     its own. In training the running statistics take in one lot after the other.
 
     Attributes:
         rows: Rows of a lot; None takes the whole batch as one. The last lot may be smaller.
+        slope: Of the leaky ReLU for negative numbers; 0 is ReLU, 1 leaves it out.
+        once: Whether passes in training are differentiated at most once, as the fused kernels require. By default
+            plain torch computes them.
 
     `num_batches_tracked` stays 0: with a fixed momentum nothing reads it, and counting is a launch for each layer.
     """
 
     rows: int | None = None
+    slope: float = 1.0
+    once: bool = False
 
     def forward(self, input: Tensor) -> Tensor:
-        """Normalise [n, C] or [n, C, h, w]."""
+        """Normalise and activate [n, C] or [n, C, h, w]."""
         self._check_input_dim(input)  # type: ignore[no-untyped-call]
-        lots = input.split(self.rows) if self.training and self.rows else (input,)
-        if len(lots) == 1:
-            return self._normalise(input)
-        return torch.cat([self._normalise(lot) for lot in lots])
-
-    def _normalise(self, x: Tensor) -> Tensor:
         known = (self.running_mean, self.running_var)
-        if self.training and not self.track_running_stats:  # InfoGAN-CR's passes over pairs
+        if not self.training:
+            return leaky_relu(functional.batch_norm(input, *known, self.weight, self.bias, eps=self.eps), self.slope)
+        if not self.track_running_stats:  # InfoGAN-CR's passes over pairs
             known = (None, None)
         assert self.momentum is not None
-        return batch_norm(x, *known, self.weight, self.bias, self.training, self.momentum, self.eps)
+        return batch_norm(
+            input,
+            self.weight,
+            self.bias,
+            *known,
+            rows=self.rows,
+            momentum=self.momentum,
+            eps=self.eps,
+            slope=self.slope,
+            implementation=None if self.once else "reference",
+        )
+
+    def extra_repr(self) -> str:
+        """The norm's sizes, and the slope."""
+        return f"{super().extra_repr()}, slope={self.slope}"  # type: ignore[no-untyped-call]
 
 
 def in_lots(network: nn.Module, *batches: Tensor) -> tuple[Tensor, ...]:
@@ -84,6 +100,18 @@ def norm(kind: Norm, channels: int, dims: Literal[1, 2]) -> nn.Module:
     if kind == "layer":
         return nn.LayerNorm(channels) if dims == 1 else nn.GroupNorm(1, channels)
     return LotNorm1d(channels) if dims == 1 else LotNorm2d(channels)
+
+
+def activated(kind: Norm, channels: int, dims: Literal[1, 2], slope: float) -> list[nn.Module]:
+    """`norm` and the leaky ReLU after it, of `slope` for negative numbers (0: ReLU), as two layers of a sequence.
+
+    A batch norm computes both, and its activation's place holds the identity, so that later layers keep their index.
+    """
+    layer = norm(kind, channels, dims)
+    if isinstance(layer, LotNorm):
+        layer.slope = slope
+        return [layer, nn.Identity()]
+    return [layer, nn.LeakyReLU(slope) if slope else nn.ReLU()]
 
 
 class SpectralNorm(_SpectralNorm):

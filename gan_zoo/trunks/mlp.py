@@ -11,7 +11,7 @@ from torch import nn
 
 from gan_zoo.config import TrunkSettings
 from gan_zoo.shapes import ImageShape
-from gan_zoo.trunks.layers import norm, spectral
+from gan_zoo.trunks.layers import activated, spectral
 from gan_zoo.trunks.trunk import DiscriminatorTrunk, Trunk
 
 
@@ -20,11 +20,9 @@ def mlp_generator(latent_width: int, image: ImageShape, settings: TrunkSettings)
     hidden, kind = 8 * settings.width, settings.generator_norm
     return nn.Sequential(
         nn.Linear(latent_width, hidden, bias=kind == "none"),
-        norm(kind, hidden, 1),
-        nn.ReLU(),
+        *activated(kind, hidden, 1, 0.0),
         nn.Linear(hidden, hidden, bias=kind == "none"),
-        norm(kind, hidden, 1),
-        nn.ReLU(),
+        *activated(kind, hidden, 1, 0.0),
         nn.Linear(hidden, image.pixels),
         nn.Tanh(),
         Rearrange("n (c h w) -> n c h w", c=image.channels, h=image.resolution),
@@ -39,8 +37,7 @@ def mlp_discriminator(image: ImageShape, settings: TrunkSettings) -> Discriminat
         nn.Linear(image.pixels, hidden),
         nn.LeakyReLU(0.2),
         nn.Linear(hidden, hidden, bias=kind == "none"),
-        norm(kind, hidden, 1),
-        nn.LeakyReLU(0.2),
+        *activated(kind, hidden, 1, 0.2),
         Rearrange("n c -> n c 1 1"),
     )
     trunk = DiscriminatorTrunk(to_map, Rearrange("n c 1 1 -> n c"), hidden)

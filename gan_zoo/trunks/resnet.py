@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from gan_zoo.config import Norm, TrunkSettings
 from gan_zoo.shapes import ImageShape
-from gan_zoo.trunks.layers import norm, spectral
+from gan_zoo.trunks.layers import activated, spectral
 from gan_zoo.trunks.trunk import DiscriminatorTrunk, Trunk, require_resolution
 
 
@@ -75,12 +75,10 @@ def _xavier(layer: nn.Conv2d | nn.Linear, gain: float) -> nn.Module:
 def doubling_block(inputs: int, outputs: int, kind: Norm) -> nn.Module:
     """A generator's block: [n, inputs, h, w] to [n, outputs, 2h, 2w]."""
     residual = nn.Sequential(
-        norm(kind, inputs, 2),
-        nn.ReLU(),
+        *activated(kind, inputs, 2, 0.0),
         nn.Upsample(scale_factor=2),
         _conv3(inputs, outputs, bias=kind == "none"),
-        norm(kind, outputs, 2),
-        nn.ReLU(),
+        *activated(kind, outputs, 2, 0.0),
         _conv3(outputs, outputs),
     )
     return ResidualBlock(residual, nn.Sequential(_conv1(inputs, outputs), nn.Upsample(scale_factor=2)))
@@ -95,11 +93,9 @@ def first_block(inputs: int, outputs: int) -> nn.Module:
 def discriminator_block(inputs: int, outputs: int, kind: Norm, *, halve: bool) -> nn.Module:
     """[n, inputs, h, w] to [n, outputs, h/2, w/2], or the same h and w unless `halve`."""
     residual = nn.Sequential(
-        norm(kind, inputs, 2),
-        nn.ReLU(),
+        *activated(kind, inputs, 2, 0.0),
         _conv3(inputs, outputs, bias=kind == "none"),
-        norm(kind, outputs, 2),
-        nn.ReLU(),
+        *activated(kind, outputs, 2, 0.0),
         _conv3(outputs, outputs),
         nn.AvgPool2d(2) if halve else nn.Identity(),
     )
@@ -122,8 +118,7 @@ def resnet_generator(latent_width: int, image: ImageShape, settings: TrunkSettin
         _xavier(nn.Linear(latent_width, channels[0] * plan.side**2), 1.0),
         Rearrange("n (c h w) -> n c h w", h=plan.side, w=plan.side),
         *(doubling_block(a, b, kind) for a, b in pairwise(channels)),
-        norm(kind, channels[-1], 2),
-        nn.ReLU(),
+        *activated(kind, channels[-1], 2, 0.0),
         _xavier(nn.Conv2d(channels[-1], image.channels, 3, padding=1), 1.0),
         nn.Tanh(),
     )
@@ -141,7 +136,7 @@ def resnet_discriminator(image: ImageShape, settings: TrunkSettings) -> Discrimi
     blocks = [first_block(image.channels, channels[0])]
     for i, (a, b) in enumerate(pairwise(channels), start=1):
         blocks.append(discriminator_block(a, b, kind, halve=i < len(plan.halving)))
-    to_map = nn.Sequential(*blocks, norm(kind, channels[-1], 2), nn.ReLU())
+    to_map = nn.Sequential(*blocks, *activated(kind, channels[-1], 2, 0.0))
     trunk = DiscriminatorTrunk(to_map, Reduce("n c h w -> n c", "sum"), channels[-1])
     return spectral(trunk, settings.spectral_norm)
 

@@ -4,6 +4,7 @@ from .dispatch import Choice, Implementation, implementation_for
 from .functional import Reduction, cross_entropy, gaussian_nll, q_head_nll, sample_latents
 from .information import QHeadTensors, fuses_information, information_term
 from .layout import Kind, Layout, PriorCode, PriorLayout, Segment
+from .norms import batch_norm, leaky_relu
 from .reference_warp import WarpSteps
 from .self_augmentation import consistency, random_warp
 
@@ -18,12 +19,14 @@ __all__ = [
     "Reduction",
     "Segment",
     "WarpSteps",
+    "batch_norm",
     "consistency",
     "cross_entropy",
     "fuses_information",
     "gaussian_nll",
     "implementation_for",
     "information_term",
+    "leaky_relu",
     "q_head_nll",
     "random_warp",
     "sample_latents",

@@ -15,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from gan_zoo.registry import models, trunks
 from gan_zoo.training.step import Rules
+from gan_zoo.trunks.layers import LotNorm
 
 FLOP_RATIO = 1.03
 OF_PAIRS = {"infogan-cr": 2}
@@ -147,6 +148,17 @@ def test_batches_judged_at_once_are_judged_as_apart(name: str) -> None:
         if key.startswith("generator."):  # its biases before a norm have gradients of rounding alone
             continue
         torch.testing.assert_close(together.model.get_buffer(key), value, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("penalty", ["gradient_penalty", "r1", "r2"])
+def test_only_norms_that_no_penalty_differentiates_twice_may_be_fused(penalty: str) -> None:
+    def once(game: Game) -> dict[str, bool]:
+        return {n: layer.once for n, layer in game.model.named_modules() if isinstance(layer, LotNorm)}
+
+    assert all(once(Game("infogan", trunk__name="infogan-mnist")).values())
+    penalised = once(Game("infogan", trunk__name="infogan-mnist", **{f"loss__{penalty}": 1.0}))
+    assert len(set(penalised.values())) == 2
+    assert all(may == name.startswith("generator.") for name, may in penalised.items())
 
 
 def test_a_trunk_whose_images_mix_and_foreign_batch_norms_are_passed_apart() -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import torch
+from gan_zoo_kernels import leaky_relu
 from narrow import narrow_config, narrow_train, one_line, spoil_loss
 from PIL import Image
 from ranks import command, ended, start
@@ -34,6 +35,7 @@ from gan_zoo.training.loop import new_state
 from gan_zoo.training.ranks import ALONE, Ranks, joined
 from gan_zoo.training.run import Run, open_run
 from gan_zoo.training.step import Part
+from gan_zoo.trunks.layers import activated
 
 CPU = torch.device("cpu")
 NO_NORM = {"trunk__generator_norm": "none", "trunk__discriminator_norm": "none", "infogan__head_norm": "none"}
@@ -184,6 +186,18 @@ def test_batch_norm_that_is_synchronised_alone_or_at_rest_is_batch_norm() -> Non
     before = synced.running_mean.clone()  # type: ignore[union-attr]
     synced(x)
     assert torch.equal(synced.running_mean, before)  # type: ignore[arg-type]
+
+
+def test_batch_norm_over_ranks_keeps_the_activation_of_the_norm_that_it_replaces() -> None:
+    torch.manual_seed(0)
+    network, x = nn.Sequential(*activated("batch", 5, 1, 0.1)), torch.randn(6, 5)
+    expected = network(x)
+    assert (expected < 0).any()
+    synchronise(network, ALONE)
+    assert isinstance(network[0], SyncBatchNorm)
+    assert torch.allclose(network(x), expected, atol=1e-6)
+    assert torch.equal(network.eval()(x), leaky_relu(network[0]._normalise(x), 0.1))
+    assert (network(x) < 0).any()
 
 
 class Unheard(Ranks):

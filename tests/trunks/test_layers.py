@@ -7,10 +7,10 @@ import torch
 from torch import nn
 from torch.nn.utils.parametrize import is_parametrized
 
-from gan_zoo.config import TrunkSettings
+from gan_zoo.config import Norm, TrunkSettings
 from gan_zoo.shapes import ImageShape
 from gan_zoo.trunks.dcgan import DCGAN
-from gan_zoo.trunks.layers import norm, spectral
+from gan_zoo.trunks.layers import LotNorm, activated, norm, spectral
 
 
 def largest_singular_value(weight: torch.Tensor) -> float:
@@ -34,6 +34,58 @@ def test_layer_norm_of_features() -> None:
 def test_batch_norm_is_over_examples() -> None:
     assert norm("batch", 6, 2)(torch.randn(9, 6, 3, 3) + 2).mean((0, 2, 3)).abs().max() < 1e-5
     assert norm("batch", 6, 1)(torch.randn(9, 6) + 2).mean(0).abs().max() < 1e-5
+
+
+def native(layer: LotNorm, slope: float) -> nn.Sequential:
+    """torch's norm and activation with the layer's weights and statistics."""
+    kind = nn.BatchNorm1d if isinstance(layer, nn.BatchNorm1d) else nn.BatchNorm2d
+    plain = nn.Sequential(kind(layer.num_features), nn.LeakyReLU(slope) if slope else nn.ReLU())
+    plain[0].load_state_dict(layer.state_dict())
+    return plain
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("slope", [0.0, 0.2])
+@pytest.mark.parametrize("shape", [(10, 6), (10, 6, 3, 3)], ids=str)
+def test_a_batch_norm_with_its_activation_is_torchs_two_layers(
+    shape: tuple[int, ...], slope: float, dtype: torch.dtype
+) -> None:
+    """Values, gradients and running statistics, bit for bit; of lots, those of passes one after the other."""
+    torch.manual_seed(0)
+    layer, identity = activated("batch", 6, 1 if len(shape) == 2 else 2, slope)
+    assert isinstance(layer, LotNorm)
+    assert isinstance(identity, nn.Identity)
+    nn.init.uniform_(layer.weight, 0.5, 2)
+    nn.init.normal_(layer.bias)
+    plain, layer.rows = native(layer, slope), 4
+    x = torch.randn(shape).to(dtype).requires_grad_()
+    y = layer(x)
+    expected = torch.cat([plain(lot) for lot in x.split(4)])
+    assert torch.equal(y, expected)
+    upstream = torch.randn(shape).to(dtype)
+    ours = torch.autograd.grad(y, [x, layer.weight, layer.bias], upstream)
+    theirs = torch.autograd.grad(expected, [x, *plain.parameters()], upstream)
+    assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+    for name in ("running_mean", "running_var"):
+        assert torch.equal(getattr(layer, name), getattr(plain[0], name))
+    assert torch.equal(layer.eval()(x), plain.eval()(x))
+    layer.train().track_running_stats = False
+    before = layer.running_mean.clone()  # type: ignore[union-attr]
+    assert torch.equal(layer(x), y)
+    assert torch.equal(layer.running_mean, before)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", ["layer", "none"])
+def test_other_norms_keep_a_layer_for_their_activation(kind: Norm) -> None:
+    assert isinstance(activated(kind, 4, 2, 0.0)[1], nn.ReLU)
+    leaky = activated(kind, 4, 2, 0.2)[1]
+    assert isinstance(leaky, nn.LeakyReLU)
+    assert leaky.negative_slope == 0.2
+
+
+def test_a_batch_norm_can_be_differentiated_twice() -> None:
+    layer = activated("batch", 6, 1, 0.2)[0].double()
+    assert torch.autograd.gradgradcheck(layer, torch.randn(5, 6, dtype=torch.float64, requires_grad=True))
 
 
 def test_no_norm_is_the_identity() -> None:

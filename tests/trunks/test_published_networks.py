@@ -12,6 +12,7 @@ from gan_zoo.config import TrunkSettings
 from gan_zoo.shapes import ImageShape
 from gan_zoo.trunks.dcgan import DCGAN
 from gan_zoo.trunks.infogan_mnist import INFOGAN_MNIST
+from gan_zoo.trunks.layers import LotNorm
 from gan_zoo.trunks.resnet import RESNET, ResidualBlock, discriminator_block, doubling_block
 from gan_zoo.trunks.trunk import Trunk
 
@@ -30,6 +31,8 @@ def described(network: nn.Module) -> list[str]:
             lines.append(f"{kernel[0]}x{kernel[1]}/{stride[0]} {up}conv {layer.out_channels}")
         elif isinstance(layer, (nn.BatchNorm1d, nn.BatchNorm2d)):
             lines.append(f"BN {layer.num_features}")
+            if isinstance(layer, LotNorm):  # which computes the activation too
+                lines.append(f"leaky {layer.slope}" if layer.slope else "ReLU")
         elif isinstance(layer, nn.LeakyReLU):
             lines.append(f"leaky {layer.negative_slope}")
         elif isinstance(layer, (nn.ReLU, nn.Tanh)):

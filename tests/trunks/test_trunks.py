@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from einops.layers.torch import Rearrange
@@ -13,6 +15,7 @@ from gan_zoo.errors import InputError
 from gan_zoo.losses.penalties import gradient_penalty, zero_centred_penalty
 from gan_zoo.registry import trunks
 from gan_zoo.shapes import ImageShape
+from gan_zoo.trunks.layers import LotNorm
 from gan_zoo.trunks.trunk import DiscriminatorTrunk
 
 LATENT = 10
@@ -91,6 +94,47 @@ def test_images_stay_in_range_whatever_the_weights(name: str) -> None:
             parameter.mul_(50)
         largest = generator(torch.randn(4, LATENT)).abs().max()
     assert 0.99 < largest <= 1
+
+
+CHECKPOINTED = {
+    "dcgan": ("0 2 4 5 7", "to_map.0 to_map.2 to_map.3"),
+    "infogan-mnist": ("0 1 3 4 7 8 10", "to_map.0 to_map.2 to_map.3 to_features.1 to_features.2"),
+    "mlp": ("0 1 3 4 6", "to_map.1 to_map.3 to_map.4"),
+    "resnet": (
+        "0 2.residual.0 2.residual.3 2.residual.4 2.residual.6 2.shortcut.0 3.residual.0 3.residual.3 3.residual.4 "
+        "3.residual.6 3.shortcut.0 4 6",
+        "to_map.0.residual.0 to_map.0.residual.2 to_map.0.shortcut.1 to_map.1.residual.0 to_map.1.residual.2 "
+        "to_map.1.residual.3 to_map.1.residual.5 to_map.1.shortcut.1 to_map.2.residual.0 to_map.2.residual.2 "
+        "to_map.2.residual.3 to_map.2.residual.5 to_map.3.residual.0 to_map.3.residual.2 to_map.3.residual.3 "
+        "to_map.3.residual.5 to_map.4",
+    ),
+}
+"""Layers with weights, of generator and trunk, by the names that checkpoints have always had."""
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_checkpoints_keep_their_names(name: str) -> None:
+    for network, layers in zip(build(name), CHECKPOINTED[name], strict=True):
+        assert list(dict.fromkeys(key.rpartition(".")[0] for key in network.state_dict())) == layers.split()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_batch_norms_compute_the_activations_that_were_layers(name: str) -> None:
+    """Outputs and gradients of a network whose activations are layers of their own again."""
+    for network, x in zip(build(name, kind="batch", width=4), (torch.randn(6, LATENT), images(n=6)), strict=True):
+        apart = copy.deepcopy(network)
+        for layers in (m for m in apart.modules() if isinstance(m, nn.Sequential)):
+            for place, layer in enumerate(layers):
+                if isinstance(layer, LotNorm):
+                    assert isinstance(layers[place + 1], nn.Identity)
+                    layers[place + 1] = nn.LeakyReLU(layer.slope) if layer.slope else nn.ReLU()
+                    layer.slope = 1.0
+        results = []
+        for either in (network, apart):
+            y = either(x)
+            y.square().sum().backward()
+            results.append([y, *(p.grad for p in either.parameters()), *either.buffers(), either.eval()(x)])
+        assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
 
 
 @pytest.mark.parametrize("name", NAMES)
