@@ -53,7 +53,7 @@ part() {
     [ -z "$dry" ] || limit=$left
     ((limit < left)) || limit=$left
     echo "== $name, at most $limit s"
-    timeout --kill-after=5 "$limit" "$@" >"$work/part.log" 2>&1
+    timeout --signal=INT --kill-after=10 "$limit" "$@" >"$work/part.log" 2>&1
     status=$?
     { echo "== $name: $*"; cat "$work/part.log"; } >>"$log"
     line=$(grep -v '^[[:space:]]*$' "$work/part.log" | tail -n 1 | cut -c 1-150)

@@ -1,8 +1,8 @@
-"""The launches of the information term: two forward and two backward for a batch of up to 128 rows.
+"""The launches of the information term: three forward and two backward for a batch of up to 128 rows.
 
-The first launch is a Q head up to its batch norm, the second the rest of it and every code's likelihood. Larger batches
-and more than 2,048 features take another launch for the first product; larger batches and layouts of more than 32
-columns another for the sums of their blocks of rows.
+The first launch is a Q head up to its batch norm, the second the rest of it and every code's likelihood for blocks of
+32 rows, the third the sum over the blocks, which a smaller batch does without. Larger batches and more than 2,048
+features take another launch for the first product.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from .q_head_nll import layout_of, runs_of
 from .tiles import next_power_of_two
 
 ROWS = 128  # most rows of a block; products of two tiles have this many at most
-NARROW = 32  # parameters of Q up to which one program takes ROWS rows; wider tiles are spread over more programs
-LIKELIHOOD_ROWS = 32  # Triton 3.7 fails to compile reductions of a product of 64 rows or more for sm_100
+NARROW = 32  # parameters of Q up to which a tile of the likelihood has LIKELIHOOD_ROWS rows; wider ones have half
+LIKELIHOOD_ROWS = 32  # of a program: one that took 128 rows kept a multiprocessor busy three times as long
 WIDEST = 4_096  # values of a tile of rows and parameters in the backward pass; twice as many spill
 COLUMNS = 16  # hidden units of a program that holds all rows: the fewest that a product takes
 PART = 2_048  # features that a program adds up by itself
@@ -137,7 +137,7 @@ def forward(
     )
 
     columns_of_q = padded(parameters)
-    span, tile_rows = (ROWS, LIKELIHOOD_ROWS) if columns_of_q <= NARROW else (LIKELIHOOD_ROWS, LIKELIHOOD_ROWS // 2)
+    span, tile_rows = LIKELIHOOD_ROWS, LIKELIHOOD_ROWS // (1 if columns_of_q <= NARROW else 2)
     spans = -(-batch // span)
     sums = features.new_empty((spans, codes), dtype=torch.float32) if spans > 1 else bounds
     every = {"CODES": codes, "ALL_CODES": next_power_of_two(codes)}

@@ -130,7 +130,7 @@ def test_a_large_mean_does_not_cancel(device):
 
 @pytest.mark.parametrize(
     ("layout", "batch", "width", "launches"),
-    [(MNIST, 128, 70, 2), (MNIST, 128, 2100, 3), (MNIST, 257, 70, 4), (CELEBA, 128, 70, 3)],
+    [(MNIST, 32, 70, 2), (MNIST, 128, 70, 3), (MNIST, 128, 2100, 4), (MNIST, 257, 70, 4), (CELEBA, 128, 70, 3)],
 )
 @pytest.mark.parametrize(
     ("wanted", "backward"), [(("features", *TRAINED), 2), (("features",), 2), (TRAINED, 2), ((), 0)]
@@ -195,10 +195,10 @@ def test_compiled_whole_with_its_running_statistics(backend, device):
         x = features.clone().requires_grad_()
         for _ in range(2):
             term, bounds = function(x, *own)
-        found.append([term.detach(), bounds, *torch.autograd.grad(term, x), *own[3:6]])
+        found.append([term.detach(), bounds, *torch.autograd.grad(term, x), *own[3:5]])
     for eager, compiled in zip(*found, strict=True):
         torch.testing.assert_close(compiled, eager)
-    assert found[1][-1] == 5
+    assert not torch.equal(found[1][-1], head.running_var)
 
 
 @pytest.mark.parametrize("batch", [8, 300])
