@@ -13,7 +13,7 @@ from .layout import Layout
 
 def information_term(
     features: Tensor,
-    head: tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor],
+    head: tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor],
     targets: Tensor,
     layout: Layout,
     entropies: Tensor,
