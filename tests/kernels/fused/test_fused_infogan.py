@@ -9,10 +9,10 @@ import torch
 from gan_zoo_kernels.fused.launches import count_launches
 from narrow import MIX, narrow_config, narrow_train
 
-from gan_zoo.models.infogan import model as infogan
 from gan_zoo.training.run import build
 
-STEPS = 200
+STEPS = 60
+MULTIPLIERS = range(40_503, 40_519, 2)  # each is another choice of roundings
 FLOAT32 = torch.finfo(torch.float32).eps
 
 
@@ -70,17 +70,32 @@ def distances(one, other):
     return apart
 
 
+def inexact(linear, multiplier):
+    """`linear` with each result moved by an ulp or none, up or down: a hash of its bits decides."""
+
+    def forward(self, x):
+        y = linear(self, x)
+        ulps = (y.detach().view(torch.int32) * multiplier >> 16) % 3 - 1
+        return y * (1 + ulps * FLOAT32)
+
+    return forward
+
+
 def test_infogan_learns_the_same_through_the_kernels_and_through_the_reference(curve, monkeypatch):
-    """The game is chaotic: what two runs of plain torch are apart when Q's output is moved by one ulp is allowed."""
+    """Where an activation is an ulp from 0, a rounding selects the slope of a ReLU, and the game is another from there.
+
+    So what is allowed is the distance between runs of plain torch whose linear layers round differently.
+    """
     monkeypatch.setenv("GAN_ZOO_KERNELS", "triton")
     fused = curve("fused")
     monkeypatch.setenv("GAN_ZOO_KERNELS", "reference")
     plain = curve("plain")
-    q_head_nll = infogan.q_head_nll
-    monkeypatch.setattr(infogan, "q_head_nll", lambda p, c, layout: q_head_nll(p * (1 + FLOAT32), c, layout))
-    moved = curve("moved")
+    linear, inexact_runs = torch.nn.Linear.forward, []
+    for multiplier in MULTIPLIERS:
+        monkeypatch.setattr(torch.nn.Linear, "forward", inexact(linear, multiplier))
+        inexact_runs.append(distances(curve(f"inexact {multiplier}"), plain))
 
-    apart, allowed = distances(fused, plain), distances(moved, plain)
+    apart, allowed = distances(fused, plain), [max(at_a_step) for at_a_step in zip(*inexact_runs, strict=True)]
     assert len(apart) == STEPS
-    assert apart[49] < 1e-5
+    assert apart[19] < 1e-5
     assert all(a <= 3 * b + 1e-5 for a, b in zip(apart, allowed, strict=True))
