@@ -138,7 +138,7 @@ def events():
 @pytest.mark.parametrize(
     ("name", "forward", "both"),
     [
-        ("consistency", 60, 120),
+        ("consistency", 65, 120),
         ("cross_entropy", 50, 105),
         ("gaussian_nll", 55, 120),
         ("information_term", 120, 220),

@@ -144,10 +144,11 @@ class Plan(NamedTuple):
     codes: int  # categorical ones
     classes: int  # of all of them
     layout: Layout
+    tile: tiles.Tile
 
 
 @functools.lru_cache(maxsize=256)
-def plan(segments: tuple[int, ...]) -> Plan:
+def plan(segments: tuple[int, ...], threads_of_a_warp: int) -> Plan:
     """The plan for a layout that an operator received as numbers: kind, start and size of each segment."""
     triples = zip(segments[0::3], segments[1::3], segments[2::3], strict=True)
     layout = Layout(tuple(Segment(Kind(kind), start, size) for kind, start, size in triples))
@@ -161,18 +162,18 @@ def plan(segments: tuple[int, ...]) -> Plan:
             categorical += [codes, run.first_column, run.size, classes, 1]
             codes += run.count
             classes += run.count * run.size
-    return Plan(tuple(categorical), tuple(every), codes, classes, layout)
+    tile = tiles.row_tile(layout.most_classes, threads_of_a_warp)
+    return Plan(tuple(categorical), tuple(every), codes, classes, layout, tile)
 
 
 def forward(
     parameters: Tensor, warped: Tensor, log_priors: Tensor | None, segments: Sequence[int], spread: float
 ) -> tuple[Tensor, Tensor]:
     """The term [] and the mean probability of every class of every categorical code, one after the other."""
-    runs, _, codes, classes, layout = plan(tuple(segments))
+    runs, _, codes, classes, _, tile = plan(tuple(segments), warp_size())
     out = torch.empty((), dtype=torch.float32, device=parameters.device)
     means = torch.empty(classes, dtype=torch.float32, device=parameters.device)
     partials = out if codes == 1 else torch.empty((codes, 1), dtype=torch.float32, device=parameters.device)
-    tile = tiles.row_tile(layout.most_classes, warp_size())
     launch(
         consistency_forward_kernel,
         codes,
@@ -208,11 +209,10 @@ def backward(
     spread: float,
 ) -> tuple[Tensor, Tensor]:
     """The gradients of `parameters` and `warped`, contiguous and in their dtypes, from the term's []."""
-    _, runs, *_, layout = plan(tuple(segments))
+    _, runs, *_, layout, tile = plan(tuple(segments), warp_size())
     codes = len(layout.segments)
     gradient = torch.empty(parameters.shape, dtype=parameters.dtype, device=parameters.device)
     warped_gradient = torch.empty(warped.shape, dtype=warped.dtype, device=warped.device)
-    tile = tiles.row_tile(layout.most_classes, warp_size())
     launch(
         consistency_backward_kernel,
         -(-len(parameters) // tile.rows) * codes,

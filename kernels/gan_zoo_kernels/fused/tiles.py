@@ -41,7 +41,6 @@ def next_power_of_two(n: int) -> int:
     return 1 << (n - 1).bit_length()
 
 
-@functools.lru_cache(maxsize=256)
 def row_tile(columns: int, warp_size: int = 32) -> Tile:
     """Whole rows of up to MAX_COLUMNS values, 8 a thread: the least time for one tile."""
     width = _row_width(columns)
@@ -50,7 +49,6 @@ def row_tile(columns: int, warp_size: int = 32) -> Tile:
     return Tile(rows, width, threads // warp_size)
 
 
-@functools.lru_cache(maxsize=256)
 def dense_tile(columns: int, warp_size: int = 32, *, values: int = VALUES_PER_THREAD) -> Tile:
     """Whole rows of up to MAX_COLUMNS values, up to `values` a thread: the most bytes in flight."""
     width = _row_width(columns)

@@ -171,6 +171,7 @@ def test_double_backward_says_what_to_do(device):
         gradient.square().sum().backward()
 
 
+@pytest.mark.filterwarnings("error:Dynamo detected")  # a cached function in what it traces
 @pytest.mark.parametrize("with_priors", [False, True])
 def test_compiled_whole(with_priors, device):
     log_priors = priors(MIXED, device) if with_priors else None

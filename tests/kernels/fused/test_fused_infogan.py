@@ -51,7 +51,7 @@ GAME = {
 def gradients(game, step):
     """The gradient of each player's loss in its own parameters, as one row; no weight is changed."""
     real, fake, latents = game.judge(step)
-    random = game.random.manual_seed(step)
+    random = game.draws(step)
     losses = {
         "discriminator": game.model.discriminator_objective(real, fake, latents, None, random).loss,
         "generator": game.model.generator_objective(fake, real.detached, latents, random).loss,
