@@ -48,7 +48,7 @@ PRIORS = {
 MOST_TRAFFIC = 1.05  # times the floor, for partial sums and the scalars that every program reads
 BROADCAST_TRAFFIC = 1.5  # the exception: a row that is broadcast over 64 rows is asked for 64 times (from a cache)
 MOST_REGISTERS = 96  # so that 640 threads fit on every multiprocessor of these architectures
-NORM_REGISTERS = 128  # the exception: a thread of a batch norm holds several numbers of each of 8 channels
+NORM_REGISTERS = 144  # the exception: a thread of a batch norm holds several numbers of each of 8 channels
 PARTS_TRAFFIC = 2.5  # the exception: every program of the second launch reads all partial sums, from a cache
 STACK_OF_NORMALS = 48  # the exception: the table with which CUDA's float64 sine and cosine reduce a large angle
 
