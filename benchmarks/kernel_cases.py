@@ -69,7 +69,7 @@ STACK_OF_TURNS = 32  # the exception: what CUDA's float32 sine and cosine need t
 MOST_REGISTERS = 96  # so that 640 threads fit on every multiprocessor of these architectures
 ALONE_REGISTERS = 255  # the exception: the information term's few programs have a multiprocessor each
 REREAD_TRAFFIC = 6  # the exception: every block of columns reads all features, from a cache
-NORM_REGISTERS = 128  # the exception: a thread of a batch norm holds several numbers of each of 8 channels
+NORM_REGISTERS = 144  # the exception: a thread of a batch norm holds several numbers of each of 8 channels
 PARTS_TRAFFIC = 2.5  # the exception: every program of the second launch reads all partial sums, from a cache
 
 

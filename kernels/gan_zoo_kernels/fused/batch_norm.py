@@ -11,14 +11,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .batch_norm_kernels import (
+from .batch_norm_backward_kernels import (
     batch_norm_apply_backward_kernel,
-    batch_norm_apply_kernel,
     batch_norm_backward_kernel,
-    batch_norm_forward_kernel,
-    batch_norm_moments_kernel,
     batch_norm_sums_kernel,
 )
+from .batch_norm_kernels import batch_norm_apply_kernel, batch_norm_forward_kernel, batch_norm_moments_kernel
 from .launches import launch, warp_size
 from .operators import once_differentiable, register
 from .tiles import Tile, next_power_of_two
@@ -46,9 +44,9 @@ def shape_of(x: Tensor, rows: int) -> Shape:
 
 
 def held_tile(rows: int) -> Tile:
-    """All rows of a lot, 16 values a thread."""
+    """All rows of a lot, 16 values a thread; 512 threads at most, for more have too few registers."""
     height = max(32, next_power_of_two(rows))
-    width = 16 if height < HELD else 8
+    width = 16 if height <= 256 else 8
     return Tile(height, width, height * width // 16 // warp_size())
 
 
@@ -103,8 +101,8 @@ def _launch_held(kernel: Any, shape: Shape, tensors: tuple[Tensor, ...], options
     tile = held_tile(shape.rows)
     programs = -(-shape.channels // tile.columns)
     launch(
-        kernel, programs, tensors[0], *tensors, *shape,
-        **options, ROWS=tile.rows, COLUMNS=tile.columns, num_warps=tile.warps,
+        kernel, programs, tensors[0], *tensors, *shape[:3],
+        **options, CHANNELS=shape.channels, ROWS=tile.rows, COLUMNS=tile.columns, num_warps=tile.warps,
     )  # fmt: skip
 
 
@@ -126,8 +124,9 @@ def _launch_tiles(kernel: Any, shape: Shape, tensors: tuple[Tensor, ...], option
     parts = -(-shape.rows // span)
     programs = shape.lots * parts * -(-shape.channels // TILE.columns)
     launch(
-        kernel, programs, tensors[0], *tensors, *shape, parts, span,
-        **options, ROWS=TILE.rows, COLUMNS=TILE.columns, num_warps=TILE.warps * 32 // warp_size(),
+        kernel, programs, tensors[0], *tensors, *shape[:3], parts, span,
+        **options, CHANNELS=shape.channels, ROWS=TILE.rows, COLUMNS=TILE.columns,
+        num_warps=TILE.warps * 32 // warp_size(),
     )  # fmt: skip
 
 

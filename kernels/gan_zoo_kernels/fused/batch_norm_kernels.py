@@ -12,29 +12,29 @@ import triton.language as tl
 
 
 @triton.jit
-def per_channel(pointer, column, channels):
-    return tl.load(pointer + column, column < channels, 0.0).to(tl.float32)
+def per_channel(pointer, column, CHANNELS: tl.constexpr):
+    return tl.load(pointer + column, column < CHANNELS, 0.0).to(tl.float32)
 
 
 @triton.jit
-def store_per_channel(pointer, value, column, channels):
-    tl.store(pointer + column, value.to(pointer.dtype.element_ty), column < channels)
+def store_per_channel(pointer, value, column, CHANNELS: tl.constexpr):
+    tl.store(pointer + column, value.to(pointer.dtype.element_ty), column < CHANNELS)
 
 
 @triton.jit
-def live_rows(row, count, column, channels):
-    return (row < count)[:, None] & (column < channels)[None, :]
+def live_rows(row, count, column, CHANNELS: tl.constexpr):
+    return (row < count)[:, None] & (column < CHANNELS)[None, :]
 
 
 @triton.jit
-def first_of(lot, rows, first, channels):
+def first_of(lot, rows, first, CHANNELS: tl.constexpr):
     """Offset of row `first` of a lot."""
-    return (lot * rows + first).to(tl.int64) * channels
+    return (lot * rows + first).to(tl.int64) * CHANNELS
 
 
 @triton.jit
-def offsets_in_tile(column, channels, ROWS: tl.constexpr):
-    return tl.arange(0, ROWS)[:, None] * channels + column[None, :]
+def offsets_in_tile(column, CHANNELS: tl.constexpr, ROWS: tl.constexpr):
+    return tl.arange(0, ROWS)[:, None] * CHANNELS + column[None, :]
 
 
 @triton.jit
@@ -80,92 +80,43 @@ def activated(z, SLOPE: tl.constexpr):
     return z
 
 
-@triton.jit
-def above_activation(upstream, z, SLOPE: tl.constexpr):
-    """The gradient in z."""
-    if SLOPE != 1.0:
-        upstream = tl.where(z > 0.0, upstream, upstream * SLOPE)
-    return upstream
-
-
-@triton.jit
-def gradient_of_x(d, normal, sum_d, sum_d_normal, scale, w, count):
-    rows = count.to(tl.float32)
-    rest = d - divided(sum_d, rows)[None, :] - normal * divided(sum_d_normal, rows)[None, :]
-    return rest * (scale * w)[None, :]
-
-
 @triton.jit(do_not_specialize=["rows", "last", "lots"])
 def batch_norm_forward_kernel(
-    x, y, weight, bias, running_mean, running_var, stats, rows, last, lots, channels,
+    x, y, weight, bias, running_mean, running_var, stats, rows, last, lots,
     MOMENTUM: tl.constexpr, EPS: tl.constexpr, SLOPE: tl.constexpr, RECORDED: tl.constexpr,
-    ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+    ROWS: tl.constexpr, COLUMNS: tl.constexpr, CHANNELS: tl.constexpr,
 ):  # fmt: skip
     """All lots of COLUMNS channels, one lot after the other, each held in registers."""
     column = tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS)
     row = tl.arange(0, ROWS)
-    at = offsets_in_tile(column, channels, ROWS)
-    w = per_channel(weight, column, channels)
-    b = per_channel(bias, column, channels)
+    at = offsets_in_tile(column, CHANNELS, ROWS)
+    w = per_channel(weight, column, CHANNELS)
+    b = per_channel(bias, column, CHANNELS)
     if RECORDED:
-        known_mean = per_channel(running_mean, column, channels)
-        known_var = per_channel(running_var, column, channels)
+        known_mean = per_channel(running_mean, column, CHANNELS)
+        known_var = per_channel(running_var, column, CHANNELS)
     for lot in range(lots):
         count = tl.where(lot == lots - 1, last, rows)
-        live = live_rows(row, count, column, channels)
-        start = first_of(lot, rows, 0, channels)
+        live = live_rows(row, count, column, CHANNELS)
+        start = first_of(lot, rows, 0, CHANNELS)
         v = tl.load(x + start + at, live, 0.0).to(tl.float32)
         mean, squares = moments(v, live, count)
         scale = scale_of(squares, count, EPS)
         _, z = normal_and_output(v, mean, scale, w, b)
         tl.store(y + start + at, activated(z, SLOPE).to(y.dtype.element_ty), live)
-        store_per_channel(stats + 2 * lot * channels, mean, column, channels)
-        store_per_channel(stats + (2 * lot + 1) * channels, scale, column, channels)
+        store_per_channel(stats + 2 * lot * CHANNELS, mean, column, CHANNELS)
+        store_per_channel(stats + (2 * lot + 1) * CHANNELS, scale, column, CHANNELS)
         if RECORDED:
             known_mean, known_var = average(known_mean, known_var, mean, squares, count, MOMENTUM)
     if RECORDED:
-        store_per_channel(running_mean, known_mean, column, channels)
-        store_per_channel(running_var, known_var, column, channels)
-
-
-@triton.jit(do_not_specialize=["rows", "last", "lots"])
-def batch_norm_backward_kernel(
-    x, upstream, weight, bias, stats, d_x, d_weight, d_bias, rows, last, lots, channels,
-    SLOPE: tl.constexpr, TRAINED: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
-):  # fmt: skip
-    """Gradients of all lots of COLUMNS channels; those of weight and bias only where they are TRAINED."""
-    column = tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS)
-    row = tl.arange(0, ROWS)
-    at = offsets_in_tile(column, channels, ROWS)
-    w = per_channel(weight, column, channels)
-    b = per_channel(bias, column, channels)
-    of_weight = tl.zeros((COLUMNS,), tl.float32)
-    of_bias = tl.zeros((COLUMNS,), tl.float32)
-    for lot in range(lots):
-        count = tl.where(lot == lots - 1, last, rows)
-        live = live_rows(row, count, column, channels)
-        start = first_of(lot, rows, 0, channels)
-        mean = per_channel(stats + 2 * lot * channels, column, channels)
-        scale = per_channel(stats + (2 * lot + 1) * channels, column, channels)
-        v = tl.load(x + start + at, live, 0.0).to(tl.float32)
-        d = tl.load(upstream + start + at, live, 0.0).to(tl.float32)  # 0 where not live, and so is d · x̂
-        normal, z = normal_and_output(v, mean, scale, w, b)
-        d = above_activation(d, z, SLOPE)
-        sum_d = tl.sum(d, axis=0)
-        sum_d_normal = tl.sum(d * normal, axis=0)
-        found = gradient_of_x(d, normal, sum_d, sum_d_normal, scale, w, count)
-        tl.store(d_x + start + at, found.to(d_x.dtype.element_ty), live)
-        of_weight += sum_d_normal
-        of_bias += sum_d
-    if TRAINED:
-        store_per_channel(d_weight, of_weight, column, channels)
-        store_per_channel(d_bias, of_bias, column, channels)
+        store_per_channel(running_mean, known_mean, column, CHANNELS)
+        store_per_channel(running_var, known_var, column, CHANNELS)
 
 
 @triton.jit
-def place(rows, last, lots, channels, parts, COLUMNS: tl.constexpr):
+def place(rows, last, lots, CHANNELS: tl.constexpr, parts, COLUMNS: tl.constexpr):
     """This program's channels, part and lot, and the rows of its lot; programs of neighbouring channels are next."""
-    blocks = tl.cdiv(channels, COLUMNS)
+    blocks = tl.cdiv(CHANNELS, COLUMNS)
     program = tl.program_id(0)
     column = program % blocks * COLUMNS + tl.arange(0, COLUMNS)
     part = program // blocks % parts
@@ -174,25 +125,25 @@ def place(rows, last, lots, channels, parts, COLUMNS: tl.constexpr):
 
 
 @triton.jit
-def load_parts(partials, which, lot, parts, column, channels, PARTS: tl.constexpr):
+def load_parts(partials, which, lot, parts, column, CHANNELS: tl.constexpr, PARTS: tl.constexpr):
     """[PARTS, COLUMNS]: one of the two numbers of every part of a lot."""
     part = tl.arange(0, PARTS)
-    at = ((lot * 2 + which) * parts + part).to(tl.int64)[:, None] * channels + column[None, :]
-    return tl.load(partials + at, live_rows(part, parts, column, channels), 0.0)
+    at = ((lot * 2 + which) * parts + part).to(tl.int64)[:, None] * CHANNELS + column[None, :]
+    return tl.load(partials + at, live_rows(part, parts, column, CHANNELS), 0.0)
 
 
 @triton.jit
-def store_part(partials, which, lot, parts, part, value, column, channels):
-    at = ((lot * 2 + which) * parts + part).to(tl.int64) * channels + column
-    tl.store(partials + at, value, column < channels)
+def store_part(partials, which, lot, parts, part, value, column, CHANNELS: tl.constexpr):
+    at = ((lot * 2 + which) * parts + part).to(tl.int64) * CHANNELS + column
+    tl.store(partials + at, value, column < CHANNELS)
 
 
 @triton.jit
-def joined_moments(partials, lot, count, parts, span, column, channels, PARTS: tl.constexpr):
+def joined_moments(partials, lot, count, parts, span, column, CHANNELS: tl.constexpr, PARTS: tl.constexpr):
     """Mean and sum of squared deviations of a lot, of those of its parts (Chan, Golub & LeVeque, 1979)."""
     sizes = tl.minimum(tl.maximum(count - tl.arange(0, PARTS) * span, 0), span).to(tl.float32)[:, None]
-    means = load_parts(partials, 0, lot, parts, column, channels, PARTS)
-    squares = load_parts(partials, 1, lot, parts, column, channels, PARTS)
+    means = load_parts(partials, 0, lot, parts, column, CHANNELS, PARTS)
+    squares = load_parts(partials, 1, lot, parts, column, CHANNELS, PARTS)
     mean = divided(tl.sum(means * sizes, axis=0), count.to(tl.float32))
     deviation = means - mean[None, :]
     return mean, tl.sum(squares + sizes * deviation * deviation, axis=0)
@@ -200,18 +151,19 @@ def joined_moments(partials, lot, count, parts, span, column, channels, PARTS: t
 
 @triton.jit(do_not_specialize=["rows", "last", "lots", "parts", "span"])
 def batch_norm_moments_kernel(
-    x, partials, rows, last, lots, channels, parts, span, ROWS: tl.constexpr, COLUMNS: tl.constexpr
-):
+    x, partials, rows, last, lots, parts, span,
+    ROWS: tl.constexpr, COLUMNS: tl.constexpr, CHANNELS: tl.constexpr,
+):  # fmt: skip
     """Mean and sum of squared deviations of one part, joined tile after tile by Chan's formula."""
-    column, part, lot, count = place(rows, last, lots, channels, parts, COLUMNS)
-    at = offsets_in_tile(column, channels, ROWS)
+    column, part, lot, count = place(rows, last, lots, CHANNELS, parts, COLUMNS)
+    at = offsets_in_tile(column, CHANNELS, ROWS)
     mean = tl.zeros((COLUMNS,), tl.float32)
     squares = tl.zeros((COLUMNS,), tl.float32)
     end = tl.minimum(count, (part + 1) * span)
     for first in range(part * span, end, ROWS):
         row = first + tl.arange(0, ROWS)
-        live = live_rows(row, count, column, channels)
-        v = tl.load(x + first_of(lot, rows, first, channels) + at, live, 0.0).to(tl.float32)
+        live = live_rows(row, count, column, CHANNELS)
+        v = tl.load(x + first_of(lot, rows, first, CHANNELS) + at, live, 0.0).to(tl.float32)
         new = tl.minimum(end - first, ROWS)
         new_mean, new_squares = moments(v, live, new)
         old = (first - part * span).to(tl.float32)
@@ -219,103 +171,40 @@ def batch_norm_moments_kernel(
         step = new_mean - mean
         mean += step * share
         squares += new_squares + step * step * (old * share)
-    store_part(partials, 0, lot, parts, part, mean, column, channels)
-    store_part(partials, 1, lot, parts, part, squares, column, channels)
+    store_part(partials, 0, lot, parts, part, mean, column, CHANNELS)
+    store_part(partials, 1, lot, parts, part, squares, column, CHANNELS)
 
 
 @triton.jit(do_not_specialize=["rows", "last", "lots", "parts", "span"])
 def batch_norm_apply_kernel(
-    x, y, weight, bias, running_mean, running_var, stats, partials, rows, last, lots, channels, parts, span,
+    x, y, weight, bias, running_mean, running_var, stats, partials, rows, last, lots, parts, span,
     MOMENTUM: tl.constexpr, EPS: tl.constexpr, SLOPE: tl.constexpr, RECORDED: tl.constexpr,
-    PARTS: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+    PARTS: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, CHANNELS: tl.constexpr,
 ):  # fmt: skip
     """The output of one part. The first program of a lot stores its statistics, the first of all the running ones."""
-    column, part, lot, count = place(rows, last, lots, channels, parts, COLUMNS)
-    at = offsets_in_tile(column, channels, ROWS)
-    mean, squares = joined_moments(partials, lot, count, parts, span, column, channels, PARTS)
+    column, part, lot, count = place(rows, last, lots, CHANNELS, parts, COLUMNS)
+    at = offsets_in_tile(column, CHANNELS, ROWS)
+    mean, squares = joined_moments(partials, lot, count, parts, span, column, CHANNELS, PARTS)
     scale = scale_of(squares, count, EPS)
     if part == 0:
-        store_per_channel(stats + 2 * lot * channels, mean, column, channels)
-        store_per_channel(stats + (2 * lot + 1) * channels, scale, column, channels)
+        store_per_channel(stats + 2 * lot * CHANNELS, mean, column, CHANNELS)
+        store_per_channel(stats + (2 * lot + 1) * CHANNELS, scale, column, CHANNELS)
         if RECORDED:
             if lot == 0:
-                known_mean = per_channel(running_mean, column, channels)
-                known_var = per_channel(running_var, column, channels)
+                known_mean = per_channel(running_mean, column, CHANNELS)
+                known_var = per_channel(running_var, column, CHANNELS)
                 for k in range(lots):
                     n = tl.where(k == lots - 1, last, rows)
-                    own, own_squares = joined_moments(partials, k, n, parts, span, column, channels, PARTS)
+                    own, own_squares = joined_moments(partials, k, n, parts, span, column, CHANNELS, PARTS)
                     known_mean, known_var = average(known_mean, known_var, own, own_squares, n, MOMENTUM)
-                store_per_channel(running_mean, known_mean, column, channels)
-                store_per_channel(running_var, known_var, column, channels)
-    w = per_channel(weight, column, channels)
-    b = per_channel(bias, column, channels)
+                store_per_channel(running_mean, known_mean, column, CHANNELS)
+                store_per_channel(running_var, known_var, column, CHANNELS)
+    w = per_channel(weight, column, CHANNELS)
+    b = per_channel(bias, column, CHANNELS)
     for first in range(part * span, tl.minimum(count, (part + 1) * span), ROWS):
         row = first + tl.arange(0, ROWS)
-        live = live_rows(row, count, column, channels)
-        start = first_of(lot, rows, first, channels)
+        live = live_rows(row, count, column, CHANNELS)
+        start = first_of(lot, rows, first, CHANNELS)
         v = tl.load(x + start + at, live, 0.0).to(tl.float32)
         _, z = normal_and_output(v, mean, scale, w, b)
         tl.store(y + start + at, activated(z, SLOPE).to(y.dtype.element_ty), live)
-
-
-@triton.jit(do_not_specialize=["rows", "last", "lots", "parts", "span"])
-def batch_norm_sums_kernel(
-    x, upstream, weight, bias, stats, partials, rows, last, lots, channels, parts, span,
-    SLOPE: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
-):  # fmt: skip
-    """Σ d and Σ d · x̂ of one part, d the gradient above the leaky ReLU."""
-    column, part, lot, count = place(rows, last, lots, channels, parts, COLUMNS)
-    at = offsets_in_tile(column, channels, ROWS)
-    w = per_channel(weight, column, channels)
-    b = per_channel(bias, column, channels)
-    mean = per_channel(stats + 2 * lot * channels, column, channels)
-    scale = per_channel(stats + (2 * lot + 1) * channels, column, channels)
-    sum_d = tl.zeros((COLUMNS,), tl.float32)
-    sum_d_normal = tl.zeros((COLUMNS,), tl.float32)
-    for first in range(part * span, tl.minimum(count, (part + 1) * span), ROWS):
-        row = first + tl.arange(0, ROWS)
-        live = live_rows(row, count, column, channels)
-        start = first_of(lot, rows, first, channels)
-        v = tl.load(x + start + at, live, 0.0).to(tl.float32)
-        d = tl.load(upstream + start + at, live, 0.0).to(tl.float32)
-        normal, z = normal_and_output(v, mean, scale, w, b)
-        d = above_activation(d, z, SLOPE)
-        sum_d += tl.sum(d, axis=0)
-        sum_d_normal += tl.sum(d * normal, axis=0)
-    store_part(partials, 0, lot, parts, part, sum_d, column, channels)
-    store_part(partials, 1, lot, parts, part, sum_d_normal, column, channels)
-
-
-@triton.jit(do_not_specialize=["rows", "last", "lots", "parts", "span"])
-def batch_norm_apply_backward_kernel(
-    x, upstream, weight, bias, stats, partials, d_x, d_weight, d_bias, rows, last, lots, channels, parts, span,
-    SLOPE: tl.constexpr, TRAINED: tl.constexpr, PARTS: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
-):  # fmt: skip
-    """The gradient in x of one part; the first program of all adds up those of weight and bias."""
-    column, part, lot, count = place(rows, last, lots, channels, parts, COLUMNS)
-    at = offsets_in_tile(column, channels, ROWS)
-    if TRAINED:
-        if (part == 0) & (lot == 0):
-            of_weight = tl.zeros((COLUMNS,), tl.float32)
-            of_bias = tl.zeros((COLUMNS,), tl.float32)
-            for k in range(lots):
-                of_bias += tl.sum(load_parts(partials, 0, k, parts, column, channels, PARTS), axis=0)
-                of_weight += tl.sum(load_parts(partials, 1, k, parts, column, channels, PARTS), axis=0)
-            store_per_channel(d_weight, of_weight, column, channels)
-            store_per_channel(d_bias, of_bias, column, channels)
-    sum_d = tl.sum(load_parts(partials, 0, lot, parts, column, channels, PARTS), axis=0)
-    sum_d_normal = tl.sum(load_parts(partials, 1, lot, parts, column, channels, PARTS), axis=0)
-    w = per_channel(weight, column, channels)
-    b = per_channel(bias, column, channels)
-    mean = per_channel(stats + 2 * lot * channels, column, channels)
-    scale = per_channel(stats + (2 * lot + 1) * channels, column, channels)
-    for first in range(part * span, tl.minimum(count, (part + 1) * span), ROWS):
-        row = first + tl.arange(0, ROWS)
-        live = live_rows(row, count, column, channels)
-        start = first_of(lot, rows, first, channels)
-        v = tl.load(x + start + at, live, 0.0).to(tl.float32)
-        d = tl.load(upstream + start + at, live, 0.0).to(tl.float32)
-        normal, z = normal_and_output(v, mean, scale, w, b)
-        d = above_activation(d, z, SLOPE)
-        found = gradient_of_x(d, normal, sum_d, sum_d_normal, scale, w, count)
-        tl.store(d_x + start + at, found.to(d_x.dtype.element_ty), live)

@@ -40,9 +40,6 @@ def check(inputs, scale=1.0, **options):
     exact = results("reference", as_double(inputs), **options)
     channels = inputs[0].shape[1]
     terms = inputs[0].numel() // channels
-    # A value so near to 0 that rounding decides its sign has either slope, here as in plain torch.
-    edge = exact["y"].abs() < 1e-5 * scale
-    assert edge.float().mean() < 0.01 or options.get("slope") == 0
     scales = {
         "y": scale,
         "x": 4 * scale,
