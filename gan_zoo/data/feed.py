@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator
+from contextlib import nullcontext
 from typing import Protocol
 
 import torch
@@ -49,10 +50,10 @@ class InMemory(Feed):
         self.labels = None if labels is None else labels.to(device)
 
     def ready(self) -> None:
-        """Nothing: all batches are."""
+        """Does nothing: every batch is on the device."""
 
     def batch(self, chosen: Callable[[], Tensor]) -> Batch:
-        """Those that are chosen."""
+        """The chosen images."""
         numbers = chosen()
         images = normalise(self.images.index_select(0, numbers))
         labels = None if self.labels is None else self.labels.index_select(0, numbers)
@@ -66,7 +67,7 @@ class Streamed(Feed):
     """Batches that arrive one after the other; on CUDA each is copied while the step before it is computed.
 
     Args:
-        batches: They; see `gan_zoo.data.batches.batches`.
+        batches: The batches; see `gan_zoo.data.batches.batches`.
         device: Where steps are made.
         channels_last: Whether they are stored pixel by pixel.
     """
@@ -80,7 +81,9 @@ class Streamed(Feed):
     def ready(self) -> None:
         """Take the next batch to the fixed place."""
         begun = time.perf_counter()
-        with torch.cuda.stream(self.stream):  # of its own: it does not wait for the step that is computed
+        with (
+            torch.cuda.stream(self.stream) if self.stream else nullcontext()
+        ):  # of its own: it does not wait for the step that is computed
             new = next(self.batches)
         self.waited += time.perf_counter() - begun
         if self.held is None:

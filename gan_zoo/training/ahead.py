@@ -39,19 +39,26 @@ class Ahead:
         self.rates = torch.zeros(len(rates(0)), device=device)
         self._order: Tensor | None = None
         self._rates = torch.empty(STEPS, len(self.rates), device=device)
-        self._first: int | None = None  # the step of the tables' first row
+        self._next, self._end = -1, -1  # the step that the counters stand at, and the first beyond the tables
 
-    def reach(self, step: int) -> None:
-        """On the host: see to it that the tables hold step `step`, the next one. Waits for nothing."""
-        if self._first is not None and self._first <= step < self._first + STEPS:
-            return
-        self._first, steps = step, range(step, step + STEPS)
+    def reach(self, step: int) -> bool:
+        """On the host: upload the tables for `step` unless they and the counters are there. Waits for nothing.
+
+        Returns:
+            Whether they were uploaded.
+        """
+        held, self._next = step == self._next and step < self._end, step + 1
+        if held:
+            return False
+        steps = range(step, step + STEPS)
+        self._end = steps.stop
         self._rates.copy_(move(torch.tensor([self._rates_of(s) for s in steps]), self.device))
         if self._order_of:
             rows = torch.stack([self._order_of(s) for s in steps])
             self._order = torch.empty_like(rows, device=self.device) if self._order is None else self._order
             self._order.copy_(move(rows, self.device))
         self._counters[:2].copy_(move(torch.tensor([step, 0]), self.device))
+        return True
 
     def look_up(self) -> None:
         """On the device: put this step's rates in their place."""
@@ -63,5 +70,5 @@ class Ahead:
         return self._order.index_select(0, self._row)[0]
 
     def advance(self) -> None:
-        """On the device: go on to the next step."""
+        """On the device: advance the counters."""
         self._counters.add_(1)

@@ -13,10 +13,10 @@ from collections.abc import Callable, Hashable
 from typing import Protocol
 
 import torch
-import torch.distributed as dist
 
 from gan_zoo.models.gan.model import GAN
 from gan_zoo.training.checkpoint import State
+from gan_zoo.training.ranks import Ranks
 
 WARM_UP = 3
 """Steps of a kind made eagerly first: what is compiled, chosen or allocated at first use must not be captured."""
@@ -87,6 +87,7 @@ class Captured:
         self.made: Counter[Hashable] = Counter()
         self.replays: dict[Hashable, Run | None] = {}  # None: cannot be captured
         self.recording = False
+        self.told: set[str] = set()
 
     def __call__(self, kind: Hashable, run: Run) -> None:
         """Make a step of a kind; steps of one kind do the same at the same places."""
@@ -100,20 +101,23 @@ class Captured:
                 self.replays[kind] = self.recorder.record(run)
             except RuntimeError as error:
                 self.replays[kind] = None
-                self.say(f"no CUDA graph: {reason(error)}")
+                if (told := reason(error)) not in self.told:
+                    self.told.add(told)
+                    self.say(f"no CUDA graph: {told}")
                 _forget_half_a_step(self.state)
-            self.recording = False
+            finally:
+                self.recording = False
         if replay := self.replays[kind]:
             replay()
         else:
             self.recorder.warm(run)
 
 
-def why_not(model: GAN) -> str | None:
+def why_not(model: GAN, ranks: Ranks) -> str | None:
     """Why steps of `model` cannot be captured; None if they may be."""
     if model.device.type != "cuda":
         return f"the device is {model.device}"
-    if dist.is_initialized():
+    if ranks.world > 1:
         return "several ranks exchange their gradients in a step"
     return None
 

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
-CAST = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
-"""Layers that autocast casts the weights of."""
+from gan_zoo.trunks.convolutions import ConvFromImage, ConvToImage
+
+CAST = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d, ConvFromImage, ConvToImage)
+"""Layers whose weights autocast casts; a subclass of another package may compute with its weights before that."""
 
 
 class HalfWeights:
@@ -25,15 +27,15 @@ class HalfWeights:
     """
 
     def __init__(self, networks: Iterable[nn.Module], dtype: torch.dtype) -> None:
-        layers = [layer for network in networks for layer in network.modules() if isinstance(layer, CAST)]
+        layers = [layer for network in networks for layer in network.modules() if type(layer) in CAST]
         self.places = [
             (layer, name, weight)
             for layer in layers
-            if dtype != torch.float32 and not is_parametrized(layer)
+            if dtype != torch.float32 and not (is_parametrized(layer) or layer._forward_pre_hooks)
             for name, weight in layer.named_parameters(recurse=False)
         ]
         self.copies: dict[Tensor, nn.Parameter] = {
-            weight: nn.Parameter(weight.detach().to(dtype)) for _, _, weight in self.places
+            weight: nn.Parameter(weight.detach().to(dtype), weight.requires_grad) for _, _, weight in self.places
         }
         self.active = False
 

@@ -62,7 +62,7 @@ class Iterations(Iterator[int]):
         self.begun: dict[Kind, int] = {}  # steps done before the first of each kind
         self.captured: Captured | None = None
         self.rates_on_device = False
-        asked, obstacle = training.cuda_graph, why_not(model)
+        asked, obstacle = training.cuda_graph, why_not(model, state.ranks)
         if obstacle and (asked == "on" or (asked == "auto" and self.device.type == "cuda")):
             say(f"no CUDA graph: {obstacle}")
         if self.device.type == "cuda":
@@ -99,7 +99,8 @@ class Iterations(Iterator[int]):
             phase=state.model.phase(step),
         )
         self.begun.setdefault(kind, step)
-        self.ahead.reach(step)
+        if self.ahead.reach(step):
+            self.halves.take_in(self.halves.copies)
         self.feed.ready()
         if not self.rates_on_device:
             self._set_rates(self._rates(step))
@@ -144,10 +145,11 @@ class Iterations(Iterator[int]):
         return parts
 
     def _steps_done(self, kind: Kind) -> int | None:
-        """What the model's objectives read as `latents.step`: one number for all steps of a phase, if it has phases."""
-        if type(self.state.model).phase is not GAN.phase:
+        """What the model's objectives read as `latents.step`; None where it would be frozen into a graph unnoticed."""
+        has_phases = type(self.state.model).phase is not GAN.phase
+        if has_phases and self.config.training.compile:  # which compiles anew for every number that it meets
             return self.begun[kind]
-        return None if self.captured and self.captured.recording else self.state.step
+        return None if self.captured and self.captured.recording and not has_phases else self.state.step
 
     def _rates(self, step: int) -> list[float]:
         """The learning rates of both players in step `step`, and the weight of the moving average's update."""

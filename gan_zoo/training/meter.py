@@ -1,7 +1,7 @@
 """Means of losses and metrics, kept on the device between logging steps, and the watch over what is not finite.
 
 A step writes its numbers into the next line of a table, and nothing is computed from them before they are read. On
-several ranks, what is read is that of all of them: every rank has to read it then.
+several ranks reading is collective: every rank must call it.
 """
 
 from __future__ import annotations
@@ -36,26 +36,28 @@ class Meter:
     """Collects scalars by name without waiting for the device. Means are over the finite ones.
 
     Args:
-        line: int64 [1], the line to write next, on the device; whoever makes the steps moves it on.
+        line: int64 [1], the line to write next, on the device; the caller advances it.
         ranks: Over which means are taken.
     """
 
     def __init__(self, line: Tensor, ranks: Ranks = ALONE) -> None:
         self.line, self.ranks = line, ranks
-        self._tables: dict[Hashable, _Table] = {}
+        self._tables: dict[tuple[Hashable, tuple[str, ...]], _Table] = {}
+        self._written: dict[Hashable, tuple[str, ...]] = {}  # names of each kind of step, when it was written last
         self._next = 0
 
     def write(self, kind: Hashable, values: Sequence[tuple[str, Tensor]]) -> None:
-        """On the device: write the scalars of a step; steps of one kind have the same names, some more than once."""
+        """On the device: write the scalars of a step of one kind; a name may occur more than once."""
         names, scalars = zip(*values, strict=True)
         new = torch.stack([value.detach().float() for value in scalars])
-        if kind not in self._tables:
-            self._tables[kind] = _Table(names, new.new_zeros(LINES, len(names)))
-        self._tables[kind].lines.index_copy_(0, self.line, new[None])
+        if (kind, names) not in self._tables:
+            self._tables[kind, names] = _Table(names, new.new_zeros(LINES, len(names)))
+        self._written[kind] = names
+        self._tables[kind, names].lines.index_copy_(0, self.line, new[None])
 
     def wrote(self, kind: Hashable, step: int) -> None:
-        """On the host: take note that step `step`, of this kind, was written."""
-        self._tables[kind].written.append((self._next, step))
+        """On the host: record that step `step`, of this kind, was written."""
+        self._tables[kind, self._written[kind]].written.append((self._next, step))
         self._next += 1
         if self._next == LINES:
             self._sum_up()
@@ -92,7 +94,7 @@ class Meter:
         return any(table.written or table.first_bad is not None for table in self._tables.values())
 
     def reset(self) -> None:
-        """Start anew."""
+        """Clear all sums."""
         self._sum_up()
         for table in self._tables.values():
             table.total, table.count, table.first_bad = 0, 0, None

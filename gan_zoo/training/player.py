@@ -90,7 +90,7 @@ class Player:
         share = self.scaler.scale(self.share)
         own, cut = self._leaves(), through[1:] if through else ()
         torch.autograd.backward(terms, [share] * len(terms), retain_graph=retain_graph, inputs=[*own, *cut])
-        if through:
+        if through and through[1].grad is not None:
             torch.autograd.backward(through[0], through[1].grad, inputs=own)
         self.halves.hand_over(self.parameters.values())
 
@@ -158,8 +158,9 @@ def players(model: GAN, precision: Precision, ranks: Ranks = ALONE) -> tuple[Pla
         parts=training.accumulate,
         skips=training.on_nan == "skip",
     )
-    generator = {n: p for n, p in model.named_parameters() if n.startswith(("generator.", "prior."))}
-    others = {n: p for n, p in model.named_parameters() if n not in generator}
+    trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
+    generator = {n: p for n, p in trained.items() if n.startswith(("generator.", "prior."))}
+    others = {n: p for n, p in trained.items() if n not in generator}
     return player(others, settings.discriminator_lr), player(generator, settings.generator_lr)
 
 

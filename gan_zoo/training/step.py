@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from gan_zoo.data.augment import parse_augment
 from gan_zoo.data.batches import Batch
 from gan_zoo.draws import Draws
-from gan_zoo.models.gan.model import GAN, Judgement, Objective
+from gan_zoo.models.gan.model import GAN, Discriminator, Judgement, Objective
 from gan_zoo.models.gan.prior import Latents
 from gan_zoo.registry import trunks
 from gan_zoo.training.checkpoint import State
@@ -176,6 +176,7 @@ def _joins(model: GAN) -> bool:
     norms = [layer for layer in layers if isinstance(layer, _BatchNorm)]
     return (
         trunks.get(model.config.trunk.name).joins
+        and type(model.discriminator) is Discriminator
         and all(isinstance(norm, LotNorm) for norm in norms)
         and not any(isinstance(layer, SpectralNorm) for layer in layers)
     )

@@ -110,17 +110,14 @@ def test_the_reference_copies_nothing_from_the_host(name, monkeypatch):
 @NEEDS_CUDA
 @pytest.mark.parametrize("name", list(reference_calls("meta")))
 def test_the_reference_is_captured(name):
-    call, inputs = reference_calls("cuda")[name]
-    expected = differentiated(call, inputs)
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        differentiated(call, inputs)
-    torch.cuda.current_stream().wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        captured = differentiated(call, inputs)
-    graph.replay()
+    graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream()
+    with torch.cuda.stream(stream):  # on which the leaves' gradients are awaited, too
+        call, inputs = reference_calls("cuda")[name]
+        expected = differentiated(call, inputs)
+        with torch.cuda.graph(graph, stream=stream):
+            captured = differentiated(call, inputs)
+        graph.replay()
+    stream.synchronize()
     assert all(torch.equal(*pair) for pair in zip(captured, expected, strict=True))
 
 

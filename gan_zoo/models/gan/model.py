@@ -253,11 +253,6 @@ class GAN(nn.Module):
         return None
 
     @property
-    def networks(self) -> tuple[nn.Module, ...]:
-        """What a step runs images or latents through: what torch.compile takes on."""
-        return self.generator, self.discriminator
-
-    @property
     def device(self) -> torch.device:
         """Where the model lies."""
         return next(self.parameters()).device

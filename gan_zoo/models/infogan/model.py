@@ -83,11 +83,6 @@ class InfoGAN(GAN):
         """The prior, if it is learned."""
         return self.prior if isinstance(self.prior, LearnedPrior) else None
 
-    @property
-    def networks(self) -> tuple[torch.nn.Module, ...]:
-        """The GAN's, and Q."""
-        return *super().networks, self.q
-
     def entropies(self) -> Tensor:
         """H(c) of each code, nats: constant, but for a learned prior's, which are functions of its logits."""
         return self.entropy if self.learned is None else self.learned.entropies(self.entropy)
@@ -114,7 +109,8 @@ class InfoGAN(GAN):
         Arguments are those of `information`, which defines the result. A fused Q head computes it in a few launches; it
         lacks the score that a learned prior adds where it is not held.
         """
-        if (self.learned is None or hold_prior) and self.q.fuses(features):
+        own = type(self).information is InfoGAN.information and type(self.q) is QHead  # else theirs defines the term
+        if own and (self.learned is None or hold_prior) and self.q.fuses(features):
             loss, bounds = self.q.information(features, latents.codes, self.entropies().detach(), self.weights)
             return loss, bounds.unbind()
         bound = self.information(features, latents, hold_prior=hold_prior)

@@ -74,11 +74,6 @@ class InfoGANCR(InfoGAN):
         trunk = config.trunk.model_copy(update={"width": own.contrast_width or config.trunk.width})
         self.h = PairNetwork(self.image, len(self.codes), trunk)
 
-    @property
-    def networks(self) -> tuple[nn.Module, ...]:
-        """InfoGAN's, and H."""
-        return (*super().networks, self.h) if self.h else super().networks
-
     def phase(self, step: int) -> Hashable:
         """Whether the regulariser is in force, and its gap."""
         in_force = self.contrasting(step) is not None

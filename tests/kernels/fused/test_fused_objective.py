@@ -13,7 +13,7 @@ FUSED = ["hidden_kernel", "likelihood_kernel", "hidden_backward_kernel", "outer_
 def play(device, **settings):
     """Terms, metrics, gradients and Q's buffers of one pass of each objective; and the names of the launches."""
     settings = {"infogan__codes": MIX, "infogan__variance": "learned", "training__batch_size": 16} | settings
-    game = Game("infogan", trunk__name="mlp", training__device=str(device), **settings)
+    game = Game("infogan", device, trunk__name="mlp", **settings)
     model = game.model
     assert isinstance(model, InfoGAN)
     latents = game.latents()

@@ -129,7 +129,7 @@ def test_views(device):
         images.flip(0).contiguous().flip(0),
     ):
         warped = random_warp(view, *draws, EVERY, implementation="triton")
-        assert torch.equal(warped, contiguous)
+        torch.testing.assert_close(warped, contiguous, rtol=0, atol=1e-5)  # strides decide what a GPU contracts
         assert warped.stride() == torch.empty_like(view).stride()
     assert warped.is_contiguous()
     expanded = images[:1, :1, :8, :8].expand(3, 3, 8, 8)
