@@ -100,7 +100,7 @@ class Iterations(Iterator[int]):
         )
         self.begun.setdefault(kind, step)
         if self.ahead.reach(step):
-            self.halves.take_in(self.halves.copies)
+            self.halves.take_in(weight for _, _, weight in self.halves.places)
         self.feed.ready()
         if not self.rates_on_device:
             self._set_rates(self._rates(step))

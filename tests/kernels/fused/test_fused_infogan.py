@@ -92,7 +92,6 @@ def test_a_run_begins_with_the_same_losses_through_the_kernels_and_through_the_r
                 training__steps=2,
                 training__tf32=False,
                 training__device=str(device),
-                training__tf32=False,
             )
         assert bool(names) == (path != "reference")
         first[path] = {k: v for k, v in next(iter(run.metrics())).items() if k != "images_per_second"}
