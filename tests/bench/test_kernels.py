@@ -99,6 +99,7 @@ class Fake:
     """A kernel that is counted when it is launched, and does nothing."""
 
     __name__ = "fake"
+    fn, arg_names = None, ()
 
     def __getitem__(self, grid: tuple[int]) -> Callable[..., None]:
         return lambda *arguments, **options: None

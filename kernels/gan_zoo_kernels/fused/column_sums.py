@@ -8,7 +8,7 @@ from torch import Tensor
 
 from .launches import launch
 
-NARROW, WIDE = (512, 2, 4), (512, 16, 8)  # rows, columns and warps: all loads of a thread are in flight at once
+NARROW, WIDE = (512, 2, 4), (512, 16, 16)  # rows, columns and warps: all loads of a thread are in flight at once
 
 
 @triton.jit(do_not_specialize=["rows", "columns", "divisor"])
