@@ -138,7 +138,7 @@ def events():
         ("consistency", 65, 120),
         ("cross_entropy", 50, 105),
         ("gaussian_nll", 55, 120),
-        ("information_term", 120, 220),
+        ("information_term", 140, 240),
         ("q_head_nll", 50, 105),
         ("random_warp", 40, 0),
         ("sample_latents", 40, 0),

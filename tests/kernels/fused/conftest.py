@@ -5,6 +5,7 @@ same tests on a device. Where there is neither, there is nothing to collect.
 """
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +18,21 @@ if not INTERPRETING and not torch.cuda.is_available():
     collect_ignore_glob = ["test_*.py"]
 
 
+QUICK = 10
+"""Of so many cases of one test the interpreter, which is slow, runs one by default; `make test-all` runs all."""
+
+
 def pytest_collection_modifyitems(items):
+    cases = Counter()
     for item in items:
-        if Path(__file__).parent in item.path.parents and not INTERPRETING:
+        if Path(__file__).parent not in item.path.parents:
+            continue
+        if not INTERPRETING:
             item.add_marker(pytest.mark.gpu)
+            continue
+        cases[item.path, item.originalname] += 1
+        if cases[item.path, item.originalname] % QUICK != 1:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture
