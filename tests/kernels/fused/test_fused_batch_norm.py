@@ -75,6 +75,7 @@ def test_lots_around_the_most_rows_that_a_program_holds(rows, device):
     check(draw((rows, 8), torch.float32, device), slope=0.1)
 
 
+@pytest.mark.slow
 def test_parts_of_several_tiles(device):
     """More rows than tiles times parts; the last lot lacks rows for most of its parts."""
     inputs = draw((160, 4, 20, 25), torch.bfloat16, device)

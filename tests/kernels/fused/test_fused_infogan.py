@@ -63,6 +63,7 @@ def gradients(game, step):
     return found
 
 
+@pytest.mark.slow
 def test_along_a_game_through_the_kernels_every_gradient_is_that_of_the_reference(device, monkeypatch):
     """Both are taken at the weights of one game: two games drift apart once rounding turns the sign of an Adam step."""
     game = Game("infogan", device, **GAME)

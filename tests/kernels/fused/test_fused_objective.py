@@ -30,7 +30,7 @@ def play(device, **settings):
                     judged = model.discriminator(fake)
                     objective = model.generator_objective(judged, judged.detached, latents, game.random)
                 objective.loss.backward()
-        names.append(launched)
+        names.append([name for name in launched if not name.startswith("batch_norm")])
         found |= {name: term.detach() for name, term in objective.terms.items()} | objective.metrics
         found |= {f"{player}: {name}": p.grad for name, p in model.named_parameters() if p.grad is not None}
         model.zero_grad(set_to_none=True)
