@@ -72,7 +72,7 @@ def test_replayed_steps_are_the_steps_that_are_played(name: str) -> None:
     assert (recorder.warmed, recorder.replayed) == (kinds * WARM_UP, 16 - kinds * WARM_UP)
 
 
-@pytest.mark.parametrize("name", ["recipe", "in parts", "lazy penalties", "skipping", "learned prior", "pairs"])
+@pytest.mark.parametrize("name", KINDS)
 def test_the_host_does_nothing_in_a_captured_step_but_replay_it(name: str) -> None:
     model, settings, _ = KINDS[name]
     recorder = Recorder()
@@ -228,13 +228,11 @@ def test_several_ranks_are_not_captured(monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_captured_run_has_the_losses_of_an_eager_one(
     model: str, settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """With small learning rates: at larger ones Adam turns differences of rounding into whole steps."""
+    calm = {"optimizer__generator_lr": 1e-5, "optimizer__discriminator_lr": 1e-5, "training__tf32": False}
+    settings = calm | settings | {"training__device": "cuda", "training__steps": 14}
     runs = [
-        narrow_train(
-            model,
-            tmp_path / mode,
-            **{"training__device": "cuda", "training__steps": 7, "training__tf32": False, "training__cuda_graph": mode},
-            **settings,
-        ).metrics()
+        narrow_train(model, tmp_path / mode, **settings | {"training__cuda_graph": mode}).metrics()
         for mode in ("off", "on")
     ]
     assert "no CUDA graph" not in capsys.readouterr().out
