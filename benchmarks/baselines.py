@@ -33,12 +33,13 @@ from gan_zoo.bench.places import CASES, PAPER, Place
 from gan_zoo.bench.rates import rates
 from gan_zoo.bench.record import Cell, Report
 from gan_zoo.bench.step import Running, Steps, timed
+from gan_zoo.config import Training
 from gan_zoo.models.gan.model import GAN, Objective
 from gan_zoo.models.gan.prior import Latents
 from gan_zoo.models.infogan.model import InfoGAN
 from gan_zoo.training.checkpoint import State
 from gan_zoo.training.environment import environment
-from gan_zoo.training.precision import pick_device, pick_precision
+from gan_zoo.training.precision import pick_device, pick_precision, tuned
 from gan_zoo.training.step import Part, Rules, alternating
 
 
@@ -153,16 +154,17 @@ def main() -> None:
 
     device = pick_device(given.device)
     precisions = dict.fromkeys(("fp32", pick_precision("auto", device)))
-    report = Report(
-        suite="step",
-        environment=environment(device),
-        settings={"seconds a cell": given.seconds},
-        rates=rates(precisions, device),
-        cells=tuple(
-            measure(replace(PAPER, batch=given.batch_size, precision=p), device, seconds=given.seconds)
-            for p in precisions
-        ),
-    )
+    with tuned(Training(), device):
+        report = Report(
+            suite="step",
+            environment=environment(device),
+            settings={"seconds a cell": given.seconds},
+            rates=rates(precisions, device),
+            cells=tuple(
+                measure(replace(PAPER, batch=given.batch_size, precision=p), device, seconds=given.seconds)
+                for p in precisions
+            ),
+        )
     Console(width=200).print(pages.table(report))
     if given.out:
         report.write(given.out)

@@ -24,7 +24,7 @@ from gan_zoo.bench.clock import in_turn, reason
 from gan_zoo.bench.places import CASES, CODES, PAPER, RECIPE, VARIANTS, Cases, Place, choose, grid
 from gan_zoo.bench.rates import rates
 from gan_zoo.bench.record import Cell, Report, Samples
-from gan_zoo.config import Config
+from gan_zoo.config import Config, Training
 from gan_zoo.data.dataset import open_dataset
 from gan_zoo.errors import InputError
 from gan_zoo.training.capture import WARM_UP
@@ -32,6 +32,7 @@ from gan_zoo.training.checkpoint import State
 from gan_zoo.training.environment import environment
 from gan_zoo.training.iterations import Iterations
 from gan_zoo.training.loop import new_state, with_facts
+from gan_zoo.training.precision import tuned
 from gan_zoo.training.step import Play
 
 BLOCK = 0.05
@@ -69,8 +70,7 @@ def step(
             "quick": quick,
             "seconds a cell": budget,
             "codes": CODES,
-            "tf32 convolutions": torch.backends.cudnn.allow_tf32,
-            "tf32 products": torch.backends.cuda.matmul.allow_tf32,
+            "tf32": Training().tf32,
         },
         rates=rates(dict.fromkeys(place.precision for place in places), device),
         cells=(),
@@ -90,7 +90,8 @@ def step(
             break
         say(Cell(key=place.key).name)
         cases = _cases(place, quick=quick, on_gpu=on_gpu)
-        measured = cell(place, cases, device, seconds=budget * len(cases) / len(CASES))
+        with tuned(Training(), device):
+            measured = cell(place, cases, device, seconds=budget * len(cases) / len(CASES))
         report = report.model_copy(update={"cells": (*report.cells, measured)})
         keep(report)
         if "gan" in measured.cases and not (quick or batches):
@@ -139,7 +140,7 @@ class Steps(Protocol):
 
     Attributes:
         images: In a step.
-        flops: Of a step.
+        flops: Of a step, as torch counts them: the products of a fused head, half a percent of InfoGAN's, are left out.
         waited: Seconds spent in waiting for data, in all steps.
         captured: Whether a step is a CUDA graph.
     """

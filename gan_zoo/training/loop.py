@@ -231,7 +231,7 @@ def _loop(run: Run, state: State, dataset: Dataset, notes: list[str], *, quiet: 
         if state.step >= steps:
             reporter.say(f"{run.folder} is done: {state.step} steps; ask for more by --steps")
             return
-        stack.enter_context(tuned(state.model.device, tf32=settings.tf32))
+        stack.enter_context(tuned(settings, state.model.device))
         iterations = stack.enter_context(closing(Iterations(state, dataset.train, reporter.say)))
         meter = iterations.meter
         doing = "resuming" if state.step else "training"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Literal
 
 import torch
@@ -90,18 +90,24 @@ def stores_pixel_by_pixel(model: nn.Module, settings: Training, device: torch.de
 
 
 @contextmanager
-def tuned(device: torch.device, *, tf32: bool) -> Iterator[None]:
-    """Within, torch chooses CUDA's convolutions by timing them, and multiplies fp32 as TF32 or not; then as before."""
-    if device.type != "cuda":
+def tuned(settings: Training, device: torch.device) -> Iterator[None]:
+    """Within, torch computes as `settings` ask, process-wide; then as before.
+
+    On CUDA convolutions are chosen by timing them, and fp32 is multiplied as TF32 or not. The compiled losses of a
+    simultaneous step may be differentiated twice, which torch's reuse of their buffers would forbid.
+    """
+    with ExitStack() as stack:
+        if settings.compile and settings.update == "simultaneous":
+            stack.enter_context(torch._functorch.config.patch(donated_buffer=False))
+        if device.type == "cuda":
+            for module, attribute, value in (
+                (torch.backends.cudnn, "benchmark", True),
+                (torch.backends.cudnn, "allow_tf32", settings.tf32),
+                (torch.backends.cuda.matmul, "allow_tf32", settings.tf32),
+            ):
+                stack.callback(setattr, module, attribute, getattr(module, attribute))
+                setattr(module, attribute, value)
         yield
-        return
-    cudnn, products = torch.backends.cudnn, torch.backends.cuda.matmul
-    before = cudnn.benchmark, cudnn.allow_tf32, products.allow_tf32
-    cudnn.benchmark, cudnn.allow_tf32, products.allow_tf32 = True, tf32, tf32
-    try:
-        yield
-    finally:
-        cudnn.benchmark, cudnn.allow_tf32, products.allow_tf32 = before
 
 
 def kernel_path(device: torch.device) -> Choice:

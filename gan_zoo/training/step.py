@@ -58,8 +58,6 @@ class Rules:
         self.generate: Callable[[Tensor], Tensor] = self._generate
         self.of_discriminator, self.of_generator = self._of_discriminator, self._of_generator
         if config.training.compile:
-            if config.training.update == "simultaneous":  # whose graph serves two backward passes
-                torch._functorch.config.donated_buffer = False
             self.generate = torch.compile(self._generate)
             self.of_discriminator = torch.compile(self._of_discriminator)
             self.of_generator = torch.compile(self._of_generator)
