@@ -36,7 +36,6 @@ from gan_zoo.training.ranks import ALONE, Ranks
 
 SCHEMA = 2
 SUMS = "SHA256SUMS"
-MOMENTS = {"step", "exp_avg", "exp_avg_sq"}
 SCALER = {"scale", "growth_factor", "backoff_factor", "growth_interval", "_growth_tracker"}
 MOST_STATE = 2**20
 """Bytes of JSON and of sums beyond which a file is no checkpoint's."""
@@ -133,24 +132,17 @@ class State:
     def _load_moments(self, moments: Mapping[str, Tensor], checkpoint: Path) -> None:
         file, known = checkpoint / "optimizer.safetensors", set()
         for player_name, player in self.players.items():
-            state = {}
-            for index, name in enumerate(player.parameters):
-                prefix = f"{player_name}/{name}/"
-                state[index] = {key.removeprefix(prefix): t for key, t in moments.items() if key.startswith(prefix)}
-                parameter = player.parameters[name].detach()
-                if state[index] and state[index].keys() != MOMENTS:
-                    raise InputError(f"{file}: the moments of {name} are not {', '.join(sorted(MOMENTS))}")
-                for moment, value in state[index].items():
-                    if value.shape != (torch.Size() if moment == "step" else parameter.shape):
+            for name, parameter in player.parameters.items():
+                prefix, held = f"{player_name}/{name}/", player.optimizer.state[parameter]
+                found = {key.removeprefix(prefix): t for key, t in moments.items() if key.startswith(prefix)}
+                if found and found.keys() != held.keys():
+                    raise InputError(f"{file}: the moments of {name} are not {', '.join(sorted(held))}")
+                for moment, own in held.items():
+                    value = found.get(moment, torch.zeros(()))  # none yet: earlier releases made them when first used
+                    if found and value.shape != own.shape:
                         raise InputError(f"{file}: {name} is not of shape {list(parameter.shape)}")
-                    if value.ndim:  # Adam walks through a parameter and its moments in one order
-                        state[index][moment] = torch.empty_like(parameter, device=value.device).copy_(value)
-                known |= {prefix + moment for moment in state[index]}
-            held = {index: own for index, own in state.items() if own}
-            if held and len(held) < len(state):  # none at all: a player that has not moved yet
-                raise InputError(f"{file}: moments of the {player_name} are missing")
-            groups = player.optimizer.state_dict()["param_groups"]
-            player.optimizer.load_state_dict({"state": held, "param_groups": groups})
+                    own.copy_(value)
+                known |= {prefix + moment for moment in found}
         for name in moments.keys() - known:
             raise InputError(f"{file}: {name} is not part of this model")
 

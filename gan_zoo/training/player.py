@@ -21,6 +21,8 @@ from gan_zoo.training.ranks import ALONE, Ranks
 class Player:
     """Named parameters, and Adam on them with the learning rate a function of the step.
 
+    Adam's moments are there from the start, also those of parameters whose first gradient comes late.
+
     Args:
         parameters: By name.
         lr: Their learning rate at its height.
@@ -71,6 +73,9 @@ class Player:
             betas=(settings.beta1, settings.beta2),
             fused=True,
         )
+        for parameter in self.parameters.values():  # which torch makes at a parameter's first gradient
+            state = {name: torch.zeros_like(parameter, requires_grad=False) for name in ("exp_avg", "exp_avg_sq")}
+            self.optimizer.state[parameter] = {"step": torch.zeros((), device=parameter.device), **state}
 
     def backward(
         self, objective: Objective, *, retain_graph: bool = False, through: tuple[Tensor, Tensor] | None = None

@@ -275,6 +275,21 @@ def test_moments_of_another_shape_are_refused(run: Run) -> None:
         game.state._load_moments(moments | {name: torch.zeros(3, 3)}, newest(run))
 
 
+def test_moments_that_an_earlier_release_had_not_made_yet_are_zero_and_half_of_them_are_refused(run: Run) -> None:
+    game = Game("infogan", seed=9)
+    game.step()  # so that there is something to forget
+    moments = load_file(newest(run) / "optimizer.safetensors")
+    name = next(name for name, value in moments.items() if value.ndim == 2 and name.endswith("exp_avg"))
+    player, parameter, moment = name.split("/")
+    own = game.state.players[player].optimizer.state[game.state.players[player].parameters[parameter]]
+    with pytest.raises(InputError, match=f"the moments of {parameter} are not exp_avg, exp_avg_sq, step"):
+        game.state._load_moments({key: value for key, value in moments.items() if key != name}, newest(run))
+    game.state._load_moments({k: v for k, v in moments.items() if f"/{parameter}/" not in k}, newest(run))
+    assert not any(value.any() for value in own.values())
+    game.state._load_moments(moments, newest(run))
+    assert torch.equal(own[moment], moments[name])
+
+
 def test_saving_and_loading_gives_back_every_tensor_bit_for_bit(tmp_path: Path) -> None:
     game = Game("infogan", training__precision="fp16")
     for step in range(3):

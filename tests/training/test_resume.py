@@ -44,6 +44,8 @@ RUNS: dict[str, tuple[str, dict[str, Any]]] = {
             "infogan_cr__contrast_gap_after": 9,
         },
     ),
+    "infogan-cr, stopped before its regulariser": ("infogan-cr", {"infogan_cr__contrast_after": 9}),
+    "sngan, stopped before its generator's first turn": ("sngan", {"training__discriminator_steps": 5}),
     "wgan-gp": ("wgan-gp", {}),
     "sngan, lazy penalty": ("sngan", {"loss__r1": 1.0, "loss__penalty_interval": 3, "trunk__name": "dcgan"}),
     "augmented": ("infogan", {"data__augment": "shift:0.2, rotate:0.3, brightness, cutout"}),
