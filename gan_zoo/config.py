@@ -126,7 +126,8 @@ class Training(Settings):
     batch_size: Annotated[Positive, arg(aliases=["--batch-size"])] = 128
     """Images a step, on all ranks together."""
     accumulate: Positive = 1
-    """Parts that a batch is split into, to save the discriminator's memory; their gradients are averaged."""
+    """Parts that a batch is split into, to save the discriminator's memory; their gradients are averaged. Batch norm
+    takes its statistics over a part; a term that is of the whole batch is refused."""
     update: Literal["alternating", "simultaneous"] = "alternating"
     """alternating: G plays against D as D's step left it, by a trunk pass of its own. simultaneous: both play at once,
     from one trunk pass over the fakes."""

@@ -90,6 +90,14 @@ class Draws:
             return torch.zeros(rows, dtype=torch.int64, device=self.device)
         return self._draw(rows, _layout_of(0, (), below))[1][:, 0].long()
 
+    def common(self, below: int) -> Tensor:
+        """The step's own number, the same for whatever rows are drawn here: in 0 to `below` - 1, int64 [1]."""
+        first_row, self.first_row = self.first_row, 0
+        try:
+            return self.integers(1, below)
+        finally:
+            self.first_row = first_row
+
     def _draw(self, rows: int, layout: PriorLayout) -> tuple[Tensor, Tensor]:
         stream, self.stream = self.stream, self.stream + 1
         return sample_latents(

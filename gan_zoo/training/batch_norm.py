@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from gan_zoo_kernels import leaky_relu
 from torch import Tensor, nn
@@ -11,22 +9,6 @@ from torch.nn.functional import batch_norm
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from gan_zoo.training.ranks import Ranks
-
-
-class _MeanOverRanks(torch.autograd.Function):
-    """The mean of all ranks' tensors; the gradient is the mean of theirs, and can be differentiated itself."""
-
-    @staticmethod
-    def forward(ctx: Any, tensor: Tensor, ranks: Ranks) -> Tensor:
-        ctx.ranks = ranks
-        mean = tensor.clone(memory_format=torch.contiguous_format)
-        ranks.average([mean])
-        return mean
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        mean: Tensor = _MeanOverRanks.apply(gradients[0], ctx.ranks)  # type: ignore[no-untyped-call]
-        return mean, None
 
 
 class SyncBatchNorm(_BatchNorm):
@@ -58,8 +40,8 @@ class SyncBatchNorm(_BatchNorm):
             return batch_norm(input, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
         x = input.float()
         axes = [axis for axis in range(x.ndim) if axis != 1]
-        mean = self._over_ranks(x.mean(axes, keepdim=True))
-        variance = self._over_ranks((x - mean).square().mean(axes, keepdim=True))
+        mean = self.ranks.mean(x.mean(axes, keepdim=True))
+        variance = self.ranks.mean((x - mean).square().mean(axes, keepdim=True))
         if self.track_running_stats:
             self._record(mean.detach().flatten(), variance.detach().flatten(), self.ranks.world * x[:, 0].numel())
         normal = (x - mean) * (variance + self.eps).rsqrt()
@@ -67,10 +49,6 @@ class SyncBatchNorm(_BatchNorm):
             shape = mean.shape
             normal = normal * self.weight.view(shape) + self.bias.view(shape)
         return normal.to(input.dtype)
-
-    def _over_ranks(self, tensor: Tensor) -> Tensor:
-        mean: Tensor = _MeanOverRanks.apply(tensor, self.ranks)  # type: ignore[no-untyped-call]
-        return mean
 
     @torch.no_grad()
     def _record(self, mean: Tensor, variance: Tensor, count: int) -> None:

@@ -16,7 +16,7 @@ from gan_zoo.data.dataset import Dataset, open_dataset
 from gan_zoo.errors import InputError, TrainingError
 from gan_zoo.files import sweep, write_text
 from gan_zoo.images import grid, save_image
-from gan_zoo.models.gan.model import GAN, evaluating
+from gan_zoo.models.gan.model import GAN, alone, evaluating
 from gan_zoo.models.gan.prior import SHOWN, Latents
 from gan_zoo.resolve import changes, to_toml
 from gan_zoo.terminal import silent
@@ -173,6 +173,7 @@ def new_state(config: Config, device: torch.device, ranks: Ranks = ALONE) -> Sta
     parse_augment(config.data.augment)
     parse_augment(config.data.warp, "data.warp")
     model = build(config, device, copies=4 if device.type == "cpu" else 1)  # gradients, and Adam's two moments
+    model.divided(settings.batch_size // parts, settings.accumulate, ranks.mean if ranks.world > 1 else alone)
     if ranks.world > 1 and settings.sync_batch_norm:
         synchronise(model, ranks)
     if settings.batch_size == parts and any(isinstance(m, nn.BatchNorm1d) for m in model.modules()):
@@ -226,7 +227,7 @@ def _loop(run: Run, state: State, dataset: Dataset, notes: list[str], *, quiet: 
         loggers = _loggers(run, state.step, stack) if ranks.leads else []
         reporter = stack.enter_context(Reporter(steps, state.step, quiet=quiet))
         interruption = stack.enter_context(Interruption())
-        for note in notes:
+        for note in (*notes, *state.model.remarks()):
             reporter.say(note)
         if state.step >= steps:
             reporter.say(f"{run.folder} is done: {state.step} steps; ask for more by --steps")

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from hashlib import blake2b
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -54,6 +54,13 @@ class Ranks:
         flat /= self.world
         means = flat.split([tensor.numel() for tensor in tensors])
         torch._foreach_copy_(list(tensors), [m.view(t.shape) for m, t in zip(means, tensors, strict=True)])
+
+    def mean(self, tensor: Tensor) -> Tensor:
+        """The mean of all ranks' tensors, differentiable as often as asked: its gradient is the mean of theirs."""
+        if self.world == 1:
+            return tensor
+        mean: Tensor = _Mean.apply(tensor, self)  # type: ignore[no-untyped-call]
+        return mean
 
     def least(self, tensor: Tensor) -> Tensor:
         """The least of all ranks' values, elementwise."""
@@ -138,6 +145,19 @@ class Ranks:
             raise TrainingError(
                 f"rank {self.rank} of {self.world}: another rank is gone or does not answer; go on with --resume"
             ) from error
+
+
+class _Mean(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor, ranks: Ranks) -> Tensor:
+        ctx.ranks = ranks
+        mean = tensor.clone(memory_format=torch.contiguous_format)
+        ranks.average([mean])
+        return mean
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return ctx.ranks.mean(gradients[0]), None
 
 
 ALONE = Ranks()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -15,7 +15,12 @@ FLOOR = 1e-12
 
 
 def consistency(
-    parameters: Tensor, warped: Tensor, layout: Layout, spread: float, log_priors: Sequence[Tensor] | None
+    parameters: Tensor,
+    warped: Tensor,
+    layout: Layout,
+    spread: float,
+    log_priors: Sequence[Tensor] | None,
+    over_ranks: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
     """See `gan_zoo_kernels.consistency`; the arguments are trusted here."""
     dtype = compute_dtype(parameters, warped)
@@ -24,6 +29,8 @@ def consistency(
         probabilities = parameters[:, columns].to(dtype).softmax(1)
         log_warped = warped[:, columns].to(dtype).log_softmax(1)
         mean = probabilities.mean(0)
+        if over_ranks is not None:
+            mean = over_ranks(mean)
         entropy = -(mean * mean.clamp_min(FLOOR).log()).sum()
         total = total - (probabilities[: len(warped)] * log_warped).sum(1).mean() - spread * entropy
         if log_priors is not None:

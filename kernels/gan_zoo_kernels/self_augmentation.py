@@ -6,7 +6,7 @@ cover, a warp that needs a gradient or a large batch of codes, goes to plain tor
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -64,6 +64,7 @@ def consistency(
     *,
     spread: float,
     log_priors: Sequence[Tensor] | None = None,
+    over_ranks: Callable[[Tensor], Tensor] | None = None,
     implementation: Implementation | None = None,
 ) -> Tensor:
     """E[CE(Q(c | x), Q(c | T(x)))] + spread · KL(E[Q(c | x)] ‖ P(c)), summed over the categorical codes, in nats.
@@ -81,9 +82,11 @@ def consistency(
         layout: Which columns parametrise which code.
         spread: Weight of the divergence of the mean code from the prior.
         log_priors: log P(c) [K] of each categorical code in the order of the layout; None where all are uniform.
+        over_ranks: Gives the mean of all ranks' tensors, differentiably, where each has images of its own; the mean
+            code is then that of all of them.
 
-    The fused path takes n up to 1,024 (fewer for codes of more than 128 classes) and constant log_priors; anything
-    else goes to plain torch.
+    The fused path takes n up to 1,024 (fewer for codes of more than 128 classes), constant log_priors and one rank;
+    anything else goes to plain torch.
 
     Returns: a scalar, float32 (float64 if an input is float64); 0 if no code is categorical.
     Raises: ValueError for shapes or devices, TypeError for dtypes.
@@ -101,10 +104,10 @@ def consistency(
         raise ValueError(f"log_priors have {sizes} values, not {[list(p.shape) for p in log_priors]}")
     dtype = compute_dtype(parameters, warped, *(log_priors or ()))
     choice = implementation_for(parameters.device, implementation, dtype=dtype)
-    fits = columns and m > 0 and not any(p.requires_grad for p in log_priors or ())
+    fits = columns and m > 0 and over_ranks is None and not any(p.requires_grad for p in log_priors or ())
     if choice.path == "triton" and fits and fused.consistency.covers(n, layout):
         return fused.consistency.consistency(parameters, warped, layout, float(spread), log_priors)
-    return reference_consistency.consistency(parameters, warped, layout, spread, log_priors)
+    return reference_consistency.consistency(parameters, warped, layout, spread, log_priors, over_ranks)
 
 
 def _check_floating(**tensors: Tensor) -> None:

@@ -209,3 +209,18 @@ def test_the_term_trains_the_trunk_only_where_q_s_terms_may(trains: str) -> None
     objective.terms["discriminator/consistency"].backward()
     reached = {name.split(".")[0] for name, p in game.model.named_parameters() if p.grad is not None and p.grad.any()}
     assert reached == ({"discriminator", "q"} if trains == "generator+q+trunk" else {"q"})
+
+
+def test_in_parts_the_spread_is_refused_and_the_agreement_is_that_of_the_whole_batch() -> None:
+    settings = {"infogan__consistency": 1.0, "data__warp": "shift:0.1", "trunk__discriminator_norm": "none"}
+    settings |= {"training__batch_size": 16, "infogan__head_norm": "none", "trunk__generator_norm": "none"}
+    with pytest.raises(InputError) as error:
+        Game("infogan", training__accumulate=4, **settings)
+    assert all(word in one_line(error) for word in ("training.accumulate = 4", "infogan.spread = 4", "spread to 0"))
+    found = []
+    for parts in (1, 4):
+        game = Game("infogan", training__accumulate=parts, infogan__spread=0.0, **settings)
+        terms = [o.terms["discriminator/consistency"] for o in game.step() if "discriminator/consistency" in o.terms]
+        assert len(terms) == parts
+        found.append(float(sum(terms) / parts))
+    assert found[1] == pytest.approx(found[0], rel=1e-5)

@@ -208,6 +208,14 @@ def test_without_the_term_it_is_infogan_bit_for_bit() -> None:
     assert all(torch.equal(value, after[name]) for name, value in weights(model).items())
 
 
+@pytest.mark.parametrize(("after", "steps"), [(8, 8), (7, 8)])
+def test_a_run_that_ends_before_its_regulariser_sets_in_says_so(after: int, steps: int) -> None:
+    _, model = infogan_cr(training__steps=steps, infogan_cr__contrast_after=after)
+    expected = "infogan_cr.contrast_after = 8: the run ends at step 8, before its regulariser sets in"
+    assert [expected in remark for remark in model.remarks()] == ([True] if after >= steps else [])
+    assert not infogan_cr(training__steps=2, infogan_cr__contrast=0.0, infogan_cr__contrast_after=9)[1].remarks()
+
+
 def test_the_gap_falls_to_nothing_when_it_is_said() -> None:
     _, model = infogan_cr(infogan_cr__contrast_gap=1.9, infogan_cr__contrast_gap_after=7)
     assert [model.gap(step) for step in (0, 6, 7, 99)] == [1.9, 1.9, 0, 0]
@@ -253,11 +261,26 @@ def test_a_step_s_pairs_keep_the_gap_of_that_step(step: int) -> None:
         assert (apart[apart > 0].min() >= 1.9 - 1e-6) == (step < 4)
 
 
-@pytest.mark.parametrize("accumulate", [1, 4])
-def test_small_batches_and_parts_have_pairs_too(accumulate: int) -> None:
-    game, _ = infogan_cr(trunk__name="infogan-mnist", training__accumulate=accumulate)
+@pytest.mark.parametrize(("batch", "accumulate"), [(4, 1), (5, 1), (8, 2)])
+def test_small_batches_and_parts_have_pairs_too(batch: int, accumulate: int) -> None:
+    settings = {"training__batch_size": batch, "training__accumulate": accumulate}
+    game, _ = infogan_cr(trunk__name="infogan-mnist", **settings)
     for objective in game.step():
         assert all(term.isfinite() for term in objective.terms.values())
+
+
+def test_parts_of_a_batch_make_the_pairs_of_the_whole() -> None:
+    game, model = infogan_cr(training__batch_size=24, infogan_cr__codes=MIX)
+    inputs: list[Tensor] = []
+    model.generator.register_forward_hook(lambda _m, given, _: inputs.append(given[0]))
+
+    def shared(rows: int, first_row: int) -> Tensor:
+        return model.pairs(game.latents(3, n=rows, first_row=first_row), game.draws(3, first_row=first_row))[1]
+
+    whole, parts = shared(24, 0), [shared(8, first_row) for first_row in (0, 8, 16)]
+    assert torch.equal(torch.cat(parts), whole)
+    for member in range(2):
+        assert torch.equal(torch.cat([given.chunk(2)[member] for given in inputs[1:]]), inputs[0].chunk(2)[member])
 
 
 def test_h_has_a_trunk_of_the_discriminator_s_design_of_its_own_width() -> None:
@@ -297,7 +320,8 @@ def test_h_learns_to_tell_what_a_pair_has_in_common_where_it_shows() -> None:
     ("settings", "words"),
     [
         ({"infogan_cr__codes": "uniform:1"}, ["infogan_cr.contrast = 2", "2 codes", "'uniform:1'"]),
-        ({"training__batch_size": 4, "training__accumulate": 4}, ["infogan_cr.contrast = 2", "2 or more"]),
+        ({"training__batch_size": 3}, ["infogan_cr.contrast", "batch_size = 3", "4 or more"]),
+        ({"training__batch_size": 12, "training__accumulate": 4}, ["infogan_cr.contrast", "3 at a time", "an even"]),
     ],
 )
 def test_what_has_no_pairs_is_refused_in_one_line(settings: Any, words: list[str]) -> None:

@@ -252,19 +252,18 @@ def test_the_prior_keeps_still_in_steps_of_the_discriminator_alone() -> None:
     assert not {n for n in moved(before, model) if n.startswith(("prior.", "generator."))}
 
 
-def test_a_batch_in_parts_moves_the_prior_as_the_whole_does() -> None:
-    moves = []
-    for parts in (1, 2):
-        game, _, prior = learning(
-            training__accumulate=parts, infogan__prior_match=50.0, infogan__codes="categorical:5", trunk__name="mlp",
-            trunk__generator_norm="none", trunk__discriminator_norm="none", infogan__head_norm="none",
-        )  # fmt: skip
-        game.state.players["generator"].update = lambda: None  # type: ignore[method-assign]
-        game.step()
-        moves.append(prior.logits["c1"].grad)
-    assert moves[0].any()
-    # the match's mean code is that of a part
-    torch.testing.assert_close(moves[1], moves[0], rtol=0.2, atol=0.02)
+def test_a_batch_in_parts_is_refused_since_its_mean_code_is_the_whole_batch_s() -> None:
+    with pytest.raises(InputError) as error:
+        learning(training__accumulate=2)
+    line = one_line(error)
+    assert all(word in line for word in ("training.accumulate = 2", "infogan.prior = 'learned'", "whole batch"))
+
+
+def test_a_run_that_ends_before_its_prior_moves_says_so() -> None:
+    _, model, _ = learning(training__steps=5, infogan__prior_delay=5)
+    (remark,) = model.remarks()
+    assert remark == "infogan.prior_delay = 5: the run ends at step 5, before the prior begins to learn"
+    assert not learning(training__steps=5, infogan__prior_delay=4)[1].remarks()
 
 
 def test_without_a_head_that_steers_the_prior_still_learns() -> None:

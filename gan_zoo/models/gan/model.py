@@ -5,13 +5,14 @@ The other models are this one with other defaults, or with terms added to its tw
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from gan_zoo.config import Config, Settings
 from gan_zoo.draws import Draws
@@ -92,6 +93,15 @@ class Discriminator(nn.Module):
         return [Judgement(*three) for three in zip(batches, logits.split(sizes), features.split(sizes), strict=True)]
 
 
+Mean = Callable[[Tensor], Tensor]
+"""The mean over the ranks of a tensor that each of them has."""
+
+
+def alone(own: Tensor) -> Tensor:
+    """The mean over the ranks where there is only one."""
+    return own
+
+
 class GAN(nn.Module):
     """min_G max_D of V(D, G) = E[log D(x)] + E[log(1 - D(G(z)))], or of another adversarial loss.
 
@@ -151,6 +161,35 @@ class GAN(nn.Module):
     def codes(self) -> tuple[Code, ...]:
         """The latent codes, in the order of `Latents.codes`."""
         return self.prior.codes
+
+    def divided(self, rows: int, accumulate: int, over_ranks: Mean) -> None:
+        """Learn, before the first step, how batches are divided, which may not change what is minimised.
+
+        A mean over images is the same in any division, so there is nothing to do for it. An objective that is another
+        function of the whole batch takes its means over the ranks, and refuses parts one after the other.
+
+        Args:
+            rows: Images of a part.
+            accumulate: Parts that a rank goes through one after the other.
+            over_ranks: The mean of all ranks' tensors, differentiable.
+
+        Raises:
+            InputError: If it cannot be minimised so.
+        """
+
+    def remarks(self) -> list[str]:
+        """What the user of a run should know of its configuration, a line each."""
+        training, warmup, found = self.config.training, self.config.optimizer.warmup, []
+        if warmup >= training.steps:
+            found.append(
+                f"optimizer.warmup = {warmup}: the run ends at step {training.steps}, below its full learning rate"
+            )
+        if training.accumulate > 1 and any(isinstance(layer, _BatchNorm) for layer in self.modules()):
+            rows = training.batch_size // training.accumulate
+            found.append(
+                f"training.accumulate = {training.accumulate}: batch norm takes its statistics over {rows} images"
+            )
+        return found
 
     def also_judged(self, real: Tensor, random: Draws) -> tuple[Tensor, ...]:
         """Images that D judges in its step beside the reals and fakes; the objective finds them in `real.beside`.

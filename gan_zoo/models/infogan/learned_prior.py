@@ -10,6 +10,7 @@ from gan_zoo_kernels import Layout, PriorCode, PriorLayout, sample_latents
 from torch import Tensor, nn
 
 from gan_zoo.models.gan.codes import Code
+from gan_zoo.models.gan.model import Mean, alone
 from gan_zoo.models.gan.prior import TRAINING, Latents, Prior, one_hot
 
 LEAST = 2.0**-25
@@ -72,7 +73,7 @@ class LearnedPrior(nn.Module, Prior):
         found = {name: -(p * p.log()).sum() for name, p in self.probabilities().items()}
         return torch.stack([found.get(code.name, h) for code, h in zip(self.codes, fixed.unbind(), strict=True)])
 
-    def score(self, parameters: Tensor, codes: Tensor, layout: Layout) -> Tensor:
+    def score(self, parameters: Tensor, codes: Tensor, layout: Layout, over_ranks: Mean = alone) -> Tensor:
         """0 by code, with the slope of E_{c ~ P(c)}[log Q(c | x)] in the logits for what Q says of each value.
 
         The score function's estimate E[(log Q(c | x) - their mean) ∇log P(c)] (Williams, 1992): a value that Q cannot
@@ -82,6 +83,7 @@ class LearnedPrior(nn.Module, Prior):
             parameters: Of Q(c | x) [n, layout.width].
             codes: Those that x was generated from, [n, number of codes].
             layout: Which columns parametrise which code.
+            over_ranks: The mean over the ranks, each of which has its own images.
         """
         learned = self.probabilities()
         found = []
@@ -90,7 +92,7 @@ class LearnedPrior(nn.Module, Prior):
             if code.name in learned:
                 own, index = parameters[:, segment.start : segment.start + segment.size].float(), value.long()
                 told = own.detach().log_softmax(1).gather(1, index[:, None])[:, 0]
-                estimate = ((told - told.mean()) * learned[code.name].log()[index]).mean()
+                estimate = ((told - over_ranks(told.mean())) * learned[code.name].log()[index]).mean()
             found.append(estimate - estimate.detach())
         return torch.stack(found)
 

@@ -14,7 +14,7 @@ from gan_zoo.data.augment import parse_augment
 from gan_zoo.draws import Draws
 from gan_zoo.errors import InputError
 from gan_zoo.models.gan.codes import Code, parse_codes
-from gan_zoo.models.gan.model import GAN, Judgement, Objective, Pace, evaluating
+from gan_zoo.models.gan.model import GAN, Judgement, Mean, Objective, Pace, alone, evaluating
 from gan_zoo.models.gan.prior import Latents, Prior
 from gan_zoo.models.infogan.consistency import consistency, mismatch
 from gan_zoo.models.infogan.learned_prior import LearnedPrior
@@ -43,6 +43,7 @@ class InfoGAN(GAN):
         own: InfoGANSettings = self.own(config)
         self.trains = own.trains
         self.consistency, self.consistency_share, self.spread = own.consistency, own.consistency_share, own.spread
+        self.over_ranks: Mean = alone
         self.prior_match, self.prior_pace = own.prior_match, Pace(own.prior_lr, own.prior_delay)
         self.warp = parse_augment(config.data.warp, "data.warp")
         if self.consistency and not self.warp:
@@ -56,6 +57,35 @@ class InfoGAN(GAN):
         self.register_buffer("entropy", torch.tensor([c.entropy for c in self.codes]), persistent=False)
         self.register_buffer("total_entropy", self.entropy.sum(), persistent=False)
         self.register_buffer("weights", torch.tensor(weights), persistent=False)
+
+    def divided(self, rows: int, accumulate: int, over_ranks: Mean) -> None:
+        """As the GAN's; the mean code of a batch and a learned prior's mean are those of all ranks.
+
+        Raises:
+            InputError: If such a mean is asked for of a batch in parts, each of which knows its own images only.
+        """
+        self.over_ranks = over_ranks
+        if accumulate == 1:
+            return
+        table = table_name(self.config.model)
+        if self.learned:
+            key, otherwise = f"{table}.prior = 'learned'", f"{table}.prior to 'uniform'"
+        elif self.compares and self.spread:
+            key, otherwise = f"{table}.spread = {self.spread:g}", f"{table}.spread to 0"
+        else:
+            return
+        raise InputError(
+            f"training.accumulate = {accumulate}: {key} asks for the mean code of a whole batch, and a part knows only "
+            f"its own; set training.accumulate to 1, or {otherwise}"
+        )
+
+    def remarks(self) -> list[str]:
+        """The GAN's, and whether a learned prior will move."""
+        found, delay, steps = super().remarks(), self.prior_pace.start, self.config.training.steps
+        if self.learned and delay >= steps:
+            key = f"{table_name(self.config.model)}.prior_delay = {delay}"
+            found.append(f"{key}: the run ends at step {steps}, before the prior begins to learn")
+        return found
 
     @classmethod
     def codes_of(cls, config: Config) -> Sequence[Code]:
@@ -99,7 +129,7 @@ class InfoGAN(GAN):
         told = -q_head_nll(parameters, latents.codes, self.layout)
         if self.learned is None or hold_prior:
             return self.entropies().detach() + told
-        return self.entropies() + told + self.learned.score(parameters, latents.codes, self.layout)
+        return self.entropies() + told + self.learned.score(parameters, latents.codes, self.layout, self.over_ranks)
 
     def information_loss(
         self, features: Tensor, latents: Latents, *, hold_prior: bool = False
@@ -121,9 +151,14 @@ class InfoGAN(GAN):
         """Features as Q reads them in D's step: cut off from the trunk unless Q's terms train it."""
         return features if self.trains == "generator+q+trunk" else features.detach()
 
+    @property
+    def compares(self) -> bool:
+        """Whether there is a consistency term."""
+        return bool(self.consistency) and any(code.kind == "categorical" for code in self.codes)
+
     def also_judged(self, real: Tensor, random: Draws) -> tuple[Tensor, ...]:
         """Warped copies of the reals, or of a share of them, if there is a consistency term."""
-        if not (self.consistency and any(code.kind == "categorical" for code in self.codes)):
+        if not self.compares:
             return ()
         return (self.warp(real.detach()[: math.ceil(self.consistency_share * len(real))], random),)
 
@@ -131,7 +166,10 @@ class InfoGAN(GAN):
         """How much Q changes its mind on warped reals; see `consistency`."""
         log_priors = [p.detach() for p in self.learned.log_probabilities()] if self.learned else None
         own, of_warped = in_lots(self.q, self.seen(real.features), self.seen(warped.features))
-        return consistency(own, of_warped, self.layout, spread=self.spread, log_priors=log_priors)
+        over_ranks = None if self.over_ranks is alone else self.over_ranks
+        return consistency(
+            own, of_warped, self.layout, spread=self.spread, log_priors=log_priors, over_ranks=over_ranks
+        )
 
     def discriminator_objective(
         self, real: Judgement, fake: Judgement, latents: Latents, labels: Tensor | None, random: Draws
@@ -156,7 +194,7 @@ class InfoGAN(GAN):
         if self.trains != "q":
             objective.terms["generator/information"] = self.information_loss(fake.features, latents)[0]
         if self.learned and self.prior_match:
-            found = mismatch(self.q(real.features), self.layout, self.learned.log_probabilities())
+            found = mismatch(self.q(real.features), self.layout, self.learned.log_probabilities(), self.over_ranks)
             objective.terms["generator/prior"] = self.prior_match * found
         return objective
 

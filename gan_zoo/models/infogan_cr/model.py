@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from gan_zoo.config import Config, TrunkSettings
 from gan_zoo.draws import Draws
 from gan_zoo.errors import InputError
-from gan_zoo.models.gan.model import Judgement, Objective
+from gan_zoo.models.gan.model import Judgement, Mean, Objective
 from gan_zoo.models.gan.prior import Latents
 from gan_zoo.models.infogan.model import InfoGAN
 from gan_zoo.models.infogan_cr.pairs import couple
@@ -69,10 +69,18 @@ class InfoGANCR(InfoGAN):
             raise InputError(
                 f"{key}: which code a pair shares is a question from 2 codes on, and codes = {own.codes!r}"
             )
-        if config.training.batch_size // config.training.accumulate < 2:
-            raise InputError(f"{key} pairs images of one part of a batch: 2 or more are needed in each")
         trunk = config.trunk.model_copy(update={"width": own.contrast_width or config.trunk.width})
         self.h = PairNetwork(self.image, len(self.codes), trunk)
+
+    def remarks(self) -> list[str]:
+        """InfoGAN's, and whether the regulariser will set in."""
+        found, steps = super().remarks(), self.config.training.steps
+        if self.h and self.contrast_after >= steps:
+            key = f"{table_name(self.config.model)}.contrast_after = {self.contrast_after}"
+            found.append(
+                f"{key}: the run ends at step {steps}, before its regulariser sets in; until then it is InfoGAN"
+            )
+        return found
 
     def phase(self, step: int) -> Hashable:
         """Whether the regulariser is in force, and its gap."""
@@ -88,18 +96,33 @@ class InfoGANCR(InfoGAN):
         over = self.contrast_gap_after is not None and step >= self.contrast_gap_after
         return 0.0 if over else self.contrast_gap
 
-    def pairs(self, latents: Latents, random: Draws) -> tuple[Tensor, Tensor]:
-        """Pairs of images [m, 2C, R, R], and which code each shares, int64 [m].
+    def divided(self, rows: int, accumulate: int, over_ranks: Mean) -> None:
+        """As InfoGAN's; pairs are made within a part.
 
-        The two draws that a pair is made from are neighbouring rows of `latents`. All codes are shared about equally
-        often.
+        Raises:
+            InputError: If the rows of a part are no pairs, or fewer than two.
         """
-        count = max(2, len(latents.codes) // 2)
-        first, second = latents.codes[:count], latents.codes.roll(-1, 0)[:count]
-        turn = random.integers(1, len(self.codes))
+        super().divided(rows, accumulate, over_ranks)
+        whole = rows == self.config.training.batch_size
+        if self.h and (rows < 4 or (rows % 2 and not whole)):
+            raise InputError(
+                f"{table_name(self.config.model)}.contrast makes pairs of images: training.batch_size = "
+                f"{self.config.training.batch_size} gives {rows} at a time; needed: 4 or more"
+                + ("" if whole else ", an even number")
+            )
+
+    def pairs(self, latents: Latents, random: Draws) -> tuple[Tensor, Tensor]:
+        """Pairs of images [n // 2, 2C, R, R], and which code each shares, int64 [n // 2].
+
+        Rows 2i and 2i + 1 of `latents` are the draws that pair i is made from, so that parts of a batch make the pairs
+        of the whole. All codes are shared about equally often.
+        """
+        count = len(latents.codes) // 2
+        first, second = latents.codes[: 2 * count : 2], latents.codes[1::2]
+        turn = random.common(len(self.codes)) + random.first_row // 2
         shared = (torch.arange(count, device=first.device) + turn) % len(self.codes)
         members = couple(first, second, shared, self.codes, gap=self.gap(latents.step), random=random)
-        noise = latents.input[:count, : self.prior.noise]
+        noise = latents.input[: 2 * count : 2, : self.prior.noise]
         with unrecorded(self.generator):
             images = self.generator(torch.cat([self.prior.compose(noise, codes).input for codes in members]))
         return torch.cat(images.float().chunk(2), 1), shared

@@ -26,7 +26,7 @@ def couple(
         shared: Which code each pair has in common, int64 [n].
         codes: What the columns are.
         gap: Least distance of continuous codes that are not shared, in 0 to 2.
-        random: Decides by which other value a categorical code is replaced.
+        random: Decides by which other value a categorical code is replaced; pair i is made from rows 2i and 2i + 1.
 
     Returns:
         The codes of both members, [n, number of codes] each.
@@ -36,7 +36,7 @@ def couple(
         a, b = first[:, index], second[:, index]
         match code.kind:
             case "categorical":
-                offset = 1 + random.integers(len(a), code.classes - 1)
+                offset = 1 + random.integers(2 * len(a), code.classes - 1)[::2]
                 pair = a, (a + offset) % code.classes
             case "bernoulli":
                 pair = a, 1 - a

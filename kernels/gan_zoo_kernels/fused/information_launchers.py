@@ -25,7 +25,8 @@ from .tiles import next_power_of_two
 
 ROWS = 128  # most rows of a block; products of two tiles have this many at most
 NARROW = 32  # parameters of Q up to which a tile of the likelihood has LIKELIHOOD_ROWS rows; wider ones have half
-LIKELIHOOD_ROWS = 32  # of a program: one that took 128 rows kept a multiprocessor busy three times as long
+LIKELIHOOD_ROWS = 32  # of a program: one that took 128 rows kept a multiprocessor busy three times as long; and Triton
+# 3.7 does not compile reductions of a product of 64 rows or more for sm_100
 WIDEST = 4_096  # values of a tile of rows and parameters in the backward pass; twice as many spill
 COLUMNS = 16  # hidden units of a program that holds all rows: the fewest that a product takes
 PART = 2_048  # features that a program adds up by itself
