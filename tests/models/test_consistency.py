@@ -222,5 +222,5 @@ def test_in_parts_the_spread_is_refused_and_the_agreement_is_that_of_the_whole_b
         game = Game("infogan", training__accumulate=parts, infogan__spread=0.0, **settings)
         terms = [o.terms["discriminator/consistency"] for o in game.step() if "discriminator/consistency" in o.terms]
         assert len(terms) == parts
-        found.append(float(sum(terms) / parts))
+        found.append(torch.stack(terms).mean().item())
     assert found[1] == pytest.approx(found[0], rel=1e-5)

@@ -1,0 +1,87 @@
+"""The example in one file minimises what the package minimises, and learns the digits."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+from narrow import Game, digits
+from PIL import Image
+
+from gan_zoo.models.infogan.model import InfoGAN
+
+FILE = Path(__file__).parents[1] / "examples/infogan.py"
+WARP = "rotate:0.2, scale:0.1, shift:0.05, shear:0.4, height:0.2, elastic:0.04"
+
+
+@pytest.fixture(scope="module")
+def example() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("example_infogan", FILE)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_its_first_steps_have_the_losses_of_the_package(example: ModuleType) -> None:
+    game = Game(
+        "infogan", trunk__name="infogan-mnist", trunk__width=64, training__batch_size=16, data__warp=WARP,
+        infogan__codes="categorical:10, uniform:2", infogan__consistency=1.0, latent__noise=62,
+    )  # fmt: skip
+    assert isinstance(game.model, InfoGAN)
+    generator, discriminator = example.make_generator(), example.Discriminator()
+    ours = game.model.generator, game.model.discriminator, game.model.q
+    theirs = [*generator.parameters(), *discriminator.parameters()]
+    for own, weight in zip((w for network in ours for w in network.parameters()), theirs, strict=True):
+        weight.data.copy_(own)
+    optimizers = [
+        torch.optim.Adam(network.parameters(), lr=lr, betas=(0.5, 0.999))
+        for network, lr in ((generator, 1e-3), (discriminator, 2e-4))
+    ]
+    for step in range(3):
+        batch, latents = digits(16, seed=step), game.latents(step)
+        (warped,) = game.model.also_judged(batch.images, game.draws(step))
+        codes = latents.codes[:, 0].long(), latents.codes[:, 1:]
+        found = example.step(generator, discriminator, *optimizers, batch.images, warped, latents.input, codes)
+        of_d, of_g = game.step(step)
+        bounds = [float(of_d.metrics[f"mi/c{k}"]) for k in (1, 2, 3)]
+        for one, other in zip([*found[:2], *found[2]], [of_d.loss.item(), of_g.loss.item(), *bounds], strict=True):
+            assert one == pytest.approx(other, abs=1e-4 if step < 2 else 2e-2)  # rounding grows
+
+
+def test_its_warps_are_spread_as_the_package_s(example: ModuleType) -> None:
+    game, rows = Game("infogan", data__warp=WARP, infogan__consistency=1.0), 4000
+    x, y = torch.meshgrid(torch.linspace(-1, 1, 28), torch.linspace(-1, 1, 28), indexing="xy")
+    image = (torch.exp(-8 * ((x - 0.5) ** 2 + (y + 0.3) ** 2)) * 2 - 1).expand(rows, 1, 28, 28)
+    assert isinstance(game.model, InfoGAN)
+    torch.manual_seed(0)
+    one, other = example.warp(image), game.model.warp(image, game.draws())
+    for moment in (torch.mean, torch.std):
+        torch.testing.assert_close(moment(one, 0), moment(other, 0), atol=0.05, rtol=0)
+    assert float((one - image).abs().mean()) > 0.05
+
+
+def test_it_runs_by_itself(
+    example: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(example, "BATCH", 8)
+    monkeypatch.chdir(tmp_path)
+    example.main(2)
+    assert re.match(r"Q is right on 0\.\d{3} of the digits held back; infogan\.png", capsys.readouterr().out)
+    assert Image.open("infogan.png").size == (280, 224)
+    assert len(FILE.read_text().splitlines()) <= 150
+    assert not re.search(r"^\s*(import|from) gan_zoo", FILE.read_text(), re.M)
+
+
+@pytest.mark.slow
+def test_it_learns_the_digits(
+    example: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    example.main(1000)
+    said = capsys.readouterr().out.splitlines()[-1]
+    assert float(said.split()[4]) > 0.9
