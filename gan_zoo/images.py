@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from einops import rearrange
 from PIL import Image
 from torch import Tensor
 
 from gan_zoo.files import whole
+
+MOST_PIXELS = 89_478_485
+"""Of a picture of many images: where Pillow, and whoever opens pictures with it, suspects a decompression bomb."""
 
 
 def to_uint8(images: Tensor) -> Tensor:
@@ -23,12 +28,27 @@ def to_uint8(images: Tensor) -> Tensor:
 
 def grid(images: Tensor, columns: int, *, gap: int = 2) -> Image.Image:
     """A picture of images [n, C, H, W] in [-1, 1], row after row, with `gap` white pixels between them."""
-    missing = -len(images) % columns
-    framed = torch.nn.functional.pad(images.detach().float().cpu(), (0, gap, 0, gap), value=1.0)
-    framed = torch.cat([framed, framed.new_ones(missing, *framed.shape[1:])])
-    pixels = rearrange(to_uint8(framed), "(r c) ch h w -> (r h) (c w) ch", c=columns)
-    pixels = pixels[: -gap or None, : -gap or None]
-    return Image.fromarray(pixels.squeeze(-1).numpy())
+    return mosaic([images], len(images), columns, gap=gap)
+
+
+def mosaic(batches: Iterable[Tensor], n: int, columns: int, *, gap: int = 2) -> Image.Image:
+    """The `grid` of n images that come in batches [m, C, H, W], of which one at a time is in memory."""
+    canvas, row = np.zeros(0, np.uint8), 0
+    for images in batches:
+        _, channels, height, width = images.shape
+        if not row:
+            size = -(-n // columns) * (height + gap) - gap, columns * (width + gap) - gap, channels
+            canvas = np.full(size, 255, np.uint8)
+        for pixels in rearrange(to_uint8(images), "n ch h w -> n h w ch").numpy():
+            top, left = row // columns * (height + gap), row % columns * (width + gap)
+            canvas[top : top + height, left : left + width] = pixels
+            row += 1
+    return Image.fromarray(canvas.squeeze(-1) if canvas.shape[-1] == 1 else canvas)
+
+
+def most_images(side: int, *, gap: int = 2) -> int:
+    """How many images of `side` pixels a square `grid` holds within `MOST_PIXELS`."""
+    return ((math.isqrt(MOST_PIXELS) + gap) // (side + gap)) ** 2
 
 
 def png(image: Image.Image) -> bytes:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Literal, Protocol, TypeVar, cast
 
 import numpy as np
 import torch
@@ -15,8 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gan_zoo.config import Data
-from gan_zoo.data.batches import in_order
-from gan_zoo.data.dataset import ARRAY_SUFFIXES, Split, Subset, open_dataset
+from gan_zoo.data.batches import normalise
+from gan_zoo.data.dataset import ARRAY_SUFFIXES, BatchSource, Split, Subset, open_dataset, quiet
 from gan_zoo.data.encoded import Decoded
 from gan_zoo.data.folder import Files
 from gan_zoo.data.pixels import SUFFIXES
@@ -29,7 +30,11 @@ from gan_zoo.models.infogan.q_head import Gaussian, Posterior
 from gan_zoo.registry import datasets
 from gan_zoo.shapes import ImageShape
 
+T = TypeVar("T")
+
 ENDINGS = (".csv", ".parquet")
+NAMED = 3
+"""How many unreadable images a message names."""
 
 Columns = dict[str, NDArray[Any]]
 
@@ -113,28 +118,97 @@ def open_images(
     return Images(split, f"{part} split of {settings.name}")
 
 
-def encode(model: Encoder, images: Images, *, batch_size: int = 256, workers: int = 2) -> Iterator[Columns]:
+class Broken:
+    """Images that cannot be read: how many, and the first few by name."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.named: list[str] = []
+
+    def add(self, error: InputError) -> None:
+        """Count one; the error names it."""
+        self.count += 1
+        if len(self.named) < NAMED:
+            self.named.append(str(error))
+
+    def __str__(self) -> str:
+        rest = f", and {self.count - NAMED:,} more" if self.count > NAMED else ""
+        return f"{self.count:,} that cannot be read: {', '.join(self.named)}{rest}"
+
+
+def encode(
+    model: Encoder, images: Images, *, batch_size: int = 256, workers: int = 2, broken: Broken | None = None
+) -> Iterator[Columns]:
     """The table of Q(c | x), a batch of rows at a time, in the images' order.
+
+    Args:
+        model: What encodes.
+        images: What is encoded.
+        batch_size: Images at a time.
+        workers: Threads that decode a streamed set.
+        broken: Takes the images that cannot be read and have no row.
 
     Returns:
         Columns `image`, `label` if the set has labels, and for a categorical code `c1` (its mode) and `c1/p0`, `c1/p1`,
         …, for a bernoulli code `c2/p`, for a continuous one `c3/mean` and `c3/log_variance`. Where a code itself is
         called `label` (acgan's), the set's labels are `data/label`.
+
+    Raises:
+        InputError: If no image can be read.
     """
     taken = {code.name for code in model.codes}
-    row = 0
-    workers = workers if len(images.split) > 4 * batch_size else 0
-    for batch in in_order(images.split, batch_size=batch_size, device=model.device, workers=workers):
-        n = len(batch.images)
-        names = [images.name(index) for index in range(row, row + n)]
+    broken = Broken() if broken is None else broken
+    for rows, pixels in _readable(images.split, batch_size, workers, broken):
+        names = [images.name(index) for index in rows.tolist()]
         columns: Columns = {"image": np.array(names, dtype=object if isinstance(names[0], str) else np.int64)}
-        if batch.labels is not None:
-            columns["data/label" if "label" in taken else "label"] = batch.labels.cpu().numpy()
-        posteriors = model.encode(batch.images)
+        if images.split.labels is not None:
+            columns["data/label" if "label" in taken else "label"] = images.split.labels[rows].numpy()
+        posteriors = model.encode(normalise(pixels.to(model.device)))
         for code in model.codes:
             columns |= _columns(code, posteriors[code.name])
         yield columns
-        row += n
+    if broken.count == len(images.split):
+        raise InputError(f"{images.where}: no image left; {broken}")
+
+
+def _readable(split: Split, batch_size: int, workers: int, broken: Broken) -> Iterator[tuple[Tensor, Tensor]]:
+    """The images that can be read, uint8 [n, C, R, R], with their places in the split; a batch is decoded ahead."""
+    source = split.images
+    parts = torch.arange(len(split)).split(batch_size)
+    if isinstance(source, Tensor | BatchSource):
+        yield from ((part, split.pixels(part)) for part in parts)
+        return
+
+    def attempt(index: int) -> Tensor | InputError:
+        try:
+            return source[index]
+        except InputError as error:
+            return error
+
+    pool = ThreadPoolExecutor(max(1, workers))
+    begin = pool.map if workers else map
+    begun = ((part, begin(attempt, part.tolist())) for part in parts)
+    try:
+        with quiet():  # here, once for all threads
+            for part, attempts in _one_ahead(begun) if workers else begun:
+                read = {int(row): pixels for row, pixels in zip(part, attempts, strict=True)}
+                good = {row: pixels for row, pixels in read.items() if isinstance(pixels, Tensor)}
+                for error in read.values():
+                    if isinstance(error, InputError):
+                        broken.add(error)
+                if good:
+                    yield torch.tensor([*good]), torch.stack([*good.values()])
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _one_ahead(items: Iterator[T]) -> Iterator[T]:
+    """The items, of which each is taken before the one before it is given."""
+    held = list(islice(items, 1))
+    for item in items:
+        held.append(item)
+        yield held.pop(0)
+    yield from held
 
 
 def _columns(code: Code, posterior: Posterior) -> Columns:
