@@ -187,8 +187,8 @@ def bench(
 
 def _unused(path: Path) -> Path:
     """`path`, or with the first number after its name that no file has."""
-    names = (path.with_stem(f"{path.stem}-{number}") for number in count(2))
-    return next(name for name in (path, *names) if not name.exists())
+    numbered = (path.with_stem(f"{path.stem}-{number}") for number in count(2))
+    return path if not path.exists() else next(other for other in numbered if not other.exists())
 
 
 def compare_reports(paths: Sequence[Path]) -> None:
