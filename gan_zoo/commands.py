@@ -26,6 +26,7 @@ from gan_zoo.analysis.tables import centrality_table, cluster_table, evaluation_
 from gan_zoo.analysis.traverse import check_ending, write_picture, write_traversals
 from gan_zoo.config import Config, Data
 from gan_zoo.data.dataset import open_dataset
+from gan_zoo.data.encoded import BrokenImagesError
 from gan_zoo.errors import InputError, TrainingError
 from gan_zoo.files import slug, write_json, write_text
 from gan_zoo.images import grid
@@ -250,18 +251,34 @@ def evaluate(
 def datasets(settings: Data, *, out: Path | None, seed: int, as_json: bool) -> None:
     """`gan-zoo datasets NAME`."""
     _check_seed(seed)
-    target = out or Path(f"dataset-{slug(Path(settings.path or settings.name).name)}.png")
-    check_ending(target)
-    dataset = open_dataset(settings)
+    if out is not None:
+        check_ending(out)
+    try:
+        dataset = open_dataset(settings.model_copy(update={"skip_broken": True}))  # which finds all of them
+        broken = dataset.broken
+    except BrokenImagesError as error:
+        broken = error.reasons
+    if broken and not settings.skip_broken:
+        if as_json:
+            print_json({"broken": broken})
+        else:
+            console.print("\n".join(broken))
+        raise InputError(
+            f"data {settings.name!r}: {len(broken):,} images cannot be read; repair or remove them, or set "
+            "data.skip_broken = true to leave them out"
+        )
     found = overview(dataset, seed=seed, workers=settings.workers)
-    picture = write_picture(samples(dataset, seed=seed), target)
+    picture = write_picture(samples(dataset, seed=seed), out) if out else None
     if as_json:
-        print_json(found.record | {"picture": str(picture)})
+        print_json(found.record | {"picture": str(picture) if picture else None})
         return
     for table in tables(found):
         wide.print(table)
         console.print()
-    console.print(f"samples: {picture}")
+    for line in dataset.told:
+        console.print(line)
+    if picture:
+        console.print(f"samples: {picture}")
 
 
 def export(source: Path, *, out: Path | None, onnx: bool, push: str | None, private: bool, seed: int) -> None:

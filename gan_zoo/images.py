@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Sequence
-from io import BytesIO
+from io import SEEK_END, BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,12 @@ from PIL import Image
 from torch import Tensor
 
 from gan_zoo.files import whole
+
+MAKER = "gan-zoo"
+"""Stands in every picture that is written here, as the software of its EXIF or in a GIF's comment."""
+
+_SOFTWARE = 0x0131
+_HEAD, _TAIL = 1024, 64
 
 
 def to_uint8(images: Tensor) -> Tensor:
@@ -34,7 +40,7 @@ def grid(images: Tensor, columns: int, *, gap: int = 2) -> Image.Image:
 def png(image: Image.Image) -> bytes:
     """A picture as the bytes of a PNG file."""
     file = BytesIO()
-    image.save(file, "PNG")
+    image.save(file, "PNG", **_marks(".png"))
     return file.getvalue()
 
 
@@ -57,5 +63,27 @@ def save_image(image: Image.Image, path: Path, *, append: Sequence[Image.Image] 
     """
     frames: dict[str, Any] = {"append_images": append, "duration": milliseconds, "loop": 0}
     with whole(path) as beside:
-        image.save(beside, save_all=bool(append), **(frames if append else {}))
+        image.save(beside, save_all=bool(append), **(frames if append else {}), **_marks(path.suffix))
     return path
+
+
+def is_made_here(path: Path) -> bool:
+    """Whether a file is a picture that gan-zoo wrote, by what its first and last bytes say; BMP cannot say it."""
+    try:
+        if not path.is_file():  # which may have no end
+            return False
+        with path.open("rb") as file:
+            ends = file.read(_HEAD)
+            file.seek(-min(_TAIL, file.seek(0, SEEK_END)), SEEK_END)
+            return MAKER.encode() in ends + file.read()
+    except OSError:
+        return False
+
+
+def _marks(ending: str) -> dict[str, Any]:
+    """What Pillow is to write into a picture, so that `is_made_here` knows it."""
+    if ending.lower() == ".gif":
+        return {"comment": MAKER}
+    exif = Image.Exif()
+    exif[_SOFTWARE] = MAKER
+    return {"exif": exif.tobytes()}
