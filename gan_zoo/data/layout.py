@@ -85,7 +85,7 @@ def layout(names: Sequence[str], *, by_names: bool = True, metadata: str = "", w
     if metadata and classes:
         classes, why = (), f"{metadata}, which is not read, stands in place of the folders' names"
     trained = {_parent(name) for name in splits[TRAIN]}
-    for split, found in splits.items():
+    for found in splits.values():
         if odd := next((name for name in found if classes and _parent(name) not in trained), None):
             raise InputError(
                 f"{where}: {shown(odd)} lies in none of the classes that the training images have: "
