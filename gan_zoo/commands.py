@@ -272,13 +272,13 @@ def datasets(settings: Data, *, out: Path | None, seed: int, as_json: bool) -> N
     if as_json:
         print_json(found.record | {"picture": str(picture) if picture else None})
         return
-    for table in tables(found):
-        wide.print(table)
+    first, *others = tables(found)
+    wide.print(first)
+    for table in others:
         console.print()
-    for line in dataset.told:
-        console.print(line)
-    if picture:
-        console.print(f"samples: {picture}")
+        wide.print(table)
+    if lines := [*dataset.told, *([f"samples: {picture}"] if picture else [])]:
+        console.print("\n" + "\n".join(lines))
 
 
 def export(source: Path, *, out: Path | None, onnx: bool, push: str | None, private: bool, seed: int) -> None:
