@@ -88,7 +88,7 @@ def read_labels(tables: dict[str, Any], columns: Columns, where: str) -> tuple[d
         names = sorted(set(train))
         number = {name: label for label, name in enumerate(names)}
         for split, values in found.items():
-            if odd := next((value for value in values if value not in number), None):
+            if (odd := next((value for value in values if value not in number), None)) is not None:
                 raise InputError(f"{where}: the label {shown(odd)} of the split {split} is that of no training image")
             found[split] = [number[value] for value in values]
     lines = [f"{len(names):,} classes, by the {columns.kind} in {column!r}: {listed(names)}"]

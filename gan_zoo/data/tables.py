@@ -43,7 +43,7 @@ def inside(root: Path, path: str | Path, follow_links: bool = False) -> Path | N
 
 
 def check_saved(folder: Path, name: str, *, follow_links: bool) -> None:
-    """Refuse a saved folder that names files elsewhere."""
+    """Refuse a saved folder that names files elsewhere, or that has a split without rows."""
     folder = folder.resolve()
     parts = [folder]
     found = partial(inside, folder, follow_links=follow_links)
@@ -52,7 +52,11 @@ def check_saved(folder: Path, name: str, *, follow_links: bool) -> None:
     for part in parts:
         files = ["state.json", "dataset_info.json"]
         if found(part / "state.json"):
-            files += [data["filename"] for data in _json(part / "state.json")["_data_files"]]
+            files += (rows := [data["filename"] for data in _json(part / "state.json")["_data_files"]])
+            if not rows:  # which the library writes, and fails to read
+                raise InputError(
+                    f"data.path {name!r}: {shown(part.name)} is saved without rows; save the set without it"
+                )
         for file in files:
             if not found(part / file):
                 link = "; data.follow_links = true follows links" if (part / file).is_file() else ""
@@ -82,8 +86,12 @@ def read_tables(path: Path, name: str, *, follow_links: bool) -> Any:
         why = f": {links} are links that lead out of it; data.follow_links = true follows them" if links else ""
         raise InputError(f"data.path {name!r} holds no set{why}; expected: {SHAPE_OF_NAME}")
     if not arrow:
-        for file in chain.from_iterable(files.values()):
-            _check_rows(file, read_metadata(file).num_rows)
+        for split, found in files.items():
+            rows = {file: read_metadata(file).num_rows for file in found}
+            for file, count in rows.items():
+                _check_rows(file, count)
+            if not any(rows.values()):
+                raise InputError(f"data.path {name!r}: the split {split} is empty")
         named = {split: [escape(str(file)) for file in found] for split, found in files.items()}
         return datasets.load_dataset("parquet", data_files=named)
     splits = {split: [datasets.Dataset.from_file(str(file)) for file in found] for split, found in files.items()}
