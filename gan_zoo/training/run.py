@@ -12,6 +12,7 @@ tensorboard/, wandb/         what these trackers write, if they are named; track
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -24,7 +25,7 @@ import torch
 from gan_zoo.config import Config
 from gan_zoo.data.bounds import check_memory
 from gan_zoo.errors import InputError, PassedOver, TrainingError, shown
-from gan_zoo.files import PARTIAL, slug, sweep, write_json, write_text
+from gan_zoo.files import PARTIAL, sweep, write_json, write_text
 from gan_zoo.models.gan.model import GAN
 from gan_zoo.registry import models
 from gan_zoo.resolve import resolve, to_toml
@@ -136,8 +137,7 @@ def is_free(folder: Path) -> bool:
 
 def next_free(config: Config) -> Path:
     """A new folder `runs/MODEL-DATA-NNN`, with the next number that nobody has."""
-    data = Path(config.data.name).expanduser()
-    name = slug(data.resolve().stem) or "data"  # of `.` its own name
+    name = Path(os.path.abspath(os.path.expanduser(config.data.name))).stem or "data"  # of `.` its own name
     parent, stem = Path("runs"), f"{config.model}-{name}"
     taken = [int(p.name.rsplit("-", 1)[1]) for p in parent.glob(f"{stem}-*") if p.name.rsplit("-", 1)[1].isdigit()]
     number = max(taken, default=0) + 1
