@@ -16,8 +16,9 @@ from gan_zoo.analysis.tables import standing_remarks, standing_table
 from gan_zoo.analysis.traverse import check_ending, write_picture, write_traversals
 from gan_zoo.config import Config, Data
 from gan_zoo.data.dataset import open_dataset
+from gan_zoo.data.encoded import BrokenImagesError
 from gan_zoo.errors import InputError
-from gan_zoo.files import slug, write_text
+from gan_zoo.files import write_text
 from gan_zoo.resolve import to_toml
 from gan_zoo.tasks.console import check_place, console, print_json, printed_first, wide
 from gan_zoo.tasks.console import check_seed as _check_seed
@@ -76,18 +77,34 @@ def train(config: Config, out: Path | None, *, resume: bool, dry_run: bool) -> N
 def datasets(settings: Data, *, out: Path | None, seed: int, as_json: bool) -> None:
     """`gan-zoo datasets NAME`."""
     _check_seed(seed)
-    target = out or Path(f"dataset-{slug(Path(settings.path or settings.name).name)}.png")
-    check_ending(target)
-    dataset = open_dataset(settings)
+    if out is not None:
+        check_ending(out)
+    try:
+        dataset = open_dataset(settings.model_copy(update={"skip_broken": True}))  # which finds all of them
+        broken = dataset.broken
+    except BrokenImagesError as error:
+        broken = error.reasons
+    if broken and not settings.skip_broken:
+        if as_json:
+            print_json({"broken": broken})
+        else:
+            console.print("\n".join(broken))
+        raise InputError(
+            f"data {settings.name!r}: {len(broken):,} images cannot be read; repair or remove them, or set "
+            "data.skip_broken = true to leave them out"
+        )
     found = overview(dataset, seed=seed, workers=settings.workers)
-    picture = write_picture(samples(dataset, seed=seed), target)
+    picture = write_picture(samples(dataset, seed=seed), out) if out else None
     if as_json:
-        print_json(found.record | {"picture": str(picture)})
+        print_json(found.record | {"picture": str(picture) if picture else None})
         return
-    for table in tables(found):
-        wide.print(table)
+    first, *others = tables(found)
+    wide.print(first)
+    for table in others:
         console.print()
-    console.print(f"samples: {picture}")
+        wide.print(table)
+    if lines := [*dataset.told, *([f"samples: {picture}"] if picture else [])]:
+        console.print("\n" + "\n".join(lines))
 
 
 def export(source: Path, *, out: Path | None, onnx: bool, push: str | None, private: bool, seed: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from base64 import b64encode
 from collections.abc import Iterable, Sequence
-from io import BytesIO
+from io import SEEK_END, BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,11 @@ from gan_zoo.files import whole
 
 MOST_PIXELS = 89_478_485
 """Of a picture of many images: where Pillow, and whoever opens pictures with it, suspects a decompression bomb."""
+MAKER = "gan-zoo"
+"""Stands in every picture that is written here, as the software of its EXIF or in a GIF's comment."""
+
+_SOFTWARE = 0x0131
+_HEAD, _TAIL = 1024, 64
 
 
 def to_uint8(images: Tensor) -> Tensor:
@@ -54,7 +59,7 @@ def most_images(side: int, *, gap: int = 2) -> int:
 def png(image: Image.Image) -> bytes:
     """A picture as the bytes of a PNG file."""
     file = BytesIO()
-    image.save(file, "PNG")
+    image.save(file, "PNG", **_marks(".png"))
     return file.getvalue()
 
 
@@ -77,5 +82,27 @@ def save_image(image: Image.Image, path: Path, *, append: Sequence[Image.Image] 
     """
     frames: dict[str, Any] = {"append_images": append, "duration": milliseconds, "loop": 0}
     with whole(path) as beside:
-        image.save(beside, save_all=bool(append), **(frames if append else {}))
+        image.save(beside, save_all=bool(append), **(frames if append else {}), **_marks(path.suffix))
     return path
+
+
+def is_made_here(path: Path) -> bool:
+    """Whether a file is a picture that gan-zoo wrote, by what its first and last bytes say; BMP cannot say it."""
+    try:
+        if not path.is_file():  # which may have no end
+            return False
+        with path.open("rb") as file:
+            ends = file.read(_HEAD)
+            file.seek(-min(_TAIL, file.seek(0, SEEK_END)), SEEK_END)
+            return MAKER.encode() in ends + file.read()
+    except OSError:
+        return False
+
+
+def _marks(ending: str) -> dict[str, Any]:
+    """What Pillow is to write into a picture, so that `is_made_here` knows it."""
+    if ending.lower() == ".gif":
+        return {"comment": MAKER}
+    exif = Image.Exif()
+    exif[_SOFTWARE] = MAKER
+    return {"exif": exif.tobytes()}

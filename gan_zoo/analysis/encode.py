@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar, cast
@@ -17,8 +17,8 @@ from torch import Tensor
 
 from gan_zoo.config import Data
 from gan_zoo.data.batches import normalise
-from gan_zoo.data.dataset import ARRAY_SUFFIXES, BatchSource, Split, Subset, open_dataset, quiet
-from gan_zoo.data.encoded import Decoded
+from gan_zoo.data.dataset import ARRAY_SUFFIXES, BatchSource, Dataset, Source, Split, Subset, open_dataset, quiet
+from gan_zoo.data.encoded import BrokenImagesError, Decoded
 from gan_zoo.data.folder import Files
 from gan_zoo.data.pixels import SUFFIXES
 from gan_zoo.errors import InputError
@@ -56,10 +56,11 @@ class Encoder(Protocol):
 
 @dataclass(frozen=True)
 class Images:
-    """Images of one shape, with what a table calls each."""
+    """Images of one shape, with what a table calls each, and those that are left out since they cannot be read."""
 
     split: Split
     where: str
+    broken: tuple[str, ...] = ()
 
     def name(self, index: int) -> str | int:
         """The path of image `index` below its folder, or `index` where the set is no folder."""
@@ -93,7 +94,7 @@ def open_images(
         part: Which split of a set.
 
     Raises:
-        InputError: If they are not there, cannot be read, or have no such split.
+        InputError: If they are not there, none can be read, or there is no such split.
     """
     paths = [Path(name) for name in named]
     if paths and all(path.suffix.lower() in SUFFIXES and not path.is_dir() for path in paths):
@@ -111,11 +112,23 @@ def open_images(
         settings = settings.model_copy(update={"name": named[0], "path": None, "classes": None, "balance": ()})
     if settings.name == "folder" or (settings.name not in datasets.entries and Path(settings.name).is_dir()):
         settings = settings.model_copy(update={"memory": 0.0})  # streamed, whatever its size
-    dataset = open_dataset(settings)
+    dataset = _but_for_broken(settings)
     split = dataset.train if part == "train" else dataset.test
     if split is None:
         raise InputError(f"data {settings.name!r} has no test split; accepted: --split train")
-    return Images(split, f"{part} split of {settings.name}")
+    return Images(split, f"{part} split of {settings.name}", dataset.broken)
+
+
+def _but_for_broken(settings: Data) -> Dataset:
+    """A set without the images that cannot be read."""
+    try:
+        return open_dataset(settings)
+    except BrokenImagesError:
+        pass
+    try:
+        return open_dataset(settings.model_copy(update={"skip_broken": True}))
+    except BrokenImagesError as error:
+        raise InputError(f"{error}: {', '.join(error.reasons[:NAMED])}") from None
 
 
 class Broken:
@@ -125,11 +138,11 @@ class Broken:
         self.count = 0
         self.named: list[str] = []
 
-    def add(self, error: InputError) -> None:
-        """Count one; the error names it."""
+    def add(self, name: object) -> None:
+        """Count one, and keep its name and what is wrong with it."""
         self.count += 1
         if len(self.named) < NAMED:
-            self.named.append(str(error))
+            self.named.append(str(name))
 
     def __str__(self) -> str:
         rest = f", and {self.count - NAMED:,} more" if self.count > NAMED else ""
@@ -158,6 +171,9 @@ def encode(
     """
     taken = {code.name for code in model.codes}
     broken = Broken() if broken is None else broken
+    for name in images.broken:
+        broken.add(name)
+    encoded = False
     for rows, pixels in _readable(images.split, batch_size, workers, broken):
         names = [images.name(index) for index in rows.tolist()]
         columns: Columns = {"image": np.array(names, dtype=object if isinstance(names[0], str) else np.int64)}
@@ -167,13 +183,14 @@ def encode(
         for code in model.codes:
             columns |= _columns(code, posteriors[code.name])
         yield columns
-    if broken.count == len(images.split):
+        encoded = True
+    if not encoded:
         raise InputError(f"{images.where}: no image left; {broken}")
 
 
 def _readable(split: Split, batch_size: int, workers: int, broken: Broken) -> Iterator[tuple[Tensor, Tensor]]:
     """The images that can be read, uint8 [n, C, R, R], with their places in the split; a batch is decoded ahead."""
-    source = split.images
+    source = _without_remedy(split.images)
     parts = torch.arange(len(split)).split(batch_size)
     if isinstance(source, Tensor | BatchSource):
         yield from ((part, split.pixels(part)) for part in parts)
@@ -200,6 +217,13 @@ def _readable(split: Split, batch_size: int, workers: int, broken: Broken) -> It
                     yield torch.tensor([*good]), torch.stack([*good.values()])
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _without_remedy(source: Tensor | Source) -> Tensor | Source:
+    """The source, whose errors name an image and what is wrong with it and no more."""
+    if isinstance(source, Subset) and not isinstance(source, BatchSource):
+        return replace(source, source=cast(Source, _without_remedy(source.source)))
+    return replace(source, remedy="") if isinstance(source, Decoded) else source
 
 
 def _one_ahead(items: Iterator[T]) -> Iterator[T]:

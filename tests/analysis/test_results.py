@@ -66,9 +66,8 @@ def test_of_two_the_one_of_more_samples_stays_and_a_line_says_so() -> None:
     ]
     kept, lines = merge([FEW], [MANY])
     assert kept == [MANY]
-    assert lines == [
-        "fidelity of 5,000 samples, classifier features, seed 0 replaces that of 10 samples, classifier features, seed 0"
-    ]
+    many, few = (f"{n} samples, classifier features, seed 0" for n in ("5,000", "10"))
+    assert lines == [f"fidelity of {many} replaces that of {few}"]
 
 
 def test_of_as_many_samples_the_fresh_one_stays() -> None:
