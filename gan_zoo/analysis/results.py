@@ -18,6 +18,8 @@ from gan_zoo.files import write_json
 
 LONGEST = 2**20
 """Bytes of JSON beyond which a file is no evaluation."""
+LONGEST_NOTE = 1000
+"""Characters of a note that are kept."""
 UNDRAWN = ("clustering", "disentanglement")
 """Metrics that are of the data's images and draw no samples."""
 _FEATURES = {"a classifier": "classifier", "Inception's": "inception"}
@@ -142,7 +144,7 @@ def read_measurements(path: Path) -> list[Measurement]:
         if path.stat().st_size > LONGEST:
             raise ValueError(f"it is longer than {LONGEST:,} bytes")
         return list(_parsed(json.loads(path.read_text(encoding="utf-8"))))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         reason = f"{type(error).__name__}: {error}" if isinstance(error, KeyError | TypeError) else error
         raise InputError(f"{path} is no evaluation: {reason}; `gan-zoo evaluate` writes it anew") from None
 
@@ -190,7 +192,7 @@ def _parsed(told: Any) -> Iterator[Measurement]:
     if "measurements" not in told:
         notes = told.get("notes", {})
         for metric, numbers in told["metrics"].items():
-            note = str(notes.get(metric, ""))
+            note = shown(notes.get(metric, ""), LONGEST_NOTE)
             features = next((name for word, name in _FEATURES.items() if word in note), None)
             drawn = None if metric in UNDRAWN else n
             yield Measurement(shown(metric), _numbers(numbers), step, None, drawn, seed, features, note)
@@ -204,7 +206,7 @@ def _parsed(told: Any) -> Iterator[Measurement]:
             None if one["n"] is None else _count(one["n"]),
             _count(one["seed"]),
             _text(one["features"]),
-            str(one["note"]),
+            shown(one["note"], LONGEST_NOTE),
         )
 
 
@@ -221,4 +223,4 @@ def _count(value: Any) -> int:
 def _numbers(told: Any) -> dict[str, float]:
     if any(type(value) not in (int, float) or not math.isfinite(value) for value in told.values()):
         raise TypeError("a metric is no finite number")
-    return {str(name): float(value) for name, value in told.items()}
+    return {shown(name): float(value) for name, value in told.items()}

@@ -160,6 +160,44 @@ def test_a_file_that_is_no_evaluation_is_replaced_and_a_line_says_so(tmp_path: P
     assert "is no evaluation" in said[0]
 
 
+SCALARS = st.none() | st.booleans() | st.integers() | st.just(10**400) | st.floats() | st.text(max_size=5)
+JSON = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner))
+COUNT = st.integers(0, 9) | JSON
+TOLD = st.fixed_dictionaries(
+    {"step": COUNT, "n": COUNT, "seed": COUNT, "metrics": st.dictionaries(st.text(max_size=3), JSON) | JSON},
+    optional={
+        "notes": JSON,
+        "measurements": JSON
+        | st.lists(
+            st.fixed_dictionaries(
+                {"metric": JSON, "numbers": st.dictionaries(st.text(max_size=3), JSON), "step": COUNT, "n": COUNT}
+                | {"seed": COUNT, "weights": JSON, "features": JSON, "note": JSON}
+            ),
+            max_size=2,
+        ),
+    },
+)
+
+
+@given(told=TOLD | JSON, lone=st.booleans())
+def test_whatever_a_file_holds_it_is_read_or_refused_in_a_line(
+    tmp_path_factory: pytest.TempPathFactory, told: Any, lone: bool
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "evaluation-any.json"
+    path.write_text(json.dumps(told, ensure_ascii=True).replace("a", "\\ud800" if lone else "a"))
+    refused = ""
+    try:
+        found = read_measurements(path)
+    except InputError as error:
+        refused = str(error)
+    assert refused.isprintable()
+    if refused:
+        return
+    keep(result(FEW), path)
+    assert FEW in read_measurements(path)
+    assert len(read_measurements(path)) <= len(found) + 1
+
+
 def test_only_figures_of_a_kind_are_compared_over_steps() -> None:
     early, late = replace(MANY, step=1), replace(MANY, step=2, numbers={"frechet": 3.0})
     small = replace(FEW, step=3)
