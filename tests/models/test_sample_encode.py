@@ -177,6 +177,27 @@ def test_more_images_than_memory_holds_are_refused_before_they_are_drawn() -> No
     assert "1,000,000,000,000 images" in one_line(error)
 
 
+@pytest.mark.parametrize(
+    ("n", "seed", "told"),
+    [
+        (0, 0, "n is"),
+        (2.0, 0, "n is"),
+        ("2", 0, "n is"),
+        (2, -1, "seed is"),
+        (2, 2**64, "seed is"),
+        (2, 0.5, "seed is"),
+    ],
+)
+def test_numbers_that_are_none_are_refused(n: Any, seed: Any, told: str, infogan: InfoGAN) -> None:
+    with pytest.raises(InputError) as error:
+        infogan.sample(n, seed=seed)
+    assert one_line(error).startswith(told)
+
+
+def test_numpy_numbers_are_numbers(infogan: InfoGAN) -> None:
+    assert torch.equal(infogan.sample(np.int64(3), seed=np.uint8(1)), infogan.sample(3, seed=1))  # type: ignore[arg-type]
+
+
 def test_an_array_of_floats_is_encoded_as_a_tensor(infogan: InfoGAN) -> None:
     images = infogan.sample(3)
     expected = infogan.encode(images)["c1"]
