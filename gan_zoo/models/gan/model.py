@@ -9,9 +9,9 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
-from numbers import Integral
 from typing import Any, ClassVar, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -230,9 +230,9 @@ class GAN(nn.Module):
 
         Arguments and errors are those of `sample`.
         """
-        if not isinstance(n, Integral) or n < 1:
+        if not isinstance(n, int | np.integer) or n < 1:
             raise InputError(f"n is a whole number from 1, not {n!r}")
-        if not isinstance(seed, Integral) or not 0 <= seed < 2**64:
+        if not isinstance(seed, int | np.integer) or not 0 <= seed < 2**64:
             raise InputError(f"seed is a whole number in 0 to 2^64 - 1, not {seed!r}")
         n, seed = int(n), int(seed)
         held = self._held(n, codes)
