@@ -16,7 +16,7 @@ from torch import nn
 from gan_zoo.errors import InputError, shown
 from gan_zoo.files import write_json
 
-LONGEST = 2**20
+LONGEST = 2**24
 """Bytes of JSON beyond which a file is no evaluation."""
 LONGEST_NOTE = 1000
 """Characters of a note that are kept."""
@@ -117,7 +117,7 @@ def keep(result: Mapping[str, Any], path: Path, *, say: Callable[[str], None] = 
         try:
             held = read_measurements(path)
         except InputError as error:
-            say(f"replaced: {error}")
+            say(f"{error}, in its place")
     fresh = [Measurement(**one) for one in result["measurements"]]
     merged, told = merge(held, fresh)
     shown = {one.metric: one for one in merged if one.step == result["step"]}  # of several features the last asked for
@@ -146,7 +146,7 @@ def read_measurements(path: Path) -> list[Measurement]:
         return list(_parsed(json.loads(path.read_text(encoding="utf-8"))))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         reason = f"{type(error).__name__}: {error}" if isinstance(error, KeyError | TypeError) else error
-        raise InputError(f"{path} is no evaluation: {reason}; `gan-zoo evaluate` writes it anew") from None
+        raise InputError(f"{path} is no evaluation: {reason}; `gan-zoo evaluate` writes a new one") from None
 
 
 def measured(folder: Path) -> list[Measurement]:

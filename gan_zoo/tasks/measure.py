@@ -49,7 +49,7 @@ def evaluate(
 
         def finished(index: int, result: dict[str, Any]) -> None:
             """Keep a run's figures before the next run is measured."""
-            if places:
+            if places and result["measurements"]:
                 written.append(attempt(lambda: keep(result, places[index], say=say)))
 
         results = measure(
