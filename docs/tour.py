@@ -75,7 +75,7 @@ STOPS = (
     Stop(
         "encode",
         "Q(c | x) of images, a row each.",
-        (f"gan-zoo encode {RUN} --split test", f"head -n 3 {RUN}/codes.csv"),
+        (f"gan-zoo encode {RUN} --split test", f"head -n 3 {RUN}/codes-test.csv"),
     ),
     Stop("explore", "A page with a slider for each code. Ctrl-C ends it.", (f"gan-zoo explore {RUN} --port 7860",)),
     Stop("evaluate", "The measures; labels are used for nothing else.", (f"gan-zoo evaluate {RUN}",)),

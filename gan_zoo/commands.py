@@ -2,44 +2,52 @@
 
 from __future__ import annotations
 
-import json
 import platform
-from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from rich.console import Console
 
-from gan_zoo.analysis import encode as encoding
-from gan_zoo.analysis.centrality import centrality as find_centrality
-from gan_zoo.analysis.centrality import open_models
-from gan_zoo.analysis.cluster import cluster as find_clusters
-from gan_zoo.analysis.evaluate import evaluate as measure
-from gan_zoo.analysis.evaluate import summary
-from gan_zoo.analysis.fidelity import LEAST
 from gan_zoo.analysis.overview import overview, samples, tables
 from gan_zoo.analysis.page import run_page
 from gan_zoo.analysis.survey import survey
-from gan_zoo.analysis.tables import centrality_table, cluster_table, evaluation_table, remarks, standing_table
+from gan_zoo.analysis.tables import standing_remarks, standing_table
 from gan_zoo.analysis.traverse import check_ending, write_picture, write_traversals
 from gan_zoo.config import Config, Data
 from gan_zoo.data.dataset import open_dataset
-from gan_zoo.errors import InputError, TrainingError
-from gan_zoo.files import slug, write_json, write_text
-from gan_zoo.images import grid
+from gan_zoo.data.encoded import BrokenImagesError
+from gan_zoo.errors import InputError
+from gan_zoo.files import write_text
 from gan_zoo.resolve import to_toml
-from gan_zoo.terminal import say, watched
+from gan_zoo.tasks.console import check_place, console, print_json, printed_first, wide
+from gan_zoo.tasks.console import check_seed as _check_seed
+from gan_zoo.tasks.look import encode, explore, sample, traverse
+from gan_zoo.tasks.measure import bench, centrality, cluster, compare_reports, evaluate
+from gan_zoo.terminal import say
 from gan_zoo.training import loop
 from gan_zoo.training.environment import PACKAGES, version_of
-from gan_zoo.training.precision import kernel_path, pick_device
+from gan_zoo.training.precision import kernel_path
 from gan_zoo.training.ranks import global_rank
-from gan_zoo.training.run import find, held_run, is_checkpoint, load, open_run
+from gan_zoo.training.run import held_run, open_run
 
-console = Console(highlight=False, soft_wrap=True, markup=False)
-wide = Console(highlight=False, soft_wrap=True, markup=False, width=240)
-"""For tables, whose numbers are not to be cut where a terminal is narrow."""
+__all__ = [
+    "bench",
+    "centrality",
+    "cluster",
+    "compare_reports",
+    "datasets",
+    "doctor",
+    "encode",
+    "evaluate",
+    "explore",
+    "export",
+    "report",
+    "runs",
+    "sample",
+    "train",
+    "traverse",
+]
 
 
 def train(config: Config, out: Path | None, *, resume: bool, dry_run: bool) -> None:
@@ -54,220 +62,55 @@ def train(config: Config, out: Path | None, *, resume: bool, dry_run: bool) -> N
     if global_rank():
         return
     console.print(f"run: {run.folder}")
-    pictures = sorted(run.samples.glob("step-*.png"))[-1:]
     model = run.load()
-    if model.codes:
-        pictures.append(write_traversals(model, run.samples / "traversal.png"))
-    for name, probabilities in model.prior.probabilities().items():
-        console.print(f"prior of {name}: {' '.join(f'{p:.3f}' for p in probabilities.tolist())}")
-    for picture in pictures:
-        console.print(f"{'traversal' if picture.stem == 'traversal' else 'samples'}: {picture}")
-
-
-def sample(source: Path, *, n: int, codes: str, out: Path | None, seed: int, device: str) -> None:
-    """`gan-zoo sample`."""
-    if n < 1:
-        raise InputError(f"--n is 1 or more, not {n}")
-    _check_seed(seed)
-    run, checkpoint = find(source)
-    model = load(checkpoint, device=pick_device(device))
-    images = model.sample(n, parse_values(codes), seed=seed)
-    columns = min(n, max(1, round(n**0.5)))
-    console.print(str(write_picture(grid(images, columns), out or run.samples / "samples.png")))
-
-
-def traverse(
-    source: Path,
-    *,
-    code: str | None,
-    by: str | None,
-    out: Path | None,
-    rows: int | None,
-    values: int | None,
-    seed: int,
-    device: str,
-) -> None:
-    """`gan-zoo traverse`."""
-    if rows is not None and rows < 1:
-        raise InputError(f"--rows is 1 or more, not {rows}")
-    if values is not None and values < 2:
-        raise InputError(f"--values is 2 or more, not {values}")
-    _check_seed(seed)
-    run, checkpoint = find(source)
-    target = out or run.samples / "traversal.png"
-    model = load(checkpoint, device=pick_device(device))
-    console.print(str(write_traversals(model, target, code, by=by, rows=rows, count=values, seed=seed)))
-
-
-def centrality(runs: Sequence[Path], *, out: Path | None, samples: int, seed: int, device: str, as_json: bool) -> None:
-    """`gan-zoo centrality`."""
-    if samples < 1:
-        raise InputError(f"--samples is 1 or more, not {samples}")
-    _check_seed(seed)
-    _check_json(out)
-    models = open_models(runs, pick_device(device))
-    found = find_centrality(
-        models, samples=samples, seed=seed, watch=lambda worlds: watched(worlds, len(models), "runs")
-    )
-    record = found.record(runs) | {"samples": samples, "seed": seed}
-    written = write_json(record, out) if out else None
-    if as_json:
-        print_json(record)
-        return
-    console.print(centrality_table(record, runs))
-    if written:
-        console.print(f"scores: {written}")
-    if len(runs) == 2:
-        console.print("two runs are as central as each other: name 3 or more for a choice")
-    console.print(f"most central: {record['chosen']}")
-
-
-def parse_values(text: str) -> dict[str, float]:
-    """Codes to hold, from `c1=3,c2=-1.5`.
-
-    Raises:
-        InputError: If a part is not NAME=NUMBER.
-    """
-    values = {}
-    for part in filter(None, (p.strip() for p in text.split(","))):
-        name, equals, number = part.partition("=")
-        if name.strip() in values:
-            raise InputError(f"--codes holds {name.strip()} twice")
-        try:
-            values[name.strip()] = float(number)
-        except ValueError:
-            equals = ""
-        if not equals:
-            raise InputError(f"--codes: {part!r} is not NAME=NUMBER, as in c1=3,c2=-1.5")
-    return values
-
-
-def encode(
-    source: Path,
-    images: Sequence[str],
-    *,
-    out: Path | None,
-    split: Literal["train", "test"],
-    batch_size: int,
-    device: str,
-) -> None:
-    """`gan-zoo encode`."""
-    if batch_size < 1:
-        raise InputError(f"--batch-size is 1 or more, not {batch_size}")
-    run, checkpoint = find(source)
-    target = out or run.folder / "codes.csv"
-    encoding.check_ending(target)
-    model = load(checkpoint, device=pick_device(device))
-    encoder, data = encoding.encoder(model), run.config.data
-    found = encoding.open_images(images, data, model.image, part=split)
-    table = encoding.encode(encoder, found, batch_size=batch_size, workers=data.workers)
-    rows = encoding.write_table(table, target)
-    console.print(f"{rows:,} images ({found.where}): {target}")
-
-
-def cluster(
-    source: Path,
-    *,
-    k: int | None,
-    split: Literal["train", "test"] | None,
-    pool: Literal["mean", "max"],
-    out: Path | None,
-    seed: int,
-    device: str,
-    as_json: bool,
-) -> None:
-    """`gan-zoo cluster`."""
-    _check_seed(seed)
-    _check_json(out)
-    run, checkpoint = find(source)
-    model, data = load(checkpoint, device=pick_device(device)), open_dataset(run.config.data)
-    parts = [part for part in ("train", "test") if part == "train" or data.test is not None]
-    if split is not None and split not in parts:
-        raise InputError(f"data {data.name!r} has no test split; accepted: --split train")
-    found = find_clusters(model, data, k=k, seed=seed, pool=pool)
-    facts = {"run": str(run.folder), "checkpoint": checkpoint.name, "seed": seed, "pool": pool}
-    record = {**facts, "clusterings": found}
-    written = write_json(record, out) if out else None
-    if as_json:
-        print_json(record)
-        return
-    console.print(cluster_table(found, [split] if split else parts))
-    if written:
-        console.print(str(written))
-
-
-def explore(sources: Sequence[Path], *, port: int, device: str) -> None:
-    """`gan-zoo explore`."""
-    from gan_zoo.explore.server import bind, check_installed, send_nothing, serve
-    from gan_zoo.explore.view import View
-
-    if not sources:
-        raise InputError("gan-zoo explore RUN [RUN ...]: name one run or more")
-    check_installed()
-    send_nothing()
-    with bind(port) as bound:
-        views = [View(source, pick_device(device)) for source in sources]
-        serve(views, bound, console.print)
-
-
-def evaluate(
-    sources: Sequence[Path],
-    *,
-    metrics: str,
-    out: Path | None,
-    n: int,
-    features: str,
-    seed: int,
-    device: str,
-    as_json: bool,
-) -> None:
-    """`gan-zoo evaluate`."""
-    _check_seed(seed)
-    _check_json(out)
-    if n < LEAST:
-        raise InputError(f"--n is {LEAST} or more, not {n}")
-    names = None if metrics == "all" else [name.strip() for name in metrics.split(",")]
-    results = measure(sources, names, n=n, features=features, seed=seed, device=pick_device(device), say=say)
-    several = len(results) > 1
-    written: list[Path] = []
-    if several or not out:
-        for source, result in zip(sources, results, strict=True):
-            name = f"evaluation-{result['checkpoint']}.json" if is_checkpoint(source) else "evaluation.json"
-            written.append(write_json(result, Path(result["run"]) / name))
-    told = {"summary": summary(results), "runs": results} if several else results[0]
-    if out:
-        written.append(write_json(told, out))
-    if as_json:
-        print_json(told)
-        return
-    wide.print(evaluation_table(results))
-    for line in remarks(results):
-        console.print(line)
-    for path in written:
-        console.print(str(path))
+    with printed_first() as attempt:
+        traversal = run.samples / "traversal.png"
+        drawn = attempt(lambda: write_traversals(model, traversal)) if model.codes else None
+        for name, probabilities in model.prior.probabilities().items():
+            console.print(f"prior of {name}: {' '.join(f'{p:.3f}' for p in probabilities.tolist())}")
+        for picture in sorted(run.samples.glob("step-*.png"))[-1:]:
+            console.print(f"samples: {picture}")
+        if drawn:
+            console.print(f"traversal: {drawn}")
 
 
 def datasets(settings: Data, *, out: Path | None, seed: int, as_json: bool) -> None:
     """`gan-zoo datasets NAME`."""
     _check_seed(seed)
-    target = out or Path(f"dataset-{slug(Path(settings.path or settings.name).name)}.png")
-    check_ending(target)
-    dataset = open_dataset(settings)
+    if out is not None:
+        check_ending(out)
+    try:
+        dataset = open_dataset(settings.model_copy(update={"skip_broken": True}))  # which finds all of them
+        broken = dataset.broken
+    except BrokenImagesError as error:
+        broken = error.reasons
+    if broken and not settings.skip_broken:
+        if as_json:
+            print_json({"broken": broken})
+        else:
+            console.print("\n".join(broken))
+        raise InputError(
+            f"data {settings.name!r}: {len(broken):,} images cannot be read; repair or remove them, or set "
+            "data.skip_broken = true to leave them out"
+        )
     found = overview(dataset, seed=seed, workers=settings.workers)
-    picture = write_picture(samples(dataset, seed=seed), target)
+    picture = write_picture(samples(dataset, seed=seed), out) if out else None
     if as_json:
-        print_json(found.record | {"picture": str(picture)})
+        print_json(found.record | {"picture": str(picture) if picture else None})
         return
-    for table in tables(found):
-        wide.print(table)
+    first, *others = tables(found)
+    wide.print(first)
+    for table in others:
         console.print()
-    console.print(f"samples: {picture}")
+        wide.print(table)
+    if lines := [*dataset.told, *([f"samples: {picture}"] if picture else [])]:
+        console.print("\n" + "\n".join(lines))
 
 
 def export(source: Path, *, out: Path | None, onnx: bool, push: str | None, private: bool, seed: int) -> None:
     """`gan-zoo export`."""
     from gan_zoo.export import hub
-    from gan_zoo.export.write import check_exported
+    from gan_zoo.export.write import check_empty, check_exported
     from gan_zoo.export.write import export as write_export
 
     _check_seed(seed)
@@ -276,6 +119,8 @@ def export(source: Path, *, out: Path | None, onnx: bool, push: str | None, priv
     elif private:
         raise InputError("--private is of the repository that --push org/name makes")
     if out is not None:
+        check_empty(out)
+        check_place(out, folder=True)
         console.print(str(write_export(source, out, onnx=onnx, name=push, seed=seed, say=say)))
     elif push is None:
         raise InputError("gan-zoo export RUN --out FOLDER; without --out it is an export that --push uploads")
@@ -297,6 +142,8 @@ def runs(folders: Sequence[Path], *, as_json: bool) -> None:
         console.print(f"no runs in {', '.join(map(str, folders))}")
         return
     wide.print(standing_table(found))
+    for line in standing_remarks(found):
+        console.print(line)
     for one in found:
         if one.why:
             console.print(f"{one.run}: {one.why}")
@@ -308,69 +155,8 @@ def report(source: Path, *, out: Path | None) -> None:
     target = out or run.folder / "report.html"
     if target.suffix.lower() not in (".html", ".htm"):
         raise InputError(f"{target}: a report is written as .html")
+    check_place(target)
     console.print(str(write_text(run_page(run), target)))
-
-
-def bench(
-    suite: Literal["step", "kernels"],
-    *,
-    quick: bool,
-    out: Path | None,
-    device: str,
-    chosen: Mapping[str, Sequence[str]],
-    batch_sizes: Sequence[int],
-    seconds: float | None,
-    minutes: float | None,
-) -> None:
-    """`gan-zoo bench step` and `gan-zoo bench kernels`."""
-    # Here and not above: with Triton and scipy.stats they take more than a second of every other command's start.
-    from gan_zoo.bench import pages
-    from gan_zoo.bench.kernels import kernels
-    from gan_zoo.bench.record import Report
-    from gan_zoo.bench.step import step
-
-    def keep(report: Report) -> Path:
-        return report.write(out or Path(f"{suite}-{slug(report.device)}.json"))
-
-    _check_json(out)
-    place = pick_device(device)
-    if suite == "kernels":
-        report = kernels(place, quick=quick, say=say, keep=keep)
-    else:
-        report = step(
-            place,
-            quick=quick,
-            chosen=chosen,
-            batches=batch_sizes,
-            seconds=seconds,
-            minutes=minutes,
-            say=say,
-            keep=keep,
-        )
-    file = keep(report)
-    wide.print(pages.table(report))
-    for line in (*report.notes, file, *pages.write(report, file)):
-        console.print(str(line))
-    if suite == "step" and find_spec("matplotlib") is None:
-        say("no plot: it needs the extra: pip install 'gan-zoo[plot]'")
-
-
-def compare_reports(paths: Sequence[Path]) -> None:
-    """`gan-zoo bench compare`.
-
-    Raises:
-        TrainingError: If a later report is slower than the first beyond the intervals.
-    """
-    from gan_zoo.bench import pages
-    from gan_zoo.bench.compare import compare, slowdowns
-    from gan_zoo.bench.record import read
-
-    rows = compare([(str(path), read(path)) for path in paths])
-    wide.print(pages.comparison(rows))
-    if slower := slowdowns(rows):
-        raise TrainingError(
-            f"slower than {paths[0]} beyond the intervals, or failed: {'; '.join(row.name for row in slower)}"
-        )
 
 
 def doctor(*, as_json: bool) -> None:
@@ -411,18 +197,3 @@ def _precisions(device: torch.device) -> list[str]:
 def _kernel_path(device: torch.device) -> str:
     choice = kernel_path(device)
     return f"{choice.path}: {choice.reason}"
-
-
-def print_json(told: object) -> None:
-    """Print a result as JSON, for scripts."""
-    print(json.dumps(told, indent=2, ensure_ascii=False, allow_nan=False))
-
-
-def _check_seed(seed: int) -> None:
-    if not 0 <= seed < 2**63:
-        raise InputError(f"--seed lies in 0 to 2^63 - 1, not at {seed}")
-
-
-def _check_json(out: Path | None) -> None:
-    if out is not None and out.suffix.lower() != ".json":
-        raise InputError(f"{out}: results are written as .json")

@@ -39,6 +39,12 @@ class Data(Settings):
     """A dataset's name (see `gan-zoo datasets`), a folder of images, or a .npz, .npy or .safetensors file."""
     path: str | None = None
     """Where the set lies: a folder, a file, or a name on the Hugging Face hub."""
+    splits: bool = True
+    """Whether names in a folder of images tell its splits (train, val, test, …); else all images are learned from."""
+    follow_links: bool = False
+    """Whether links that lead out of a set's folder are followed."""
+    skip_broken: bool = False
+    """Whether images that cannot be read are left out, and named. All are decoded at the start to find them."""
     resolution: Annotated[int, Field(ge=4, le=1024)] | None = None
     """Side of the square images in pixels; none keeps the set's own."""
     channels: Literal[1, 3] | None = None

@@ -38,8 +38,8 @@ def reason(error: BaseException, longest: int = 200) -> str:
     return shown(next(lines, type(error).__name__), longest)
 
 
-def unknown(kind: str, name: str, known: Iterable[str], *, where: str = "") -> InputError:
-    """The error for a name that is not among `known`, with the nearest that is.
+def unknown(kind: str, name: str, known: Iterable[str], *, where: str = "", also: str = "") -> InputError:
+    """The error for a name that is not among `known`, with the nearest that is; `also` follows the name.
 
     Returns:
         An `InputError` to raise, e.g. ``unknown model 'infogen'; did you mean 'infogan'? Known: acgan, …``.
@@ -47,4 +47,4 @@ def unknown(kind: str, name: str, known: Iterable[str], *, where: str = "") -> I
     names = sorted(known)
     nearest = get_close_matches(name, names, n=1)
     hint = f"; did you mean {nearest[0]!r}?" if nearest else "."
-    return InputError(f"{where}unknown {kind} {cut(name)!r}{hint} Known: {', '.join(names) or 'none'}")
+    return InputError(f"{where}unknown {kind} {cut(name)!r}{also}{hint} Known: {', '.join(names) or 'none'}")

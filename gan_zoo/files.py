@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import RawIOBase
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 PARTIAL = ".partial"
@@ -56,6 +58,23 @@ def whole_folder(path: Path) -> Iterator[Path]:
             sync(path.parent)
         finally:
             shutil.rmtree(beside, ignore_errors=True)
+
+
+def check_writable(path: Path, *, folder: bool = False) -> None:
+    """Refuse a place that no file, or no `folder`, can be written at, before work is spent; nothing is left there.
+
+    Raises:
+        OSError: Naming `path`.
+    """
+    try:
+        if path.is_dir() and not folder:
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        there = path.parent
+        while not there.exists() and there != there.parent:
+            there = there.parent
+        os.rmdir(mkdtemp(prefix=".", suffix=PARTIAL, dir=there))
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from None
 
 
 def make_folder(path: Path) -> None:

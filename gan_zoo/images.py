@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from base64 import b64encode
-from collections.abc import Sequence
-from io import BytesIO
+from collections.abc import Iterable, Sequence
+from io import SEEK_END, BytesIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from einops import rearrange
 from PIL import Image
 from torch import Tensor
 
 from gan_zoo.files import whole
+
+MOST_PIXELS = 89_478_485
+"""Of a picture of many images: where Pillow, and whoever opens pictures with it, suspects a decompression bomb."""
+MAKER = "gan-zoo"
+"""Stands in every picture that is written here, as the software of its EXIF or in a GIF's comment."""
+
+_SOFTWARE = 0x0131
+_HEAD, _TAIL = 1024, 64
 
 
 def to_uint8(images: Tensor) -> Tensor:
@@ -23,18 +33,33 @@ def to_uint8(images: Tensor) -> Tensor:
 
 def grid(images: Tensor, columns: int, *, gap: int = 2) -> Image.Image:
     """A picture of images [n, C, H, W] in [-1, 1], row after row, with `gap` white pixels between them."""
-    missing = -len(images) % columns
-    framed = torch.nn.functional.pad(images.detach().float().cpu(), (0, gap, 0, gap), value=1.0)
-    framed = torch.cat([framed, framed.new_ones(missing, *framed.shape[1:])])
-    pixels = rearrange(to_uint8(framed), "(r c) ch h w -> (r h) (c w) ch", c=columns)
-    pixels = pixels[: -gap or None, : -gap or None]
-    return Image.fromarray(pixels.squeeze(-1).numpy())
+    return mosaic([images], len(images), columns, gap=gap)
+
+
+def mosaic(batches: Iterable[Tensor], n: int, columns: int, *, gap: int = 2) -> Image.Image:
+    """The `grid` of n images that come in batches [m, C, H, W], of which one at a time is in memory."""
+    canvas, row = np.zeros(0, np.uint8), 0
+    for images in batches:
+        _, channels, height, width = images.shape
+        if not row:
+            size = -(-n // columns) * (height + gap) - gap, columns * (width + gap) - gap, channels
+            canvas = np.full(size, 255, np.uint8)
+        for pixels in rearrange(to_uint8(images), "n ch h w -> n h w ch").numpy():
+            top, left = row // columns * (height + gap), row % columns * (width + gap)
+            canvas[top : top + height, left : left + width] = pixels
+            row += 1
+    return Image.fromarray(canvas.squeeze(-1) if canvas.shape[-1] == 1 else canvas)
+
+
+def most_images(side: int, *, gap: int = 2) -> int:
+    """How many images of `side` pixels a square `grid` holds within `MOST_PIXELS`."""
+    return ((math.isqrt(MOST_PIXELS) + gap) // (side + gap)) ** 2
 
 
 def png(image: Image.Image) -> bytes:
     """A picture as the bytes of a PNG file."""
     file = BytesIO()
-    image.save(file, "PNG")
+    image.save(file, "PNG", **_marks(".png"))
     return file.getvalue()
 
 
@@ -57,5 +82,27 @@ def save_image(image: Image.Image, path: Path, *, append: Sequence[Image.Image] 
     """
     frames: dict[str, Any] = {"append_images": append, "duration": milliseconds, "loop": 0}
     with whole(path) as beside:
-        image.save(beside, save_all=bool(append), **(frames if append else {}))
+        image.save(beside, save_all=bool(append), **(frames if append else {}), **_marks(path.suffix))
     return path
+
+
+def is_made_here(path: Path) -> bool:
+    """Whether a file is a picture that gan-zoo wrote, by what its first and last bytes say; BMP cannot say it."""
+    try:
+        if not path.is_file():  # which may have no end
+            return False
+        with path.open("rb") as file:
+            ends = file.read(_HEAD)
+            file.seek(-min(_TAIL, file.seek(0, SEEK_END)), SEEK_END)
+            return MAKER.encode() in ends + file.read()
+    except OSError:
+        return False
+
+
+def _marks(ending: str) -> dict[str, Any]:
+    """What Pillow is to write into a picture, so that `is_made_here` knows it."""
+    if ending.lower() == ".gif":
+        return {"comment": MAKER}
+    exif = Image.Exif()
+    exif[_SOFTWARE] = MAKER
+    return {"exif": exif.tobytes()}

@@ -13,7 +13,7 @@ from PIL import Image
 import gan_zoo
 from gan_zoo.analysis.traverse import draw_traversals, pick_codes, traversal, write_traversals
 from gan_zoo.errors import InputError
-from gan_zoo.images import grid, to_uint8
+from gan_zoo.images import grid, mosaic, most_images, to_uint8
 from gan_zoo.models.gan.codes import Code
 from gan_zoo.models.gan.model import GAN
 from gan_zoo.models.gan.prior import SHOWN
@@ -212,3 +212,45 @@ def test_a_sample_grid_is_nearly_square(run: Path, n: int, size: tuple[int, int]
     assert ended.code == 0, ended.err
     with Image.open(tmp_path / "samples.png") as picture:
         assert picture.size == tuple(34 * side - 2 for side in size)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(("n", "columns", "gap"), [(1, 1, 2), (6, 3, 0), (7, 3, 2), (5, 5, 1)])
+def test_a_mosaic_of_batches_is_the_grid_of_all(channels: int, n: int, columns: int, gap: int) -> None:
+    images = torch.rand(n, channels, 4, 4, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    whole = np.asarray(grid(images, columns, gap=gap))
+    parts = np.asarray(mosaic(images.split(2), n, columns, gap=gap))
+    assert np.array_equal(parts, whole)
+    height = -(-n // columns) * (4 + gap) - gap
+    assert whole.shape[:2] == (height, columns * (4 + gap) - gap)
+
+
+def test_a_picture_of_too_many_samples_is_refused_with_the_number_that_fits(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gan_zoo.images.MOST_PIXELS", 101 * 101)
+    most = most_images(32)
+    assert most == 9
+    assert zoo("sample", run, "-n", most, "--out", tmp_path / "a.png").code == 0
+    with Image.open(tmp_path / "a.png") as picture:
+        assert picture.width * picture.height <= 101 * 101
+    ended = zoo("sample", run, "-n", most + 1, "--out", tmp_path / "b.png")
+    assert ended.code == 2
+    assert ended.err == "gan-zoo: --n 10: a picture holds at most 9 images of 32×32 pixels\n"
+    assert not (tmp_path / "b.png").exists()
+
+
+def test_twenty_thousand_samples_of_64_pixels_fit_a_picture() -> None:
+    assert most_images(64) >= 20_000
+
+
+def test_large_images_are_shrunk_as_they_come_and_the_picture_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    large = gan_zoo.create(
+        "infogan", codes=CODES, trunk={"name": "dcgan", "width": 2}, resolution=128, channels=1
+    ).eval()
+    code = large.codes[1]
+    picture = draw_traversals(large, [code], rows=2, count=3)
+    assert traversal(large, code, rows=2, count=3).shape[-1] == 128
+    assert traversal(large, code, rows=2, count=3, most_side=64).shape[-1] == 64
+    monkeypatch.setattr("gan_zoo.analysis.traverse.resized", lambda images, side: images)
+    assert np.array_equal(np.asarray(picture), np.asarray(draw_traversals(large, [code], rows=2, count=3)))

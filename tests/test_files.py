@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
-from gan_zoo.files import whole, write_json
+from gan_zoo.files import check_writable, whole, write_json
 
 
 def test_a_file_takes_its_name_when_it_is_whole(tmp_path: Path) -> None:
@@ -45,3 +46,26 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="file"):
         write_json({}, tmp_path / "file" / "a.json")
+
+
+def test_a_place_is_tried_and_nothing_is_left_there(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder").mkdir()
+    before = set(tmp_path.rglob("*"))
+    check_writable(tmp_path / "new" / "newer" / "a.json")
+    check_writable(tmp_path / "file")
+    check_writable(tmp_path / "folder", folder=True)
+    for place in (tmp_path / "file" / "a.json", tmp_path / "folder"):
+        with pytest.raises(OSError, match=re.escape(str(place))):
+            check_writable(place)
+    assert set(tmp_path.rglob("*")) == before
+
+
+def test_a_place_where_nothing_may_be_made_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: object, *args: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("os.mkdir", refuse)
+    with pytest.raises(PermissionError) as error:
+        check_writable(tmp_path / "new" / "a.json")
+    assert error.value.filename == str(tmp_path / "new" / "a.json")

@@ -19,7 +19,7 @@ import warnings
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import date, datetime, time
 from itertools import islice
 from pathlib import Path
@@ -653,6 +653,36 @@ def test_damaged_images(data: st.DataObject, name: str, mend: bool, room: dict[s
         Path(place, name).write_bytes(mended(content) if mend and name.endswith("png") else content)
         Path(place, "good.png").write_bytes(PICTURES["RGB.png"])
         read("images", Data(name=place, workers=0, **room))
+
+
+FOLDERS = ["cat", "dog", "photos", "train", "val", "test", "Training", "test_tube", "train-2017", ".hidden", "a\nb"]
+NAMES = ["1.png", "2.PNG", "train_1.png", "test.png", "dataset-.png", "note.txt", "config.toml", "metadata.csv"]
+ABOVE = st.lists(st.sampled_from(FOLDERS), max_size=3)
+PLACES = st.builds(lambda above, name: "/".join([*above, name]), ABOVE, st.sampled_from(NAMES))
+LINKS = st.tuples(PLACES, st.one_of(st.just("."), st.just(".."), PLACES))
+
+
+@some(150)
+@given(
+    places=st.lists(PLACES, min_size=1, max_size=8, unique=True),
+    links=st.lists(LINKS, max_size=3),
+    broken=st.sets(st.integers(0, 7), max_size=2),
+    told=st.fixed_dictionaries({flag: st.booleans() for flag in ("splits", "follow_links", "skip_broken")}),
+    room=ROOM,
+)
+def test_layouts(
+    places: list[str], links: list[tuple[str, str]], broken: set[int], told: dict[str, bool], room: dict[str, Any]
+) -> None:
+    with tempfile.TemporaryDirectory() as place:
+        root = Path(place, "set")
+        for number, name in enumerate(places):
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_bytes(b"no image" if number in broken else PICTURES["L.png"])
+        for name, leads in links:
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            with suppress(FileExistsError):
+                (root / name).symlink_to(root / leads)
+        read("layouts", Data(name=str(root), workers=0, **told, **room))
 
 
 @pytest.fixture(scope="module")

@@ -20,11 +20,13 @@ RESTARTS = 10
 
 
 @torch.no_grad()
-def pooled(model: GAN, split: Split, *, pool: Literal["mean", "max"] = "mean", batch_size: int = 500) -> NDArray[Any]:
+def pooled(
+    model: GAN, split: Split, *, pool: Literal["mean", "max"] = "mean", batch_size: int | None = None
+) -> NDArray[Any]:
     """The trunk's last feature map, pooled over space: float32 [n, channels], in the split's order."""
     found = []
     with evaluating(model):
-        for batch in in_order(split, batch_size=batch_size, device=model.device):
+        for batch in in_order(split, batch_size=batch_size or model.at_once, device=model.device):
             maps = model.discriminator.trunk.feature_map(batch.images).float()
             found.append((maps.mean((2, 3)) if pool == "mean" else maps.amax((2, 3))).cpu().numpy())
     return np.concatenate(found)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import chain
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Literal, Protocol, TypeVar, cast
 
 import numpy as np
 import torch
@@ -15,9 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gan_zoo.config import Data
-from gan_zoo.data.batches import in_order
-from gan_zoo.data.dataset import ARRAY_SUFFIXES, Split, Subset, open_dataset
-from gan_zoo.data.encoded import Decoded
+from gan_zoo.data.batches import normalise
+from gan_zoo.data.dataset import ARRAY_SUFFIXES, BatchSource, Dataset, Source, Split, Subset, open_dataset, quiet
+from gan_zoo.data.encoded import BrokenImagesError, Decoded
 from gan_zoo.data.folder import Files
 from gan_zoo.data.pixels import SUFFIXES
 from gan_zoo.errors import InputError
@@ -29,7 +30,11 @@ from gan_zoo.models.infogan.q_head import Gaussian, Posterior
 from gan_zoo.registry import datasets
 from gan_zoo.shapes import ImageShape
 
+T = TypeVar("T")
+
 ENDINGS = (".csv", ".parquet")
+NAMED = 3
+"""How many unreadable images a message names."""
 
 Columns = dict[str, NDArray[Any]]
 
@@ -51,10 +56,11 @@ class Encoder(Protocol):
 
 @dataclass(frozen=True)
 class Images:
-    """Images of one shape, with what a table calls each."""
+    """Images of one shape, with what a table calls each, and those that are left out since they cannot be read."""
 
     split: Split
     where: str
+    broken: tuple[str, ...] = ()
 
     def name(self, index: int) -> str | int:
         """The path of image `index` below its folder, or `index` where the set is no folder."""
@@ -88,7 +94,7 @@ def open_images(
         part: Which split of a set.
 
     Raises:
-        InputError: If they are not there, cannot be read, or have no such split.
+        InputError: If they are not there, none can be read, or there is no such split.
     """
     paths = [Path(name) for name in named]
     if paths and all(path.suffix.lower() in SUFFIXES and not path.is_dir() for path in paths):
@@ -106,35 +112,127 @@ def open_images(
         settings = settings.model_copy(update={"name": named[0], "path": None, "classes": None, "balance": ()})
     if settings.name == "folder" or (settings.name not in datasets.entries and Path(settings.name).is_dir()):
         settings = settings.model_copy(update={"memory": 0.0})  # streamed, whatever its size
-    dataset = open_dataset(settings)
+    dataset = _but_for_broken(settings)
     split = dataset.train if part == "train" else dataset.test
     if split is None:
         raise InputError(f"data {settings.name!r} has no test split; accepted: --split train")
-    return Images(split, f"{part} split of {settings.name}")
+    return Images(split, f"{part} split of {settings.name}", dataset.broken)
 
 
-def encode(model: Encoder, images: Images, *, batch_size: int = 256, workers: int = 2) -> Iterator[Columns]:
+def _but_for_broken(settings: Data) -> Dataset:
+    """A set without the images that cannot be read."""
+    try:
+        return open_dataset(settings)
+    except BrokenImagesError:
+        pass
+    try:
+        return open_dataset(settings.model_copy(update={"skip_broken": True}))
+    except BrokenImagesError as error:
+        raise InputError(f"{error}: {', '.join(error.reasons[:NAMED])}") from None
+
+
+class Broken:
+    """Images that cannot be read: how many, and the first few by name."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.named: list[str] = []
+
+    def add(self, name: object) -> None:
+        """Count one, and keep its name and what is wrong with it."""
+        self.count += 1
+        if len(self.named) < NAMED:
+            self.named.append(str(name))
+
+    def __str__(self) -> str:
+        rest = f", and {self.count - NAMED:,} more" if self.count > NAMED else ""
+        return f"{self.count:,} that cannot be read: {', '.join(self.named)}{rest}"
+
+
+def encode(
+    model: Encoder, images: Images, *, batch_size: int = 256, workers: int = 2, broken: Broken | None = None
+) -> Iterator[Columns]:
     """The table of Q(c | x), a batch of rows at a time, in the images' order.
+
+    Args:
+        model: What encodes.
+        images: What is encoded.
+        batch_size: Images at a time.
+        workers: Threads that decode a streamed set.
+        broken: Takes the images that cannot be read and have no row.
 
     Returns:
         Columns `image`, `label` if the set has labels, and for a categorical code `c1` (its mode) and `c1/p0`, `c1/p1`,
         …, for a bernoulli code `c2/p`, for a continuous one `c3/mean` and `c3/log_variance`. Where a code itself is
         called `label` (acgan's), the set's labels are `data/label`.
+
+    Raises:
+        InputError: If no image can be read.
     """
     taken = {code.name for code in model.codes}
-    row = 0
-    workers = workers if len(images.split) > 4 * batch_size else 0
-    for batch in in_order(images.split, batch_size=batch_size, device=model.device, workers=workers):
-        n = len(batch.images)
-        names = [images.name(index) for index in range(row, row + n)]
+    broken = Broken() if broken is None else broken
+    for name in images.broken:
+        broken.add(name)
+    encoded = False
+    for rows, pixels in _readable(images.split, batch_size, workers, broken):
+        names = [images.name(index) for index in rows.tolist()]
         columns: Columns = {"image": np.array(names, dtype=object if isinstance(names[0], str) else np.int64)}
-        if batch.labels is not None:
-            columns["data/label" if "label" in taken else "label"] = batch.labels.cpu().numpy()
-        posteriors = model.encode(batch.images)
+        if images.split.labels is not None:
+            columns["data/label" if "label" in taken else "label"] = images.split.labels[rows].numpy()
+        posteriors = model.encode(normalise(pixels.to(model.device)))
         for code in model.codes:
             columns |= _columns(code, posteriors[code.name])
         yield columns
-        row += n
+        encoded = True
+    if not encoded:
+        raise InputError(f"{images.where}: no image left; {broken}")
+
+
+def _readable(split: Split, batch_size: int, workers: int, broken: Broken) -> Iterator[tuple[Tensor, Tensor]]:
+    """The images that can be read, uint8 [n, C, R, R], with their places in the split; a batch is decoded ahead."""
+    source = _without_remedy(split.images)
+    parts = torch.arange(len(split)).split(batch_size)
+    if isinstance(source, Tensor | BatchSource):
+        yield from ((part, split.pixels(part)) for part in parts)
+        return
+
+    def attempt(index: int) -> Tensor | InputError:
+        try:
+            return source[index]
+        except InputError as error:
+            return error
+
+    pool = ThreadPoolExecutor(max(1, workers))
+    begin = pool.map if workers else map
+    begun = ((part, begin(attempt, part.tolist())) for part in parts)
+    try:
+        with quiet():  # here, once for all threads
+            for part, attempts in _one_ahead(begun) if workers else begun:
+                read = {int(row): pixels for row, pixels in zip(part, attempts, strict=True)}
+                good = {row: pixels for row, pixels in read.items() if isinstance(pixels, Tensor)}
+                for error in read.values():
+                    if isinstance(error, InputError):
+                        broken.add(error)
+                if good:
+                    yield torch.tensor([*good]), torch.stack([*good.values()])
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _without_remedy(source: Tensor | Source) -> Tensor | Source:
+    """The source, whose errors name an image and what is wrong with it and no more."""
+    if isinstance(source, Subset) and not isinstance(source, BatchSource):
+        return replace(source, source=cast(Source, _without_remedy(source.source)))
+    return replace(source, remedy="") if isinstance(source, Decoded) else source
+
+
+def _one_ahead(items: Iterator[T]) -> Iterator[T]:
+    """The items, of which each is taken before the one before it is given."""
+    held = list(islice(items, 1))
+    for item in items:
+        held.append(item)
+        yield held.pop(0)
+    yield from held
 
 
 def _columns(code: Code, posterior: Posterior) -> Columns:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,10 @@ from gan_zoo.analysis.disentanglement import disentanglement, representation
 from gan_zoo.analysis.encode import encoder
 from gan_zoo.analysis.fidelity import LEAST, fidelity
 from gan_zoo.analysis.information import information, informed
+from gan_zoo.analysis.results import UNDRAWN, Measurement, fingerprint
 from gan_zoo.analysis.subject import Reals, Subject
 from gan_zoo.data.dataset import open_dataset
-from gan_zoo.errors import InputError, unknown
+from gan_zoo.errors import InputError, TrainingError, reason, unknown
 from gan_zoo.training.environment import environment
 from gan_zoo.training.run import find, find_step, load
 
@@ -29,6 +30,8 @@ Numbers = dict[str, float]
 
 NOT_ASKED = "not asked for"
 FEATURES = ("auto", "classifier", "inception")
+FAILURES = (InputError, TrainingError, MemoryError, torch.OutOfMemoryError)
+"""What may end one metric, such as an image that cannot be read, and leaves the others alone."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,7 @@ def _information(subject: Subject) -> Numbers:
 def _fidelity(subject: Subject) -> Numbers:
     reals = subject.reals
     real, fake, halves = reals.compared, subject.generated_features, reals.halves
+    subject.features["fidelity"] = Path(reals.features).name
     split, _ = reals.reference
     told = (
         f"a classifier's, right on {reals.classifier.accuracy:.1%}" if reals.features == "classifier" else "Inception's"
@@ -89,6 +93,7 @@ def _fidelity(subject: Subject) -> Numbers:
 def _coverage(subject: Subject) -> Numbers:
     reals, data = subject.reals, subject.dataset
     assert data.train.labels is not None
+    subject.features["coverage"] = "classifier"
     told = torch.cat([reals.classifier.tell(part).cpu() for part in subject.generated.split(500)])
     subject.notes["coverage"] = (
         f"{subject.n} samples; classes told by a classifier, right on {reals.classifier.accuracy:.1%}"
@@ -144,24 +149,27 @@ def evaluate(
     seed: int = 0,
     device: torch.device | str = "cpu",
     say: Callable[[str], None] = lambda line: None,
+    finished: Callable[[int, dict[str, Any]], object] = lambda index, result: None,
 ) -> list[dict[str, Any]]:
     """Measure runs.
 
     Args:
         sources: Run folders or checkpoints.
-        names: Of metrics; none is all that can be had.
+        names: Of metrics; by default all. Those that a run does not have are skipped.
         n: How many samples are drawn.
         features: What images are compared by: auto, classifier, inception, or a file of Inception's weights.
         seed: Decides what is drawn.
         device: Where to compute.
         say: Takes a line before minutes pass.
+        finished: Takes the index of a source and its result as soon as that is there.
 
     Returns:
-        For each run what `gan-zoo evaluate` writes: what was measured and of what, `metrics` by name, `notes` on them,
-        and `skipped` with the reason why a metric is not there.
+        For each run what was measured and of what: `metrics` by name, `notes` on them, `skipped` with the reason why a
+        metric is not there, and `measurements`, the same numbers as `gan_zoo.analysis.results` keeps them.
 
     Raises:
-        InputError: For an unknown metric, or one that cannot be had of a run although it is named.
+        InputError: For an unknown metric, before any work; for a run that has none of those that are named, likewise;
+            or if measuring failed for every metric.
     """
     for name in names or ():
         if name not in METRICS:
@@ -182,12 +190,22 @@ def evaluate(
         if features != "auto" and (names is None or "fidelity" in names):
             opened[data].check()
     chosen = [_choose(subject, names) for subject in subjects]
-    return [_measure(*pair, say) for pair in zip(subjects, chosen, strict=True)]
+    results, failures = [], dict[str, Exception]()
+    for index, pair in enumerate(zip(subjects, chosen, strict=True)):
+        results.append(_measure(*pair, failures, say))
+        finished(index, results[-1])
+    if failures and not any(result["metrics"] for result in results):
+        raise InputError("; ".join(f"metric {name}: {reason(error)}" for name, error in failures.items()))
+    return results
 
 
 def _choose(subject: Subject, names: Sequence[str] | None) -> tuple[list[str], dict[str, str]]:
-    """The metrics that a subject is measured by, and why the others are not."""
-    chosen, skipped = [], {}
+    """The metrics that a subject is measured by, and why the others are not.
+
+    Raises:
+        InputError: If metrics are named and it has none of them.
+    """
+    chosen, skipped, missing = [], {}, []
     for name, metric in METRICS.items():
         if names is not None and name not in names:
             skipped[name] = NOT_ASKED
@@ -195,29 +213,56 @@ def _choose(subject: Subject, names: Sequence[str] | None) -> tuple[list[str], d
         try:
             metric.refuse(subject)
         except InputError as error:
-            if names is not None:
-                raise InputError(f"metric {name}: {error}") from None
             skipped[name] = str(error)
+            missing.append(f"metric {name}: {error}")
         else:
             chosen.append(name)
+    if names is not None and not chosen:
+        raise InputError("; ".join(missing))
     return chosen, skipped
 
 
-def _measure(subject: Subject, choice: tuple[list[str], dict[str, str]], say: Callable[[str], None]) -> dict[str, Any]:
+def _measure(
+    subject: Subject,
+    choice: tuple[list[str], dict[str, str]],
+    failures: dict[str, Exception],
+    say: Callable[[str], None],
+) -> dict[str, Any]:
+    """What `evaluate` returns of one subject; metrics that failed are put into `failures` and skipped."""
     chosen, skipped = choice
     measured: dict[str, Numbers] = {}
     for name in chosen:
         say(f"{subject.run.folder}: {name}")
-        numbers = METRICS[name].measure(subject)
+        try:
+            numbers = METRICS[name].measure(subject)
+        except FAILURES as error:
+            failures[name], skipped[name] = error, reason(error)
+            subject.notes.pop(name, None)
+            continue
         measured[name] = {key: value for key, value in numbers.items() if math.isfinite(value)}
         skipped |= {f"{name}/{key}": f"is {numbers[key]}" for key in numbers.keys() - measured[name].keys()}
     data, splits = subject.run.config.data, (subject.dataset.train, subject.dataset.test)
     images = {part: len(split) for part, split in zip(("train", "test"), splits, strict=True) if split is not None}
+    step, weights = find_step(subject.checkpoint), fingerprint(subject.model)
+    measurements = [
+        Measurement(
+            name,
+            numbers,
+            step=step,
+            weights=weights,
+            n=None if name in UNDRAWN else subject.n,
+            seed=subject.seed,
+            features=subject.features.get(name),
+            note=subject.notes.get(name, ""),
+        )
+        for name, numbers in measured.items()
+        if numbers
+    ]
     return {
         "run": str(subject.run.folder),
         "model": subject.run.config.model,
         "checkpoint": subject.checkpoint.name,
-        "step": find_step(subject.checkpoint),
+        "step": step,
         "config": {"seed": subject.run.config.seed, "data": data.model_dump(mode="json", exclude_none=True)},
         "images": images,
         "n": subject.n,
@@ -225,18 +270,19 @@ def _measure(subject: Subject, choice: tuple[list[str], dict[str, str]], say: Ca
         "metrics": measured,
         "notes": subject.notes,
         "skipped": skipped,
+        "measurements": [asdict(one) for one in measurements],
         "environment": environment(subject.model.device),
     }
 
 
 def summary(results: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """What several runs have in common: by `metric/number` its `mean`, `deviation` (of a sample; 0 of one run), `worst`
-    and `values`, of the numbers that every run has.
+    and `values`, of the numbers that every run has, by the same features.
     """
     tables = [{(m, k): v for m, numbers in r["metrics"].items() for k, v in numbers.items()} for r in results]
-    told = {}
+    told, apart = {}, features_differ(results)
     for metric, key in tables[0]:
-        if not all((metric, key) in table for table in tables):
+        if metric in apart or not all((metric, key) in table for table in tables):
             continue
         values = [table[metric, key] for table in tables]
         worst = max if key in METRICS[metric].falling else min
@@ -247,3 +293,13 @@ def summary(results: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
             "values": values,
         }
     return told
+
+
+def features_differ(results: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Metrics by which runs cannot be compared, with the features that each compares images by."""
+    found: dict[str, list[str]] = {}
+    for result in results:
+        for one in result.get("measurements", ()):
+            if one["features"] not in found.setdefault(one["metric"], []):
+                found[one["metric"]].append(one["features"])
+    return {metric: features for metric, features in found.items() if len(features) > 1}

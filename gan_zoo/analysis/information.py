@@ -34,7 +34,7 @@ def informed(model: GAN) -> Informed:
 
 
 @torch.no_grad()
-def information(model: GAN, *, n: int, seed: int = 0, batch_size: int = 500) -> dict[str, float]:
+def information(model: GAN, *, n: int, seed: int = 0, batch_size: int | None = None) -> dict[str, float]:
     """L_I of n samples that were not trained on, in nats, with every network in evaluation mode.
 
     Returns:
@@ -44,8 +44,8 @@ def information(model: GAN, *, n: int, seed: int = 0, batch_size: int = 500) -> 
     teller = informed(model)
     sums = torch.zeros(len(model.codes), dtype=torch.float64)
     with evaluating(model):
-        for start in range(0, n, batch_size):
-            size = min(batch_size, n - start)
+        for start in range(0, n, batch_size or model.at_once):
+            size = min(batch_size or model.at_once, n - start)
             drawn = model.prior.sample(size, seed=seed, stream=SHOWN, first_row=start, device=model.device)
             features = model.discriminator.trunk(model.generate(drawn))
             sums += size * teller.information(features, drawn).double().cpu()

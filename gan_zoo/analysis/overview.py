@@ -48,6 +48,7 @@ class Overview:
         range: The least and the greatest value of each channel, in [-1, 1].
         duplicates: Training images that repeat an earlier one, pixel for pixel; none where not all were measured.
         shared: Test images that are training images, too.
+        told: What was decided from names and what was left out, a line each.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Overview:
     range: list[tuple[float, float]]
     duplicates: int | None
     shared: int | None
+    told: tuple[str, ...]
 
     @property
     def record(self) -> dict[str, Any]:
@@ -118,6 +120,7 @@ def overview(dataset: Dataset, *, seed: int = 0, workers: int = 0) -> Overview:
         range=[(float(found.min()), float(found.max())) for found in there],
         duplicates=len(measured) - len(seen) if in_memory else None,
         shared=shared,
+        told=dataset.told,
     )
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
 
 from gan_zoo.analysis.curves import chart, charts
-from gan_zoo.analysis.results import Evaluation, evaluations
+from gan_zoo.analysis.results import Measurement, measured, newest
 from gan_zoo.analysis.survey import Standing, standing
 from gan_zoo.analysis.tables import number
 from gan_zoo.images import inline
@@ -50,10 +50,10 @@ pre { margin: 0; overflow-x: auto; font: 13px/1.5 ui-monospace, monospace }
 def run_page(run: Run) -> str:
     """The page of a run: its state, figures, curves, pictures and configuration."""
     stands = standing(run.folder)
-    measured, groups = evaluations(run.folder), charts(run.metrics())
+    figures, groups = newest(measured(run.folder)), charts(run.metrics())
     parts = [*_head(run, stands)]
-    if measured:
-        parts += ["<h2>Figures</h2>", *_figures(measured[-1])]
+    if figures:
+        parts += ["<h2>Figures</h2>", *_figures(figures)]
     if groups:
         drawn = [f"<section><h3>{escape(title)}</h3>{chart(curves)}</section>" for title, curves in groups.items()]
         parts += ["<h2>Curves</h2>", f'<div class="grid">{"".join(drawn)}</div>']
@@ -88,16 +88,18 @@ def _style() -> str:
     return _STYLE % {"light": palette(_LIGHT), "dark": palette(_DARK), "curves": "\n".join(rules)}
 
 
-def _figures(found: Evaluation) -> Iterator[str]:
-    yield f'<p class="faint">at step {found.step:,}, {found.n:,} samples, seed {found.seed}</p>'
-    yield "<table><tr><th>metric</th><th>number</th><th>value</th></tr>"
-    for metric, numbers in found.metrics.items():
-        for index, (key, value) in enumerate(numbers.items()):
-            first = "" if index else escape(metric)
-            yield f'<tr><td>{first}</td><td>{escape(key)}</td><td class="n">{number(value)}</td></tr>'
+def _figures(figures: Sequence[Measurement]) -> Iterator[str]:
+    """The newest figures of each metric, with what they are of: not all need be of one step."""
+    yield "<table><tr><th>metric</th><th>number</th><th>value</th><th>of</th></tr>"
+    for one in figures:
+        of = f"step {one.step:,}, {one.basis}"
+        for index, (key, value) in enumerate(one.numbers.items()):
+            first, last = ("", "") if index else (escape(one.metric), escape(of))
+            yield f'<tr><td>{first}</td><td>{escape(key)}</td><td class="n">{number(value)}</td><td>{last}</td></tr>'
     yield "</table>"
-    for metric, note in found.notes.items():
-        yield f'<p class="notes">{escape(metric)}: {escape(note)}</p>'
+    for one in figures:
+        if one.note:
+            yield f'<p class="notes">{escape(one.metric)}: {escape(one.note)}</p>'
 
 
 def _pictures(run: Run) -> Iterator[str]:

@@ -24,6 +24,11 @@ def cell_side(resolution: int) -> int:
     return resolution * round(CELL / resolution) if resolution < CELL else resolution // round(resolution / CELL)
 
 
+def resized(images: Tensor, side: int) -> Tensor:
+    """Images [n, C, H, W] as [n, C, side, side], each pixel the mean of those that it covers."""
+    return torch.nn.functional.interpolate(images, (side, side), mode="area")
+
+
 @dataclass(frozen=True)
 class Panel:
     """Where everything in a labelled grid lies.
@@ -80,7 +85,7 @@ class Panel:
         """The panel with images [rows, columns, C, H, W] in [-1, 1]."""
         (width, height), (left, above, _) = self.extent, self.margins
         flat = rearrange(images.float().cpu(), "rows columns c h w -> (rows columns) c h w")
-        cells = torch.nn.functional.interpolate(flat, (self.cell, self.cell), mode="area")
+        cells = resized(flat, self.cell)
         picture = Image.new("RGB", self.size, PAPER)
         picture.paste(grid(cells, len(self.columns), gap=GAP).convert("RGB"), (left, above))
         pen = ImageDraw.Draw(picture)

@@ -19,7 +19,6 @@ from gan_zoo.data.dataset import Dataset, Split
 from gan_zoo.errors import InputError
 from gan_zoo.images import to_uint8
 from gan_zoo.models.gan.model import GAN
-from gan_zoo.models.gan.prior import SHOWN
 from gan_zoo.training.run import Run
 
 BATCH = 250
@@ -148,12 +147,14 @@ class Subject:
 
     Attributes:
         notes: What a reader of a metric's numbers should know, by the metric's name.
+        features: What images were compared by, by the name of a metric that compares them.
     """
 
     def __init__(self, run: Run, checkpoint: Path, model: GAN, reals: Reals, *, n: int, seed: int) -> None:
         self.run, self.checkpoint, self.model, self.reals = run, checkpoint, model, reals
         self.n, self.seed = n, seed
         self.notes: dict[str, str] = {}
+        self.features: dict[str, str] = {}
 
     @property
     def dataset(self) -> Dataset:
@@ -163,12 +164,7 @@ class Subject:
     @cached_property
     def generated(self) -> Tensor:
         """n samples, uint8 [n, C, R, R]."""
-        parts = []
-        for start in range(0, self.n, BATCH):
-            size = min(BATCH, self.n - start)
-            drawn = self.model.prior.sample(size, seed=self.seed, stream=SHOWN, first_row=start)
-            parts.append(to_uint8(self.model.generate(drawn)))
-        return torch.cat(parts)
+        return torch.cat([to_uint8(part) for part in self.model.draw(self.n, seed=self.seed)])
 
     @cached_property
     def generated_features(self) -> Tensor:

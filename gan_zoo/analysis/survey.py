@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gan_zoo.analysis.evaluate import METRICS
-from gan_zoo.analysis.results import evaluations
+from gan_zoo.analysis.results import Measurement, comparable, measured
 from gan_zoo.errors import InputError
 from gan_zoo.training.checkpoint import newest_whole, step_of
 from gan_zoo.training.lock import is_held
@@ -30,6 +30,7 @@ class Standing:
         why: What is wrong, if anything is.
         step: Steps that are saved, or of a running one logged.
         best: By `metric/number` the best value that was measured and its step.
+        measured: By metric what these values are of: samples and features.
     """
 
     run: str
@@ -41,6 +42,7 @@ class Standing:
     step: int = 0
     steps: int | None = None
     best: dict[str, dict[str, float]] = field(default_factory=dict)
+    measured: dict[str, str] = field(default_factory=dict)
 
     @property
     def record(self) -> dict[str, Any]:
@@ -77,12 +79,22 @@ def standing(folder: Path) -> Standing:
     else:
         state, why = ("failed", run.failure) if run.failure else ("interrupted", why)
     config = run.config
+    figures = comparable(measured(folder))
     return Standing(
-        str(folder), state, why, config.model, config.data.name, config.seed, saved, steps, best_figures(run)
+        str(folder),
+        state,
+        why,
+        config.model,
+        config.data.name,
+        config.seed,
+        saved,
+        steps,
+        best=best_figures(run, figures),
+        measured={one.metric: one.kind for one in figures if one.kind},
     )
 
 
-def best_figures(run: Run) -> dict[str, dict[str, float]]:
+def best_figures(run: Run, figures: Sequence[Measurement]) -> dict[str, dict[str, float]]:
     """The best of every number that was measured of a run, by `metric/number`: its `value` and `step`; and of what its
     log says `log/mi`, the bound L_I in nats.
     """
@@ -93,11 +105,10 @@ def best_figures(run: Run) -> dict[str, dict[str, float]]:
         if held is None or (value < held["value"] if falling else value > held["value"]):
             best[name] = {"value": value, "step": step}
 
-    for found in evaluations(run.folder):
-        for metric, numbers in found.metrics.items():
-            falling = METRICS[metric].falling if metric in METRICS else frozenset()
-            for key, value in numbers.items():
-                offer(f"{metric}/{key}", value, found.step, falling=key in falling)
+    for one in figures:
+        falling = METRICS[one.metric].falling if one.metric in METRICS else frozenset()
+        for key, value in one.numbers.items():
+            offer(f"{one.metric}/{key}", value, one.step, falling=key in falling)
     for record in run.metrics():
         bound = record.get("mi")
         if isinstance(bound, float) and math.isfinite(bound):  # a log is a file that anybody may have written to

@@ -9,7 +9,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from gan_zoo.analysis.evaluate import NOT_ASKED, summary
+from gan_zoo.analysis.evaluate import NOT_ASKED, features_differ, summary
 from gan_zoo.analysis.survey import Standing
 from gan_zoo.errors import shown
 
@@ -50,7 +50,9 @@ def remarks(results: Sequence[Mapping[str, Any]]) -> list[str]:
         lines += [f"{name} (skipped): {reason}" for name, reason in skipped.items()]
         for line in lines:
             told.setdefault(line, []).append(Path(result["run"]).name)
-    return [line if len(runs) == len(results) else f"{', '.join(runs)}: {line}" for line, runs in told.items()]
+    lines = [line if len(runs) == len(results) else f"{', '.join(runs)}: {line}" for line, runs in told.items()]
+    apart = features_differ(results).items()
+    return lines + [f"{metric} (not summed up): by other features each: {', '.join(found)}" for metric, found in apart]
 
 
 def cluster_table(found: Mapping[str, Mapping[str, Any]], parts: Sequence[str]) -> Table:
@@ -108,6 +110,18 @@ def standing_table(runs: Sequence[Standing]) -> Table:
         steps = (f"{run.step:,}", "" if run.steps is None else f"{run.steps:,}")
         table.add_row(Text(shown(run.run)), run.state, run.model, Text(shown(run.data)), *steps, *figures)
     return table
+
+
+def standing_remarks(runs: Sequence[Standing]) -> list[str]:
+    """Of each figure that the list shows but that is not measured alike in all runs, what it is of in each."""
+    lines = []
+    for title, name in HEADLINES.items():
+        metric = name.partition("/")[0]
+        of = {run.run: run.measured[metric] for run in runs if name in run.best and metric in run.measured}
+        if len(set(of.values())) > 1:
+            each = "; ".join(f"{shown(Path(run).name)}: {basis}" for run, basis in of.items())
+            lines.append(f"{title} cannot be compared: {each}")
+    return lines
 
 
 def number(value: float) -> str:

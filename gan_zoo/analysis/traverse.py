@@ -10,7 +10,7 @@ from einops import rearrange
 from PIL import Image
 from torch import Tensor
 
-from gan_zoo.analysis.panel import Panel, cell_side, compose, shelves
+from gan_zoo.analysis.panel import Panel, cell_side, compose, resized, shelves
 from gan_zoo.errors import InputError, unknown
 from gan_zoo.images import save_image
 from gan_zoo.models.gan.codes import Code
@@ -27,8 +27,6 @@ MOST_PIXELS = 8192
 LINE = 2400
 """Pixels across that panels are laid side by side in."""
 GAP = 24
-AT_ONCE = 256
-"""Images that the generator makes in one pass."""
 
 
 def pick_codes(model: GAN, name: str | None) -> tuple[Code, ...]:
@@ -80,7 +78,14 @@ def shown_values(code: Code, count: int | None, steps: int) -> list[float]:
 
 
 def traversal(
-    model: GAN, code: Code, values: Sequence[float] | None = None, *, rows: int = 10, count: int = 10, seed: int = 0
+    model: GAN,
+    code: Code,
+    values: Sequence[float] | None = None,
+    *,
+    rows: int = 10,
+    count: int = 10,
+    seed: int = 0,
+    most_side: int | None = None,
 ) -> Tensor:
     """Images [rows, values, C, H, W] in [-1, 1]: a row shares its noise and its other codes.
 
@@ -91,9 +96,10 @@ def traversal(
         rows: How many samples.
         count: Values of a continuous code, from -2 to 2; a discrete code takes all of its own.
         seed: Decides the noise and the other codes.
+        most_side: Pixels to which larger images are shrunk as they come.
     """
     values = code.traversal(count) if values is None else values
-    images = _generate(model, model.prior.traverse(code, values, rows, seed=seed))
+    images = _generate(model, model.prior.traverse(code, values, rows, seed=seed), most_side)
     return rearrange(images, "(rows values) c h w -> rows values c h w", rows=rows)
 
 
@@ -107,6 +113,7 @@ def pair_traversal(
     samples: int = 1,
     seed: int = 0,
     held: Mapping[str, float] | None = None,
+    most_side: int | None = None,
 ) -> Tensor:
     """Images [samples, other_values, values, C, H, W] in [-1, 1]: a sample shares its noise and its further codes.
 
@@ -119,9 +126,10 @@ def pair_traversal(
         samples: How many samples.
         seed: Decides the noise and the further codes, as in `traversal`.
         held: Values of further codes, by name, that are not drawn.
+        most_side: Pixels to which larger images are shrunk as they come.
     """
     latents = model.prior.vary([(other, other_values), (code, values)], samples, seed=seed, held=held)
-    images = _generate(model, latents)
+    images = _generate(model, latents, most_side)
     return rearrange(images, "(s o v) c h w -> s o v c h w", s=samples, o=len(other_values))
 
 
@@ -150,7 +158,7 @@ def draw_traversals(
         shown = "the first" if len(panels) == 1 else f"the first {len(panels)}"
         footnote = f"{shown} of {len(codes)} codes; --code names another"
     pictures = [
-        panel.draw(traversal(model, code, own, rows=rows, seed=seed))
+        panel.draw(traversal(model, code, own, rows=rows, seed=seed, most_side=cell))
         for panel, code, own in zip(panels, codes, values, strict=False)
     ]
     return compose(pictures, most=LINE, gap=GAP, footnote=footnote)
@@ -174,9 +182,10 @@ def draw_pair(
         InputError: If it is too large for a picture.
     """
     values, other_values = (shown_values(c, count, 10) for c in (code, other))
+    cell = cell_side(model.image.resolution)
     panels = [
         Panel(
-            cell_side(model.image.resolution),
+            cell,
             _words(values),
             _words(other_values),
             across=_axis(code, values),
@@ -186,7 +195,9 @@ def draw_pair(
         for k in range(samples)
     ]
     _check_size(panels)
-    images = pair_traversal(model, code, values, other, other_values, samples=samples, seed=seed, held=held)
+    images = pair_traversal(
+        model, code, values, other, other_values, samples=samples, seed=seed, held=held, most_side=cell
+    )
     pictures = [panel.draw(of_sample) for panel, of_sample in zip(panels, images, strict=True)]
     return compose(pictures, most=LINE, gap=GAP)
 
@@ -200,10 +211,10 @@ def animate_traversal(
         InputError: If it is too large.
     """
     values = shown_values(code, count, 24)
-    side = [""] * rows
-    panels = [Panel(cell_side(model.image.resolution), side, side, title=title) for title in _titles(code, values)]
+    side, cell = [""] * rows, cell_side(model.image.resolution)
+    panels = [Panel(cell, side, side, title=title) for title in _titles(code, values)]
     _check_size(panels[:1], images=rows * rows * len(values))
-    images = traversal(model, code, values, rows=rows * rows, seed=seed)
+    images = traversal(model, code, values, rows=rows * rows, seed=seed, most_side=cell)
     grids = rearrange(images, "(down across) time c h w -> time down across c h w", down=rows)
     return _animate(panels, grids, code, path)
 
@@ -218,9 +229,10 @@ def animate_pair(
     """
     values = shown_values(code, count, 24)
     other_values = shown_values(other, min(count or 10, 10) if not other.discrete else count, 10)
+    cell = cell_side(model.image.resolution)
     panels = [
         Panel(
-            cell_side(model.image.resolution),
+            cell,
             _words(other_values),
             [str(k + 1) for k in range(rows)],
             across=_axis(other, other_values),
@@ -230,8 +242,13 @@ def animate_pair(
         for title in _titles(code, values)
     ]
     _check_size(panels[:1], images=rows * len(other_values) * len(values))
-    images = pair_traversal(model, code, values, other, other_values, samples=rows, seed=seed)
+    images = pair_traversal(model, code, values, other, other_values, samples=rows, seed=seed, most_side=cell)
     return _animate(panels, rearrange(images, "down across time c h w -> time down across c h w"), code, path)
+
+
+def file_name(code: str | None, by: str | None) -> str:
+    """What the picture of a code, or of two, is called among a run's samples; that of all is `traversal.png`."""
+    return "-".join(filter(None, ["traversal", code, by])) + ".png"
 
 
 def write_traversals(
@@ -283,9 +300,14 @@ def write_picture(picture: Image.Image, path: Path) -> Path:
     return save_image(picture, path)
 
 
-def _generate(model: GAN, latents: Latents) -> Tensor:
-    parts = latents.chunk(-(-len(latents.input) // AT_ONCE))
-    return torch.cat([model.generate(part).cpu() for part in parts])
+def _generate(model: GAN, latents: Latents, most_side: int | None) -> Tensor:
+    """Images on the CPU; those larger than a cell of the picture are shrunk before the next are made."""
+
+    def made(part: Latents) -> Tensor:
+        images = model.generate(part).cpu()
+        return images if most_side is None or images.shape[-1] <= most_side else resized(images, most_side)
+
+    return torch.cat([made(part) for part in latents.chunk(-(-len(latents.input) // model.at_once))])
 
 
 def _animate(panels: Sequence[Panel], grids: Tensor, code: Code, path: Path) -> Path:

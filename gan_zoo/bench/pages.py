@@ -12,6 +12,7 @@ from gan_zoo.bench.compare import Entry
 from gan_zoo.bench.compare import Row as CompareRow
 from gan_zoo.bench.record import Cell, Interval, Report, Samples
 from gan_zoo.files import whole
+from gan_zoo.images import MAKER
 
 Row = tuple[str, ...]
 
@@ -133,7 +134,7 @@ def plot(reports: Sequence[Report], path: Path) -> Path:
     axes.set_xlabel("images a second, InfoGAN ÷ GAN (median and its 95 % interval)")
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)
     with whole(path) as beside:
-        figure.savefig(beside, dpi=120, format=path.suffix[1:] or "png")
+        figure.savefig(beside, dpi=120, format=path.suffix[1:] or "png", metadata={"Title": MAKER})
     return path
 
 

@@ -44,12 +44,12 @@ def datasets_command(keys: Data | None) -> Callable[..., None]:
         seed: int = 0,
         json: bool = False,
     ) -> None:
-        """List the datasets that have a name; or tell of one what it holds, and write a picture of samples.
+        """List the datasets that have a name; or tell of one what it holds, and which of its images cannot be read.
 
         Args:
             name: A dataset's name, a folder of images, or a .npz, .npy or .safetensors file.
             keys: Keys of the table [data].
-            out: The picture, a row for each class; by default dataset-NAME.png in this folder.
+            out: Where to write a picture of samples, a row for each class.
             seed: Decides which samples are drawn, and which images of a set that is not held in memory are measured.
             json: Print JSON.
 

@@ -22,7 +22,7 @@ def sample(
     """Draw a grid of samples.
 
     Args:
-        n: How many images.
+        n: How many images; the first ones of more are those of fewer.
         codes: Codes to hold, e.g. "c1=3,c2=-1.5"; the others are drawn.
         out: The picture; by default samples.png among the run's samples.
         seed: Decides what is drawn.
@@ -55,7 +55,8 @@ def traverse(
         code: The code to vary, e.g. c1; by default a panel for each, in an animation the first.
         by: A second code: a picture shows one sample with this code down the rows, an animation has it along the
             columns.
-        out: The picture (.png) or animation (.webp, .gif); by default traversal.png among the run's samples.
+        out: The picture (.png) or animation (.webp, .gif); by default a picture among the run's samples, traversal.png,
+            or of one code traversal-c1.png.
         rows: Samples, 10 in a picture; an animation shows a square of this side, 8. With --by, samples, too: a panel
             each in a picture, 1; a row each in an animation, 8.
         values: Steps of a continuous code from -2 to 2; 10 in a picture, 24 in an animation. Of a discrete code with
@@ -84,9 +85,11 @@ def encode(
 ) -> None:
     """Write Q(c | x) of images as a table: a row for each image.
 
+    Images that cannot be read are left out, counted and named.
+
     Args:
         images: Image files; or a folder of images, an array file or a dataset's name; by default the run's own data.
-        out: The table (.csv or .parquet); by default codes.csv in the run folder.
+        out: The table (.csv or .parquet); by default codes.csv in the run folder, or of other images codes-NAME.csv.
         split: Which part of a set that has several.
         batch_size: Images at a time.
         device: Where to compute: auto, cpu, cuda, cuda:N.

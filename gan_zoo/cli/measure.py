@@ -25,10 +25,12 @@ def evaluate(
 ) -> None:
     """Measure a run, or several runs and sum them up: a table, and JSON in each run.
 
+    The JSON keeps what was measured before: of the same measure and checkpoint the figures of most samples stay.
+
     Args:
         more: Further ones, e.g. of other seeds: mean, deviation and worst are told then.
-        metrics: clustering, information, fidelity, coverage, disentanglement, separated by commas; all is every one
-            that can be had.
+        metrics: clustering, information, fidelity, coverage, disentanglement, separated by commas; those that a run
+            does not have are skipped.
         out: A JSON file instead of evaluation.json in the run; of several runs one more, with the summary.
         n: How many samples are drawn.
         features: What images are compared by: auto, classifier (of the data's own labels), inception, or a
@@ -132,8 +134,9 @@ def bench(
         suite: step, kernels, or compare.
         reports: For compare: two or more files that --out wrote, of one suite.
         quick: Measure less, for a minute or two: steps of few networks; kernels with few references compiled by torch.
-        out: The JSON file to write, by default named after the suite and the device; the page (.md) and the plot (.png,
-            with the extra `plot`) go beside it. It is written anew after every cell.
+        out: The JSON file to write, by default named after the suite and the device, with a number where there is one
+            of that name; the page (.md) and the plot (.png, with the extra `plot`) go beside it. It is written anew
+            after every cell.
         device: Where to measure: auto, cpu, cuda, cuda:N.
         trunk: Measure steps of these trunks alone.
         batch_size: Measure steps at these batch sizes, instead of those that the device gains by.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from gan_zoo.config import Data
@@ -45,11 +46,21 @@ def settle_shape(settings: Data, *, sides: tuple[int, int], channels: int, where
 
 @dataclass(frozen=True, eq=False)
 class Labels:
-    """Checked labels: int64 [n] in 0..classes-1 each, or None."""
+    """Checked labels: int64 [n] in 0..classes-1 each, or None.
+
+    Attributes:
+        classes: How many classes they tell apart.
+        train: The training split's.
+        test: The test split's.
+        names: What the classes are called, where that is not their number.
+        told: What the user should know of them.
+    """
 
     classes: int
     train: Tensor | None
     test: Tensor | None
+    names: tuple[str, ...] = ()
+    told: tuple[str, ...] = ()
 
 
 def settle_labels(
@@ -57,11 +68,14 @@ def settle_labels(
 ) -> Labels:
     """The labels as the settings want them.
 
+    Where neither the settings nor the set say how many classes there are, each number that labels a training image is
+    one, in ascending order: of labels 5 and 7, the classes 0 and 1, which are called "5" and "7".
+
     Args:
         settings: The table `[data]`; its `classes` decides how many there are, 0 drops the labels.
         train: int64 [n] as found, or None.
         test: The test split's. Where they are all -1 (withheld), they are dropped.
-        classes: How many the set says it has; None takes the largest training label plus one.
+        classes: How many the set says it has.
         where: The set, for the message.
 
     Raises:
@@ -76,7 +90,13 @@ def settle_labels(
         return Labels(0, None, None)
     if test is not None and len(test) and bool((test == -1).all()):
         test = None
-    count = settings.classes or classes or int(train.max()) + 1
+    values = train.unique().tolist()
+    names, told = tuple[str, ...](), tuple[str, ...]()
+    count = settings.classes or classes or len(values)
+    if not classes and len(values) == count <= values[-1] and values[0] >= 0:  # the same with the count of a run's tree
+        train, test = (_ranks(labels, values, where) for labels in (train, test))
+        names = tuple(map(str, values))
+        told = (f"{count} classes, by the labels of the training images: {bounds.listed([*names])}",)
     for split, labels in (("training", train), ("test", test)):
         if labels is None or not len(labels):
             continue
@@ -85,7 +105,18 @@ def settle_labels(
             raise InputError(
                 f"{where}: {split} labels run from {low} to {high}; accepted with {count} classes: 0 to {count - 1}"
             )
-    return Labels(count, train, test)
+    return Labels(count, train, test, names, told)
+
+
+def _ranks(labels: Tensor | None, values: list[int], where: str) -> Tensor | None:
+    """Each label's place among the sorted `values`."""
+    if labels is None:
+        return None
+    known = torch.tensor(values)
+    places = torch.searchsorted(known, labels).clamp_(max=len(values) - 1)
+    if len(odd := labels[known[places] != labels]):
+        raise InputError(f"{where}: the test label {int(odd[0])} is that of no training image; set data.classes")
+    return places
 
 
 def fits_memory(settings: Data, images: int, shape: ImageShape) -> bool:
@@ -144,4 +175,6 @@ def from_tensors(
         classes=labels.classes,
         train=Split(shaped(images), labels.train),
         test=Split(shaped(test[0]), labels.test) if test else None,
+        class_names=labels.names,
+        told=labels.told,
     )

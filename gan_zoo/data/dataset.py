@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from gan_zoo.registry import datasets
 from gan_zoo.shapes import ImageShape
 
 ARRAY_SUFFIXES = (".npz", ".npy", ".safetensors")
+TABLE_SUFFIXES = (".parquet", ".arrow")
 
 
 class Source(Protocol):
@@ -60,10 +61,12 @@ class Split:
     Args:
         images: uint8 [n, C, H, W] in memory, or a source that makes one [C, H, W] at a time.
         labels: int64 [n] in 0..classes-1, or None.
+        names: What the images are called, if they are files: their paths below the set's folder.
     """
 
     images: Tensor | Source
     labels: Tensor | None = None
+    names: Sequence[str] = ()
 
     def __len__(self) -> int:
         return len(self.images)
@@ -80,11 +83,12 @@ class Split:
     def choose(self, indices: Tensor) -> Split:
         """The images at `indices` (int64 [n]), with their labels."""
         labels = None if self.labels is None else self.labels[indices]
+        names = [self.names[index] for index in indices.tolist()] if self.names else ()
         if isinstance(self.images, Tensor):
-            return Split(self.images[indices], labels)
+            return Split(self.images[indices], labels, names)
         if isinstance(self.images, BatchSource):
-            return Split(BatchSubset(self.images, indices), labels)
-        return Split(Subset(self.images, indices), labels)
+            return Split(BatchSubset(self.images, indices), labels, names)
+        return Split(Subset(self.images, indices), labels, names)
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,6 +128,8 @@ class Dataset:
         test: What is only measured on, if the set has such a part.
         factors: What the training images vary in, if they are every combination of known factors, in order.
         class_names: What the classes are called, in order; empty if the set does not say it.
+        told: What was decided from names and what was left out, a line each, for the user.
+        broken: The images that were left out because they cannot be read, each with the reason.
     """
 
     name: str
@@ -133,13 +139,16 @@ class Dataset:
     test: Split | None = None
     factors: Factors | None = None
     class_names: tuple[str, ...] = ()
+    told: tuple[str, ...] = ()
+    broken: tuple[str, ...] = ()
 
 
 def open_dataset(settings: Data) -> Dataset:
     """Open the set that `settings.name` names.
 
-    The name is a registered one, or else an existing folder (opened as `folder`) or an existing .npz, .npy or
-    .safetensors file (opened as `array`). A registered name wins over a file so called; `./name` is the file.
+    The name is a registered one, or else an existing folder (opened as `folder`), an existing .npz, .npy or
+    .safetensors file (opened as `array`), or a .parquet or .arrow file (opened as `hub`). A registered name wins over a
+    file so called; `./name` is the file.
     `settings.balance` thins its classes out.
 
     Raises:
@@ -166,15 +175,19 @@ def _at_path(settings: Data) -> Dataset:
         kind = "folder"
     elif path.is_file() and path.suffix.lower() in ARRAY_SUFFIXES:
         kind = "array"
+    elif path.is_file() and path.suffix.lower() in TABLE_SUFFIXES:
+        kind = "hub"
     elif path.exists():
-        raise InputError(f"data {settings.name!r} is neither a folder nor a file ending in {', '.join(ARRAY_SUFFIXES)}")
-    elif len(path.parts) > 1 or path.suffix.lower() in ARRAY_SUFFIXES:
-        raise InputError(
-            f"data {settings.name!r}: no such file or folder; give a folder of images, a "
-            f"{', '.join(ARRAY_SUFFIXES)} file, or one of {', '.join(datasets.entries)}"
-        )
+        accepted = ", ".join((*ARRAY_SUFFIXES, *TABLE_SUFFIXES))
+        raise InputError(f"data {settings.name!r} is neither a folder nor a file ending in {accepted}")
     else:
-        raise unknown("dataset", settings.name, datasets.entries)
+        where = "" if path.is_absolute() else f" in {shown(Path.cwd())}"
+        if any(mark in settings.name for mark in "/\\~.") or path.is_absolute():
+            raise InputError(
+                f"data {settings.name!r}: no such file or folder{where}; give a folder of images, a "
+                f"{', '.join(ARRAY_SUFFIXES)} file, or one of {', '.join(datasets.entries)}"
+            )
+        raise unknown("dataset", settings.name, datasets.entries, also=f", and no such file or folder{where}")
     if settings.path is not None:
         raise InputError(f"data {settings.name!r} is a path itself, so data.path = {settings.path!r} has no meaning")
     dataset: Dataset = datasets.get(kind)(settings.model_copy(update={"path": settings.name}))

@@ -17,6 +17,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from gan_zoo.data.png import laid_on_white, stored
 from gan_zoo.shapes import ImageShape
 
 FORMATS = (
@@ -61,7 +62,7 @@ MAX_PIXELS = 89_478_485
 LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in grey (ITU-R BT.601), as Pillow has them."""
 
-DECODER = 1
+DECODER = 2
 """Counted up when `decode` comes to give other pixels: what was decoded before is then decoded anew."""
 
 _CHUNK = 2**24
@@ -128,7 +129,7 @@ def open_image(file: BinaryIO) -> Image.Image:
 
 def channels_of(image: Image.Image) -> int:
     """1 if the image is stored as grey of any depth, with or without alpha, else 3."""
-    return 1 if image.mode[0] in "1LIF" and image.mode != "LAB" else 3
+    return 1 if stored(image) == "LA;16B" or (image.mode[0] in "1LIF" and image.mode != "LAB") else 3
 
 
 def decode(image: Image.Image, shape: ImageShape) -> Tensor:
@@ -142,7 +143,7 @@ def decode(image: Image.Image, shape: ImageShape) -> Tensor:
             [0, 1].
     """
     image.draft(None, (2 * shape.resolution, 2 * shape.resolution))
-    image = _eight_bits(ImageOps.exif_transpose(image)).convert("L" if shape.channels == 1 else "RGB")
+    image = _eight_bits(ImageOps.exif_transpose(laid_on_white(image))).convert("L" if shape.channels == 1 else "RGB")
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
     image = image.crop((left, top, left + side, top + side))  # first, or the filter reaches beyond the square

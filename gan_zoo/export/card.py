@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from gan_zoo import __version__, registry
-from gan_zoo.analysis.results import Evaluation
+from gan_zoo.analysis.results import Measurement
 from gan_zoo.analysis.tables import number
 from gan_zoo.config import Config
 from gan_zoo.models.gan.model import GAN
 
 
-def model_card(model: GAN, *, step: int, name: str, evaluation: Evaluation | None, files: Collection[str]) -> str:
+def model_card(model: GAN, *, step: int, name: str, figures: Sequence[Measurement], files: Collection[str]) -> str:
     """README.md.
 
     Args:
         model: The exported model.
         step: After how many steps its weights were taken.
         name: What `gan_zoo.load` reads it by.
-        evaluation: What was measured of it, if anything was.
+        figures: What was measured of it.
         files: What lies beside the card.
     """
     config = model.config
@@ -32,7 +32,7 @@ def model_card(model: GAN, *, step: int, name: str, evaluation: Evaluation | Non
         "## Use",
         _use(model, name),
         *(["## Codes", "\n".join(_codes(model))] if model.codes else []),
-        *(["## Figures", "\n".join(_figures(evaluation))] if evaluation else []),
+        *(["## Figures", "\n".join(_figures(figures, step))] if figures else []),
         "## Training",
         "\n".join(_training(config)),
         *(["## ONNX", "\n".join(_networks(model))] if "generator.onnx" in files else []),
@@ -98,15 +98,16 @@ def _codes(model: GAN) -> Iterator[str]:
         yield f"| {code.name} | {code.kind} | {values} | {code.entropy:.3f} |"
 
 
-def _figures(evaluation: Evaluation) -> Iterator[str]:
-    yield f"By `gan-zoo evaluate` at step {evaluation.step:,}, {evaluation.n:,} samples, seed {evaluation.seed}."
-    yield from ("", "| metric | number | value |", "| --- | --- | ---: |")
-    for metric, numbers in evaluation.metrics.items():
-        for key, value in numbers.items():
-            yield f"| {_plain(metric)} | {_plain(key)} | {number(value)} |"
+def _figures(figures: Sequence[Measurement], step: int) -> Iterator[str]:
+    yield f"By `gan-zoo evaluate` at step {step:,}."
+    yield from ("", "| metric | number | value | of |", "| --- | --- | ---: | --- |")
+    for one in figures:
+        for key, value in one.numbers.items():
+            yield f"| {_plain(one.metric)} | {_plain(key)} | {number(value)} | {_plain(one.basis)} |"
     yield ""
-    for metric, note in evaluation.notes.items():
-        yield f"- {_plain(metric)}: {_plain(note)}."
+    for one in figures:
+        if one.note:
+            yield f"- {_plain(one.metric)}: {_plain(one.note)}."
 
 
 def _training(config: Config) -> Iterator[str]:

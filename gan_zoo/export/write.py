@@ -8,7 +8,7 @@ from pathlib import Path
 
 from safetensors.torch import save as to_safetensors
 
-from gan_zoo.analysis.results import evaluation_of
+from gan_zoo.analysis.results import fingerprint, measured_at
 from gan_zoo.analysis.traverse import draw_traversals
 from gan_zoo.config import Config
 from gan_zoo.errors import InputError
@@ -58,17 +58,17 @@ def export(
         check_installed()
     run, checkpoint = find(source)
     step = find_step(checkpoint)
-    evaluation = evaluation_of(run.folder, checkpoint.name, step)
     model = load(checkpoint)
+    figures = measured_at(run.folder, checkpoint.name, step, fingerprint(model))
     config = model.config if name is None else without_places(model.config)
     files = _described(model, config, step) | _pictures(model, seed)
     if onnx:
         from gan_zoo.export.onnx import networks
 
         files |= networks(model, say=say)
-    card = model_card(model, step=step, name=name or out.name, evaluation=evaluation, files=files)
+    card = model_card(model, step=step, name=name or out.name, figures=figures, files=files)
     _write(files | {CARD: card.encode()}, out)
-    if evaluation is None:
+    if not figures:
         say(f"no figures: {run.folder} has no evaluation of step {step}; gan-zoo evaluate makes one for the card")
     return out
 

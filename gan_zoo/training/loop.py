@@ -227,7 +227,7 @@ def _loop(run: Run, state: State, dataset: Dataset, notes: list[str], *, quiet: 
         loggers = _loggers(run, state.step, stack) if ranks.leads else []
         reporter = stack.enter_context(Reporter(steps, state.step, quiet=quiet))
         interruption = stack.enter_context(Interruption())
-        for note in (*notes, *state.model.remarks()):
+        for note in (*dataset.told, *notes, *state.model.remarks()):
             reporter.say(note)
         if state.step >= steps:
             reporter.say(f"{run.folder} is done: {state.step} steps; ask for more by --steps")

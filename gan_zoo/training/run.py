@@ -12,6 +12,7 @@ tensorboard/, wandb/         what these trackers write, if they are named; track
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -136,7 +137,8 @@ def is_free(folder: Path) -> bool:
 
 def next_free(config: Config) -> Path:
     """A new folder `runs/MODEL-DATA-NNN`, with the next number that nobody has."""
-    parent, stem = Path("runs"), f"{config.model}-{Path(config.data.name).stem}"
+    name = Path(os.path.abspath(os.path.expanduser(config.data.name))).stem or "data"  # of `.` its own name
+    parent, stem = Path("runs"), f"{config.model}-{name}"
     taken = [int(p.name.rsplit("-", 1)[1]) for p in parent.glob(f"{stem}-*") if p.name.rsplit("-", 1)[1].isdigit()]
     number = max(taken, default=0) + 1
     while True:

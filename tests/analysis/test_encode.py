@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,12 +12,14 @@ import numpy as np
 import pytest
 import torch
 from commandline import zoo
+from hypothesis import given
+from hypothesis import strategies as st
 from measured import SIDE, striped, write_striped
 from narrow import narrow_train, one_line
 from PIL import Image
 
 import gan_zoo
-from gan_zoo.analysis.encode import Columns, Images, encode, encoder, open_images, write_table
+from gan_zoo.analysis.encode import Broken, Columns, Images, encode, encoder, open_images, write_table
 from gan_zoo.config import Data
 from gan_zoo.data.batches import normalise
 from gan_zoo.data.dataset import Split
@@ -209,3 +212,72 @@ def test_images_of_a_thinned_folder_keep_their_names(place: Path) -> None:
     assert [found.name(k) for k in range(len(found.split))] in (
         ["cat/a.png", "dog/c.jpg", "'dog/ü,\\n.png'"], ["cat/b.png", "dog/c.jpg", "'dog/ü,\\n.png'"]
     )  # fmt: skip
+
+
+def broken_pets(place: Path, tmp_path: Path) -> Path:
+    """The pets with a broken one among them."""
+    pets = tmp_path / "pets"
+    shutil.copytree(place / "pets", pets)
+    (pets / "cat" / "aa.png").write_bytes((pets / "cat" / "a.png").read_bytes()[:60])
+    (pets / "dog" / "z.png").write_text("no image")
+    return pets
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 256])
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_broken_images_are_left_out_and_named(place: Path, tmp_path: Path, batch_size: int, ending: str) -> None:
+    if ending == "parquet":
+        pytest.importorskip("pyarrow")
+    pets = broken_pets(place, tmp_path)
+    ended = zoo("encode", place / "run", pets, "--out", tmp_path / f"t.{ending}", "--batch-size", batch_size)
+    assert ended.code == 0, ended.err
+    assert ended.out.startswith("4 images (")
+    assert ended.err.startswith("left out: 2 that cannot be read: ")
+    assert "cat/aa.png (" in ended.err and "dog/z.png (no image that can be read)" in ended.err
+    assert ended.err.count("\n") == 1 and "skip_broken" not in ended.err
+    assert zoo("encode", place / "run", place / "pets", "--out", tmp_path / "whole.csv").code == 0
+    if ending == "csv":
+        found, whole = rows(tmp_path / "t.csv"), rows(tmp_path / "whole.csv")
+        assert [(row["image"], row["label"]) for row in found] == [(row["image"], row["label"]) for row in whole]
+        for one, other in zip(found, whole, strict=True):
+            assert float(one["c2/mean"]) == pytest.approx(float(other["c2/mean"]), abs=1e-5)
+
+
+def test_a_set_of_broken_images_alone_is_an_error(place: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_text("no image")
+    (tmp_path / "b.png").write_text("no image")
+    ended = zoo("encode", place / "run", tmp_path / "a.png", tmp_path / "b.png", "--out", tmp_path / "t.csv")
+    assert ended.code == 2
+    assert "no image left; 2 that cannot be read" in ended.err
+    assert not (tmp_path / "t.csv").exists()
+
+
+class Hurt(Watched):
+    """Images of which some cannot be read."""
+
+    def __init__(self, n: int, broken: set[int]) -> None:
+        super().__init__(n)
+        self.broken = broken
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        if index in self.broken:
+            raise InputError(f"image {index}")
+        return super().__getitem__(index)
+
+
+@given(
+    n=st.integers(1, 12), broken=st.sets(st.integers(0, 11)), size=st.integers(1, 5), workers=st.sampled_from([0, 0, 2])
+)
+def test_whatever_is_broken_the_others_are_encoded(
+    model: GAN, n: int, broken: set[int], size: int, workers: int
+) -> None:
+    broken = {k for k in broken if k < n}
+    images, lost = Images(Split(Hurt(n, broken)), "here"), Broken()
+    batches = encode(encoder(model), images, batch_size=size, workers=workers, broken=lost)
+    if len(broken) == n:
+        with pytest.raises(InputError, match="no image left"):
+            list(batches)
+    else:
+        found = [index for columns in batches for index in columns["image"].tolist()]
+        assert found == [k for k in range(n) if k not in broken]
+    assert lost.count == len(broken)

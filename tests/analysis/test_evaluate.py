@@ -14,7 +14,7 @@ from narrow import narrow_train, one_line
 from gan_zoo.analysis import evaluate as module
 from gan_zoo.analysis.clustering import scores
 from gan_zoo.analysis.evaluate import METRICS, Metric, evaluate, summary
-from gan_zoo.analysis.tables import evaluation_table
+from gan_zoo.analysis.tables import evaluation_table, remarks
 from gan_zoo.errors import InputError
 from gan_zoo.training.run import find, load
 
@@ -101,6 +101,54 @@ def test_what_cannot_be_measured_is_left_out_with_its_reason(place: Path) -> Non
     assert "no labels" in bare["skipped"]["clustering"]
     assert "no labels" in bare["skipped"]["coverage"]
     assert "Inception's weights are not at" in bare["skipped"]["fidelity"]
+
+
+def test_a_named_metric_that_a_model_does_not_have_does_not_end_the_others(place: Path) -> None:
+    ended = zoo("evaluate", place / "plain", "--metrics", "clustering,coverage", "-n", "20", "--json")
+    assert ended.code == 0, ended.err
+    told = json.loads(ended.out)
+    assert told["metrics"].keys() == {"coverage"}
+    assert "no codes" in told["skipped"]["clustering"]
+    ended = zoo("evaluate", place / "plain", "--metrics", "clustering,coverage", "-n", "20")
+    assert "clustering (skipped): model gan has no codes" in ended.out
+    (place / "plain" / "evaluation.json").unlink()
+
+
+def test_a_metric_that_fails_does_not_end_the_others(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(subject: object) -> dict[str, float]:
+        raise InputError("image 7 cannot be read")
+
+    monkeypatch.setitem(METRICS, "odd", Metric(fail, lambda subject: None))
+    (told,) = evaluate([place / "run"], ["odd", "clustering"])
+    assert told["metrics"].keys() == {"clustering"}
+    assert told["skipped"]["odd"] == "image 7 cannot be read"
+    ended = zoo("evaluate", place / "run", "--metrics", "odd", "-n", "20")
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.splitlines()[-1] == "gan-zoo: metric odd: image 7 cannot be read"
+    assert not (place / "run" / "evaluation.json").exists()
+
+
+def test_a_run_is_kept_before_the_next_one_is_measured(place: Path, tmp_path: Path) -> None:
+    runs = [shutil.copytree(place / name, tmp_path / name) for name in ("run", "other")]
+    measure = METRICS["information"].measure
+    with pytest.MonkeyPatch.context() as patch:
+        broken = Metric(lambda s: 1 / 0 if s.run.folder == runs[1] else measure(s), lambda subject: None)  # type: ignore[arg-type, return-value]
+        patch.setitem(METRICS, "information", broken)
+        with pytest.raises(ZeroDivisionError):
+            zoo("evaluate", *runs, "--metrics", "information", "-n", "20")
+    assert (runs[0] / "evaluation.json").is_file()
+
+
+def test_numbers_of_other_features_are_not_averaged() -> None:
+    def told(features: str) -> dict[str, object]:
+        numbers = {"fidelity": {"frechet": 1.0}, "clustering": {"nmi": 0.5}}
+        found = [{"metric": "fidelity", "features": features}, {"metric": "clustering", "features": None}]
+        return {"run": features, "metrics": numbers, "measurements": found, "skipped": {}, "notes": {}}
+
+    alike, apart = [told("classifier")] * 2, [told("classifier"), told("inception")]
+    assert summary(alike).keys() == {"fidelity/frechet", "clustering/nmi"}
+    assert summary(apart).keys() == {"clustering/nmi"}
+    assert remarks(apart) == ["fidelity (not summed up): by other features each: classifier, inception"]
 
 
 @pytest.mark.parametrize(

@@ -120,8 +120,10 @@ def test_the_command_tells_and_draws(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert (ended.code, ended.err) == (0, "")
     assert "16×16, grey" in ended.out
     assert "24 train" in ended.out
-    assert ended.out.splitlines()[-1] == "samples: dataset-my-set-npz.png"
-    with Image.open("dataset-my-set-npz.png") as picture:
+    assert [path.name for path in tmp_path.iterdir()] == ["my set.npz"], "no picture that nobody asked for"
+    ended = zoo("datasets", tmp_path / "my set.npz", "--resolution", "16", "--channels", "1", "--out", "a.png")
+    assert ended.out.splitlines()[-1] == "samples: a.png"
+    with Image.open("a.png") as picture:
         assert picture.height == 10 * (64 + GAP) - GAP
     words = ("array", "--path", tmp_path / "my set.npz", "--out", tmp_path / "a.webp", "--balance", *["0.5"] * 10)
     told = json.loads(zoo("datasets", *words, "--json").out)

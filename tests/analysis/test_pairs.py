@@ -155,7 +155,7 @@ def test_the_command_draws_a_pair(tmp_path: Path) -> None:
     gan_zoo.train("infogan", out=tmp_path / "run", quiet=True, steps=1, batch_size=4, width=2, device="cpu")
     ended = zoo("traverse", tmp_path / "run", "--code", "c2", "--by", "c1", "--values", "3")
     assert ended.code == 0, ended.err
-    with Image.open(tmp_path / "run" / "samples" / "traversal.png") as picture:
+    with Image.open(tmp_path / "run" / "samples" / "traversal-c2-c1.png") as picture:
         assert picture.height > 10 * 58 > 3 * 58 < picture.width < 6 * 58
 
 

@@ -57,6 +57,31 @@ def test_choices_reach_the_grid_and_the_report_its_file(asked: dict[str, Any], t
     assert "a note" in ended.out
 
 
+def test_a_later_report_leaves_an_earlier_one(
+    asked: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for _ in range(3):
+        assert zoo("bench", "kernels", "--device", "cpu").code == 0
+    names = sorted(path.stem for path in tmp_path.glob("*.json"))
+    assert names[1:] == [f"{names[0]}-2", f"{names[0]}-3"]
+
+
+def test_measuring_goes_on_where_the_file_fails_on_the_way(
+    asked: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise OSError(28, "No space left on device", "x.json")
+
+    monkeypatch.setattr("gan_zoo.bench.record.write_json", refused)
+    ended = zoo("bench", "step", "--device", "cpu", "--out", tmp_path / "x.json")
+    assert ended.code == 2
+    assert "infogan" in ended.out and "a note" in ended.out
+    first, *_, last = ended.err.splitlines()
+    assert first.endswith("x.json cannot be written: No space left on device; measuring goes on")
+    assert last == "gan-zoo: x.json cannot be written: No space left on device"
+
+
 def test_a_slow_down_beyond_the_intervals_ends_with_exit_code_1(tmp_path: Path) -> None:
     for name, scale in (("a", 1.0), ("same", 1.0), ("slow", 1.2), ("fast", 0.8)):
         step_report(scale=scale).write(tmp_path / f"{name}.json")

@@ -213,3 +213,12 @@ def test_arrays_in_fortran_s_order_are_read(tmp_path: Path, ending: str) -> None
     for memory in (2.0, 0.0):
         found = opened(tmp_path / f"a.{ending}", memory=memory)
         assert torch.equal(found.train.pixels(torch.arange(6)), torch.from_numpy(BYTES))
+
+
+def test_labels_that_leave_numbers_out_are_as_many_classes_as_there_are(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", images=BYTES, labels=[5, 7, 5, 7, 7, 5])
+    found = opened(tmp_path / "a.npz")
+    assert found.classes == 2 and found.class_names == ("5", "7")
+    assert found.train.labels is not None and found.train.labels.tolist() == [0, 1, 0, 1, 1, 0]
+    assert "labels run from 5 to 7" in refused(tmp_path / "a.npz", classes=3)
+    assert opened(tmp_path / "a.npz", classes=10).train.labels.tolist()[:2] == [5, 7], "ten are asked for"

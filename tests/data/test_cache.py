@@ -156,7 +156,7 @@ def test_what_decides_the_pixels_decides_the_entry(
     opened(images, resolution=8, channels=3)  # as a run writes it down
     opened(images.rename(images.with_name("elsewhere")), classes=0)
     assert len(decodings) == 3 * COUNT, "neither a folder's name nor labels decide pixels"
-    monkeypatch.setattr(cache, "DECODER", 2)
+    monkeypatch.setattr(cache, "DECODER", 3)
     opened(images.with_name("elsewhere"))
     assert len(entries(place)) == 4
     (images.with_name("elsewhere") / "train/a/00.png").rename(images.with_name("elsewhere") / "train/a/zz.png")

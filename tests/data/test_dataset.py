@@ -126,3 +126,16 @@ def test_names_that_no_file_can_have_are_refused(name: str) -> None:
         with pytest.raises(InputError, match="is no path: ") as caught:
             open_dataset(settings)
         assert len(str(caught.value)) < 200
+
+
+def test_a_name_that_is_no_set_says_that_there_is_no_such_folder_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    message = refused(Data(name="imgs"))
+    assert message.startswith(f"unknown dataset 'imgs', and no such file or folder in {tmp_path}. Known: ")
+    for name in ("./imgs", "imgs/", "~/none-such", str(tmp_path / "imgs"), "imgs.npz"):
+        message = refused(Data(name=name))
+        assert "no such file or folder" in message and "unknown dataset" not in message, name
+    (tmp_path / "imgs").mkdir()
+    assert "holds no images (it is empty)" in refused(Data(name="imgs"))

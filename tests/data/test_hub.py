@@ -279,3 +279,77 @@ def test_a_name_on_the_hub_is_loaded_from_there(datasets: Any, tmp_path: Path) -
     assert "'org/none' cannot be had from the Hugging Face hub" in refusals[1]
     assert any("letters/train" in line for line in there.asked)
     assert not any("digits/train" in line and line.startswith("GET") for line in there.asked)
+
+
+# Labels of every kind
+
+
+def labelled(datasets: Any, values: list[Any], feature: Any = None) -> Any:
+    images = [Image.fromarray(PIXELS[k]) for k in range(len(values))]
+    feature = feature or datasets.Value({str: "string", bool: "bool", int: "int64", float: "float64"}[type(values[0])])
+    features = datasets.Features({"image": datasets.Image(), "label": feature})
+    return datasets.Dataset.from_dict({"image": images, "label": values}, features=features)
+
+
+@pytest.mark.parametrize(
+    ("values", "labels", "names"),
+    [
+        (["dog", "cat", "dog"], [1, 0, 1], ("cat", "dog")),
+        (["b", "", "a"], [2, 0, 1], ("", "a", "b")),
+        ([True, False, True], [1, 0, 1], ("False", "True")),
+        ([7, 5, 7], [1, 0, 1], ("5", "7")),
+        ([1, 2, 3], [0, 1, 2], ("1", "2", "3")),
+        ([0, 1, 0], [0, 1, 0], ()),
+    ],
+)
+def test_labels_of_every_kind_become_classes(
+    datasets: Any, tmp_path: Path, values: list[Any], labels: list[int], names: tuple[str, ...]
+) -> None:
+    labelled(datasets, values).to_parquet(tmp_path / "a.parquet")
+    found = opened(tmp_path / "a.parquet")
+    assert found.train.labels is not None and found.train.labels.tolist() == labels
+    assert found.classes == len({*values}) and found.class_names == names
+    assert any(f"{len({*values})} classes, by the" in line for line in found.told) == bool(names)
+    assert opened(tmp_path / "a.parquet", classes=found.classes).class_names == names, "as a resumed run opens it"
+    assert opened(tmp_path / "a.parquet", classes=0).train.labels is None
+
+
+def test_labels_that_cannot_be_classes_are_told_or_refused(datasets: Any, tmp_path: Path) -> None:
+    labelled(datasets, [0.5, 1.5]).to_parquet(tmp_path / "a.parquet")
+    found = opened(tmp_path / "a.parquet")
+    assert found.classes == 0 and found.told == ("no labels: the column label (float64) holds none",)
+    assert "has no labels, but data.classes is 2" in refused(tmp_path / "a.parquet", classes=2)
+    labelled(datasets, ["a", None]).to_parquet(tmp_path / "b.parquet")
+    assert "rows without a label; set data.classes to 0" in refused(tmp_path / "b.parquet")
+    for name, train, test in (("text", ["a", "b"], ["a", ""]), ("numbers", [5, 7], [6])):
+        both = {"train": labelled(datasets, train), "test": labelled(datasets, test)}
+        datasets.DatasetDict(both).save_to_disk(tmp_path / name)
+        assert "is that of no training image" in refused(tmp_path / name)
+
+
+def test_an_empty_train_split_is_refused_and_no_other_taken(datasets: Any, tmp_path: Path) -> None:
+    datasets.DatasetDict({"train": table(datasets, 0), "test": table(datasets)}).save_to_disk(tmp_path / "a")
+    assert "train is saved without rows" in refused(tmp_path / "a")
+    (tmp_path / "d").mkdir()
+    table(datasets, 0).to_parquet(tmp_path / "d/train.parquet")
+    table(datasets).to_parquet(tmp_path / "d/test.parquet")
+    assert "the split train is empty" in refused(tmp_path / "d")
+    datasets.DatasetDict({"left": table(datasets), "right": table(datasets)}).save_to_disk(tmp_path / "b")
+    assert "has the splits left, right, and none called train" in refused(tmp_path / "b")
+    datasets.DatasetDict({"dev": table(datasets)}).save_to_disk(tmp_path / "c")
+    assert opened(tmp_path / "c").told == ("6 images, split validation",)
+
+
+def test_a_folder_of_tables_is_opened_by_its_path_alone(datasets: Any, tmp_path: Path) -> None:
+    both = datasets.DatasetDict({"train": table(datasets), "validation": table(datasets, 2)})
+    both.save_to_disk(tmp_path / "saved")
+    found = open_dataset(Data(name=str(tmp_path / "saved")))
+    check(found, test=2)
+    assert found.told == ("6 images, split train; 2 in validation measured on",)
+    (tmp_path / "parquet").mkdir()
+    table(datasets).to_parquet(tmp_path / "parquet/train.parquet")
+    check(open_dataset(Data(name=str(tmp_path / "parquet"))), test=None)
+    Image.fromarray(PIXELS[0]).save(tmp_path / "parquet/a.png")
+    found = open_dataset(Data(name=str(tmp_path / "parquet")))
+    assert len(found.train) == 1
+    assert found.told[-1] == '1 tables are not read (train.parquet); data.name = "hub" reads them alone'

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+import warnings
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from narrow import MIX, Game, one_line
 
 from gan_zoo import api
+from gan_zoo.data.batches import normalise
 from gan_zoo.errors import InputError
 from gan_zoo.models.gan.model import GAN
 from gan_zoo.models.infogan.model import InfoGAN
@@ -128,6 +132,116 @@ def test_images_of_another_shape_are_not_encoded(model: str, shape: tuple[int, .
     with pytest.raises(InputError, match=r"\[n, 1, 28, 28\]") as error:
         Game(model).model.encode(torch.zeros(shape))  # type: ignore[operator]
     assert str(list(shape)) in one_line(error)
+
+
+@pytest.mark.parametrize("prior", ["uniform", "learned"])
+def test_images_drawn_in_batches_are_those_of_one_draw(prior: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = Game("infogan", infogan__codes=MIX, infogan__prior=prior).model
+    held = {"c1": 3, "c2": [k / 10 for k in range(10)]}
+    whole = model.sample(10, held, seed=2)
+    sizes = []
+    hook = model.generator.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+    monkeypatch.setattr("gan_zoo.models.gan.model.MOST_AT_ONCE", 4)
+    parts = model.sample(10, held, seed=2)
+    drawn = list(model.draw(10, held, seed=2))
+    generated = model.generate(model.prior.sample(10, seed=2))
+    hook.remove()
+    assert sizes == [4, 4, 2] * 3
+    assert [len(part) for part in drawn] == [4, 4, 2]
+    assert len(generated) == 10
+    torch.testing.assert_close(parts, whole)
+    assert torch.equal(torch.cat(drawn), parts)
+    assert torch.equal(parts[:7], model.sample(7, {"c1": 3, "c2": held["c2"][:7]}, seed=2))  # type: ignore[index]
+    assert not torch.equal(parts[:4], parts[4:8])
+
+
+def test_the_batch_falls_as_images_grow() -> None:
+    small, large = (Game("gan", data__resolution=side, data__channels=3).model for side in (32, 256))
+    assert (small.at_once, large.at_once) == (256, 10)
+
+
+@pytest.mark.parametrize("model", ["infogan", "acgan"])
+def test_images_are_encoded_in_batches_as_they_are_at_once(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: Any = Game(model).model
+    images = made.sample(7)
+    whole = made.encode(images)
+    monkeypatch.setattr("gan_zoo.models.gan.model.MOST_AT_ONCE", 3)
+    parts = made.encode(images)
+    for name, found in whole.items():
+        torch.testing.assert_close(parts[name], found)
+
+
+def test_more_images_than_memory_holds_are_refused_before_they_are_drawn() -> None:
+    with pytest.raises(InputError, match="of memory") as error:
+        Game("gan").model.sample(10**12)
+    assert "1,000,000,000,000 images" in one_line(error)
+
+
+@pytest.mark.parametrize(
+    ("n", "seed", "told"),
+    [
+        (0, 0, "n is"),
+        (2.0, 0, "n is"),
+        ("2", 0, "n is"),
+        (2, -1, "seed is"),
+        (2, 2**64, "seed is"),
+        (2, 0.5, "seed is"),
+    ],
+)
+def test_numbers_that_are_none_are_refused(n: Any, seed: Any, told: str, infogan: InfoGAN) -> None:
+    with pytest.raises(InputError) as error:
+        infogan.sample(n, seed=seed)
+    assert one_line(error).startswith(told)
+
+
+def test_numpy_numbers_are_numbers(infogan: InfoGAN) -> None:
+    assert torch.equal(infogan.sample(np.int64(3), seed=np.uint8(1)), infogan.sample(3, seed=1))  # type: ignore[arg-type]
+
+
+def test_an_array_of_floats_is_encoded_as_a_tensor(infogan: InfoGAN) -> None:
+    images = infogan.sample(3)
+    expected = infogan.encode(images)["c1"]
+    upside_down = images.flip(2).numpy()[:, :, ::-1]
+    for given in (images.numpy(), images.numpy().astype(np.float64), upside_down, images.double()):
+        torch.testing.assert_close(infogan.encode(given)["c1"], expected)  # type: ignore[arg-type]
+
+
+DARK = torch.full((2, 1, 28, 28), -1.0)
+WRONG: dict[str, tuple[Any, str]] = {
+    "pixels": (torch.zeros(2, 1, 28, 28, dtype=torch.uint8), "not torch.uint8: images / 127.5 - 1"),
+    "an array of pixels": (np.zeros((2, 1, 28, 28), np.uint8), "not uint8: images / 127.5 - 1"),
+    "whole numbers": (torch.zeros(2, 1, 28, 28, dtype=torch.int64), "not torch.int64"),
+    "objects": (np.zeros((2, 1, 28, 28), object), "not object"),
+    "floats to 255": (torch.linspace(0, 255, 784).view(1, 1, 28, 28), "not values from 0 to 255; images / 127.5 - 1"),
+    "standardised": (torch.linspace(-0.4, 2.8, 784).view(1, 1, 28, 28), "not values from -0.4 to 2.8"),
+    "NaN": (torch.full((1, 1, 28, 28), math.nan), "not values from nan to nan"),
+    "channels last": (DARK.permute(0, 2, 3, 1), "not [2, 28, 28, 1]: channels come before height and width"),
+    "one image": (DARK[0], "not [1, 28, 28]: images[None] adds the first axis"),
+    "a list": (DARK.tolist(), "not a list"),
+    "a path": ("three.png", "not a str"),
+    "nothing": (None, "not a NoneType"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_cannot_be_encoded_is_told_what_is_wanted(case: str, infogan: InfoGAN) -> None:
+    images, told = WRONG[case]
+    with pytest.raises(InputError) as error:
+        infogan.encode(images)
+    line = one_line(error)
+    assert line.startswith("the images are floats [n, 1, 28, 28] in [-1, 1], ")
+    assert told in line
+
+
+def test_images_that_seem_to_lie_in_0_to_1_are_encoded_and_warned_of(infogan: InfoGAN) -> None:
+    with pytest.warns(UserWarning, match=r"seem to lie in \[0, 1\]: 2 \* images - 1"):
+        infogan.encode(torch.linspace(0, 1, 784).view(1, 1, 28, 28))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        infogan.encode(torch.zeros(1, 1, 28, 28))
+        infogan.encode(normalise(torch.arange(100, 256).repeat(6)[:784].view(1, 1, 28, 28)))
+        infogan.encode(normalise(torch.full((1, 1, 28, 28), 255, dtype=torch.uint8)))
+        infogan.encode(torch.zeros(0, 1, 28, 28))
 
 
 def test_create_gives_an_untrained_model_of_the_settings_asked_for() -> None:

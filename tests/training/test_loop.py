@@ -329,6 +329,10 @@ def test_an_unnamed_run_takes_the_next_free_folder(tmp_path: Path, monkeypatch: 
     settings = {"trunk.width": 2, "batch_size": 4, "steps": 1, "precision": "fp32", "device": "cpu"}
     folders = [api.train("gan", quiet=True, **settings).folder for _ in range(2)]
     assert folders == [Path("runs/gan-mnist-5k-001"), Path("runs/gan-mnist-5k-002")]
+    for number in range(4):
+        Image.new("L", (16, 16), number).save(f"{number}.png")
+    named = api.train("gan", quiet=True, data={"name": ".", "resolution": 16}, **settings).folder
+    assert named == Path(f"runs/gan-{tmp_path.name}-001"), "after the folder's own name"
 
 
 def test_a_quiet_training_prints_nothing_and_a_loud_one_tells_the_bound(

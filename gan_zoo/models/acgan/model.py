@@ -74,5 +74,7 @@ class ACGAN(GAN):
     def encode(self, images: Tensor) -> dict[str, Tensor]:
         """P(label | x) [n, classes] of images [n, C, H, W] in [-1, 1]."""
         with evaluating(self):
-            logits = self.class_head(self.discriminator.trunk(self.own_images(images)))
+            logits = self.in_passes(
+                lambda part: self.class_head(self.discriminator.trunk(part)), self.own_images(images)
+            )
         return {"label": logits.float().softmax(1)}

@@ -8,23 +8,30 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, ClassVar, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from gan_zoo.config import Config, Settings
+from gan_zoo.data.bounds import check_memory
 from gan_zoo.draws import Draws
 from gan_zoo.errors import InputError, unknown
 from gan_zoo.losses.adversarial import AdversarialLoss
 from gan_zoo.models.gan.codes import Code
+from gan_zoo.models.gan.given import given_images
 from gan_zoo.models.gan.prior import SHOWN, Latents, Prior
 from gan_zoo.registry import losses, trunks
 from gan_zoo.resolve import table_name
 from gan_zoo.shapes import ImageShape
 from gan_zoo.trunks.layers import spectral
 from gan_zoo.trunks.trunk import DiscriminatorTrunk
+
+MOST_AT_ONCE, VALUES_AT_ONCE = 256, 2**21
+"""Images, and values of theirs, that a network sees in one pass at most: memory does not grow with their number."""
 
 
 class Pace(NamedTuple):
@@ -228,27 +235,60 @@ class GAN(nn.Module):
         """
         return Objective({"generator/adversarial": self.adversarial.generator(fake.logits, real.logits)})
 
-    @torch.no_grad()
     def sample(
         self, n: int, codes: Mapping[str, float | Sequence[float] | Tensor] | None = None, *, seed: int = 0
     ) -> Tensor:
-        """Images [n, C, H, W] in [-1, 1].
+        """Images [n, C, H, W] in [-1, 1]; the same ones in every call with the same `seed`.
 
         Args:
-            n: How many.
+            n: How many. The first images of more are those of fewer.
             codes: Values held for all, or one for each image, by the code's name; the others are drawn.
-            seed: Decides the noise and the codes that are drawn.
+            seed: Decides the noise and the codes that are drawn; another seed draws other images.
 
         Raises:
-            InputError: For a code that the model does not have, or a value that it does not take.
+            InputError: For a code that the model does not have, a value that it does not take, or more images than this
+                machine's memory holds.
         """
-        if not isinstance(n, int) or n < 1:
+        drawn = self.draw(n, codes, seed=seed)
+        first = next(drawn)
+        if len(first) == n:
+            return first
+        check_memory(n * first[0].nbytes, f"{n:,} images")
+        images = first.new_empty(n, *first.shape[1:])
+        row = 0
+        for part in chain([first], drawn):
+            images[row : row + len(part)] = part
+            row += len(part)
+        return images
+
+    @torch.no_grad()
+    def draw(
+        self, n: int, codes: Mapping[str, float | Sequence[float] | Tensor] | None = None, *, seed: int = 0
+    ) -> Iterator[Tensor]:
+        """The images of `sample` in batches, so that memory does not grow with their number.
+
+        Arguments and errors are those of `sample`.
+        """
+        if not isinstance(n, int | np.integer) or n < 1:
             raise InputError(f"n is a whole number from 1, not {n!r}")
+        if not isinstance(seed, int | np.integer) or not 0 <= seed < 2**64:
+            raise InputError(f"seed is a whole number in 0 to 2^64 - 1, not {seed!r}")
+        n, seed = int(n), int(seed)
+        held = self._held(n, codes)
+        for start in range(0, n, self.at_once):
+            size = min(self.at_once, n - start)
+            latents = self.prior.sample(size, seed=seed, stream=SHOWN, first_row=start)
+            values = latents.codes.clone()
+            for index, column in held.items():
+                values[:, index] = (column[start : start + size] if column.ndim else column).to(values)
+            yield self.generate(self.prior.compose(latents.input[:, : self.prior.noise], values))
+
+    def _held(self, n: int, codes: Mapping[str, float | Sequence[float] | Tensor] | None) -> dict[int, Tensor]:
+        """Values to hold, one [] or one for each of n images [n], by the code's place among the codes."""
         if codes is not None and not isinstance(codes, Mapping):
             raise InputError(f"codes are given by name, as in {{'c1': 3}}, not as {codes!r}")
-        latents = self.prior.sample(n, seed=seed, stream=SHOWN)
-        values = latents.codes.clone()
         names = [code.name for code in self.codes]
+        held = {}
         for name, value in (codes or {}).items():
             if name not in names:
                 raise unknown("code", name, names)
@@ -260,28 +300,30 @@ class GAN(nn.Module):
                 raise InputError(f"code {name}: one value or {n} are needed, not {list(column.shape)}")
             for single in set(column.reshape(-1).tolist()):
                 self.codes[names.index(name)].check(single)
-            values[:, names.index(name)] = column.to(values)
-        return self.generate(self.prior.compose(latents.input[:, : self.prior.noise], values))
+            held[names.index(name)] = column
+        return held
 
     @torch.no_grad()
     def generate(self, latents: Latents) -> Tensor:
         """The generator's images [n, C, H, W] of given latents, with the statistics that it learned."""
         with evaluating(self.generator):
-            images: Tensor = self.generator(latents.input.to(self.device))
+            images = self.in_passes(self.generator, latents.input.to(self.device))
         return images.float()
 
-    def own_images(self, images: Tensor) -> Tensor:
-        """Images [n, C, H, W] where the model lies.
+    @property
+    def at_once(self) -> int:
+        """Images that a network sees in one pass where none is trained."""
+        return max(1, min(MOST_AT_ONCE, VALUES_AT_ONCE // self.image.pixels))
 
-        Raises:
-            InputError: If they are not of the model's shape.
-        """
-        channels, side = self.image.channels, self.image.resolution
-        if images.ndim != 4 or images.shape[1:] != (channels, side, side):
-            raise InputError(f"the images are [n, {channels}, {side}, {side}], not {list(images.shape)}")
-        if not images.is_floating_point():
-            raise InputError(f"the images are floats in [-1, 1], not {images.dtype}")
-        return images.to(self.device)
+    def in_passes(self, network: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
+        """What a network in evaluation mode makes of rows [n, …], `at_once` of them in a pass."""
+        if torch.compiler.is_exporting() or len(rows) <= self.at_once:
+            return network(rows)
+        return torch.cat([network(part) for part in rows.split(self.at_once)])
+
+    def own_images(self, images: Any) -> Tensor:
+        """Images [n, C, H, W] in [-1, 1], where the model lies; see `given_images`."""
+        return given_images(images, self.image).to(self.device, next(self.parameters()).dtype)
 
     def phase(self, step: int) -> Hashable:
         """What of this model's objectives changes with the number of steps done.

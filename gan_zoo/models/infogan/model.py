@@ -202,10 +202,16 @@ class InfoGAN(GAN):
     def encode(self, images: Tensor) -> dict[str, Posterior]:
         """Q(c | x) of images [n, C, H, W] in [-1, 1], by code.
 
+        Args:
+            images: A tensor or a numpy array of floats.
+
         Returns:
             For a categorical code its probabilities [n, K], for a bernoulli code P(c = 1) [n], for a continuous one
             its mean and log-variance [n].
+
+        Raises:
+            InputError: If the images are of another shape or type, or not in [-1, 1].
         """
         with evaluating(self):
-            parameters = self.q(self.discriminator.trunk(self.own_images(images)))
+            parameters = self.in_passes(lambda part: self.q(self.discriminator.trunk(part)), self.own_images(images))
         return posteriors(parameters, self.layout, self.codes)
