@@ -34,6 +34,7 @@ from gan_zoo.terminal import say, watched
 from gan_zoo.training import loop
 from gan_zoo.training.environment import PACKAGES, version_of
 from gan_zoo.training.precision import kernel_path, pick_device
+from gan_zoo.training.provenance import own_data
 from gan_zoo.training.ranks import global_rank
 from gan_zoo.training.run import find, held_run, is_checkpoint, load, open_run
 
@@ -42,7 +43,7 @@ wide = Console(highlight=False, soft_wrap=True, markup=False, width=240)
 """For tables, whose numbers are not to be cut where a terminal is narrow."""
 
 
-def train(config: Config, out: Path | None, *, resume: bool, dry_run: bool) -> None:
+def train(config: Config, out: Path | None, *, resume: bool, new_data: bool, dry_run: bool) -> None:
     """`gan-zoo train`."""
     if dry_run:
         config, _, state = loop.prepare(config)
@@ -50,7 +51,7 @@ def train(config: Config, out: Path | None, *, resume: bool, dry_run: bool) -> N
         for part, module in state.model.named_children():
             console.print(f"# {part}: {sum(p.numel() for p in module.parameters()):,} parameters")
         return
-    run = loop.train(config, out=out, resume=resume and held_run(out) is not None)
+    run = loop.train(config, out=out, resume=resume and held_run(out) is not None, new_data=new_data)
     if global_rank():
         return
     console.print(f"run: {run.folder}")
@@ -158,9 +159,9 @@ def encode(
     target = out or run.folder / "codes.csv"
     encoding.check_ending(target)
     model = load(checkpoint, device=pick_device(device))
-    encoder, data = encoding.encoder(model), run.config.data
-    found = encoding.open_images(images, data, model.image, part=split)
-    table = encoding.encode(encoder, found, batch_size=batch_size, workers=data.workers)
+    encoder = encoding.encoder(model)
+    found = encoding.open_images(images, run, model.image, part=split)
+    table = encoding.encode(encoder, found, batch_size=batch_size, workers=run.config.data.workers)
     rows = encoding.write_table(table, target)
     console.print(f"{rows:,} images ({found.where}): {target}")
 
@@ -180,7 +181,7 @@ def cluster(
     _check_seed(seed)
     _check_json(out)
     run, checkpoint = find(source)
-    model, data = load(checkpoint, device=pick_device(device)), open_dataset(run.config.data)
+    model, data = load(checkpoint, device=pick_device(device)), own_data(run)
     parts = [part for part in ("train", "test") if part == "train" or data.test is not None]
     if split is not None and split not in parts:
         raise InputError(f"data {data.name!r} has no test split; accepted: --split train")

@@ -697,7 +697,9 @@ WEIGHTS = ["model.safetensors", "ema.safetensors", "optimizer.safetensors"]
 @some(25)
 @given(
     data=st.data(),
-    name=st.sampled_from(["config.toml", "config.toml", "metrics.jsonl", "environment.json", *FACTS, *WEIGHTS]),
+    name=st.sampled_from(
+        ["config.toml", "config.toml", "metrics.jsonl", "environment.json", "data.json", *FACTS, *WEIGHTS]
+    ),
     sealed=st.booleans(),
 )
 def test_damaged_runs(home: Path, data: st.DataObject, name: str, sealed: bool) -> None:

@@ -14,7 +14,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gan_zoo.config import Data
 from gan_zoo.data.batches import in_order
 from gan_zoo.data.dataset import ARRAY_SUFFIXES, Split, Subset, open_dataset
 from gan_zoo.data.encoded import Decoded
@@ -22,12 +21,14 @@ from gan_zoo.data.folder import Files
 from gan_zoo.data.pixels import SUFFIXES
 from gan_zoo.errors import InputError
 from gan_zoo.extras import require
-from gan_zoo.files import whole
+from gan_zoo.files import from_text, whole
 from gan_zoo.models.gan.codes import Code
 from gan_zoo.models.gan.model import GAN
 from gan_zoo.models.infogan.q_head import Gaussian, Posterior
 from gan_zoo.registry import datasets
 from gan_zoo.shapes import ImageShape
+from gan_zoo.training.provenance import own_data
+from gan_zoo.training.run import Run
 
 ENDINGS = (".csv", ".parquet")
 
@@ -77,18 +78,18 @@ def encoder(model: GAN) -> Encoder:
 
 
 def open_images(
-    named: Sequence[str], own: Data, shape: ImageShape, *, part: Literal["train", "test"] = "train"
+    named: Sequence[str], run: Run, shape: ImageShape, *, part: Literal["train", "test"] = "train"
 ) -> Images:
     """The images that a command line names, in the model's shape.
 
     Args:
         named: Image files; or one folder, array file or registered set; or nothing for the run's own data.
-        own: The run's own table `[data]`.
+        run: The run.
         shape: What the model takes.
         part: Which split of a set.
 
     Raises:
-        InputError: If they are not there, cannot be read, or have no such split.
+        InputError: If they are not there, cannot be read, or have no such split; or if the run's own data changed.
     """
     paths = [Path(name) for name in named]
     if paths and all(path.suffix.lower() in SUFFIXES and not path.is_dir() for path in paths):
@@ -101,12 +102,13 @@ def open_images(
         raise InputError(f"{odd} is no image file; accepted: image files, or one folder, array file or dataset")
     if paths and paths[0].is_file() and paths[0].suffix.lower() not in ARRAY_SUFFIXES:
         raise InputError(f"{paths[0]} is neither an image nor a file ending in {', '.join(ARRAY_SUFFIXES)}")
+    own = run.config.data
     settings = own.model_copy(update={"resolution": shape.resolution, "channels": shape.channels})
     if named and named[0] != own.name:
         settings = settings.model_copy(update={"name": named[0], "path": None, "classes": None, "balance": ()})
-    if settings.name == "folder" or (settings.name not in datasets.entries and Path(settings.name).is_dir()):
+    if settings.name == "folder" or (settings.name not in datasets.entries and from_text(settings.name).is_dir()):
         settings = settings.model_copy(update={"memory": 0.0})  # streamed, whatever its size
-    dataset = open_dataset(settings)
+    dataset = open_dataset(settings) if named else own_data(run, settings)
     split = dataset.train if part == "train" else dataset.test
     if split is None:
         raise InputError(f"data {settings.name!r} has no test split; accepted: --split train")

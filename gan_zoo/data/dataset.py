@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -16,8 +16,12 @@ from gan_zoo.config import Data
 from gan_zoo.data.balance import balanced
 from gan_zoo.data.factors import Factors
 from gan_zoo.errors import InputError, shown, unknown
+from gan_zoo.files import from_text
 from gan_zoo.registry import datasets
 from gan_zoo.shapes import ImageShape
+
+if TYPE_CHECKING:
+    from gan_zoo.data.encoded import Encoded
 
 ARRAY_SUFFIXES = (".npz", ".npy", ".safetensors")
 
@@ -124,6 +128,8 @@ class Dataset:
         test: What is only measured on, if the set has such a part.
         factors: What the training images vary in, if they are every combination of known factors, in order.
         class_names: What the classes are called, in order; empty if the set does not say it.
+        origin: The files, or rows of a table, that it was read from, by which it is known again; see
+            `gan_zoo.data.fingerprint`.
     """
 
     name: str
@@ -133,6 +139,7 @@ class Dataset:
     test: Split | None = None
     factors: Factors | None = None
     class_names: tuple[str, ...] = ()
+    origin: tuple[Encoded, ...] = ()
 
 
 def open_dataset(settings: Data) -> Dataset:
@@ -212,7 +219,7 @@ def as_path(text: str, where: str) -> Path:
         InputError: If no file can be called so.
     """
     try:
-        path = Path(text).expanduser()
+        path = from_text(text)
         path.exists()
     except (OSError, ValueError, RuntimeError) as error:  # too long, no text, or the home of nobody
         reason = error.strerror if isinstance(error, OSError) else error

@@ -97,6 +97,7 @@ def from_encoded(
         train=Split(images[0], labels.train),
         test=None if test is None else Split(images[1], labels.test),
         class_names=tuple(names) if len(names) == labels.classes else (),
+        origin=tuple(part.images for part in parts),
     )
 
 

@@ -20,6 +20,7 @@ from gan_zoo.data.encoded import Part, from_encoded
 from gan_zoo.data.pixels import open_file
 from gan_zoo.errors import InputError, reason, shown
 from gan_zoo.extras import missing
+from gan_zoo.files import from_text
 
 TEST_SPLITS = ("test", "validation", "valid", "val")
 IMAGE_COLUMNS = ("image", "img", "images", "pixel_values")
@@ -174,7 +175,7 @@ def _roots(name: str) -> tuple[Path, ...]:
     import datasets
     from huggingface_hub import constants
 
-    path = Path(name).expanduser()
+    path = from_text(name)
     if path.exists():
         return (path if path.is_dir() else path.parent,)
     kept = "datasets--" + name.partition(":")[0].replace("/", "--")

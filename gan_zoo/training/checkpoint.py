@@ -4,7 +4,7 @@ step-00000500/
     model.safetensors      every weight and buffer
     ema.safetensors        the generator's moving average, if there is one
     optimizer.safetensors  Adam's moments, as player/parameter/moment
-    state.json             schema, model, step, gradient scaler, steps left out
+    state.json             schema, model, step, gradient scaler, steps left out, the data's fingerprint
     SHA256SUMS             of each file above, as `sha256sum --check` reads it
 
 In schema 1 the sums stood in state.json, which had none of its own.
@@ -26,6 +26,7 @@ from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 
 from gan_zoo.data.bounds import check_memory
+from gan_zoo.data.fingerprint import Fingerprint
 from gan_zoo.errors import InputError, TrainingError, shown
 from gan_zoo.files import digest, sweep, whole_folder, write
 from gan_zoo.models.gan.model import GAN
@@ -59,6 +60,7 @@ class State:
         self.players = players
         self.precision = precision
         self.ranks = ranks
+        self.data = Fingerprint({}, 0, (), {})  # of what is learned from, once that is opened
         self.step = 0  # steps done
         self.skipped = torch.zeros((), dtype=torch.int64, device=model.device)  # of them, left out
 
@@ -115,6 +117,7 @@ class State:
             "step": self.step,
             "skipped": int(self.skipped),
             "scaler": self.precision.scaler.state_dict(),
+            **({"data": self.data.record} if self.data.images else {}),
         }
 
     def tensors(self) -> dict[str, Mapping[str, Tensor]]:
@@ -215,7 +218,7 @@ def read_state(checkpoint: Path) -> dict[str, Any]:
             raise InputError(f"{checkpoint} is damaged: {name} cannot be read: {error.strerror}") from None
         if found != expected:
             raise InputError(f"{checkpoint} is damaged: {name} is not as it was written (SHA-256)")
-    state = _read_facts(checkpoint)
+    state = read_facts(checkpoint)
     if state["schema"] > SCHEMA:
         told = f"{checkpoint} has schema {state['schema']}; this release reads 1 to {SCHEMA}"
         raise LaterSchemaError(f"{told}: a newer one is needed, pip install --upgrade gan-zoo")
@@ -239,7 +242,12 @@ def has_average(checkpoint: Path) -> bool:
     return (checkpoint / "ema.safetensors").is_file()
 
 
-def _read_facts(checkpoint: Path) -> dict[str, Any]:
+def read_facts(checkpoint: Path) -> dict[str, Any]:
+    """What a checkpoint's `state.json` says.
+
+    Raises:
+        InputError: If it is not there, or not as one is written.
+    """
     try:
         state = json.loads(_small_text(checkpoint / "state.json"))
         counts = state["step"], state.get("skipped", 0), state["schema"]
@@ -260,7 +268,7 @@ def _read_sums(checkpoint: Path) -> dict[str, str]:
     """The SHA-256 of each file, by name."""
     file = checkpoint / SUMS
     if not file.exists():
-        state = _read_facts(checkpoint)
+        state = read_facts(checkpoint)
         told = state.get("sha256")
         if state["schema"] == 1 and isinstance(told, dict) and all(_SUM.fullmatch(f"{told[n]}  {n}") for n in told):
             return told
