@@ -718,7 +718,7 @@ def test_damaged_runs(home: Path, data: st.DataObject, name: str, sealed: bool) 
 
 
 @some(12)
-@given(state=st.dictionaries(st.sampled_from(["schema", "model", "step", "scaler", "skipped", "x"]), ANY))
+@given(state=st.dictionaries(st.sampled_from(["schema", "model", "step", "scaler", "skipped", "data", "x"]), ANY))
 def test_other_states(home: Path, state: dict[str, Any]) -> None:
     with working(home) as place:
         shutil.copytree(home / "run", "run")
