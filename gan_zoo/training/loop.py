@@ -13,6 +13,7 @@ from torch import nn
 
 from gan_zoo.config import Config
 from gan_zoo.data.augment import parse_augment
+from gan_zoo.data.batches import end_if_spawned
 from gan_zoo.data.dataset import Dataset, open_dataset
 from gan_zoo.data.fingerprint import fingerprint, located, place
 from gan_zoo.errors import InputError, TrainingError
@@ -75,6 +76,7 @@ def train(
         Interrupted: After SIGINT or SIGTERM, with a checkpoint saved.
     """
     with ExitStack() as stack:
+        end_if_spawned()
         stack.enter_context(as_started())
         ranks = stack.enter_context(joined(pick_device(config.training.device), config.training.rank_timeout))
         with silent(quiet or not ranks.leads):
@@ -82,6 +84,7 @@ def train(
             config, dataset, state = ranks.together(partial(prepare, config, ranks, held))
         ranks.check_same("the configuration or the data", f"{to_toml(config)}{state.data}")
         config = config.model_copy(update={"data": located(config.data)})
+        stood = out is not None and out.exists()
         run, notes = begin(config, out, held, state, new_data=new_data, stack=stack)
         if ranks.leads:
             stack.enter_context(run.failing())
@@ -90,6 +93,8 @@ def train(
         except InputError as error:  # of an image that is streamed
             if held is None and not state.step and ranks.leads:
                 shutil.rmtree(run.folder, ignore_errors=True)
+                if stood:
+                    run.folder.mkdir(exist_ok=True)
             if ranks.world == 1:
                 raise
             raise InputError(f"rank {ranks.rank}: {error}") from error
