@@ -151,6 +151,16 @@ def from_text(text: str) -> Path:
     return Path(text).expanduser()
 
 
+@contextmanager
+def utf8_name(path: Path) -> Iterator[Path]:
+    """A name of a file, to read it by, for libraries that take no name but in UTF-8."""
+    if as_text(str(path)) == str(path):
+        yield path
+        return
+    with path.open("rb") as file:
+        yield Path(f"/dev/fd/{file.fileno()}")
+
+
 def slug(text: str) -> str:
     """A text as part of a file's name; empty if there is neither letter nor digit in it."""
     return "-".join(re.findall(r"[a-z0-9]+", text.lower()))

@@ -22,6 +22,7 @@ from gan_zoo.data.folder import Files
 from gan_zoo.data.npy import Archive, Array, mapped
 from gan_zoo.data.pixels import fit
 from gan_zoo.errors import InputError, reason, shown
+from gan_zoo.files import utf8_name
 from gan_zoo.shapes import ImageShape
 
 IMAGES = ("images", "x", "arr_0", "train_images", "x_train", "imgs")
@@ -179,7 +180,7 @@ def _read_safetensors(path: Path) -> dict[str, Array]:
         length = int.from_bytes(plain.read(8), "little")
     if length > _LONGEST_HEADER:
         raise ValueError(f"its header is {length:,} bytes long; accepted: {_LONGEST_HEADER:,}")
-    with safe_open(path, framework="pt") as file:
+    with utf8_name(path) as called, safe_open(called, framework="pt") as file:
         names = _wanted([*file.keys()], path)
         check_memory(sum(_size(file.get_slice(name)) for name in names), f"{path}: {', '.join(names)}")
         tensors = {name: file.get_tensor(name) for name in names}

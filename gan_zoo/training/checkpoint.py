@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from gan_zoo.data.bounds import check_memory
 from gan_zoo.data.fingerprint import Fingerprint
 from gan_zoo.errors import InputError, TrainingError, shown
-from gan_zoo.files import digest, sweep, whole_folder, write
+from gan_zoo.files import digest, sweep, utf8_name, whole_folder, write
 from gan_zoo.models.gan.model import GAN
 from gan_zoo.training.ema import EMA
 from gan_zoo.training.player import Player
@@ -300,7 +300,8 @@ def _held(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """The tensors of a safetensors file."""
     try:
-        return load_file(path)
+        with utf8_name(path) as name:
+            return load_file(name)
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path}: not readable as safetensors: {error}") from None
 

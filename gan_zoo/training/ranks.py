@@ -74,9 +74,10 @@ class Ranks:
 
     def text_from_first(self, text: str) -> str:
         """Rank 0's text."""
-        (length,) = self.from_first([len(text.encode())])
-        letters = list(text.encode()) if self.leads else [0] * length
-        return bytes(self.from_first(letters)).decode() if length else ""
+        content = text.encode(errors="surrogateescape")  # of a path, whose names may be any bytes
+        (length,) = self.from_first([len(content)])
+        letters = list(content) if self.leads else [0] * length
+        return bytes(self.from_first(letters)).decode(errors="surrogateescape") if length else ""
 
     def together(self, work: Callable[[], T]) -> T:
         """What `work` gives; where rank 0 is refused, all ranks are, in its words.
