@@ -8,6 +8,7 @@ rank 0 writes. Tensors are all that is exchanged: torch's collectives for Python
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -18,9 +19,12 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from gan_zoo.errors import InputError, TrainingError
+from gan_zoo.errors import InputError, TrainingError, reason
 
 T = TypeVar("T")
+
+GONE = re.compile(r"connection|socket|broken pipe|time[d -]*out|remote (process|error)|ncclRemoteError", re.IGNORECASE)
+"""What gloo and NCCL say where another process has ended, or does not answer; they raise it as a plain RuntimeError."""
 
 
 class Ranks:
@@ -136,9 +140,9 @@ class Ranks:
         try:
             yield
         except RuntimeError as error:
-            raise TrainingError(
-                f"rank {self.rank} of {self.world}: another rank is gone or does not answer; go on with --resume"
-            ) from error
+            gone = isinstance(error, dist.DistNetworkError | dist.DistStoreError) or GONE.search(str(error))
+            told = "another rank is gone or does not answer" if gone else reason(error)
+            raise TrainingError(f"rank {self.rank} of {self.world}: {told}; go on with --resume") from error
 
 
 ALONE = Ranks()
