@@ -35,6 +35,7 @@ from gan_zoo.training.exported import check_weights, is_exported, read_descripti
 from gan_zoo.training.hub import download, on_hub
 from gan_zoo.training.lock import LOCK
 from gan_zoo.training.loggers.jsonlines import read_records
+from gan_zoo.training.precision import as_started
 
 CONFIG, ENVIRONMENT, DATA, FAILURE = "config.toml", "environment.json", "data.json", "failure.txt"
 PARTS = ("checkpoints", "samples", "tensorboard")
@@ -160,7 +161,7 @@ def build(config: Config, device: torch.device | str = "cpu", *, copies: int = 1
         InputError: If they would not fit this machine's memory: before any is taken.
     """
     _check_size(config, copies)
-    with torch.random.fork_rng(devices=[]):
+    with as_started(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         model: GAN = models.get(config.model)(config)
     return model.to(device)
@@ -170,7 +171,7 @@ def _check_size(config: Config, copies: int) -> None:
     """Build the model without memory for its weights, and see how much they would take."""
     what = "the networks of this configuration"
     try:
-        with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        with as_started(), torch.random.fork_rng(devices=[]), torch.device("meta"):
             model: GAN = models.get(config.model)(config)
     except (RuntimeError, TypeError, OverflowError) as error:
         if "meta" in str(error):  # a model whose making reads numbers, which are not there
