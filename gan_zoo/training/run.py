@@ -116,7 +116,7 @@ def is_free(folder: Path) -> bool:
     """Whether nothing lies there but what is left of a process that ended before its run had begun."""
     if not folder.exists():
         return True
-    return folder.is_dir() and all(p.name in (LOCK, ENVIRONMENT) or PARTIAL in p.name for p in folder.iterdir())
+    return folder.is_dir() and all(p.name in (LOCK, ENVIRONMENT, DATA) or PARTIAL in p.name for p in folder.iterdir())
 
 
 def open_run(folder: Path | str) -> Run:
