@@ -28,8 +28,10 @@ def create(
     device: torch.device | str = "cpu",
     **settings: Any,
 ) -> GAN:
-    """An untrained model, an `nn.Module`. It can be copied, and pickled for worker processes, but for one with spectral
-    norm, which torch does not pickle: there the process loads it by itself.
+    """An untrained model, an `nn.Module`.
+
+    It can be copied, and pickled for worker processes; a model with spectral norm, which torch does not pickle, is
+    loaded by each process for itself.
 
     Args:
         model: Its name; see `gan-zoo models`.

@@ -46,7 +46,7 @@ wide = Console(highlight=False, soft_wrap=True, markup=False, width=240)
 def train(config: Config, out: Path | None, *, resume: bool, new_data: bool, dry_run: bool) -> None:
     """`gan-zoo train`."""
     if dry_run:
-        config, _, state = loop.prepare(config)
+        config, _, state = loop.prepare(config, held=held_run(out) if resume else None)
         console.print(to_toml(config), end="")
         for part, module in state.model.named_children():
             console.print(f"# {part}: {sum(p.numel() for p in module.parameters()):,} parameters")

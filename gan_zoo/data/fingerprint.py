@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, BinaryIO
 
+from torch import Tensor
+
 from gan_zoo.config import Data
 from gan_zoo.data.bounds import listed
 from gan_zoo.data.dataset import Dataset, as_path
@@ -28,6 +30,7 @@ LONGEST_NAMES = 2**16
 CHANGED = {
     "files": "the list of files differs, in names or sizes",
     "contents": "the contents of files differ",
+    "pixels": "the images differ",
     "labels": "the labels differ",
 }
 
@@ -40,7 +43,8 @@ class Fingerprint:
         images: How many, by split.
         classes: How many.
         class_names: In order; empty if the set does not say them, or they are too long to keep.
-        digests: SHA-256, by what they are of: `files` (names and sizes), `contents` and `labels`, where there are any.
+        digests: SHA-256, by what they are of: `files` (names and sizes) and their `contents`; `pixels`, of images that
+            a plug-in holds in memory; `labels`.
     """
 
     images: Mapping[str, int]
@@ -99,6 +103,12 @@ def fingerprint(dataset: Dataset) -> Fingerprint:
     found = {"labels": [split.labels.numpy().tobytes() for split in splits.values() if split.labels is not None]}
     found["files"] = [line for part in dataset.origin if isinstance(part, Files) for line in _listing(part)]
     found["contents"] = [piece for part in dataset.origin for piece in _contents(part)]
+    entry = datasets.entries.get(dataset.name)
+    if entry and entry.origin != "gan-zoo" and not dataset.origin:  # pixels that were resized differ by the processor
+        held = [split.images for split in splits.values() if isinstance(split.images, Tensor)]
+        found["pixels"] = (
+            [images.numpy().tobytes() for images in held] if sum(images.nbytes for images in held) <= READ else []
+        )
     digests = {of: _digest(pieces) for of, pieces in found.items() if pieces}
     return Fingerprint({name: len(split) for name, split in splits.items()}, dataset.classes, names, digests)
 

@@ -13,7 +13,7 @@ from gan_zoo.errors import InputError, shown
 from gan_zoo.registry import datasets
 from gan_zoo.terminal import say
 from gan_zoo.training.checkpoint import MOST_STATE, checkpoints, read_facts
-from gan_zoo.training.run import DATA, Run
+from gan_zoo.training.run import CONFIG, DATA, Run
 
 
 def own_data(run: Run, settings: Data | None = None) -> Dataset:
@@ -46,7 +46,8 @@ def open_at(settings: Data, folder: Path) -> Dataset:
         told = f"the data of {folder} is not at {shown(path.absolute(), 200)}"
         if key == "path" and not path.is_absolute():  # which may be a name on the Hub
             told = f"{error}; {told}"
-        raise InputError(f"{told}; where it has moved: {_resume_with(folder, '--data PATH')}") from None
+        how = f"; where it has moved: {_resume_with(folder, '--data PATH')}" if (folder / CONFIG).exists() else ""
+        raise InputError(told + how) from None
 
 
 def check_data(run: Run, dataset: Dataset) -> None:

@@ -5,18 +5,22 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from commandline import write_set
 from PIL import Image
 
 from gan_zoo.config import Data
 from gan_zoo.data import fingerprint as module
-from gan_zoo.data.dataset import open_dataset
+from gan_zoo.data.dataset import Dataset, Split, open_dataset
 from gan_zoo.data.fingerprint import Fingerprint, fingerprint, from_record, located
 from gan_zoo.files import from_text
+from gan_zoo.shapes import ImageShape
 
 SIDE = 8
 
@@ -119,6 +123,20 @@ def test_of_labels_alone_the_order_counts(tmp_path: Path) -> None:
     assert less.change(found) == ""
     assert other.change(found) == "the labels differ"
     assert Fingerprint(found.images, 3, (), {}).change(found) == "3 classes then, 2 now"
+
+
+def test_of_a_plug_in_s_images_in_memory_each_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    def mine() -> Dataset:
+        return Dataset("mine", ImageShape(1, 4), 0, Split(torch.zeros(3, 1, 4, 4, dtype=torch.uint8)))
+
+    registered = {"mine": SimpleNamespace(origin="someone's 1.0"), "mnist-5k": SimpleNamespace(origin="gan-zoo")}
+    monkeypatch.setattr(module, "datasets", SimpleNamespace(entries=registered))
+    before, other = fingerprint(mine()), mine()
+    assert before.change(fingerprint(other)) == ""
+    assert isinstance(other.train.images, torch.Tensor)
+    other.train.images[1, 0, 2, 2] = 1
+    assert before.change(fingerprint(other)) == "the images differ"
+    assert fingerprint(replace(other, name="mnist-5k")).digests == {}
 
 
 def test_of_many_images_and_of_a_large_file_a_part_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
