@@ -30,6 +30,9 @@ def create(
 ) -> GAN:
     """An untrained model, an `nn.Module`.
 
+    It can be copied, and pickled for worker processes; a model with spectral norm, which torch does not pickle, is
+    loaded by each process for itself.
+
     Args:
         model: Its name; see `gan-zoo models`.
         config: A preset, a TOML file or a tree; by default the preset `mnist-5k`.
@@ -52,6 +55,7 @@ def train(
     *,
     out: Path | str | None = None,
     resume: bool = False,
+    new_data: bool = False,
     quiet: bool = False,
     **settings: Any,
 ) -> Run:
@@ -63,6 +67,7 @@ def train(
         out: The run folder; by default the next free one in `runs/`.
         resume: Whether to go on with the run in `out`. Its own tree is then the ground for `settings`; `model` and
             `config` found it if there is no run yet.
+        new_data: Whether a resumed run may go on with data that is not what it learned from.
         quiet: Whether to print nothing.
         settings: Keys of the tree by their own name (`steps=200`), or tables (`trunk={…}`).
 
@@ -76,7 +81,7 @@ def train(
     folder = Path(out) if out is not None else None
     held = held_run(folder) if resume else None
     resolved = resolve(model, held.ground(model) if held else config, settings)
-    return loop.train(resolved, out=folder, resume=held is not None, quiet=quiet)
+    return loop.train(resolved, out=folder, resume=held is not None, new_data=new_data, quiet=quiet)
 
 
 def load(source: Path | str, *, revision: str | None = None, device: torch.device | str = "cpu") -> GAN:

@@ -50,15 +50,15 @@ __all__ = [
 ]
 
 
-def train(config: Config, out: Path | None, *, resume: bool, dry_run: bool) -> None:
+def train(config: Config, out: Path | None, *, resume: bool, new_data: bool, dry_run: bool) -> None:
     """`gan-zoo train`."""
     if dry_run:
-        config, _, state = loop.prepare(config)
+        config, _, state = loop.prepare(config, held=held_run(out) if resume else None)
         console.print(to_toml(config), end="")
         for part, module in state.model.named_children():
             console.print(f"# {part}: {sum(p.numel() for p in module.parameters()):,} parameters")
         return
-    run = loop.train(config, out=out, resume=resume and held_run(out) is not None)
+    run = loop.train(config, out=out, resume=resume and held_run(out) is not None, new_data=new_data)
     if global_rank():
         return
     console.print(f"run: {run.folder}")

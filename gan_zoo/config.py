@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from tyro.conf import Suppress, arg
 
+from gan_zoo.files import as_text
 from gan_zoo.registry import loggers, losses, models, trunks
 
 Norm = Literal["batch", "layer", "none"]
@@ -23,6 +24,12 @@ def _as_switch(value: object) -> object:
     return {True: "on", False: "off"}.get(value, value) if isinstance(value, bool) else value
 
 
+def _as_text(value: object) -> object:
+    """A place, whose name may be no UTF-8."""
+    return as_text(value) if isinstance(value, str) else value
+
+
+Place = Annotated[str, BeforeValidator(_as_text)]
 Switch = Annotated[Literal["auto", "on", "off"], BeforeValidator(_as_switch)]
 
 
@@ -35,9 +42,9 @@ class Settings(BaseModel):
 class Data(Settings):
     """What is learned from."""
 
-    name: Annotated[str, arg(aliases=["--data"])] = "mnist-5k"
+    name: Annotated[Place, arg(aliases=["--data"])] = "mnist-5k"
     """A dataset's name (see `gan-zoo datasets`), a folder of images, or a .npz, .npy or .safetensors file."""
-    path: str | None = None
+    path: Place | None = None
     """Where the set lies: a folder, a file, or a name on the Hugging Face hub."""
     splits: bool = True
     """Whether names in a folder of images tell its splits (train, val, test, …); else all images are learned from."""

@@ -5,7 +5,6 @@ They come from `gan_zoo_kernels.sample_latents` (Philox-4x32-10), as the latents
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import lru_cache
 
 import torch
@@ -29,12 +28,13 @@ def _choice(below: int) -> PriorLayout:
     return PriorLayout(0, codes=(PriorCode("categorical", size=below),))
 
 
-def _layout(normals: int, ranges: tuple[Range, ...], below: int) -> PriorLayout:
+def _layout_of(normals: int, ranges: tuple[Range, ...], below: int) -> PriorLayout:
     return _choice(below) if below else _columns(normals, ranges)
 
 
+# As torch.compiler.assume_constant_result does, for whose sake every command would import the compiler: seconds.
 # torch.compile would trace what is cached, and warn of it.
-_layout_of: Callable[[int, tuple[Range, ...], int], PriorLayout] = torch.compiler.assume_constant_result(_layout)
+_layout_of._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 class Draws:

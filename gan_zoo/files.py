@@ -14,6 +14,7 @@ from io import RawIOBase
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 PARTIAL = ".partial"
 """Part of the name of everything that is not whole yet."""
@@ -145,15 +146,49 @@ def sweep(folder: Path) -> None:
             left.unlink(missing_ok=True)
 
 
+ADDRESS = "file://"
+"""How the text of a path begins whose name is no UTF-8."""
+
+
+def as_text(path: str) -> str:
+    """A path as text that every file can hold: where a name in it is no UTF-8, an address, `file:///home/caf%E9`."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return Path(os.path.abspath(os.path.expanduser(path))).as_uri()
+    return path
+
+
+def from_text(text: str) -> Path:
+    """The path that `as_text` wrote, or that a user typed, `~` being a home.
+
+    Raises:
+        RuntimeError: If `~name` is the home of nobody.
+    """
+    if text.startswith(ADDRESS):
+        return Path(os.fsdecode(unquote_to_bytes(text.removeprefix(ADDRESS))))
+    return Path(text).expanduser()
+
+
+@contextmanager
+def utf8_name(path: Path) -> Iterator[Path]:
+    """A name of a file, to read it by, for libraries that take no name but in UTF-8."""
+    if as_text(str(path)) == str(path):
+        yield path
+        return
+    with path.open("rb") as file:
+        yield Path(f"/dev/fd/{file.fileno()}")
+
+
 def slug(text: str) -> str:
     """A text as part of a file's name; empty if there is neither letter nor digit in it."""
     return "-".join(re.findall(r"[a-z0-9]+", text.lower()))
 
 
 def write_text(text: str, path: Path) -> Path:
-    """Write text, whole or not at all."""
+    """Write text in UTF-8, whole or not at all; a byte of a file's name that is no UTF-8 stands there as `\\udcXX`."""
     with whole(path) as beside:
-        beside.write_text(text, encoding="utf-8")
+        beside.write_text(text, encoding="utf-8", errors="backslashreplace")
     return path
 
 

@@ -69,7 +69,18 @@ def config_type(model: str) -> type[Config]:
 @cache  # one type, so that equal trees are equal
 def _with_table(name: str, settings: type[BaseModel]) -> type[Config]:
     own = {name: (settings, settings())}
-    return cast(type[Config], create_model("Config", __base__=Config, __doc__=Config.__doc__, **own))  # type: ignore[call-overload]
+    return cast(type[Config], create_model("Config", __base__=_Tree, __doc__=Config.__doc__, **own))  # type: ignore[call-overload]
+
+
+class _Tree(Config):
+    """A tree with a table of the model's own; its type cannot be imported, and a pickle names the model instead."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _unpickled, (self.model_dump(),)
+
+
+def _unpickled(tree: Tree) -> Config:
+    return config_type(tree["model"]).model_validate(tree)
 
 
 def resolve(

@@ -336,7 +336,7 @@ def test_a_run_folder_holds_what_it_should(trained: tuple[Path, str]) -> None:
     assert sorted(path.name for path in (place / "runs").iterdir()) == ["infogan-set-001", "infogan-set-002"]
     run = place / "runs" / "infogan-set-001"
     assert {path.name for path in run.iterdir()} == {
-        "config.toml", "environment.json", "metrics.jsonl", "checkpoints", "samples", ".lock"
+        "config.toml", "environment.json", "data.json", "metrics.jsonl", "checkpoints", "samples", ".lock"
     }  # fmt: skip
     assert {"python", "packages", "device"} <= json.loads((run / "environment.json").read_text()).keys()
 

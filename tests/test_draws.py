@@ -10,6 +10,7 @@ import torch
 from scipy.stats import chisquare, kstest
 from torch import Tensor
 
+from gan_zoo import draws
 from gan_zoo.draws import FIRST_STREAM, Draws
 from gan_zoo.models.gan.prior import SHOWN, TRAINING
 
@@ -90,3 +91,10 @@ def test_a_compiled_step_draws_the_same_numbers_and_is_compiled_once() -> None:
         found, expected = compiled(Draws(1, torch.tensor(step))), draw_all(Draws(1, step))
         assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
     assert len(graphs) == 1
+
+
+def test_what_marks_a_constant_for_the_compiler_is_what_torch_sets() -> None:
+    """It is set without importing the compiler, which takes longer than any other import."""
+    marked = torch.compiler.assume_constant_result(lambda: 0)
+    assert vars(marked).items() <= vars(draws._layout_of).items()
+    assert vars(marked)

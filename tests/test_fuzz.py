@@ -727,7 +727,9 @@ WEIGHTS = ["model.safetensors", "ema.safetensors", "optimizer.safetensors"]
 @some(25)
 @given(
     data=st.data(),
-    name=st.sampled_from(["config.toml", "config.toml", "metrics.jsonl", "environment.json", *FACTS, *WEIGHTS]),
+    name=st.sampled_from(
+        ["config.toml", "config.toml", "metrics.jsonl", "environment.json", "data.json", *FACTS, *WEIGHTS]
+    ),
     sealed=st.booleans(),
 )
 def test_damaged_runs(home: Path, data: st.DataObject, name: str, sealed: bool) -> None:
@@ -745,8 +747,76 @@ def test_damaged_runs(home: Path, data: st.DataObject, name: str, sealed: bool) 
         drive(f"damaged {name}", "train", "--resume", "--out", "run", *small, place=place)
 
 
+def pets() -> dict[str, dict[str, bytes]]:
+    """What lies in the folder `pets`: by class, each file's bytes."""
+    classes = (folder for folder in sorted(Path("pets").iterdir()) if any(folder.iterdir()))
+    return {folder.name: {file.name: file.read_bytes() for file in sorted(folder.iterdir())} for folder in classes}
+
+
+def change(kind: str, data: st.DataObject) -> None:
+    """Change something in the folder `pets`, though perhaps not what it holds."""
+    folders = sorted(Path("pets").iterdir())
+    folder = data.draw(st.sampled_from(folders))
+    files = sorted(folder.iterdir())
+    file = data.draw(st.sampled_from(files)) if files else None
+    if kind == "rename class":
+        name = folder.with_name(data.draw(st.sampled_from(["ape", "zebra", "caf\udce9"])))
+        if not name.exists():
+            folder.rename(name)
+    elif kind == "swap classes" and len(folders) > 1:
+        for old, new in ((folders[0], Path("aside")), (folders[1], folders[0]), (Path("aside"), folders[1])):
+            old.rename(new)
+    elif kind == "touch" and file:
+        file.write_bytes(file.read_bytes())
+    elif kind == "remove" and file:
+        file.unlink()
+    elif kind == "rename" and file:
+        file.rename(file.with_name(f"z{file.name}"))
+    elif kind == "repaint" and file:
+        Image.new("L", (8, 8), data.draw(st.integers(0, 255))).save(file)
+    elif kind == "add":
+        Image.new("L", (8, 8), 7).save(folder / "added.bmp")
+
+
 @some(12)
-@given(state=st.dictionaries(st.sampled_from(["schema", "model", "step", "scaler", "skipped", "x"]), ANY))
+@given(
+    kinds=st.lists(
+        st.sampled_from(["rename class", "swap classes", "touch", "remove", "rename", "repaint", "add"]), max_size=3
+    ),
+    moved=st.booleans(),
+    data=st.data(),
+)
+def test_changed_data(home: Path, kinds: list[str], moved: bool, data: st.DataObject) -> None:
+    """A run goes on with its own data, wherever that lies, and with other data where it is told to, alone."""
+    with working(home) as place:
+        for number in range(6):
+            folder = Path("pets", ("cat", "dog")[number % 2])
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.new("L", (8, 8), 40 * number).save(folder / f"{number}.bmp")
+        small = (*TINY, "--trunk.name", "mlp", "--data.workers", "0", "--data.classes", "0", "--data.resolution", "8")
+        begun = ("train", "gan", "--data", "pets", *small, "--data.channels", "1", "--steps", "1", "--out", "run")
+        assert drive("data", *begun, place=place).code == 0
+        before = pets()
+        for kind in kinds:
+            change(kind, data)
+        now = pets()
+        if moved:
+            shutil.copytree("pets", "elsewhere")
+            shutil.rmtree("pets")
+        named = ("--data", "elsewhere") if moved else ()
+        on = ("train", "--resume", "--out", "run", "--steps", "2", *named)
+        tree = Path("run/config.toml").read_bytes()
+        ended = drive("changed data", *on, place=place)
+        assert (ended.code == 0) is (now == before), (kinds, ended)
+        if ended.code:
+            assert Path("run/config.toml").read_bytes() == tree
+            if now:
+                assert "--new-data" in ended.err
+                assert drive("new data", *on, "--new-data", place=place).code == 0
+
+
+@some(12)
+@given(state=st.dictionaries(st.sampled_from(["schema", "model", "step", "scaler", "skipped", "data", "x"]), ANY))
 def test_other_states(home: Path, state: dict[str, Any]) -> None:
     with working(home) as place:
         shutil.copytree(home / "run", "run")

@@ -14,6 +14,7 @@ from narrow import narrow_train, spoil_loss
 
 from gan_zoo.analysis.survey import standing, survey
 from gan_zoo.errors import TrainingError, shown
+from gan_zoo.training import checkpoint
 from gan_zoo.training.lock import LOCK, is_held, locked
 
 
@@ -49,6 +50,29 @@ def test_every_state_is_told(runs: Path) -> None:
     assert (found["interrupted"].step, found["interrupted"].steps) == (3, 7)
     assert "not readable as TOML" in found["no-tree"].why
     assert "model.safetensors" in found["no-weights"].why
+
+
+def test_listing_reads_no_weights_and_tells_what_their_lengths_tell(
+    runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    real = checkpoint.digest
+
+    def digest(path: Path) -> str:
+        read.append(path.name)
+        return real(path)
+
+    monkeypatch.setattr(checkpoint, "digest", digest)
+    weights = runs / "interrupted/checkpoints/step-00000003/optimizer.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    weights = runs / "done/checkpoints/step-00000003/ema.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    found = {Path(one.run).name: one for one in survey([runs])}
+    assert set(read) == {"state.json"}
+    assert found["interrupted"].state == "interrupted"
+    assert (found["done"].state, "ema.safetensors is not as it was written" in found["done"].why) == ("damaged", True)
 
 
 def test_an_error_that_ended_a_run_is_told_until_it_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from gan_zoo.data.batches import batches, in_order, normalise
 from gan_zoo.data.dataset import Dataset, Split
 from gan_zoo.errors import InputError
-from gan_zoo.files import cache_folder, slug, whole
+from gan_zoo.files import cache_folder, slug, utf8_name, whole
 from gan_zoo.models.gan.model import evaluating
 from gan_zoo.shapes import ImageShape
 from gan_zoo.training.checkpoint import load_weights
@@ -106,7 +106,7 @@ def classifier(
         torch.manual_seed(0)
         network = Classifier(dataset.image, dataset.classes)
     try:
-        with safe_open(path, framework="pt") as file:
+        with utf8_name(path) as name, safe_open(name, framework="pt") as file:
             network.accuracy = float(file.metadata()["accuracy"])
         load_weights(network, path)
     except (OSError, SafetensorError, InputError, KeyError, TypeError, ValueError):

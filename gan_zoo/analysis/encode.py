@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar, cast
@@ -23,12 +24,14 @@ from gan_zoo.data.folder import Files
 from gan_zoo.data.pixels import SUFFIXES
 from gan_zoo.errors import InputError
 from gan_zoo.extras import require
-from gan_zoo.files import whole
+from gan_zoo.files import from_text, whole
 from gan_zoo.models.gan.codes import Code
 from gan_zoo.models.gan.model import GAN
 from gan_zoo.models.infogan.q_head import Gaussian, Posterior
 from gan_zoo.registry import datasets
 from gan_zoo.shapes import ImageShape
+from gan_zoo.training.provenance import own_data
+from gan_zoo.training.run import Run
 
 T = TypeVar("T")
 
@@ -83,18 +86,18 @@ def encoder(model: GAN) -> Encoder:
 
 
 def open_images(
-    named: Sequence[str], own: Data, shape: ImageShape, *, part: Literal["train", "test"] = "train"
+    named: Sequence[str], run: Run, shape: ImageShape, *, part: Literal["train", "test"] = "train"
 ) -> Images:
     """The images that a command line names, in the model's shape.
 
     Args:
         named: Image files; or one folder, array file or registered set; or nothing for the run's own data.
-        own: The run's own table `[data]`.
+        run: The run.
         shape: What the model takes.
         part: Which split of a set.
 
     Raises:
-        InputError: If they are not there, none can be read, or there is no such split.
+        InputError: If they are not there, none can be read, or there is no such split; or if the run's own data changed.
     """
     paths = [Path(name) for name in named]
     if paths and all(path.suffix.lower() in SUFFIXES and not path.is_dir() for path in paths):
@@ -107,26 +110,27 @@ def open_images(
         raise InputError(f"{odd} is no image file; accepted: image files, or one folder, array file or dataset")
     if paths and paths[0].is_file() and paths[0].suffix.lower() not in ARRAY_SUFFIXES:
         raise InputError(f"{paths[0]} is neither an image nor a file ending in {', '.join(ARRAY_SUFFIXES)}")
+    own = run.config.data
     settings = own.model_copy(update={"resolution": shape.resolution, "channels": shape.channels})
     if named and named[0] != own.name:
         settings = settings.model_copy(update={"name": named[0], "path": None, "classes": None, "balance": ()})
-    if settings.name == "folder" or (settings.name not in datasets.entries and Path(settings.name).is_dir()):
+    if settings.name == "folder" or (settings.name not in datasets.entries and from_text(settings.name).is_dir()):
         settings = settings.model_copy(update={"memory": 0.0})  # streamed, whatever its size
-    dataset = _but_for_broken(settings)
+    dataset = _but_for_broken(open_dataset if named else partial(own_data, run), settings)
     split = dataset.train if part == "train" else dataset.test
     if split is None:
         raise InputError(f"data {settings.name!r} has no test split; accepted: --split train")
     return Images(split, f"{part} split of {settings.name}", dataset.broken)
 
 
-def _but_for_broken(settings: Data) -> Dataset:
+def _but_for_broken(opened: Callable[[Data], Dataset], settings: Data) -> Dataset:
     """A set without the images that cannot be read."""
     try:
-        return open_dataset(settings)
+        return opened(settings)
     except BrokenImagesError:
         pass
     try:
-        return open_dataset(settings.model_copy(update={"skip_broken": True}))
+        return opened(settings.model_copy(update={"skip_broken": True}))
     except BrokenImagesError as error:
         raise InputError(f"{error}: {', '.join(error.reasons[:NAMED])}") from None
 

@@ -21,9 +21,9 @@ from gan_zoo.analysis.fidelity import LEAST, fidelity
 from gan_zoo.analysis.information import information, informed
 from gan_zoo.analysis.results import UNDRAWN, Measurement, fingerprint
 from gan_zoo.analysis.subject import Reals, Subject
-from gan_zoo.data.dataset import open_dataset
 from gan_zoo.errors import InputError, TrainingError, reason, unknown
 from gan_zoo.training.environment import environment
+from gan_zoo.training.provenance import check_data, own_data
 from gan_zoo.training.run import find, find_step, load
 
 Numbers = dict[str, float]
@@ -184,8 +184,10 @@ def evaluate(
     for source in sources:
         run, checkpoint = find(source)
         data = run.config.data
-        if data not in opened:
-            opened[data] = Reals(open_dataset(data), features=features, n=n, seed=seed, device=place, say=say)
+        if data in opened:
+            check_data(run, opened[data].dataset)
+        else:
+            opened[data] = Reals(own_data(run), features=features, n=n, seed=seed, device=place, say=say)
         subjects.append(Subject(run, checkpoint, load(checkpoint, device=place), opened[data], n=n, seed=seed))
         if features != "auto" and (names is None or "fidelity" in names):
             opened[data].check()

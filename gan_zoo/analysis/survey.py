@@ -26,7 +26,8 @@ class Standing:
         run: Its folder.
         state: running: a process holds its lock. done: its last step is saved. interrupted: it was saved before.
             failed: an error ended it, or it ended with nothing saved.
-            damaged: its tree cannot be read, or it has checkpoints and none is whole.
+            damaged: its tree cannot be read, or it has checkpoints and none is whole, as far as their lengths tell:
+            weights are not read through for a list.
         why: What is wrong, if anything is.
         step: Steps that are saved, or of a running one logged.
         best: By `metric/number` the best value that was measured and its step.
@@ -65,7 +66,7 @@ def standing(folder: Path) -> Standing:
         run = open_run(folder)
     except (InputError, OSError) as error:
         return Standing(str(folder), "damaged", str(error))
-    newest, complaints = newest_whole(run.checkpoints)
+    newest, complaints = newest_whole(run.checkpoints, hashed=False)
     saved = (step_of(newest) or 0) if newest else 0
     steps = run.config.training.steps
     state: State

@@ -63,6 +63,7 @@ def train_command(tree: Config | None) -> Callable[..., None]:
         config: str | None = None,
         out: Path | None = None,
         resume: bool = False,
+        new_data: bool = False,
         dry_run: bool = False,
     ) -> None:
         """Train a model; ends by naming the run folder and its pictures.
@@ -73,6 +74,7 @@ def train_command(tree: Config | None) -> Callable[..., None]:
                 defaults. A run that is resumed keeps its own.
             out: The run folder; by default the next free one in runs/.
             resume: Go on with the run in --out, from its newest whole checkpoint.
+            new_data: Go on with data that is not what the run learned from.
             dry_run: Show the resolved tree and the networks' sizes, and make nothing.
 
         Examples:
@@ -83,7 +85,7 @@ def train_command(tree: Config | None) -> Callable[..., None]:
         """
         from gan_zoo import commands
 
-        commands.train(tree, out, resume=resume, dry_run=dry_run)
+        commands.train(tree, out, resume=resume, new_data=new_data, dry_run=dry_run)
 
     train.__annotations__["tree"] = Annotated[type(tree), arg(name="")]
     return train

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
 from pathlib import Path
@@ -18,9 +18,11 @@ from gan_zoo.config import Data
 from gan_zoo.data.assemble import fits_memory, from_tensors, settle_labels, settle_shape
 from gan_zoo.data.bounds import check_memory, listed
 from gan_zoo.data.dataset import ARRAY_SUFFIXES, Dataset, Split, needed_path
+from gan_zoo.data.folder import Files
 from gan_zoo.data.npy import Archive, Array, mapped
 from gan_zoo.data.pixels import fit
 from gan_zoo.errors import InputError, reason, shown
+from gan_zoo.files import utf8_name
 from gan_zoo.shapes import ImageShape
 
 IMAGES = ("images", "x", "arr_0", "train_images", "x_train", "imgs")
@@ -101,7 +103,7 @@ def array(settings: Data) -> Dataset:
         InputError: If the file, a shape, a type or a value is not as said.
     """
     path = needed_path(settings, f"a file ending in {', '.join(ARRAY_SUFFIXES)}")
-    found = _read(path)
+    origin, found = (Files(path.parent, [path.name]),), _read(path)
     images = found[_first(found, IMAGES, path)]
     labels = _labels(found, LABELS, len(images), path)
     test_images = _pick(found, TEST_IMAGES)
@@ -111,14 +113,14 @@ def array(settings: Data) -> Dataset:
         shape = settle_shape(settings, sides=(side, side), channels=layout.channels, where=str(path))
         if not fits_memory(settings, len(images), shape):
             settle_labels(settings, None, None, where=str(path))
-            return Dataset(settings.name, shape, 0, Split(Mapped(path, layout, shape, len(images))))
+            return Dataset(settings.name, shape, 0, Split(Mapped(path, layout, shape, len(images))), origin=origin)
     train = layout.pixels(images), labels
     test = None
     if test_images is not None:
         values = (layout.low, layout.high) if images.dtype.kind == "f" else None
         test_layout = _layout(test_images, path, values)
         test = test_layout.pixels(test_images), _labels(found, TEST_LABELS, len(test_images), path)
-    return from_tensors(settings, train, test, where=str(path))
+    return replace(from_tensors(settings, train, test, where=str(path)), origin=origin)
 
 
 def _pick(found: Mapping[str, Array], names: tuple[str, ...]) -> Array | None:
@@ -178,7 +180,7 @@ def _read_safetensors(path: Path) -> dict[str, Array]:
         length = int.from_bytes(plain.read(8), "little")
     if length > _LONGEST_HEADER:
         raise ValueError(f"its header is {length:,} bytes long; accepted: {_LONGEST_HEADER:,}")
-    with safe_open(path, framework="pt") as file:
+    with utf8_name(path) as called, safe_open(called, framework="pt") as file:
         names = _wanted([*file.keys()], path)
         check_memory(sum(_size(file.get_slice(name)) for name in names), f"{path}: {', '.join(names)}")
         tensors = {name: file.get_tensor(name) for name in names}

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import signal
+import sys
 from collections.abc import Generator, Iterator
+from contextlib import suppress
 from functools import lru_cache
 from hashlib import blake2b
 from itertools import count
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -139,6 +144,55 @@ def _same(value: Any) -> Any:
     return value
 
 
+UNGUARDED = 77
+"""The exit code of a process that was spawned and began its script anew."""
+PROBE = "gan-zoo's probe"
+GUARD = (
+    "a process that is spawned begins the script anew: put what the script does below "
+    '`if __name__ == "__main__":`; or set data.workers = 0, where only images are decoded so'
+)
+
+
+def end_if_spawned() -> None:
+    """End this process if it begins the script anew that spawned it: it would train once more."""
+    process = multiprocessing.current_process()
+    if getattr(process, "_inheriting", False):
+        if process.name != PROBE:
+            print(GUARD, file=sys.stderr)
+        sys.stdout.flush()
+        os._exit(UNGUARDED)  # an exception would be the script's to catch
+
+
+def _check_guard() -> None:
+    """Refuse to spawn processes from a script that each of them would begin anew.
+
+    Beforehand, by a process that is sent little: one that ends before it has read all leaves its parent waiting.
+
+    Raises:
+        InputError: Naming the guard.
+    """
+    script = getattr(sys.modules["__main__"], "__file__", None)
+    if multiprocessing.get_start_method() == "fork" or script is None:
+        return
+    with suppress(OSError):
+        if b"__main__" in Path(script).read_bytes():
+            return
+    probe = multiprocessing.Process(target=abs, args=(0,), name=PROBE)
+    with suppress(ConnectionError, EOFError):  # of a server of processes that has ended so
+        probe.start()
+        probe.join()
+    if probe.exitcode != 0:
+        raise _gone(probe.exitcode)
+
+
+def _gone(code: int | None) -> InputError | TrainingError:
+    """Why a process that decodes images is gone."""
+    if code in (None, UNGUARDED):
+        return InputError(GUARD)
+    what = f"by signal {-code} (out of memory?)" if code < 0 else f"with code {code}"
+    return TrainingError(f"a process that decodes images has ended {what}; go on with --resume")
+
+
 def _stream(
     order: Iterator[Tensor], images: Source, labels: Tensor | None, device: torch.device, workers: int
 ) -> Iterator[Batch]:
@@ -152,7 +206,10 @@ def _stream(
         pin_memory=device.type == "cuda",
         generator=torch.Generator(),  # else the loader draws from the global generator
     )
-    stream = iter(loader)
+    if workers:
+        end_if_spawned()
+        _check_guard()
+    stream: Any = iter(loader)
     try:
         for indices, pixels in stream:
             if isinstance(pixels, InputError):
@@ -162,7 +219,7 @@ def _stream(
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):
             raise
-        raise TrainingError("a process that decodes images has ended (out of memory?); go on with --resume") from error
+        raise _gone(next((worker.exitcode for worker in stream._workers if worker.exitcode), 1)) from error
     finally:
         _end(stream)
 

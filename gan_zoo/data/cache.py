@@ -22,7 +22,7 @@ from torch import Tensor
 
 from gan_zoo.data.pixels import DECODER
 from gan_zoo.errors import reason
-from gan_zoo.files import cache_folder, make_folder, sweep, whole
+from gan_zoo.files import cache_folder, make_folder, sweep, utf8_name, whole
 from gan_zoo.shapes import ImageShape
 from gan_zoo.terminal import say, watched
 
@@ -113,7 +113,7 @@ class Entry:
         if version == self._damaged:
             return None
         try:
-            with safe_open(self.file, framework="pt") as opened:
+            with utf8_name(self.file) as called, safe_open(called, framework="pt") as opened:
                 sums = opened.metadata() or {}
                 held = {name: opened.get_tensor(name) for name in self.shapes}
         except (OSError, SafetensorError):

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -16,8 +16,12 @@ from gan_zoo.config import Data
 from gan_zoo.data.balance import balanced
 from gan_zoo.data.factors import Factors
 from gan_zoo.errors import InputError, shown, unknown
+from gan_zoo.files import from_text
 from gan_zoo.registry import datasets
 from gan_zoo.shapes import ImageShape
+
+if TYPE_CHECKING:
+    from gan_zoo.data.encoded import Encoded
 
 ARRAY_SUFFIXES = (".npz", ".npy", ".safetensors")
 TABLE_SUFFIXES = (".parquet", ".arrow")
@@ -130,6 +134,8 @@ class Dataset:
         class_names: What the classes are called, in order; empty if the set does not say it.
         told: What was decided from names and what was left out, a line each, for the user.
         broken: The images that were left out because they cannot be read, each with the reason.
+        origin: The files, or rows of a table, that it was read from, by which it is known again; see
+            `gan_zoo.data.fingerprint`.
     """
 
     name: str
@@ -141,6 +147,7 @@ class Dataset:
     class_names: tuple[str, ...] = ()
     told: tuple[str, ...] = ()
     broken: tuple[str, ...] = ()
+    origin: tuple[Encoded, ...] = ()
 
 
 def open_dataset(settings: Data) -> Dataset:
@@ -225,7 +232,7 @@ def as_path(text: str, where: str) -> Path:
         InputError: If no file can be called so.
     """
     try:
-        path = Path(text).expanduser()
+        path = from_text(text)
         path.exists()
     except (OSError, ValueError, RuntimeError) as error:  # too long, no text, or the home of nobody
         reason = error.strerror if isinstance(error, OSError) else error

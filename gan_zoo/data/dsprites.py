@@ -16,6 +16,7 @@ from gan_zoo.data.assemble import LARGEST, SMALLEST, settle_labels, settle_shape
 from gan_zoo.data.bounds import check_memory
 from gan_zoo.data.dataset import Dataset, Split, needed_path
 from gan_zoo.data.factors import Factors
+from gan_zoo.data.folder import Files
 from gan_zoo.data.npy import Archive, Header, read_header
 from gan_zoo.data.pixels import fit
 from gan_zoo.errors import InputError, reason
@@ -79,7 +80,8 @@ def dsprites(settings: Data) -> Dataset:
     kinds = classes[:, COLUMNS.index("shape")]
     labels = settle_labels(settings, kinds, None, where=str(path))
     train = Split(Packed(bits, side, shape), labels.train)
-    return Dataset(settings.name, shape, labels.classes, train, factors=factors)
+    origin = (Files(path.parent, [path.name]),)
+    return Dataset(settings.name, shape, labels.classes, train, factors=factors, origin=origin)
 
 
 def _classes(archive: Archive, path: Path) -> Tensor:

@@ -156,6 +156,7 @@ def from_encoded(
         class_names=labels.names or (tuple(names) if len(names) == labels.classes else ()),
         told=(*told, *labels.told, *left),
         broken=tuple(reasons),
+        origin=tuple(part.images for part in parts),
     )
 
 

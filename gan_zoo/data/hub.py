@@ -19,6 +19,7 @@ from gan_zoo.data.pixels import open_file
 from gan_zoo.data.tables import SHAPE_OF_NAME, check_saved, inside, is_saved, read_tables
 from gan_zoo.errors import InputError, reason, shown
 from gan_zoo.extras import missing
+from gan_zoo.files import from_text
 
 FORMATS = ("parquet", "arrow", "imagefolder", "cache")
 """What the files of a set of the hub may be: others, as webdataset's, can hold pickles."""
@@ -183,7 +184,7 @@ def _roots(name: str) -> tuple[Path, ...]:
     import datasets
     from huggingface_hub import constants
 
-    path = Path(name).expanduser()
+    path = from_text(name)
     if path.exists():
         return (path if path.is_dir() else path.parent,)
     kept = "datasets--" + name.partition(":")[0].replace("/", "--")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 from typing import BinaryIO
@@ -20,6 +21,7 @@ from gan_zoo.config import Data
 from gan_zoo.data.assemble import from_tensors
 from gan_zoo.data.bounds import check_memory
 from gan_zoo.data.dataset import Dataset, needed_path
+from gan_zoo.data.folder import Files
 from gan_zoo.errors import InputError
 
 DEBIAN_FASHION = Path("/usr/share/datasets/fashion-mnist")
@@ -99,8 +101,8 @@ def _find(folder: Path, stem: str, dimensions: int) -> Path | None:
     return None
 
 
-def _read_split(folder: Path, stem: str) -> tuple[Tensor, Tensor]:
-    """Images uint8 [n, 1, h, w] and labels int64 [n]."""
+def _read_split(folder: Path, stem: str) -> tuple[Tensor, Tensor, Files]:
+    """Images uint8 [n, 1, h, w], labels int64 [n], and their two files."""
     paths = _find(folder, f"{stem}-images", 3), _find(folder, f"{stem}-labels", 1)
     if paths[0] is None or paths[1] is None:
         missing = f"{stem}-images-idx3-ubyte" if paths[0] is None else f"{stem}-labels-idx1-ubyte"
@@ -108,14 +110,16 @@ def _read_split(folder: Path, stem: str) -> tuple[Tensor, Tensor]:
     images, labels = read_idx(paths[0], 3), read_idx(paths[1], 1)
     if len(images) != len(labels):
         raise InputError(f"{paths[0]} holds {len(images):,} images, but {paths[1]} holds {len(labels):,} labels")
-    return images[:, None], labels.long()
+    return images[:, None], labels.long(), Files(folder, [str(path.relative_to(folder)) for path in paths if path])
 
 
 def _open(settings: Data, folder: Path) -> Dataset:
     if not folder.is_dir():
         raise InputError(f"data.path {str(folder)!r} is no folder; expected: one that holds {FOUR_FILES}")
-    train, test = _read_split(folder, "train"), _read_split(folder, "t10k")
-    return from_tensors(settings, train, test, classes=10, where=str(folder))
+    *train, trained = _read_split(folder, "train")
+    *test, tested = _read_split(folder, "t10k")
+    dataset = from_tensors(settings, (train[0], train[1]), (test[0], test[1]), classes=10, where=str(folder))
+    return replace(dataset, origin=(trained, tested))
 
 
 def mnist(settings: Data) -> Dataset:

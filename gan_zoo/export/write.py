@@ -67,7 +67,7 @@ def export(
 
         files |= networks(model, say=say)
     card = model_card(model, step=step, name=name or out.name, figures=figures, files=files)
-    _write(files | {CARD: card.encode()}, out)
+    _write(files | {CARD: card.encode(errors="backslashreplace")}, out)
     if not figures:
         say(f"no figures: {run.folder} has no evaluation of step {step}; gan-zoo evaluate makes one for the card")
     return out

@@ -97,7 +97,7 @@ def encode(
     check_place(target)
     model = load(checkpoint, device=pick_device(device))
     encoder, data = encoding.encoder(model), run.config.data
-    found = encoding.open_images(images, data, model.image, part=split)
+    found = encoding.open_images(images, run, model.image, part=split)
     broken = encoding.Broken()
     table = encoding.encode(encoder, found, batch_size=batch_size, workers=data.workers, broken=broken)
     rows = encoding.write_table(table, target)

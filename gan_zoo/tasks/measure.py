@@ -16,13 +16,13 @@ from gan_zoo.analysis.evaluate import summary
 from gan_zoo.analysis.fidelity import LEAST
 from gan_zoo.analysis.results import keep
 from gan_zoo.analysis.tables import centrality_table, cluster_table, evaluation_table, remarks
-from gan_zoo.data.dataset import open_dataset
 from gan_zoo.errors import InputError, TrainingError
 from gan_zoo.files import check_writable, slug, write_json
 from gan_zoo.tasks.console import check_json, check_place, check_seed, console, print_json, printed_first, wide
 from gan_zoo.terminal import say, watched
 from gan_zoo.training.environment import environment
 from gan_zoo.training.precision import pick_device
+from gan_zoo.training.provenance import own_data
 from gan_zoo.training.run import find, is_checkpoint, load
 
 
@@ -92,7 +92,7 @@ def cluster(
     check_seed(seed)
     check_json(out)
     run, checkpoint = find(source)
-    model, data = load(checkpoint, device=pick_device(device)), open_dataset(run.config.data)
+    model, data = load(checkpoint, device=pick_device(device)), own_data(run)
     parts = [part for part in ("train", "test") if part == "train" or data.test is not None]
     if split is not None and split not in parts:
         raise InputError(f"data {data.name!r} has no test split; accepted: --split train")

@@ -4,7 +4,7 @@ step-00000500/
     model.safetensors      every weight and buffer
     ema.safetensors        the generator's moving average, if there is one
     optimizer.safetensors  Adam's moments, as player/parameter/moment
-    state.json             schema, model, step, gradient scaler, steps left out
+    state.json             schema, model, step, gradient scaler, steps left out, the data's fingerprint
     SHA256SUMS             of each file above, as `sha256sum --check` reads it
 
 In schema 1 the sums stood in state.json, which had none of its own.
@@ -20,14 +20,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 
 from gan_zoo.data.bounds import check_memory
+from gan_zoo.data.fingerprint import Fingerprint
 from gan_zoo.errors import InputError, TrainingError, shown
-from gan_zoo.files import digest, sweep, whole_folder, write
+from gan_zoo.files import digest, sweep, utf8_name, whole_folder, write
 from gan_zoo.models.gan.model import GAN
 from gan_zoo.training.ema import EMA
 from gan_zoo.training.player import Player
@@ -58,6 +59,7 @@ class State:
         self.players = players
         self.precision = precision
         self.ranks = ranks
+        self.data = Fingerprint({}, 0, (), {})  # of what is learned from, once that is opened
         self.step = 0  # steps done
         self.skipped = torch.zeros((), dtype=torch.int64, device=model.device)  # of them, left out
 
@@ -114,6 +116,7 @@ class State:
             "step": self.step,
             "skipped": int(self.skipped),
             "scaler": self.precision.scaler.state_dict(),
+            **({"data": self.data.record} if self.data.images else {}),
         }
 
     def tensors(self) -> dict[str, Mapping[str, Tensor]]:
@@ -164,12 +167,13 @@ def step_of(path: Path) -> int | None:
     return int(match[1]) if match else None
 
 
-def newest_whole(folder: Path, model: str | None = None) -> tuple[Path | None, list[str]]:
+def newest_whole(folder: Path, model: str | None = None, *, hashed: bool = True) -> tuple[Path | None, list[str]]:
     """The newest undamaged checkpoint, and what is wrong with newer ones.
 
     Args:
         folder: Where checkpoints lie.
         model: Whose they have to be, if it is known.
+        hashed: Whether every byte is looked at, or files of tensors by their length alone.
 
     Raises:
         InputError: If a newer release wrote the newest one.
@@ -177,7 +181,7 @@ def newest_whole(folder: Path, model: str | None = None) -> tuple[Path | None, l
     complaints: list[str] = []
     for path in reversed(checkpoints(folder)):
         try:
-            state = read_state(path)
+            state = read_state(path, hashed=hashed)
         except LaterSchemaError:
             raise
         except InputError as error:
@@ -189,8 +193,12 @@ def newest_whole(folder: Path, model: str | None = None) -> tuple[Path | None, l
     return None, complaints
 
 
-def read_state(checkpoint: Path) -> dict[str, Any]:
+def read_state(checkpoint: Path, *, hashed: bool = True) -> dict[str, Any]:
     """What a checkpoint's `state.json` says, once every file is found to be as it was written.
+
+    Args:
+        checkpoint: The checkpoint.
+        hashed: Whether every byte is looked at, or files of tensors by their length alone.
 
     Raises:
         InputError: If anything is missing or differs, or if a newer release wrote it.
@@ -202,12 +210,13 @@ def read_state(checkpoint: Path) -> dict[str, Any]:
             raise InputError(f"{checkpoint} is damaged: {name} is missing")
         check_memory(file.stat().st_size, str(file))
         try:
-            found = digest(file)
+            tensors = file.suffix == ".safetensors"
+            same = has_its_length(file) if tensors and not hashed else digest(file) == expected
         except OSError as error:
             raise InputError(f"{checkpoint} is damaged: {name} cannot be read: {error.strerror}") from None
-        if found != expected:
+        if not same:
             raise InputError(f"{checkpoint} is damaged: {name} is not as it was written (SHA-256)")
-    state = _read_facts(checkpoint)
+    state = read_facts(checkpoint)
     if state["schema"] > SCHEMA:
         told = f"{checkpoint} has schema {state['schema']}; this release reads 1 to {SCHEMA}"
         raise LaterSchemaError(f"{told}: a newer one is needed, pip install --upgrade gan-zoo")
@@ -231,7 +240,12 @@ def has_average(checkpoint: Path) -> bool:
     return (checkpoint / "ema.safetensors").is_file()
 
 
-def _read_facts(checkpoint: Path) -> dict[str, Any]:
+def read_facts(checkpoint: Path) -> dict[str, Any]:
+    """What a checkpoint's `state.json` says.
+
+    Raises:
+        InputError: If it is not there, or not as one is written.
+    """
     try:
         state = json.loads(_small_text(checkpoint / "state.json"))
         counts = state["step"], state.get("skipped", 0), state["schema"]
@@ -252,7 +266,7 @@ def _read_sums(checkpoint: Path) -> dict[str, str]:
     """The SHA-256 of each file, by name."""
     file = checkpoint / SUMS
     if not file.exists():
-        state = _read_facts(checkpoint)
+        state = read_facts(checkpoint)
         told = state.get("sha256")
         if state["schema"] == 1 and isinstance(told, dict) and all(_SUM.fullmatch(f"{told[n]}  {n}") for n in told):
             return told
@@ -284,9 +298,19 @@ def _held(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """The tensors of a safetensors file."""
     try:
-        return load_file(path)
+        with utf8_name(path) as name:
+            return load_file(name)
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path}: not readable as safetensors: {error}") from None
+
+
+def has_its_length(path: Path) -> bool:
+    """Whether a safetensors file is as long as its header says, which is all that is read."""
+    try:
+        with utf8_name(path) as name, safe_open(name, framework="pt"):
+            return True
+    except SafetensorError:
+        return False
 
 
 @torch.no_grad()

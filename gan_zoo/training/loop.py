@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from contextlib import ExitStack, closing
 from functools import partial
@@ -12,28 +13,29 @@ from torch import nn
 
 from gan_zoo.config import Config
 from gan_zoo.data.augment import parse_augment
+from gan_zoo.data.batches import end_if_spawned
 from gan_zoo.data.dataset import Dataset, open_dataset
+from gan_zoo.data.fingerprint import fingerprint, located, place
 from gan_zoo.errors import InputError, TrainingError
-from gan_zoo.files import sweep, write_text
 from gan_zoo.images import grid, save_image
 from gan_zoo.models.gan.model import GAN, alone, evaluating
 from gan_zoo.models.gan.prior import SHOWN, Latents
-from gan_zoo.resolve import changes, to_toml
+from gan_zoo.resolve import to_toml
 from gan_zoo.terminal import silent
 from gan_zoo.training.batch_norm import synchronise
-from gan_zoo.training.checkpoint import State, newest_whole
+from gan_zoo.training.begin import begin
+from gan_zoo.training.checkpoint import State
 from gan_zoo.training.ema import EMA
-from gan_zoo.training.environment import environment
 from gan_zoo.training.faults import Watch
 from gan_zoo.training.interrupt import Interruption
 from gan_zoo.training.iterations import Iterations
-from gan_zoo.training.lock import locked
 from gan_zoo.training.loggers.jsonlines import JSONLines
 from gan_zoo.training.loggers.logger import Logger, check_trackers, open_trackers
 from gan_zoo.training.penalties import Penalties
 from gan_zoo.training.player import players
 from gan_zoo.training.precision import (
     Precision,
+    as_started,
     kernel_path,
     pick_device,
     pick_precision,
@@ -41,8 +43,9 @@ from gan_zoo.training.precision import (
     tuned,
 )
 from gan_zoo.training.progress import Reporter
+from gan_zoo.training.provenance import moved, open_at
 from gan_zoo.training.ranks import ALONE, Ranks, joined
-from gan_zoo.training.run import CONFIG, FAILURE, Run, build, check_free, create_run, next_free, open_run
+from gan_zoo.training.run import Run, build, open_run
 
 
 class Interrupted(KeyboardInterrupt):
@@ -53,13 +56,16 @@ class Interrupted(KeyboardInterrupt):
         self.run = run
 
 
-def train(config: Config, *, out: Path | None = None, resume: bool = False, quiet: bool = False) -> Run:
+def train(
+    config: Config, *, out: Path | None = None, resume: bool = False, new_data: bool = False, quiet: bool = False
+) -> Run:
     """Train a model to its last step.
 
     Args:
         config: The resolved tree.
         out: The run folder; by default the next free `runs/MODEL-DATA-NNN`.
         resume: Whether to go on from the newest whole checkpoint of `out`.
+        new_data: Whether a run may go on with data that is not what it learned from.
         quiet: Whether to print nothing.
 
     Started by `torchrun`, this process is one rank of several, and all of them get the same run.
@@ -70,16 +76,25 @@ def train(config: Config, *, out: Path | None = None, resume: bool = False, quie
         Interrupted: After SIGINT or SIGTERM, with a checkpoint saved.
     """
     with ExitStack() as stack:
+        end_if_spawned()
+        stack.enter_context(as_started())
         ranks = stack.enter_context(joined(pick_device(config.training.device), config.training.rank_timeout))
         with silent(quiet or not ranks.leads):
-            config, dataset, state = ranks.together(partial(prepare, config, ranks))
-        ranks.check_same("the configuration or the data", f"{to_toml(config)}{len(dataset.train)}")
-        run, notes = _open(config, out, state, resume=resume, stack=stack)
+            held = ranks.together(lambda: open_run(out) if resume and out else None)
+            config, dataset, state = ranks.together(partial(prepare, config, ranks, held))
+        ranks.check_same("the configuration or the data", f"{to_toml(config)}{state.data}")
+        config = config.model_copy(update={"data": located(config.data)})
+        stood = out is not None and out.exists()
+        run, notes = begin(config, out, held, state, new_data=new_data, stack=stack)
         if ranks.leads:
             stack.enter_context(run.failing())
         try:
-            _loop(run, state, dataset, notes, quiet=quiet or not ranks.leads)
+            _loop(run, state, dataset, notes, resumed=held is not None, quiet=quiet or not ranks.leads)
         except InputError as error:  # of an image that is streamed
+            if held is None and not state.step and ranks.leads:
+                shutil.rmtree(run.folder, ignore_errors=True)
+                if stood:
+                    run.folder.mkdir(exist_ok=True)
             if ranks.world == 1:
                 raise
             raise InputError(f"rank {ranks.rank}: {error}") from error
@@ -91,56 +106,38 @@ def train(config: Config, *, out: Path | None = None, resume: bool = False, quie
     return run
 
 
-def _open(config: Config, out: Path | None, state: State, *, resume: bool, stack: ExitStack) -> tuple[Run, list[str]]:
-    """The run's folder, made or found by rank 0 and locked while `stack` is open, and `state` where the run stands.
-
-    Returns:
-        The run, and what its user should know.
-    """
-    ranks = state.ranks
-
-    def first() -> tuple[str, list[str]]:
-        if not ranks.leads:
-            return "", []
-        folder = out or next_free(config)
-        if not resume:
-            check_free(folder)  # before the lock leaves its file there
-        stack.enter_context(locked(folder))
-        if resume:
-            return str(folder), _resume(Run(folder, config), state, open_run(folder).config)
-        create_run(config, folder, environment(state.model.device))
-        return str(folder), []
-
-    folder, notes = ranks.together(first)
-    run = Run(Path(ranks.text_from_first(folder)), config)
-    (begun,) = ranks.from_first([state.step])
-    if begun and not ranks.leads:
-        state.load(run.checkpoint(begun))
-    return run, notes
-
-
 def is_out_of_memory(error: RuntimeError) -> bool:
     """Whether torch failed because there is not enough memory."""
     told = str(error)
     return isinstance(error, torch.OutOfMemoryError) or "allocate memory" in told or "ALLOC_FAILED" in told
 
 
-def prepare(config: Config, ranks: Ranks = ALONE) -> tuple[Config, Dataset, State]:
+def prepare(config: Config, ranks: Ranks = ALONE, held: Run | None = None) -> tuple[Config, Dataset, State]:
     """Everything that a run needs before its folder is made: the tree with the data's facts, the data, step 0.
+
+    Args:
+        config: The tree.
+        ranks: That train it.
+        held: The run that it goes on with, if it does.
 
     Raises:
         InputError: If the configuration cannot be carried out.
     """
     device = pick_device(config.training.device)
     kernel_path(device)
-    dataset = open_dataset(config.data)
+    if held:
+        config = config.model_copy(update={"data": moved(held.config.data, config.data)})
+    asked = held and place(config.data) == place(held.config.data)
+    dataset = open_at(config.data, held.folder) if held and asked else open_dataset(config.data)
     config = with_facts(config, dataset, device)
     try:
-        return config, dataset, new_state(config, device, ranks)
+        state = new_state(config, device, ranks)
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
         raise InputError(f"the networks of this configuration do not fit the memory of {device}") from None
+    state.data = fingerprint(dataset)
+    return config, dataset, state
 
 
 def with_facts(config: Config, dataset: Dataset, device: torch.device) -> Config:
@@ -196,30 +193,7 @@ def new_state(config: Config, device: torch.device, ranks: Ranks = ALONE) -> Sta
     return State(model, ema, {"discriminator": discriminator, "generator": generator}, precision, ranks)
 
 
-def _resume(run: Run, state: State, before: Config) -> list[str]:
-    """Bring `state` to the newest whole checkpoint of `run`; the tree in force is written down in place of `before`.
-
-    Returns:
-        What its user should know: newer checkpoints that are damaged, keys that are not what they were.
-
-    Raises:
-        InputError: If there are checkpoints and none is whole.
-    """
-    for folder in (run.folder, run.checkpoints, run.samples):
-        sweep(folder)
-    newest, complaints = newest_whole(run.checkpoints, run.config.model)
-    if newest is not None:
-        state.load(newest)
-    elif complaints:
-        raise InputError("; ".join(complaints))
-    notes = [f"passed over: {complaint}" for complaint in complaints]
-    notes += [f"changed: {change}" for change in changes(before, run.config)]
-    write_text(to_toml(run.config), run.folder / CONFIG)
-    (run.folder / FAILURE).unlink(missing_ok=True)
-    return notes
-
-
-def _loop(run: Run, state: State, dataset: Dataset, notes: list[str], *, quiet: bool) -> None:
+def _loop(run: Run, state: State, dataset: Dataset, notes: list[str], *, resumed: bool, quiet: bool) -> None:
     config, ranks = run.config, state.ranks
     settings, logging, steps = config.training, config.logging, config.training.steps
     watch, since = Watch(run, state), state.step
@@ -241,6 +215,9 @@ def _loop(run: Run, state: State, dataset: Dataset, notes: list[str], *, quiet: 
         while state.step < steps:
             done = next(iterations)
             reporter.advance(done)
+            if resumed and ranks.leads:  # a start that fails leaves the run as it was
+                run.keep(state.data)
+            resumed = False
 
             last = ranks.vote(interruption.asked) or done == steps
             if last or done % logging.log_every == 0 or done % logging.checkpoint_every == 0:

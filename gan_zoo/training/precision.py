@@ -90,6 +90,21 @@ def stores_pixel_by_pixel(model: nn.Module, settings: Training, device: torch.de
 
 
 @contextmanager
+def as_started() -> Iterator[None]:
+    """Within, torch is as it starts, whatever the program around has set: gradients are recorded, and new tensors are
+    fp32 and on the CPU.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(torch.inference_mode(mode=False))
+        stack.enter_context(torch.enable_grad())
+        stack.callback(torch.set_default_dtype, torch.get_default_dtype())
+        torch.set_default_dtype(torch.float32)
+        if torch.get_default_device().type != "cpu":  # each operation takes longer within
+            stack.enter_context(torch.device("cpu"))
+        yield
+
+
+@contextmanager
 def tuned(settings: Training, device: torch.device) -> Iterator[None]:
     """Within, torch computes as `settings` ask, process-wide; then as before.
 

@@ -8,6 +8,7 @@ rank 0 writes. Tensors are all that is exchanged: torch's collectives for Python
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -18,9 +19,12 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from gan_zoo.errors import InputError, TrainingError
+from gan_zoo.errors import InputError, TrainingError, reason
 
 T = TypeVar("T")
+
+GONE = re.compile(r"connection|socket|broken pipe|time[d -]*out|remote (process|error)|ncclRemoteError", re.IGNORECASE)
+"""What gloo and NCCL say where another process has ended, or does not answer; they raise it as a plain RuntimeError."""
 
 
 class Ranks:
@@ -81,9 +85,10 @@ class Ranks:
 
     def text_from_first(self, text: str) -> str:
         """Rank 0's text."""
-        (length,) = self.from_first([len(text.encode())])
-        letters = list(text.encode()) if self.leads else [0] * length
-        return bytes(self.from_first(letters)).decode() if length else ""
+        content = text.encode(errors="surrogateescape")  # of a path, whose names may be any bytes
+        (length,) = self.from_first([len(content)])
+        letters = list(content) if self.leads else [0] * length
+        return bytes(self.from_first(letters)).decode(errors="surrogateescape") if length else ""
 
     def together(self, work: Callable[[], T]) -> T:
         """What `work` gives; where rank 0 is refused, all ranks are, in its words.
@@ -142,9 +147,9 @@ class Ranks:
         try:
             yield
         except RuntimeError as error:
-            raise TrainingError(
-                f"rank {self.rank} of {self.world}: another rank is gone or does not answer; go on with --resume"
-            ) from error
+            gone = isinstance(error, dist.DistNetworkError | dist.DistStoreError) or GONE.search(str(error))
+            told = "another rank is gone or does not answer" if gone else reason(error)
+            raise TrainingError(f"rank {self.rank} of {self.world}: {told}; go on with --resume") from error
 
 
 class _Mean(torch.autograd.Function):

@@ -1,6 +1,7 @@
 """A run folder: where it is made, what lies in it, and how it is opened again.
 
 config.toml                  the resolved tree; `gan-zoo train --config` takes it back
+data.json                    by what its data is known again; see `gan_zoo.training.provenance`
 environment.json             versions, device, git revision
 metrics.jsonl                a line a logging step
 checkpoints/step-NNNNNNNN/   see `gan_zoo.training.checkpoint`
@@ -12,7 +13,6 @@ tensorboard/, wandb/         what these trackers write, if they are named; track
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -24,8 +24,9 @@ import torch
 
 from gan_zoo.config import Config
 from gan_zoo.data.bounds import check_memory
+from gan_zoo.data.fingerprint import Fingerprint
 from gan_zoo.errors import InputError, PassedOver, TrainingError, shown
-from gan_zoo.files import PARTIAL, sweep, write_json, write_text
+from gan_zoo.files import PARTIAL, write_json, write_text
 from gan_zoo.models.gan.model import GAN
 from gan_zoo.registry import models
 from gan_zoo.resolve import resolve, to_toml
@@ -34,8 +35,9 @@ from gan_zoo.training.exported import check_weights, is_exported, read_descripti
 from gan_zoo.training.hub import download, on_hub
 from gan_zoo.training.lock import LOCK
 from gan_zoo.training.loggers.jsonlines import read_records
+from gan_zoo.training.precision import as_started
 
-CONFIG, ENVIRONMENT, FAILURE = "config.toml", "environment.json", "failure.txt"
+CONFIG, ENVIRONMENT, DATA, FAILURE = "config.toml", "environment.json", "data.json", "failure.txt"
 PARTS = ("checkpoints", "samples", "tensorboard")
 
 
@@ -77,8 +79,15 @@ class Run:
             yield
         except (InputError, TrainingError) as error:
             with suppress(OSError):
-                write_text(f"{' '.join(str(error).split())}\n", self.folder / FAILURE)
+                if self.folder.exists():
+                    write_text(f"{' '.join(str(error).split())}\n", self.folder / FAILURE)
             raise
+
+    def keep(self, data: Fingerprint) -> None:
+        """Write down what the run is of, from here on: its tree and its data; what ended it before is past."""
+        write_json(data.record, self.folder / DATA)
+        write_text(to_toml(self.config), self.folder / CONFIG)
+        (self.folder / FAILURE).unlink(missing_ok=True)
 
     def checkpoint(self, step: int) -> Path:
         """Where the checkpoint of a step lies, if there is one."""
@@ -103,52 +112,11 @@ class Run:
         return load(self.folder, device=device)
 
 
-def create_run(config: Config, folder: Path, environment: dict[str, Any]) -> Run:
-    """Write down, in a folder that is this process's own, what a run is of; from then on it is a run.
-
-    Raises:
-        InputError: If `folder` holds something already.
-    """
-    check_free(folder)
-    sweep(folder)
-    write_json(environment, folder / ENVIRONMENT)
-    write_text(to_toml(config), folder / CONFIG)
-    return Run(folder, config)
-
-
-def check_free(folder: Path) -> None:
-    """Refuse a folder that a run cannot begin in.
-
-    Raises:
-        InputError: If it is a file, or holds something already.
-    """
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder} is a file; a run needs a folder")
-    if not is_free(folder):
-        raise InputError(f"{folder} is not empty; go on with its run by --resume, or name another folder")
-
-
 def is_free(folder: Path) -> bool:
     """Whether nothing lies there but what is left of a process that ended before its run had begun."""
     if not folder.exists():
         return True
-    return folder.is_dir() and all(p.name in (LOCK, ENVIRONMENT) or PARTIAL in p.name for p in folder.iterdir())
-
-
-def next_free(config: Config) -> Path:
-    """A new folder `runs/MODEL-DATA-NNN`, with the next number that nobody has."""
-    name = Path(os.path.abspath(os.path.expanduser(config.data.name))).stem or "data"  # of `.` its own name
-    parent, stem = Path("runs"), f"{config.model}-{name}"
-    taken = [int(p.name.rsplit("-", 1)[1]) for p in parent.glob(f"{stem}-*") if p.name.rsplit("-", 1)[1].isdigit()]
-    number = max(taken, default=0) + 1
-    while True:
-        folder = parent / f"{stem}-{number:03d}"
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            number += 1
-        else:
-            return folder
+    return folder.is_dir() and all(p.name in (LOCK, ENVIRONMENT, DATA) or PARTIAL in p.name for p in folder.iterdir())
 
 
 def open_run(folder: Path | str) -> Run:
@@ -193,7 +161,7 @@ def build(config: Config, device: torch.device | str = "cpu", *, copies: int = 1
         InputError: If they would not fit this machine's memory: before any is taken.
     """
     _check_size(config, copies)
-    with torch.random.fork_rng(devices=[]):
+    with as_started(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         model: GAN = models.get(config.model)(config)
     return model.to(device)
@@ -203,7 +171,7 @@ def _check_size(config: Config, copies: int) -> None:
     """Build the model without memory for its weights, and see how much they would take."""
     what = "the networks of this configuration"
     try:
-        with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        with as_started(), torch.random.fork_rng(devices=[]), torch.device("meta"):
             model: GAN = models.get(config.model)(config)
     except (RuntimeError, TypeError, OverflowError) as error:
         if "meta" in str(error):  # a model whose making reads numbers, which are not there

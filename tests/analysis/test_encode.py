@@ -15,7 +15,7 @@ from commandline import zoo
 from hypothesis import given
 from hypothesis import strategies as st
 from measured import SIDE, striped, write_striped
-from narrow import narrow_train, one_line
+from narrow import narrow_config, narrow_train, one_line
 from PIL import Image
 
 import gan_zoo
@@ -26,6 +26,7 @@ from gan_zoo.data.dataset import Split
 from gan_zoo.errors import InputError
 from gan_zoo.models.gan.model import GAN
 from gan_zoo.shapes import ImageShape
+from gan_zoo.training.run import Run
 
 CODES = "categorical:3, uniform:1, gaussian:1, bernoulli:1"
 HEAD = ["c1", "c1/p0", "c1/p1", "c1/p2", "c2/mean", "c2/log_variance", "c3/mean", "c3/log_variance", "c4/p"]
@@ -51,6 +52,11 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def model(place: Path) -> GAN:
     return gan_zoo.load(place / "run")
+
+
+def on(data: Data) -> Run:
+    """A run on `data`, which keeps no record of it."""
+    return Run(Path("nowhere"), narrow_config("infogan").model_copy(update={"data": data}))
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -155,8 +161,8 @@ def test_rows_are_written_as_images_come(model: GAN, tmp_path: Path) -> None:
 
 
 def test_a_folder_is_not_held_in_memory(place: Path) -> None:
-    own = Data(name=str(place / "set.npz"))
-    assert not isinstance(open_images([str(place / "pets")], own, SHAPE).split.images, torch.Tensor)
+    run = on(Data(name=str(place / "set.npz")))
+    assert not isinstance(open_images([str(place / "pets")], run, SHAPE).split.images, torch.Tensor)
 
 
 @pytest.mark.parametrize("ending", ["csv", "parquet"])
@@ -196,8 +202,8 @@ def test_a_model_without_codes_is_refused(place: Path) -> None:
 
 
 def test_another_set_keeps_all_its_images_though_the_run_s_was_thinned(place: Path) -> None:
-    own = Data(name=str(place / "set.npz"), balance=(0.5, 0.5, 0.5))
-    found = open_images([str(place / "pets")], own, SHAPE)
+    run = on(Data(name=str(place / "set.npz"), balance=(0.5, 0.5, 0.5)))
+    found = open_images([str(place / "pets")], run, SHAPE)
     assert [found.name(k) for k in range(len(found.split))] == [
         "cat/a.png",
         "cat/b.png",
@@ -207,8 +213,8 @@ def test_another_set_keeps_all_its_images_though_the_run_s_was_thinned(place: Pa
 
 
 def test_images_of_a_thinned_folder_keep_their_names(place: Path) -> None:
-    own = Data(name=str(place / "pets"), resolution=SIDE, channels=1, balance=(0.5, 1.0))
-    found = open_images([], own, SHAPE)
+    run = on(Data(name=str(place / "pets"), resolution=SIDE, channels=1, balance=(0.5, 1.0)))
+    found = open_images([], run, SHAPE)
     assert [found.name(k) for k in range(len(found.split))] in (
         ["cat/a.png", "dog/c.jpg", "'dog/ü,\\n.png'"], ["cat/b.png", "dog/c.jpg", "'dog/ü,\\n.png'"]
     )  # fmt: skip

@@ -35,6 +35,7 @@ def test_a_run_folder_holds_what_it_promises(tmp_path: Path) -> None:
     assert {path.name for path in run.folder.iterdir()} == {
         "config.toml",
         "environment.json",
+        "data.json",
         "metrics.jsonl",
         "checkpoints",
         "samples",

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from gan_zoo.data.batches import batches
 from gan_zoo.data.dataset import open_dataset
-from gan_zoo.errors import InputError
+from gan_zoo.errors import InputError, TrainingError
 from gan_zoo.models.gan.model import Objective
 from gan_zoo.resolve import to_toml
 from gan_zoo.training.batch_norm import SyncBatchNorm, synchronise
@@ -318,6 +318,36 @@ def test_a_rank_that_does_not_answer_ends_the_others_within_the_timeout(tmp_path
     assert "another rank is gone or does not answer" in said(tmp_path / "run")[0].splitlines()[-1]
     ranks[1].kill()
     ended(ranks)
+
+
+SAID = {
+    "[pair.cc:537] Read error [127.0.0.1]:59050: Connection reset by peer. This is typically caused by …": "",
+    "[pair.cc:553] Connection closed by peer [127.0.0.1]:59549.": "",
+    "[unbound_buffer.cc:78] Timed out waiting 4000ms for recv operation to complete": "",
+    "Broken pipe": "",
+    "[Rank 0] Watchdog caught collective operation timeout: WorkNCCL(SeqNum=5)": "",
+    "NCCL error in: ProcessGroupNCCL.cpp:123\nncclRemoteError: A call failed possibly due to a network error": "",
+    "ProcessGroupGloo::allreduce: unsupported reduction operation\nfor these": "unsupported reduction operation;",
+    "[enforce fail at alloc_cpu.cpp:118] DefaultCPUAllocator: can't allocate memory": "can't allocate memory;",
+    "NCCL error: invalid usage (run with NCCL_DEBUG=WARN for details)": "NCCL error: invalid usage",
+    "CUDA out of memory. Tried to allocate 2.00 GiB": "CUDA out of memory.",
+}
+
+
+@pytest.mark.parametrize("said", SAID)
+def test_another_rank_is_gone_only_where_it_is(said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: Any, **__: Any) -> None:
+        raise RuntimeError(said)
+
+    monkeypatch.setattr(torch.distributed, "all_reduce", fails)
+    for exchange in (lambda ranks: ranks.average([torch.ones(2)]), lambda ranks: ranks.vote(True)):
+        with pytest.raises(TrainingError) as error:
+            exchange(Ranks(1, 2))
+        line = one_line(error)
+        assert line.startswith("rank 1 of 2: ")
+        assert line.endswith("; go on with --resume")
+        assert (SAID[said] or "another rank is gone") in line
+        assert ("another rank is gone" in line) is (not SAID[said])
 
 
 @pytest.mark.parametrize("asked", [0, 1])

@@ -58,7 +58,7 @@ class CrashError(RuntimeError):
     pass
 
 
-def train_until_a_crash_before(step: int, model: str, out: Path, **settings: Any) -> None:
+def train_until_a_crash_before(step: int, model: str, out: Path, *, resume: bool = False, **settings: Any) -> None:
     def crashing(play: Any, state: State) -> Any:
         if state.step == step:
             raise CrashError
@@ -67,7 +67,7 @@ def train_until_a_crash_before(step: int, model: str, out: Path, **settings: Any
     with pytest.MonkeyPatch.context() as patch:
         around_steps(patch, crashing)
         with pytest.raises(CrashError):
-            narrow_train(model, out, **settings)
+            narrow_train(model, out, resume=resume, **settings)
 
 
 def told(run: Run) -> list[dict[str, float]]:
@@ -113,6 +113,62 @@ def test_a_run_that_is_done_says_so_and_stays_as_it_is(tmp_path: Path) -> None:
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
     shutil.rmtree(run.samples)
     assert zoo("train", "--resume", "--out", str(folder)).code == 0
+
+
+def test_a_start_that_fails_leaves_the_run_as_it_was(tmp_path: Path) -> None:
+    run = narrow_train("gan", tmp_path / "run", training__steps=2)
+    before = {path: path.read_bytes() for path in run.folder.rglob("*") if path.is_file()}
+    with pytest.raises(InputError):
+        narrow_train(None, run.folder, resume=True, training__steps=4, trunk__width=8)
+    train_until_a_crash_before(2, "gan", run.folder, resume=True, training__steps=4, seed=5, training__batch_size=16)
+    assert {path: path.read_bytes() for path in run.folder.rglob("*") if path.is_file()} == before
+    train_until_a_crash_before(3, "gan", run.folder, resume=True, training__steps=4)
+    assert "steps = 4" in (run.folder / "config.toml").read_text()
+
+
+SCHEDULES: dict[str, tuple[list[str], list[str], str]] = {
+    "linear": (
+        ["schedule=linear"],
+        [],
+        "from 0.1 of full in step 10 to 0.5 in the next: the schedule (linear, warmup 0)",
+    ),
+    "cosine": (
+        ["schedule=cosine"],
+        [],
+        "from 0.0245 of full in step 10 to 0.5 in the next: the schedule (cosine, warmup 0)",
+    ),
+    "warm-up": ([], ["warmup=22"], "from 1 of full in step 10 to 0.5 in the next: the schedule (constant, warmup 22)"),
+    "constant": ([], [], ""),
+    "warm-up that is past": (["warmup=3"], ["warmup=4"], ""),
+}
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_learning_rates_that_jump_are_told_with_both_figures(name: str, tmp_path: Path) -> None:
+    first, then, told = SCHEDULES[name]
+
+    def settings(words: list[str]) -> dict[str, str | int]:
+        pairs = (word.split("=") for word in words)
+        return {f"optimizer__{key}": int(value) if value.isdigit() else value for key, value in pairs}
+
+    narrow_train("gan", tmp_path / "run", training__steps=10, **settings(first))
+    flags = [f"--optimizer.{word}" for word in then]
+    ended = zoo("train", "--resume", "--out", tmp_path / "run", "--steps", "20", *flags)
+    assert ended.code == 0
+    line = f"the learning rates go {told} is one of 20 steps now\n"
+    assert line in ended.out if told else "learning rates" not in ended.out
+
+
+def test_another_seed_is_told_for_what_it_is(tmp_path: Path) -> None:
+    narrow_train("gan", tmp_path / "run", training__steps=2)
+    ended = zoo("train", "--resume", "--out", tmp_path / "run", "--seed", "5")
+    assert "not changed, since no step is to be made: seed: 0 → 5\n" in ended.out
+    assert "seed = 0" in (tmp_path / "run/config.toml").read_text()
+    ended = zoo("train", "--resume", "--out", tmp_path / "run", "--seed", "5", "--steps", "3")
+    assert (
+        "batches, latents and augmentation are those of seed 5 from here on; the weights began with seed 0" in ended.out
+    )
+    assert "seed = 5" in (tmp_path / "run/config.toml").read_text()
 
 
 def test_resuming_a_folder_that_is_empty_begins_the_run(tmp_path: Path) -> None:

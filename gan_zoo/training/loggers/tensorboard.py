@@ -9,6 +9,7 @@ import numpy as np
 from PIL.Image import Image
 
 from gan_zoo.config import Config
+from gan_zoo.errors import InputError
 from gan_zoo.extras import require
 
 
@@ -18,7 +19,12 @@ class TensorBoard:
     def __init__(self, folder: Path, config: Config, start: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=start + 1 if start else None)
+        try:
+            self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=start + 1 if start else None)
+        except UnicodeEncodeError:
+            raise InputError(
+                f"{folder}: tensorboard writes to no folder whose name is no UTF-8; name another"
+            ) from None
 
     @staticmethod
     def check() -> None:
