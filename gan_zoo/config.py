@@ -32,6 +32,11 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", validate_default=True, defer_build=True)
 
 
+def table_name(model: str) -> str:
+    """The key of a model's own table: its name, with underscores."""
+    return model.replace("-", "_")
+
+
 class Data(Settings):
     """What is learned from."""
 

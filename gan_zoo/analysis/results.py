@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gan_zoo.errors import InputError
+from gan_zoo.files import text_of
 
 LONGEST = 2**20
 """Bytes of JSON beyond which a file is no evaluation."""
@@ -43,7 +44,7 @@ def read_evaluation(path: Path) -> Evaluation:
     try:
         if path.stat().st_size > LONGEST:
             raise ValueError(f"it is longer than {LONGEST:,} bytes")
-        told = json.loads(path.read_text(encoding="utf-8"))
+        told = json.loads(text_of(path.read_bytes()))
         step, n, seed = (_count(told[key]) for key in ("step", "n", "seed"))
         metrics = {str(m): {str(k): _number(v) for k, v in row.items()} for m, row in told["metrics"].items()}
         notes = {str(metric): str(note) for metric, note in told.get("notes", {}).items()}

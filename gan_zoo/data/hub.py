@@ -20,6 +20,7 @@ from gan_zoo.data.encoded import Part, from_encoded
 from gan_zoo.data.pixels import open_file
 from gan_zoo.errors import InputError, reason, shown
 from gan_zoo.extras import missing
+from gan_zoo.files import text_of
 
 TEST_SPLITS = ("test", "validation", "valid", "val")
 IMAGE_COLUMNS = ("image", "img", "images", "pixel_values")
@@ -200,7 +201,7 @@ def _check_saved(folder: Path, name: str) -> None:
 def _json(path: Path) -> Any:
     if path.stat().st_size > _LONGEST_JSON:
         raise ValueError(f"{path.name} is longer than {_LONGEST_JSON:,} bytes")
-    return json.loads(path.read_text(encoding="utf-8"))
+    return json.loads(text_of(path.read_bytes()))
 
 
 def _local(path: Path, name: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
@@ -30,7 +31,7 @@ from gan_zoo.training.iterations import Iterations
 from gan_zoo.training.lock import locked
 from gan_zoo.training.loggers.jsonlines import JSONLines
 from gan_zoo.training.loggers.logger import Logger, check_trackers, open_trackers
-from gan_zoo.training.penalties import Penalties
+from gan_zoo.training.penalties import Penalties, check_norm
 from gan_zoo.training.player import players
 from gan_zoo.training.precision import (
     Precision,
@@ -53,7 +54,9 @@ class Interrupted(KeyboardInterrupt):
         self.run = run
 
 
-def train(config: Config, *, out: Path | None = None, resume: bool = False, quiet: bool = False) -> Run:
+def train(
+    config: Config, *, out: Path | None = None, resume: bool = False, quiet: bool = False, notes: Sequence[str] = ()
+) -> Run:
     """Train a model to its last step.
 
     Args:
@@ -61,6 +64,7 @@ def train(config: Config, *, out: Path | None = None, resume: bool = False, quie
         out: The run folder; by default the next free `runs/MODEL-DATA-NNN`.
         resume: Whether to go on from the newest whole checkpoint of `out`.
         quiet: Whether to print nothing.
+        notes: Lines to print first.
 
     Started by `torchrun`, this process is one rank of several, and all of them get the same run.
 
@@ -69,16 +73,18 @@ def train(config: Config, *, out: Path | None = None, resume: bool = False, quie
         TrainingError: If a loss is NaN or infinite, the disk refuses, or another rank is gone.
         Interrupted: After SIGINT or SIGTERM, with a checkpoint saved.
     """
+    if not resume:
+        check_norm(config)
     with ExitStack() as stack:
         ranks = stack.enter_context(joined(pick_device(config.training.device), config.training.rank_timeout))
         with silent(quiet or not ranks.leads):
             config, dataset, state = ranks.together(partial(prepare, config, ranks))
         ranks.check_same("the configuration or the data", f"{to_toml(config)}{len(dataset.train)}")
-        run, notes = _open(config, out, state, resume=resume, stack=stack)
+        run, found = _open(config, out, state, resume=resume, stack=stack)
         if ranks.leads:
             stack.enter_context(run.failing())
         try:
-            _loop(run, state, dataset, notes, quiet=quiet or not ranks.leads)
+            _loop(run, state, dataset, [*notes, *found], quiet=quiet or not ranks.leads)
         except InputError as error:  # of an image that is streamed
             if ranks.world == 1:
                 raise
@@ -176,9 +182,10 @@ def new_state(config: Config, device: torch.device, ranks: Ranks = ALONE) -> Sta
     if ranks.world > 1 and settings.sync_batch_norm:
         synchronise(model, ranks)
     if settings.batch_size == parts and any(isinstance(m, nn.BatchNorm1d) for m in model.modules()):
+        split = f" in {parts} parts (training.accumulate times ranks)" if parts > 1 else ""
         raise InputError(
-            f"training.batch_size = {settings.batch_size} in {parts} parts: batch norm needs 2 images "
-            "or more in a part, or set the networks' norms to layer or none"
+            f"training.batch_size = {settings.batch_size}{split} gives batch norm a single image at a time, and it "
+            f"needs 2: set training.batch_size to {2 * parts} or more, or the networks' norms to layer or none"
         )
     if stores_pixel_by_pixel(model, settings, device):
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

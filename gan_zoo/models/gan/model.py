@@ -13,14 +13,13 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from gan_zoo.config import Config, Settings
+from gan_zoo.config import Config, Settings, table_name
 from gan_zoo.draws import Draws
 from gan_zoo.errors import InputError, unknown
 from gan_zoo.losses.adversarial import AdversarialLoss
 from gan_zoo.models.gan.codes import Code
 from gan_zoo.models.gan.prior import SHOWN, Latents, Prior
 from gan_zoo.registry import losses, trunks
-from gan_zoo.resolve import table_name
 from gan_zoo.shapes import ImageShape
 from gan_zoo.trunks.layers import spectral
 from gan_zoo.trunks.trunk import DiscriminatorTrunk
