@@ -24,15 +24,16 @@ from gan_zoo.analysis.page import run_page
 from gan_zoo.analysis.survey import survey
 from gan_zoo.analysis.tables import centrality_table, cluster_table, evaluation_table, remarks, standing_table
 from gan_zoo.analysis.traverse import check_ending, write_picture, write_traversals
-from gan_zoo.config import Config, Data
+from gan_zoo.config import Data
 from gan_zoo.data.dataset import open_dataset
-from gan_zoo.errors import InputError, TrainingError
+from gan_zoo.errors import InputError, TrainingError, shown
 from gan_zoo.files import slug, write_json, write_text
 from gan_zoo.images import grid
-from gan_zoo.resolve import to_toml
+from gan_zoo.resolve import Resolved, changes, to_toml
 from gan_zoo.terminal import say, watched
 from gan_zoo.training import loop
 from gan_zoo.training.environment import PACKAGES, version_of
+from gan_zoo.training.penalties import check_norm
 from gan_zoo.training.precision import kernel_path, pick_device
 from gan_zoo.training.ranks import global_rank
 from gan_zoo.training.run import find, held_run, is_checkpoint, load, open_run
@@ -42,15 +43,21 @@ wide = Console(highlight=False, soft_wrap=True, markup=False, width=240)
 """For tables, whose numbers are not to be cut where a terminal is narrow."""
 
 
-def train(config: Config, out: Path | None, *, resume: bool, dry_run: bool) -> None:
+def train(resolved: Resolved, *, out: Path | None, resume: bool, dry_run: bool) -> None:
     """`gan-zoo train`."""
+    config, notes = resolved.config, resolved.notes
     if dry_run:
-        config, _, state = loop.prepare(config)
-        console.print(to_toml(config), end="")
+        check_norm(config)
+        filled, _, state = loop.prepare(config)
+        found = {change.partition(":")[0] for change in changes(config, filled)}
+        origins = {key: "data" if key.startswith("data.") else "device" for key in found}
+        for note in notes:
+            console.print(f"# {shown(note, 2000)}")
+        console.print(to_toml(filled, {**resolved.origins, **origins}), end="")
         for part, module in state.model.named_children():
             console.print(f"# {part}: {sum(p.numel() for p in module.parameters()):,} parameters")
         return
-    run = loop.train(config, out=out, resume=resume and held_run(out) is not None)
+    run = loop.train(config, out=out, resume=resume and held_run(out) is not None, notes=notes)
     if global_rank():
         return
     console.print(f"run: {run.folder}")
