@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
-import select
 import shutil
 import subprocess
 import sys
-import time
 import tomllib
 from contextlib import chdir
 from pathlib import Path
@@ -179,82 +177,6 @@ def test_a_light_command_starts_fast(args: tuple[str, ...]) -> None:
 
     bound = TIMES_THE_IMPORTS.get(args[0], 5)
     assert any(user_seconds("-m", "gan_zoo", *args) < bound * user_seconds("-c", IMPORTS) for _ in range(3))
-
-
-def test_completion_of_bash_is_bash_and_completes() -> None:
-    if not (bash := shutil.which("bash")):
-        pytest.skip("there is no bash")
-    script = zoo("completion", "bash").out
-    assert subprocess.run([bash, "-n"], input=script, text=True, check=False).returncode == 0
-    asked = """
-    complete_line() {
-      COMP_WORDS=($1); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); COMP_LINE=$1; COMP_POINT=${#1}; COMPREPLY=()
-      $(complete -p gan-zoo | sed 's/.*-F \\([^ ]*\\).*/\\1/'); echo "${COMPREPLY[@]}"
-    }
-    complete_line 'gan-zoo tra'; complete_line 'gan-zoo train --batch'; complete_line 'gan-zoo train --infogan.cod'
-    """
-    told = subprocess.run([bash], input=script + asked, text=True, capture_output=True, check=False).stdout
-    commands, short, own = told.splitlines()
-    assert set(commands.split()) == {"train", "traverse"}
-    assert short.split() == ["--batch-size"]
-    assert own.split() == ["--infogan.codes"]
-
-
-def test_completion_of_fish_completes() -> None:
-    if not (fish := shutil.which("fish")):
-        pytest.skip("there is no fish")
-    asked = "complete -C 'gan-zoo tra'; complete -C 'gan-zoo train --batch'; complete -C 'gan-zoo train --infogan.cod'"
-    script = f"{zoo('completion', 'fish').out}\n{asked}"
-    told = subprocess.run([fish, "--no-config"], input=script, text=True, capture_output=True, check=False).stdout
-    words = [line.split("\t")[0] for line in told.splitlines() if line]
-    assert words == ["train", "traverse", "--batch-size", "--infogan.codes"]
-
-
-@pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs a terminal")
-def test_completion_of_zsh_completes(tmp_path: Path) -> None:
-    if not (zsh := shutil.which("zsh")):
-        pytest.skip("there is no zsh")
-    (tmp_path / "_gan-zoo").write_text(zoo("completion", "zsh").out)
-    ours, theirs = os.openpty()
-    with subprocess.Popen(
-        [zsh, "-f", "-i"],
-        env=os.environ | {"TERM": "dumb", "HOME": str(tmp_path)},
-        **dict.fromkeys(("stdin", "stdout", "stderr"), theirs),
-        start_new_session=True,
-    ) as shell:
-
-        def answers(typed: str, word: str) -> bool:
-            os.write(ours, typed.encode())
-            read = b""
-            until = time.monotonic() + 30
-            while word.encode() not in read and time.monotonic() < until:
-                if select.select([ours], [], [], 0.2)[0]:
-                    read += os.read(ours, 2**16)
-            return word.encode() in read
-
-        try:
-            assert answers(
-                f"fpath=({tmp_path} $fpath); autoload -U compinit && compinit -u -D; echo REA''DY\n", "READY\r"
-            )
-            assert answers("gan-zoo trav\t", "gan-zoo traverse")
-            assert answers("\x15gan-zoo train --batch\t", "--batch-size")
-            assert answers("\x15gan-zoo train --infogan.cod\t", "--infogan.codes")
-        finally:
-            shell.kill()
-            os.close(ours)
-            os.close(theirs)
-
-
-@pytest.mark.parametrize(
-    ("shell", "word"), [("bash", "complete -F"), ("zsh", "#compdef"), ("fish", "__fish_complete_path")]
-)
-def test_completion_is_written_for_every_shell(shell: str, word: str) -> None:
-    ended = zoo("completion", shell)
-    assert (ended.code, ended.err) == (0, "")
-    assert word in ended.out
-    assert "traverse" in ended.out
-    if found := shutil.which(shell):
-        assert subprocess.run([found, "-n"], input=ended.out, text=True, check=False).returncode == 0
 
 
 def test_common_flags_have_short_names(data: Path, tmp_path: Path) -> None:
