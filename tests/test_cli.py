@@ -115,7 +115,7 @@ def test_a_terminal_sees_colours_unless_it_asks_for_none(colour: dict[str, str],
     ours, theirs = os.openpty()
     plain = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR")}
     subprocess.run(
-        [sys.executable, "-m", "gan_zoo", "frobnicate"],
+        [sys.executable, "-m", "gan_zoo", "datasets", "--help"],
         env=plain | {"TERM": "xterm-256color"} | colour,
         stdin=subprocess.DEVNULL,
         stdout=theirs,
@@ -125,7 +125,7 @@ def test_a_terminal_sees_colours_unless_it_asks_for_none(colour: dict[str, str],
     os.close(theirs)
     told = os.read(ours, 2**16).decode(errors="replace")
     os.close(ours)
-    assert "frobnicate" in told
+    assert "--resolution" in told
     assert bool(re.search(r"\x1b\[[0-9;]*(3[0-7]|9[0-7]|38;)", told)) == seen
 
 
@@ -216,7 +216,60 @@ def test_a_dry_run_shows_the_tree_and_the_sizes_and_makes_nothing(
     model = gan_zoo.create(config=tree, model="infogan")
     for part, module in model.named_children():
         assert f"# {part}: {sum(p.numel() for p in module.parameters()):,} parameters" in ended.out
+    for line in ("steps = 2  # flag", "noise = 128  # preset folder-64", "resolution = 28  # data", "seed = 0  # default"):
+        assert line in ended.out.splitlines()
+    assert ended.out.startswith("# no configuration is named: preset folder-64, without its [data]\n")
     assert not any(tmp_path.iterdir())
+
+
+def test_a_swap_that_leaves_something_open_is_told(data: Path, tmp_path: Path) -> None:
+    file = tmp_path / "theirs.toml"
+    file.write_text(f'model = "wgan-gp"\n[data]\nname = "{data}"\n')
+    ended = zoo("train", "infogan", "--config", file, *TINY, "--out", tmp_path / "run")
+    assert ended.code == 0, ended.err
+    assert ended.out.startswith(f"{file} leaves open what infogan and wgan-gp set differently: ")
+    named = zoo("train", "infogan", "--config", "wgan-gp", "--data", data, *TINY, "--dry-run")
+    assert 'discriminator_norm = "layer"  # model wgan-gp' in named.out
+    assert not named.out.startswith("#")
+
+
+def test_a_run_that_began_with_batch_norm_under_a_penalty_goes_on(data: Path, tmp_path: Path) -> None:
+    flags = ("train", "gan", "--data", data, *TINY, "--loss.gradient-penalty", "1", "--out", tmp_path / "run")
+    assert zoo(*flags).code == 0  # no norm at all
+    file = tmp_path / "run" / "config.toml"
+    file.write_text(file.read_text().replace('discriminator_norm = "none"', 'discriminator_norm = "batch"'))
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
+    assert zoo("train", "--resume", "--out", tmp_path / "run").code == 0
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (("train", "infogan", "--help"), ["generator_norm", "(Mescheder"]),
+        (("datasets",), ["28?28", "svhn"]),
+        (("bench", "--help"), ["usage"]),
+    ],
+)
+def test_a_character_that_the_output_lacks_is_replaced(args: tuple[str, ...], words: list[str], encoding: str) -> None:
+    ended = zoo_process(*args, PYTHONIOENCODING=encoding)
+    assert (ended.code, ended.err) == (0, "")
+    if encoding == "ascii":
+        assert all(word.replace("_", "-") in ended.out for word in words)
+
+
+def test_training_prints_to_an_output_that_lacks_a_character(data: Path, tmp_path: Path) -> None:
+    args = ("train", "gan", "--data", data, *TINY, "--out", tmp_path / "rün→")
+    first = zoo_process(*args, PYTHONIOENCODING="ascii")
+    assert (first.code, first.err) == (0, "")
+    assert "r?n?" in first.out
+    ended = zoo_process("train", "--resume", "--out", tmp_path / "rün→", "--steps", "4", PYTHONIOENCODING="ascii")
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out.startswith("changed: training.steps: 2 ? 4")
+    told = zoo_process("runs", tmp_path / "rün→", PYTHONIOENCODING="ascii")
+    assert "r?n?" in told.out
+    refused = zoo_process("sample", tmp_path / "nö→", PYTHONIOENCODING="ascii")
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
 
 
 @pytest.fixture(scope="module")
@@ -236,10 +289,11 @@ def test_training_without_a_terminal_prints_plain_lines(trained: tuple[Path, str
     assert "\x1b" not in out
     assert "\r" not in out
     lines = out.splitlines()
-    assert lines[0].startswith("training infogan in ")
-    assert [line.split()[:2] for line in lines[1:3]] == [["step", "1/2"], ["step", "2/2"]]
-    for word in ("images/s", "D ", "G ", "L_I ", "of H(c) 3.69 nats", "left"):
-        assert word in lines[2]
+    assert lines[0] == "no configuration is named: preset folder-64, without its [data]"
+    assert lines[1].startswith("training infogan in ")
+    assert [line.split()[:2] for line in lines[2:4]] == [["step", "1/2"], ["step", "2/2"]]
+    for word in ("images/s", "D ", "G ", "L_I ", "of H(c) 5.08 nats", "left"):
+        assert word in lines[3]
 
 
 def test_training_ends_by_naming_its_folder_and_pictures_that_exist(trained: tuple[Path, str]) -> None:
@@ -290,7 +344,7 @@ def test_a_run_goes_on_from_its_own_tree(data: Path, tmp_path: Path) -> None:
 def test_resume_of_a_folder_that_is_not_there_yet_begins(data: Path, tmp_path: Path) -> None:
     ended = zoo("train", "gan", "--data", data, *TINY, "--resume", "--out", tmp_path / "run")
     assert ended.code == 0, ended.err
-    assert ended.out.startswith("training gan in ")
+    assert "\ntraining gan in " in ended.out
 
 
 def test_resume_of_a_folder_that_is_not_there_needs_a_model(tmp_path: Path) -> None:

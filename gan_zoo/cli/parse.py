@@ -106,8 +106,8 @@ def _told(event: Any, command: Callable[..., Any], words: Sequence[str]) -> str:
         return _not_among(_name(argument), event.value, event.choices)
     if kind == "InstantiationFailure":
         accepted = " or ".join(KINDS.get(w, w.strip("{}")) for w in str(argument.lowered.metavar).split("|"))
-        value = next((shown(value) for value in _values(argument.lowered.name_or_flags, words)), "")
-        return f"{_name(argument)} must be {accepted}{f', not {value!r}' if value else ''}"
+        flag, value = _given(argument.lowered.name_or_flags, words) or (_name(argument), "")
+        return f"{flag} must be {accepted}{f', not {shown(value)!r}' if value else ''}"
     known = {"-h", "--help", *flags(command)}
     strangers = [word for word in words if word[:1] == "-" and word.lstrip("-")[:1].isalpha()]
     if wrong := [word for word in strangers if word.partition("=")[0].replace("_", "-") not in known]:
@@ -140,9 +140,10 @@ def _name(argument: Any) -> str:
     return str(argument.display_name()).upper() if metavar == "STR" or "{" in metavar else metavar
 
 
-def _values(names: Sequence[str], words: Sequence[str]) -> Iterator[str]:
-    """The words that stand where an option's value stands."""
-    for word, after in zip(words, [*words[1:], ""], strict=True):
+def _given(names: Sequence[str], words: Sequence[str]) -> tuple[str, str] | None:
+    """The last option of these names among the words, and its value."""
+    for word, after in reversed(list(zip(words, [*words[1:], ""], strict=True))):
         flag, equals, value = word.partition("=")
         if flag in names:
-            yield value if equals else after
+            return flag, value if equals else after
+    return None
