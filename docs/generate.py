@@ -179,7 +179,10 @@ def suiting(name: str) -> list[str]:
             if resolve(config=preset).model == written_for
         ]
         if rows:
-            return [f"Any preset serves; what it states wins over the defaults. Written for {written_for}:", "\n".join(rows)]
+            return [
+                f"Any preset serves; what it states wins over the defaults. Written for {written_for}:",
+                "\n".join(rows),
+            ]
     return ["Any preset serves; what it states wins over the defaults. `gan-zoo configs` lists them."]
 
 

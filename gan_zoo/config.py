@@ -29,7 +29,9 @@ Switch = Annotated[Literal["auto", "on", "off"], BeforeValidator(_as_switch)]
 class Settings(BaseModel):
     """A table of the tree: frozen, with no key but its own, and values of the stated type alone."""
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", validate_default=True, defer_build=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, strict=True, extra="forbid", validate_default=True, defer_build=True, use_attribute_docstrings=True
+    )
 
 
 def table_name(model: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gan_zoo.config import Config, table_name
-from gan_zoo.errors import InputError, cut, shown, unknown
+from gan_zoo.errors import InputError, cut, unknown
 from gan_zoo.files import text_of
 from gan_zoo.registry import models, presets
 from gan_zoo.trees import Tree, value_shown

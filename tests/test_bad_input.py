@@ -149,6 +149,7 @@ TABLE = [
     (("train", "gan", "--data", "set.npz", "--latent.noise", "0"), ["latent.noise", "0"]),
     (("sample",), ["RUN"]),
     (("sample", "nowhere"), ["nowhere", "no run folder", "does not exist"]),
+    (("sample", "org/name"), ["org/name", "no run folder", "does not exist", "hf://org/name"]),
     (("sample", "full"), ["full", "no run folder", "config.toml"]),
     (("sample", "no-image.png"), ["no-image.png", "no run folder"]),
     (("sample", "shell"), ["shell", "no checkpoint"]),

@@ -216,7 +216,12 @@ def test_a_dry_run_shows_the_tree_and_the_sizes_and_makes_nothing(
     model = gan_zoo.create(config=tree, model="infogan")
     for part, module in model.named_children():
         assert f"# {part}: {sum(p.numel() for p in module.parameters()):,} parameters" in ended.out
-    for line in ("steps = 2  # flag", "noise = 128  # preset folder-64", "resolution = 28  # data", "seed = 0  # default"):
+    for line in (
+        "steps = 2  # flag",
+        "noise = 128  # preset folder-64",
+        "resolution = 28  # data",
+        "seed = 0  # default",
+    ):
         assert line in ended.out.splitlines()
     assert ended.out.startswith("# no configuration is named: preset folder-64, without its [data]\n")
     assert not any(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""Completion scripts: the flag parser's own, which know commands, flags and choices, with names, runs and files added."""
+"""Completion scripts: the flag parser's own, which know commands, flags and choices, with names, runs and files."""
 
 from __future__ import annotations
 

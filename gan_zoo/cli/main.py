@@ -7,7 +7,7 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from io import TextIOWrapper
-from typing import TextIO
+from typing import Any, TextIO
 
 os.environ.setdefault("PYDANTIC_ERRORS_INCLUDE_URL", "0")
 
@@ -30,7 +30,7 @@ examples:
   gan-zoo traverse runs/infogan-mnist-5k-001         one code turns, all else held
 """
 
-GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
+GROUPS: dict[str, tuple[Callable[..., Any], ...]] = {
     "train and look": (train_command(None), look.sample, look.traverse, look.encode, look.explore),
     "measure": (measure.evaluate, measure.cluster, measure.centrality, measure.bench),
     "runs": (runs.runs, runs.report, runs.export),

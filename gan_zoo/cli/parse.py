@@ -9,7 +9,6 @@ from difflib import get_close_matches
 from typing import Any, NoReturn, get_type_hints
 
 import tyro
-
 from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructFieldSpec, StructTypeInfo
 
 from gan_zoo.cli.help import about
@@ -18,7 +17,11 @@ from gan_zoo.errors import InputError, shown
 try:
     from tyro._errors import on_parse_error
 except ImportError:  # it is tyro's own, and may go: then its boxes are seen again
-    on_parse_error = None  # type: ignore[assignment]
+
+    def on_parse_error(hook: Any) -> Any:
+        """Nothing, in place of tyro's."""
+        return nullcontext(hook)
+
 
 KINDS = {"INT": "a whole number", "FLOAT": "a number"}
 """What help's short words for values mean."""
@@ -28,7 +31,7 @@ tables = ConstructorRegistry()
 
 @tables.struct_rule
 def _table(info: StructTypeInfo) -> StructConstructorSpec | None:
-    """A table of the configuration is read as the values that it was given; the whole tree is checked later, at once."""
+    """A table of the configuration is read as the values that it was given; the whole tree is checked later."""
     from gan_zoo.config import Settings
 
     if not (isinstance(info.type, type) and issubclass(info.type, Settings)):
@@ -56,7 +59,7 @@ def call(command: Callable[..., Any], words: Sequence[str], prog: str, config: S
         told = _told(event, command, words)
         raise InputError(f"{told}{' See' if told.endswith('?') else '; see'} {prog} --help")
 
-    with on_parse_error(refuse) if on_parse_error else nullcontext():
+    with on_parse_error(refuse):
         return tyro.cli(command, prog=prog, description=about(command), args=words, config=config, registry=tables)
 
 
