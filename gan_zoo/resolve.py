@@ -161,19 +161,18 @@ def _preset_of(data: str) -> str:
 
 def _swapped(model: str, written_for: str, layers: Sequence[Layer], flags: Tree) -> Iterator[str]:
     """What becomes of a configuration of `written_for` that trains `model`, where it is not what one may expect."""
-    plain = flat(Config(model=model).model_dump())
     own, others = flat(defaults(model).tree), flat(defaults(written_for).tree)
-    mine, theirs = plain | own, plain | others
+    mine = flat(Config(model=model).model_dump()) | own
     stated: Tree = {}
     for layer in (*layers, Layer(FLAG, flags)):
         stated |= flat(layer.tree)
     source = shown(layers[-1].origin.removeprefix("file "), 200)
-    open_ = {key: mine[key] for key in theirs if key not in stated and mine.get(key) != theirs[key]}
-    if open_:
+    relied_on = {key: value for key, value in others.items() if key not in stated and mine.get(key, value) != value}
+    if relied_on:
         yield (
-            f"{source} leaves open what {model} and {written_for} set differently: {model}'s "
-            f"{_listed(open_)}, not {written_for}'s {_listed({key: theirs[key] for key in open_})}; "
-            f'preset = "{written_for}" in the file, or --config {written_for}, takes the latter'
+            f"{source} leaves to its model what {model} and {written_for} set differently: {model}'s "
+            f"{_listed({key: mine[key] for key in relied_on})}, not {written_for}'s {_listed(relied_on)}; "
+            f'preset = "{written_for}" in it takes the latter'
         )
     lost = {key: value for key, value in own.items() if key.startswith("loss.") and stated.get(key, value) != value}
     if lost := {key: value for key, value in lost.items() if key not in flat(flags)}:

@@ -232,7 +232,7 @@ def test_a_swap_that_leaves_something_open_is_told(data: Path, tmp_path: Path) -
     file.write_text(f'model = "wgan-gp"\n[data]\nname = "{data}"\n')
     ended = zoo("train", "infogan", "--config", file, *TINY, "--out", tmp_path / "run")
     assert ended.code == 0, ended.err
-    assert ended.out.startswith(f"{file} leaves open what infogan and wgan-gp set differently: ")
+    assert ended.out.startswith(f"{file} leaves to its model what infogan and wgan-gp set differently: ")
     named = zoo("train", "infogan", "--config", "wgan-gp", "--data", data, *TINY, "--dry-run")
     assert 'discriminator_norm = "layer"  # model wgan-gp' in named.out
     assert not named.out.startswith("#")
