@@ -9,6 +9,9 @@ from tyro.conf import Suppress, arg
 
 from gan_zoo.registry import loggers, losses, models, trunks
 
+for _names in (models, trunks, losses, loggers):
+    _ = _names.entries  # a name that two distributions claim is refused here, and not within the check of a table
+
 Norm = Literal["batch", "layer", "none"]
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]

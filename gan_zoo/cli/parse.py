@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from difflib import get_close_matches
@@ -32,9 +33,8 @@ tables = ConstructorRegistry()
 @tables.struct_rule
 def _table(info: StructTypeInfo) -> StructConstructorSpec | None:
     """A table of the configuration is read as the values that it was given; the whole tree is checked later."""
-    from gan_zoo.config import Settings
-
-    if not (isinstance(info.type, type) and issubclass(info.type, Settings)):
+    config = sys.modules.get("gan_zoo.config")  # light commands do without
+    if not (config and isinstance(info.type, type) and issubclass(info.type, config.Settings)):
         return None
 
     def values(**given: Any) -> dict[str, Any]:
