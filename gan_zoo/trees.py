@@ -124,13 +124,20 @@ _IN_OUR_WORDS = {
     "bool_type": "must be true or false (a boolean)",
     "tuple_type": "must be a list",
     "string_type": "must be text in quotes (a string)",
+    "model_type": "must be a table (an object)",
+    "extra_forbidden": "is no key here",
 }
+
+
+def in_our_words(error: Mapping[str, Any]) -> str:
+    """What one of pydantic's errors finds wrong."""
+    found: str = _IN_OUR_WORDS.get(error["type"], error["msg"].removeprefix("Value error, "))
+    return found.replace("Input should", "must")
 
 
 def _one_line(error: Mapping[str, Any]) -> str:
     key = ".".join(str(part) for part in error["loc"])
-    message = _IN_OUR_WORDS.get(error["type"], error["msg"].removeprefix("Value error, "))
-    message = message.replace("Input should", "must")
+    message = in_our_words(error)
     shown = value_shown(error["input"])
     if isinstance(error["input"], str):
         message = message.replace(repr(error["input"]), shown)

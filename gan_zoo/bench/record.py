@@ -15,6 +15,7 @@ from scipy.stats import quantile_test
 
 from gan_zoo.errors import InputError
 from gan_zoo.files import text_of, write_json
+from gan_zoo.trees import in_our_words
 
 CONFIDENCE = 0.95
 
@@ -129,7 +130,7 @@ def read(path: Path) -> Report:
         raise InputError(f"{path}: {error.strerror}") from None
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        told = ": ".join(filter(None, [".".join(map(str, first["loc"])), first["msg"].replace("Input should", "must")]))
+        told = ": ".join(filter(None, [".".join(map(str, first["loc"])), in_our_words(first)]))
         raise InputError(f"{path} is no report of gan-zoo bench: {told}") from None
     except ValueError as error:
         raise InputError(f"{path} is no report of gan-zoo bench: {error}") from None
