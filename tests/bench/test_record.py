@@ -65,7 +65,7 @@ SECONDS = ("cells", 0, "cases", "gan", "seconds")
         (changed(*SECONDS, 0, value=-1.0), "seconds.0: must be greater than 0"),
         (changed(*SECONDS, 0, value=0.0), "seconds.0: must be greater than 0"),
         (changed(*SECONDS, value=[]), "seconds: Tuple should have at least 1 item"),
-        (changed(*SECONDS, value=[1.0]), "cells.0: Value error, cases that take turns have as many samples each"),
+        (changed(*SECONDS, value=[1.0]), "cells.0: cases that take turns have as many samples each"),
         (changed("rates", "copy", value=float("nan")), "rates.copy: must be a finite number"),
     ],
 )
