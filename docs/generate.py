@@ -179,8 +179,11 @@ def suiting(name: str) -> list[str]:
             if resolve(config=preset).model == written_for
         ]
         if rows:
-            return [f"Any preset serves: it brings data and budget. Written for {written_for}:", "\n".join(rows)]
-    return ["Any preset serves: it brings data and budget. `gan-zoo configs` lists them."]
+            return [
+                f"Any preset serves; what it states wins over the defaults. Written for {written_for}:",
+                "\n".join(rows),
+            ]
+    return ["Any preset serves; what it states wins over the defaults. `gan-zoo configs` lists them."]
 
 
 def said(*args: str) -> str:

@@ -11,7 +11,7 @@ import torch
 from gan_zoo.data.dataset import open_dataset
 from gan_zoo.errors import InputError, shown
 from gan_zoo.models.gan.model import GAN
-from gan_zoo.resolve import resolve
+from gan_zoo.resolve import resolve, trace
 from gan_zoo.training import loop
 from gan_zoo.training.hub import is_name, on_hub
 from gan_zoo.training.precision import pick_device
@@ -35,7 +35,7 @@ def create(
 
     Args:
         model: Its name; see `gan-zoo models`.
-        config: A preset, a TOML file or a tree; by default the preset `mnist-5k`.
+        config: A preset, a TOML file, a tree or a model's name; by default the preset that fits the data.
         device: Where to put it.
         settings: Keys of the tree by their own name (`codes=…`, `resolution=32`) or tables (`trunk={…}`). The data is
             opened only if its resolution, channels or classes are not given.
@@ -63,7 +63,7 @@ def train(
 
     Args:
         model: Its name; by default the one that `config` names.
-        config: A preset, a TOML file or a tree; by default the preset `mnist-5k`.
+        config: A preset, a TOML file, a tree or a model's name; by default the preset that fits the data.
         out: The run folder; by default the next free one in `runs/`.
         resume: Whether to go on with the run in `out`. Its own tree is then the ground for `settings`; `model` and
             `config` found it if there is no run yet.
@@ -80,8 +80,9 @@ def train(
     """
     folder = Path(out) if out is not None else None
     held = held_run(folder) if resume else None
-    resolved = resolve(model, held.ground(model) if held else config, settings)
-    return loop.train(resolved, out=folder, resume=held is not None, new_data=new_data, quiet=quiet)
+    found = trace(model, held.ground(model) if held else config, settings)
+    resume = held is not None
+    return loop.train(found.config, out=folder, resume=resume, new_data=new_data, quiet=quiet, notes=found.notes)
 
 
 def load(source: Path | str, *, revision: str | None = None, device: torch.device | str = "cpu") -> GAN:

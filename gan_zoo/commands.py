@@ -14,12 +14,12 @@ from gan_zoo.analysis.page import run_page
 from gan_zoo.analysis.survey import survey
 from gan_zoo.analysis.tables import standing_remarks, standing_table
 from gan_zoo.analysis.traverse import check_ending, write_picture, write_traversals
-from gan_zoo.config import Config, Data
+from gan_zoo.config import Data
 from gan_zoo.data.dataset import open_dataset
 from gan_zoo.data.encoded import BrokenImagesError
-from gan_zoo.errors import InputError
+from gan_zoo.errors import InputError, shown
 from gan_zoo.files import write_text
-from gan_zoo.resolve import to_toml
+from gan_zoo.resolve import Resolved, changes, to_toml
 from gan_zoo.tasks.console import check_place, console, print_json, printed_first, wide
 from gan_zoo.tasks.console import check_seed as _check_seed
 from gan_zoo.tasks.look import encode, explore, sample, traverse
@@ -27,6 +27,7 @@ from gan_zoo.tasks.measure import bench, centrality, cluster, compare_reports, e
 from gan_zoo.terminal import say
 from gan_zoo.training import loop
 from gan_zoo.training.environment import PACKAGES, version_of
+from gan_zoo.training.penalties import check_norm
 from gan_zoo.training.precision import kernel_path
 from gan_zoo.training.ranks import global_rank
 from gan_zoo.training.run import held_run, open_run
@@ -50,15 +51,24 @@ __all__ = [
 ]
 
 
-def train(config: Config, out: Path | None, *, resume: bool, new_data: bool, dry_run: bool) -> None:
+def train(resolved: Resolved, *, out: Path | None, resume: bool, new_data: bool, dry_run: bool) -> None:
     """`gan-zoo train`."""
+    config, notes = resolved.config, resolved.notes
     if dry_run:
-        config, _, state = loop.prepare(config, held=held_run(out) if resume else None)
-        console.print(to_toml(config), end="")
+        held = held_run(out) if resume else None
+        if not held:
+            check_norm(config)
+        filled, _, state = loop.prepare(config, held=held)
+        found = {change.partition(":")[0] for change in changes(config, filled)}
+        origins = {key: "data" if key.startswith("data.") else "device" for key in found}
+        for note in notes:
+            console.print(f"# {shown(note, 2000)}")
+        console.print(to_toml(filled, {**resolved.origins, **origins}), end="")
         for part, module in state.model.named_children():
             console.print(f"# {part}: {sum(p.numel() for p in module.parameters()):,} parameters")
         return
-    run = loop.train(config, out=out, resume=resume and held_run(out) is not None, new_data=new_data)
+    resume = resume and held_run(out) is not None
+    run = loop.train(config, out=out, resume=resume, new_data=new_data, notes=notes)
     if global_rank():
         return
     console.print(f"run: {run.folder}")

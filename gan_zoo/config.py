@@ -10,6 +10,9 @@ from tyro.conf import Suppress, arg
 from gan_zoo.files import as_text
 from gan_zoo.registry import loggers, losses, models, trunks
 
+for _names in (models, trunks, losses, loggers):
+    _ = _names.entries  # a name that two distributions claim is refused here, and not within the check of a table
+
 Norm = Literal["batch", "layer", "none"]
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
@@ -36,7 +39,14 @@ Switch = Annotated[Literal["auto", "on", "off"], BeforeValidator(_as_switch)]
 class Settings(BaseModel):
     """A table of the tree: frozen, with no key but its own, and values of the stated type alone."""
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", validate_default=True, defer_build=True)
+    model_config = ConfigDict(
+        frozen=True, strict=True, extra="forbid", validate_default=True, defer_build=True, use_attribute_docstrings=True
+    )
+
+
+def table_name(model: str) -> str:
+    """The key of a model's own table: its name, with underscores."""
+    return model.replace("-", "_")
 
 
 class Data(Settings):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
 import hashlib
 import json
@@ -183,6 +184,17 @@ def utf8_name(path: Path) -> Iterator[Path]:
 def slug(text: str) -> str:
     """A text as part of a file's name; empty if there is neither letter nor digit in it."""
     return "-".join(re.findall(r"[a-z0-9]+", text.lower()))
+
+
+def text_of(content: bytes) -> str:
+    """A file's text in UTF-8, without the byte order mark that some editors put before it.
+
+    Raises:
+        ValueError: If it is in another encoding.
+    """
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in content[:4]:
+        raise ValueError("it is in UTF-16; save it as UTF-8")
+    return content.decode("utf-8-sig")
 
 
 def write_text(text: str, path: Path) -> Path:

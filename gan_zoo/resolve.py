@@ -1,41 +1,48 @@
-"""How a configuration is filled: defaults < the model's own < preset < file < flags, later ones winning."""
+"""How a configuration is filled: defaults < the model's own < preset < file < flags, later ones winning.
+
+One rule holds for a model that is swapped into a configuration, by the word in the file or on the command line: what
+the configuration states holds, and what it leaves open are the defaults of the model that is trained.
+"""
 
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from reprlib import Repr
 from typing import Any, cast
 
 import tomli_w
 from pydantic import BaseModel, ValidationError, create_model
 
-from gan_zoo.config import Config
-from gan_zoo.errors import InputError, cut, unknown
+from gan_zoo.config import Config, table_name
+from gan_zoo.errors import InputError, shown
 from gan_zoo.registry import models, presets
+from gan_zoo.sources import Layer, defaults, model_class, read
+from gan_zoo.trees import FLAG, Tree, check_keys, expand, flat, labelled, merge, refused, value_shown
 
 DEFAULT_PRESET = "mnist-5k"
+OWN_PRESETS = {"sprites": "sprites-32", "dsprites": "sprites-32"}
+"""Presets for sets whose name they do not have."""
+PRESET_FOR_OTHERS = "folder-64"
 DATA_AND_BUDGET = ("data", "training", "logging")
 
-LONGEST_FILE = 2**18
-MOST_PARTS = 16
 
-Tree = dict[str, Any]
+@dataclass(frozen=True)
+class Resolved:
+    """A tree, and how it came about.
 
-_PART = r"""(?:[A-Za-z0-9_-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*"""
-_LONG_KEY = re.compile(rf"(?<![A-Za-z0-9_-])(?:{_PART}){{{MOST_PARTS}}}")
-_SHORT = Repr()
-_SHORT.maxstring = _SHORT.maxother = 120
-_SHORT.maxlong = 40
-_TOLD = 5
+    Args:
+        config: The tree.
+        origins: Where each value came from, by dotted key: a layer's origin or `flag`; a key that is missing here
+            has its default.
+        notes: What was decided without being asked for, a line each.
+    """
 
-
-def table_name(model: str) -> str:
-    """The key of a model's own table: its name, with underscores."""
-    return model.replace("-", "_")
+    config: Config
+    origins: Mapping[str, str]
+    notes: tuple[str, ...] = ()
 
 
 def lineage(model: str) -> list[str]:
@@ -44,20 +51,6 @@ def lineage(model: str) -> list[str]:
     while (base := model_class(names[-1]).extends) and base not in names:
         names.append(models.check(base, where=f"model {names[-1]!r} extends an "))
     return names
-
-
-def model_class(name: str) -> Any:
-    """The class of the model called `name`.
-
-    Raises:
-        InputError: If what a plug-in registers is no model, or its table would have the name of a shared one.
-    """
-    found, origin = models.get(name), models.entries[name].origin
-    if not (hasattr(found, "defaults") and hasattr(found, "settings")):
-        raise InputError(f"model {name!r} from {origin} is {found!r}, and no class derived from gan_zoo's GAN")
-    if table_name(name) in Config.model_fields:
-        raise InputError(f"model {name!r} from {origin} is named like a key of every tree; it needs another name")
-    return found
 
 
 def config_type(model: str) -> type[Config]:
@@ -93,125 +86,151 @@ def resolve(
     Args:
         model: A model's name; by default the one that `config` names. It wins over `config`, so that a
             configuration written for one model trains another.
-        config: A preset's name, a TOML file, or a tree. By default the preset `mnist-5k`.
+        config: The name of a preset or a model, a TOML file, or a tree. By default the preset that fits the data:
+            for the bundled digits `mnist-5k`.
         overrides: Values by dotted key (`training.steps`), by a leaf's own name where no other leaf has it
             (`steps`), or a table by its name; the flags of the command line.
 
     Raises:
         InputError: For an unknown key, a wrong value, a missing file, in one line that names it.
     """
-    source, layers = _read(config if config is not None else DEFAULT_PRESET)
-    written_for = layers.get("model", model)
-    if not isinstance(written_for, str):
-        what = "names no model" if written_for is None else f"has model = {_shown(written_for)}"
-        raise InputError(f"{source} {what}; accepted: {', '.join(models.entries)}")
-    models.check(written_for, where=f"{source}: ")
-    name = model or written_for
-    kind = config_type(models.check(name))
-    own_layers = _own_tables(layers, name, source)
-    _check_keys(own_layers, kind, source)
-    tree = _below(name, written_for, own_layers, implicit=config is None)
-    flags = _expand(overrides or {}, kind)
-    _check_keys(flags, kind, "")
+    return trace(model, config, overrides).config
+
+
+def trace(
+    model: str | None = None,
+    config: str | Path | Mapping[str, Any] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> Resolved:
+    """The same, with where each value came from and what was decided without being asked for."""
+    notes: list[str] = []
+    if config is None:
+        name = models.check(model or str(_of_preset(DEFAULT_PRESET)["model"]))
+        flags = expand(overrides or {}, config_type(name))
+        layers, notes = _fitting(name, flags.get("data", {}))
+    else:
+        layers = read(config)
+        written_for = _written_for(layers, model)
+        name = models.check(model or written_for)
+        flags = expand(overrides or {}, config_type(name))
+        if written_for != name:
+            notes = [*_swapped(name, written_for, layers, flags)]
+        layers = [defaults(name), *layers]
+    kind = config_type(name)
+    check_keys(flags, kind, "")
+    values, origins = _stacked([*layers, Layer(FLAG, flags)], name)
     try:
-        return kind.model_validate(_merge(_merge(tree, flags), {"model": name}))
+        filled = kind.model_validate(values | {"model": name})
     except ValidationError as error:
-        raise refused(error, source, flags) from None
+        raise refused(error, origins) from None
+    return Resolved(filled, flat(origins) | ({"model": FLAG} if model else {}), tuple(notes))
 
 
-def _below(name: str, written_for: str, layers: Tree, *, implicit: bool) -> Tree:
-    """The tree before flags, from a configuration's layers and the models' defaults.
+def _written_for(layers: Sequence[Layer], model: str | None) -> str:
+    """The model that a configuration names, or `model` where it names none."""
+    source = layers[-1].origin.removeprefix("file ")
+    written_for = next((layer.tree["model"] for layer in reversed(layers) if "model" in layer.tree), model)
+    if not isinstance(written_for, str):
+        what = "names no model" if written_for is None else f"has model = {value_shown(written_for)}"
+        raise InputError(f"{source} {what}; accepted: {', '.join(models.entries)}")
+    return models.check(written_for, where=f"{source}: ")
 
-    A model that adds to the objective (it has a table of its own, as InfoGAN) takes over the networks, loss and
-    optimizer of the configuration that it is swapped into, also where these are defaults of the model that the
-    configuration was written for. A model that is a choice of networks, loss and optimizer brings its own. The preset
-    that is used where none is named gives data and budget only.
+
+def _of_preset(name: str) -> Tree:
+    (layer,) = read(name)
+    return layer.tree
+
+
+def _fitting(model: str, data: Any) -> tuple[list[Layer], list[str]]:
+    """The layers where no configuration is named: the model's defaults, and the preset that fits the data.
+
+    A preset gives all that it says to the models that it was written for or has a table of. To another model it gives
+    data and budget, which that model's own defaults win over. What a preset says of its data is for its own set alone.
     """
-    own = cast(Tree, model_class(name).defaults)
-    if name == written_for:
-        return _merge(own, layers)
-    if implicit:
-        return _merge({table: layers[table] for table in DATA_AND_BUDGET if table in layers}, own)
-    if model_class(name).settings is None:
-        return _merge(own, layers)
-    return _merge(_merge(own, cast(Tree, model_class(written_for).defaults)), layers)
+    name = data.get("name", DEFAULT_PRESET) if isinstance(data, Mapping) else DEFAULT_PRESET
+    preset, part = _preset_of(str(name)), ""
+    tree = _of_preset(preset)
+    if tree["data"]["name"] != name or preset == PRESET_FOR_OTHERS:
+        del tree["data"]
+        part = ", without its [data]"
+    brought = defaults(model)
+    if model == tree["model"] or table_name(model) in map(table_name, tree):
+        layers = [brought, Layer(f"preset {preset}", tree)]
+    else:
+        kept = {table: tree[table] for table in DATA_AND_BUDGET if table in tree}
+        layers = [Layer(f"preset {preset}", kept), brought]
+        part = f", its {' and '.join(f'[{table}]' for table in kept)} alone"
+    return layers, [] if preset == DEFAULT_PRESET else [f"no configuration is named: preset {preset}{part}"]
 
 
-def refused(error: ValidationError, source: str = "", flags: Mapping[str, Any] | None = None) -> InputError:
-    """What a tree's check found, in one line; what stands in `flags` does not come from `source`."""
-    found = error.errors(include_url=False, include_context=False)
-    told = [
-        ("" if not source or _has(flags or {}, one["loc"]) else f"{source}: ") + _one_line(one) for one in found[:_TOLD]
-    ]
-    rest = [f"and {len(found) - _TOLD} more"] if len(found) > _TOLD else []
-    return InputError("; ".join([*told, *rest]))
+def _preset_of(data: str) -> str:
+    """The preset that fits a set: its own, or the one for images of someone's own."""
+    if data in presets() and _of_preset(data)["data"]["name"] == data:
+        return data
+    return OWN_PRESETS.get(data, PRESET_FOR_OTHERS)
 
 
-def _has(tree: Mapping[str, Any], keys: Sequence[int | str]) -> bool:
-    """Whether a tree holds the value, or a part of the table or list, that `keys` lead to."""
-    value: Any = tree
-    for key in keys:
-        if not isinstance(value, Mapping):
-            return True
-        if key not in value:
-            return False
-        value = value[key]
-    return True
+def _swapped(model: str, written_for: str, layers: Sequence[Layer], flags: Tree) -> Iterator[str]:
+    """What becomes of a configuration of `written_for` that trains `model`, where it is not what one may expect."""
+    own, others = flat(defaults(model).tree), flat(defaults(written_for).tree)
+    mine = flat(Config(model=model).model_dump()) | own
+    stated: Tree = {}
+    for layer in (*layers, Layer(FLAG, flags)):
+        stated |= flat(layer.tree)
+    source = shown(layers[-1].origin.removeprefix("file "), 200)
+    relied_on = {key: value for key, value in others.items() if key not in stated and mine.get(key, value) != value}
+    if relied_on:
+        yield (
+            f"{source} leaves to its model what {model} and {written_for} set differently: {model}'s "
+            f"{_listed({key: mine[key] for key in relied_on})}, not {written_for}'s {_listed(relied_on)}; "
+            f'preset = "{written_for}" in it takes the latter'
+        )
+    lost = {key: value for key, value in own.items() if key.startswith("loss.") and stated.get(key, value) != value}
+    if lost := {key: value for key, value in lost.items() if key not in flat(flags)}:
+        yield f"{source} states {_listed({key: stated[key] for key in lost})}, not {model}'s own {_listed(lost)}"
+
+
+def _listed(values: Tree) -> str:
+    return ", ".join(f"{key} = {value_shown(value)}" for key, value in values.items())
+
+
+def _stacked(layers: Sequence[Layer], model: str) -> tuple[Tree, Tree]:
+    """The layers as one tree of values for `model`, and the tree of their origins."""
+    values: Tree = {}
+    origins: Tree = {}
+    source = layers[-2].origin.removeprefix("file ")
+    kind = config_type(model)
+    for layer in layers:
+        values, origins = merge(values, layer.tree), merge(origins, labelled(layer.tree, layer.origin))
+    values = _own_tables(values, model, source)
+    check_keys(values, kind, source)
+    return values, _own_tables(origins, model, source)
 
 
 def changes(before: Config, after: Config) -> list[str]:
     """What differs between two trees, as `key: old → new`."""
-
-    def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for key, value in tree.items():
-            found |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
-        return found
-
     old, new = flat(before.model_dump()), flat(after.model_dump())
     return [f"{key}: {old.get(key)} → {new.get(key)}" for key in new if old.get(key) != new[key]]
 
 
-def to_toml(config: Config) -> str:
-    """The resolved tree as TOML; `resolve` gives the same tree back. A key that is none is left out."""
-    return tomli_w.dumps(config.model_dump(mode="json", exclude_none=True))
+def to_toml(config: Config, origins: Mapping[str, str] | None = None) -> str:
+    """The resolved tree as TOML; `resolve` gives the same tree back. A key that is none is left out.
 
-
-def _read(config: str | Path | Mapping[str, Any]) -> tuple[str, Tree]:
-    """Name and content of a preset, a file (with the preset it starts from) or a tree."""
-    if isinstance(config, Mapping):
-        return "config", {**config}
-    known = presets()
-    if str(config) in known:
-        return f"preset {config}", _toml(known[str(config)])
-    path = Path(config)
-    if not path.is_file():
-        raise unknown("preset or file", str(config), known)
-    tree = _toml(path)
-    if "preset" in tree:
-        base = tree.pop("preset")
-        if not isinstance(base, str) or base not in known:
-            told = cut(base) if isinstance(base, str) else _shown(base)
-            raise unknown("preset", told, known, where=f"{path}: ")
-        tree = _merge(_toml(known[base]), tree)
-    return str(path), tree
-
-
-def _toml(path: Path) -> Tree:
-    """A file's tree, within bounds: a long file, or a key of very many parts, can hold up the parser for hours."""
-    try:
-        with path.open("rb") as file:
-            content = file.read(LONGEST_FILE + 1)
-        if len(content) > LONGEST_FILE:
-            raise ValueError(f"it is longer than {LONGEST_FILE:,} bytes")
-        text = content.decode()
-        if _LONG_KEY.search(text):
-            raise ValueError(f"a key has {MOST_PARTS} parts or more")
-        return tomllib.loads(text)
-    except RecursionError:
-        raise InputError(f"{path}: not readable as TOML: too many brackets within each other") from None
-    except (ValueError, OSError) as error:  # a number of thousands of digits is a ValueError, too
-        raise InputError(f"{path}: not readable as TOML: {error}") from None
+    Args:
+        config: The tree.
+        origins: Where values came from, by dotted key: said in a comment beside each.
+    """
+    text = tomli_w.dumps(config.model_dump(mode="json", exclude_none=True))
+    if origins is None:
+        return text
+    lines, table = [], ""
+    for line in text.splitlines():
+        if header := re.fullmatch(r"\[(.+)\]", line):
+            table = f"{header[1]}."
+        elif key := re.match(r"([A-Za-z0-9_-]+) = ", line):
+            line += f"  # {shown(origins.get(table + key[1], 'default'), 200)}"
+        lines.append(line)
+    return "\n".join(lines) + "\n"
 
 
 def _own_tables(tree: Tree, model: str, source: str) -> Tree:
@@ -222,14 +241,14 @@ def _own_tables(tree: Tree, model: str, source: str) -> Tree:
     for key, value in tree.items():
         table = table_name(key)
         if table in others and not isinstance(value, Mapping):
-            raise InputError(f"{source}: {key} is the table of model {others[table]}, not {_shown(value)}")
+            raise InputError(f"{source}: {key} is the table of model {others[table]}, not {value_shown(value)}")
         if table == table_name(model):
             own[table] = value
         elif table not in others:
             own[key] = value
         else:
             if _built_in(others[table]):  # another's plug-in is not imported for this
-                _check_keys({table: value}, config_type(others[table]), source)
+                check_keys({table: value}, config_type(others[table]), source)
             beside[others[table]] = value
     mine = own.get(table_name(model), {})
     if (ground := _inherited(beside, model)) and isinstance(mine, Mapping):
@@ -253,81 +272,3 @@ def _inherited(tables: Mapping[str, Mapping[str, Any]], model: str) -> Tree:
 
 def _built_in(model: str) -> bool:
     return models.entries[model].origin == "gan-zoo"
-
-
-def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> Tree:
-    """Two trees as one; where both have a value, `above`'s."""
-    merged = dict(below)
-    for key, value in above.items():
-        old = merged.get(key)
-        merged[key] = _merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
-    return merged
-
-
-def _tables(kind: type[BaseModel]) -> dict[str, type[BaseModel]]:
-    """The fields of a tree that are tables themselves."""
-    fields = {name: field.annotation for name, field in kind.model_fields.items()}
-    return {n: t for n, t in fields.items() if isinstance(t, type) and issubclass(t, BaseModel)}
-
-
-def leaves(kind: type[BaseModel], prefix: str = "") -> Iterator[str]:
-    """The dotted keys of all values in a tree."""
-    tables = _tables(kind)
-    for name in kind.model_fields:
-        if name in tables:
-            yield from leaves(tables[name], f"{prefix}{name}.")
-        else:
-            yield prefix + name
-
-
-def _check_keys(tree: Mapping[str, Any], kind: type[BaseModel], source: str, prefix: str = "") -> None:
-    """Refuse a key that the tree does not have, naming the nearest that it has."""
-    where = f"{source}: " if source else ""
-    for key, value in tree.items():
-        if key not in kind.model_fields:
-            if not prefix and isinstance(value, Mapping):
-                raise unknown("table", key, _tables(kind), where=where)
-            raise unknown("key", prefix + key, [prefix + name for name in kind.model_fields], where=where)
-        table = _tables(kind).get(key)
-        if table and not isinstance(value, table):
-            if not isinstance(value, Mapping):
-                raise InputError(f"{where}{prefix}{key} is a table, not {_shown(value)}")
-            _check_keys(value, table, source, f"{prefix}{key}.")
-
-
-def _expand(flags: Mapping[str, Any], kind: type[Config]) -> Tree:
-    """Overrides as a tree: dotted keys nested, leaves found by their own name, a table's string as its `name`."""
-    known = list(leaves(kind))
-    tree: Tree = {}
-    for key, value in flags.items():
-        dotted = key
-        if key not in kind.model_fields and "." not in key:
-            found = [leaf for leaf in known if leaf.rsplit(".", 1)[-1] == key]
-            if len(found) > 1:
-                raise InputError(f"{key} could be any of {', '.join(found)}; name one")
-            if not found:
-                raise unknown("key", key, {leaf.rsplit(".", 1)[-1] for leaf in known})
-            dotted = found[0]
-        elif key in ("data", "trunk") and isinstance(value, str | Path):
-            dotted, value = f"{key}.name", str(value)
-        for part in reversed(dotted.split(".")):
-            value = {part: value}
-        tree = _merge(tree, value)
-    return tree
-
-
-def _one_line(error: Mapping[str, Any]) -> str:
-    key = ".".join(str(part) for part in error["loc"])
-    message = error["msg"].removeprefix("Value error, ")
-    shown = _shown(error["input"])
-    if isinstance(error["input"], str):
-        message = message.replace(repr(error["input"]), shown)
-    return f"{cut(key)} = {shown}: {message[0].lower()}{message[1:]}"
-
-
-def _shown(value: Any) -> str:
-    """A value as a message shows it, which may be of any size and depth."""
-    try:
-        return _SHORT.repr(value)
-    except (ValueError, RecursionError):  # an integer of more digits than Python writes
-        return f"a {type(value).__name__} too large to show"

@@ -6,11 +6,10 @@ import re
 from keyword import iskeyword
 from pathlib import Path
 
-from gan_zoo.config import Config
+from gan_zoo.config import Config, table_name
 from gan_zoo.errors import InputError
 from gan_zoo.files import write_text
 from gan_zoo.registry import models
-from gan_zoo.resolve import table_name
 
 PYPROJECT = """\
 [build-system]

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 from rich.console import Console
 from rich.progress import Progress
@@ -34,7 +34,13 @@ def silent(holds: bool = True) -> Iterator[None]:
 def say(line: str) -> None:
     """Tell a line."""
     if not _silent.get():
-        print(line, file=sys.stderr, flush=True)
+        print(fitted(line, sys.stderr), file=sys.stderr, flush=True)
+
+
+def fitted(text: str, stream: IO[str]) -> str:
+    """`text` with what the stream's encoding lacks replaced, as where Windows pipes it."""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    return text.encode(encoding, "replace").decode(encoding)
 
 
 class Cell:

@@ -51,6 +51,7 @@ def zoo_process(*args: object, python: tuple[str, ...] = (), cwd: Path | None = 
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
+        errors="replace",  # where the output has another encoding
         timeout=300,
         check=False,
     )

@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
-import select
 import shutil
 import subprocess
 import sys
-import time
 import tomllib
 from contextlib import chdir
 from pathlib import Path
@@ -117,7 +115,7 @@ def test_a_terminal_sees_colours_unless_it_asks_for_none(colour: dict[str, str],
     ours, theirs = os.openpty()
     plain = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR")}
     subprocess.run(
-        [sys.executable, "-m", "gan_zoo", "frobnicate"],
+        [sys.executable, "-m", "gan_zoo", "datasets", "--help"],
         env=plain | {"TERM": "xterm-256color"} | colour,
         stdin=subprocess.DEVNULL,
         stdout=theirs,
@@ -127,7 +125,7 @@ def test_a_terminal_sees_colours_unless_it_asks_for_none(colour: dict[str, str],
     os.close(theirs)
     told = os.read(ours, 2**16).decode(errors="replace")
     os.close(ours)
-    assert "frobnicate" in told
+    assert "--resolution" in told
     assert bool(re.search(r"\x1b\[[0-9;]*(3[0-7]|9[0-7]|38;)", told)) == seen
 
 
@@ -181,82 +179,6 @@ def test_a_light_command_starts_fast(args: tuple[str, ...]) -> None:
     assert any(user_seconds("-m", "gan_zoo", *args) < bound * user_seconds("-c", IMPORTS) for _ in range(3))
 
 
-def test_completion_of_bash_is_bash_and_completes() -> None:
-    if not (bash := shutil.which("bash")):
-        pytest.skip("there is no bash")
-    script = zoo("completion", "bash").out
-    assert subprocess.run([bash, "-n"], input=script, text=True, check=False).returncode == 0
-    asked = """
-    complete_line() {
-      COMP_WORDS=($1); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); COMP_LINE=$1; COMP_POINT=${#1}; COMPREPLY=()
-      $(complete -p gan-zoo | sed 's/.*-F \\([^ ]*\\).*/\\1/'); echo "${COMPREPLY[@]}"
-    }
-    complete_line 'gan-zoo tra'; complete_line 'gan-zoo train --batch'; complete_line 'gan-zoo train --infogan.cod'
-    """
-    told = subprocess.run([bash], input=script + asked, text=True, capture_output=True, check=False).stdout
-    commands, short, own = told.splitlines()
-    assert set(commands.split()) == {"train", "traverse"}
-    assert short.split() == ["--batch-size"]
-    assert own.split() == ["--infogan.codes"]
-
-
-def test_completion_of_fish_completes() -> None:
-    if not (fish := shutil.which("fish")):
-        pytest.skip("there is no fish")
-    asked = "complete -C 'gan-zoo tra'; complete -C 'gan-zoo train --batch'; complete -C 'gan-zoo train --infogan.cod'"
-    script = f"{zoo('completion', 'fish').out}\n{asked}"
-    told = subprocess.run([fish, "--no-config"], input=script, text=True, capture_output=True, check=False).stdout
-    words = [line.split("\t")[0] for line in told.splitlines() if line]
-    assert words == ["train", "traverse", "--batch-size", "--infogan.codes"]
-
-
-@pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs a terminal")
-def test_completion_of_zsh_completes(tmp_path: Path) -> None:
-    if not (zsh := shutil.which("zsh")):
-        pytest.skip("there is no zsh")
-    (tmp_path / "_gan-zoo").write_text(zoo("completion", "zsh").out)
-    ours, theirs = os.openpty()
-    with subprocess.Popen(
-        [zsh, "-f", "-i"],
-        env=os.environ | {"TERM": "dumb", "HOME": str(tmp_path)},
-        **dict.fromkeys(("stdin", "stdout", "stderr"), theirs),
-        start_new_session=True,
-    ) as shell:
-
-        def answers(typed: str, word: str) -> bool:
-            os.write(ours, typed.encode())
-            read = b""
-            until = time.monotonic() + 30
-            while word.encode() not in read and time.monotonic() < until:
-                if select.select([ours], [], [], 0.2)[0]:
-                    read += os.read(ours, 2**16)
-            return word.encode() in read
-
-        try:
-            assert answers(
-                f"fpath=({tmp_path} $fpath); autoload -U compinit && compinit -u -D; echo REA''DY\n", "READY\r"
-            )
-            assert answers("gan-zoo trav\t", "gan-zoo traverse")
-            assert answers("\x15gan-zoo train --batch\t", "--batch-size")
-            assert answers("\x15gan-zoo train --infogan.cod\t", "--infogan.codes")
-        finally:
-            shell.kill()
-            os.close(ours)
-            os.close(theirs)
-
-
-@pytest.mark.parametrize(
-    ("shell", "word"), [("bash", "complete -F"), ("zsh", "#compdef"), ("fish", "__fish_complete_path")]
-)
-def test_completion_is_written_for_every_shell(shell: str, word: str) -> None:
-    ended = zoo("completion", shell)
-    assert (ended.code, ended.err) == (0, "")
-    assert word in ended.out
-    assert "traverse" in ended.out
-    if found := shutil.which(shell):
-        assert subprocess.run([found, "-n"], input=ended.out, text=True, check=False).returncode == 0
-
-
 def test_common_flags_have_short_names(data: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     ended = zoo(
@@ -294,7 +216,65 @@ def test_a_dry_run_shows_the_tree_and_the_sizes_and_makes_nothing(
     model = gan_zoo.create(config=tree, model="infogan")
     for part, module in model.named_children():
         assert f"# {part}: {sum(p.numel() for p in module.parameters()):,} parameters" in ended.out
+    for line in (
+        "steps = 2  # flag",
+        "noise = 128  # preset folder-64",
+        "resolution = 28  # data",
+        "seed = 0  # default",
+    ):
+        assert line in ended.out.splitlines()
+    assert ended.out.startswith("# no configuration is named: preset folder-64, without its [data]\n")
     assert not any(tmp_path.iterdir())
+
+
+def test_a_swap_that_leaves_something_open_is_told(data: Path, tmp_path: Path) -> None:
+    file = tmp_path / "theirs.toml"
+    file.write_text(f'model = "wgan-gp"\n[data]\nname = "{data}"\n')
+    ended = zoo("train", "infogan", "--config", file, *TINY, "--out", tmp_path / "run")
+    assert ended.code == 0, ended.err
+    assert ended.out.startswith(f"{file} leaves to its model what infogan and wgan-gp set differently: ")
+    named = zoo("train", "infogan", "--config", "wgan-gp", "--data", data, *TINY, "--dry-run")
+    assert 'discriminator_norm = "layer"  # model wgan-gp' in named.out
+    assert not named.out.startswith("#")
+
+
+def test_a_run_that_began_with_batch_norm_under_a_penalty_goes_on(data: Path, tmp_path: Path) -> None:
+    flags = ("train", "gan", "--data", data, *TINY, "--loss.gradient-penalty", "1", "--out", tmp_path / "run")
+    assert zoo(*flags).code == 0  # no norm at all
+    file = tmp_path / "run" / "config.toml"
+    file.write_text(file.read_text().replace('discriminator_norm = "none"', 'discriminator_norm = "batch"'))
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
+    assert zoo("train", "--resume", "--out", tmp_path / "run").code == 0
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (("train", "infogan", "--help"), ["generator_norm", "(Mescheder"]),
+        (("datasets",), ["28?28", "svhn"]),
+        (("bench", "--help"), ["usage"]),
+    ],
+)
+def test_a_character_that_the_output_lacks_is_replaced(args: tuple[str, ...], words: list[str], encoding: str) -> None:
+    ended = zoo_process(*args, PYTHONIOENCODING=encoding)
+    assert (ended.code, ended.err) == (0, "")
+    if encoding == "ascii":
+        assert all(word.replace("_", "-") in ended.out for word in words)
+
+
+def test_training_prints_to_an_output_that_lacks_a_character(data: Path, tmp_path: Path) -> None:
+    args = ("train", "gan", "--data", data, *TINY, "--out", tmp_path / "rün→")
+    first = zoo_process(*args, PYTHONIOENCODING="ascii")
+    assert (first.code, first.err) == (0, "")
+    assert "r?n?" in first.out
+    ended = zoo_process("train", "--resume", "--out", tmp_path / "rün→", "--steps", "4", PYTHONIOENCODING="ascii")
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out.startswith("changed: training.steps: 2 ? 4")
+    told = zoo_process("runs", tmp_path / "rün→", PYTHONIOENCODING="ascii")
+    assert "r?n?" in told.out
+    refused = zoo_process("sample", tmp_path / "nö→", PYTHONIOENCODING="ascii")
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
 
 
 @pytest.fixture(scope="module")
@@ -314,10 +294,11 @@ def test_training_without_a_terminal_prints_plain_lines(trained: tuple[Path, str
     assert "\x1b" not in out
     assert "\r" not in out
     lines = out.splitlines()
-    assert lines[0].startswith("training infogan in ")
-    assert [line.split()[:2] for line in lines[1:3]] == [["step", "1/2"], ["step", "2/2"]]
-    for word in ("images/s", "D ", "G ", "L_I ", "of H(c) 3.69 nats", "left"):
-        assert word in lines[2]
+    assert lines[0] == "no configuration is named: preset folder-64, without its [data]"
+    assert lines[1].startswith("training infogan in ")
+    assert [line.split()[:2] for line in lines[2:4]] == [["step", "1/2"], ["step", "2/2"]]
+    for word in ("images/s", "D ", "G ", "L_I ", "of H(c) 5.08 nats", "left"):
+        assert word in lines[3]
 
 
 def test_training_ends_by_naming_its_folder_and_pictures_that_exist(trained: tuple[Path, str]) -> None:
@@ -368,7 +349,7 @@ def test_a_run_goes_on_from_its_own_tree(data: Path, tmp_path: Path) -> None:
 def test_resume_of_a_folder_that_is_not_there_yet_begins(data: Path, tmp_path: Path) -> None:
     ended = zoo("train", "gan", "--data", data, *TINY, "--resume", "--out", tmp_path / "run")
     assert ended.code == 0, ended.err
-    assert ended.out.startswith("training gan in ")
+    assert "\ntraining gan in " in ended.out
 
 
 def test_resume_of_a_folder_that_is_not_there_needs_a_model(tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -11,10 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gan_zoo
-from gan_zoo.config import Config, Latent
+from gan_zoo.config import Config
 from gan_zoo.errors import InputError
 from gan_zoo.registry import loggers, losses, models, presets, trunks
-from gan_zoo.resolve import config_type, leaves, resolve, to_toml
+from gan_zoo.resolve import config_type, resolve, to_toml
+from gan_zoo.trees import leaves
 
 
 def refusal(*args: object, **keywords: object) -> str:
@@ -38,30 +41,6 @@ def test_each_layer_wins_over_the_one_before(tmp_path: Path) -> None:
     flag = resolve("gan", file, flags).trunk.name
 
     assert [default, model, preset, from_file, flag] == ["dcgan", "mlp", "infogan-mnist", "dcgan", "resnet"]
-
-
-@pytest.mark.parametrize("swapped", ["infogan", "infogan-cr"])
-@pytest.mark.parametrize("model", ["wgan-gp", "sngan", "r3gan", "lsgan"])
-def test_infogan_keeps_the_networks_loss_and_optimizer_of_the_model_it_replaces(model: str, swapped: str) -> None:
-    tree = {"model": model, "training": {"steps": 7}}
-    before, after = resolve(config=tree), resolve(swapped, tree)
-    assert after.model == swapped
-    for table in ("trunk", "loss", "optimizer", "training"):
-        assert getattr(after, table) == getattr(before, table)
-
-
-def test_a_choice_of_networks_brings_its_own_where_the_configuration_is_silent() -> None:
-    swapped = resolve("lsgan", {"model": "wgan-gp", "trunk": {"width": 8}})
-    assert (swapped.loss.adversarial, swapped.loss.gradient_penalty) == ("least-squares", 0.0)
-    assert swapped.trunk.width == 8
-
-
-def test_the_preset_that_is_used_where_none_is_named_gives_data_and_budget_only() -> None:
-    tree = resolve("sngan")
-    assert (tree.data.name, tree.trunk.name, tree.trunk.spectral_norm) == ("mnist-5k", "resnet", True)
-    assert tree.training.steps == resolve("infogan").training.steps
-    assert (tree.latent, tree.optimizer.schedule) == (Latent(), "constant")
-    assert resolve("infogan").trunk.name == "infogan-mnist"
 
 
 def test_a_misspelt_key_in_another_model_s_table_is_refused() -> None:
@@ -390,6 +369,11 @@ def test_a_leaf_of_several_tables_has_to_be_named_in_full() -> None:
     assert resolve("infogan", overrides={"trunk.name": "mlp"}).trunk.name == "mlp"
 
 
+def test_no_line_of_pydantic_s_is_told_as_it_is() -> None:
+    for tree in ({"seed": "x"}, {"data": {"name": 1}}, {"training": {"compile": 3}}, {"logging": {"trackers": 3}}):
+        assert not re.search(r"[Ii]nput should|validation error|type=", refusal("gan", tree))
+
+
 def test_trees_are_frozen() -> None:
     with pytest.raises(ValueError, match="frozen"):
         resolve("infogan").training.steps = 3  # type: ignore[misc]
@@ -402,6 +386,17 @@ def test_a_damaged_file_is_told_in_one_line(content: bytes, tmp_path: Path) -> N
     line = refusal("infogan", file)
     assert str(file) in line
     assert "TOML" in line
+
+
+def test_a_byte_order_mark_is_passed_over_and_utf_16_named(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_bytes(codecs.BOM_UTF8 + b'model = "gan"\nseed = 3\n')
+    assert resolve(config=file).seed == 3
+    for encoding in ("utf-16", "utf-16-le", "utf-16-be"):
+        file.write_bytes('model = "gan"\n'.encode(encoding))
+        line = refusal(config=file)
+        assert "UTF-16" in line
+        assert "save it as UTF-8" in line
 
 
 def test_a_file_without_a_model_asks_for_one(tmp_path: Path) -> None:

@@ -90,6 +90,12 @@ def test_an_export_is_the_runs_model(run: Run, exported: Path) -> None:
     assert any(not torch.equal(trained[f"generator.{name}"], average[name]) for name in average)
 
 
+def test_a_description_may_begin_with_a_byte_order_mark(exported: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(exported, tmp_path / "copy")
+    (copy / "config.json").write_text((exported / "config.json").read_text(encoding="utf-8"), encoding="utf-8-sig")
+    assert same(images_and_codes(copy), images_and_codes(exported))
+
+
 def test_a_checkpoint_and_an_export_are_exported_too(run: Run, exported: Path, tmp_path: Path) -> None:
     ended = zoo("export", run.checkpoint(2), "--out", tmp_path / "older")
     assert ended.code == 0
@@ -154,6 +160,7 @@ SPOILED: dict[str, tuple[Callable[[Path], Any], list[str]]] = {
     "changed": (lambda f: (f / "model.safetensors").write_bytes(b"x"), ["damaged", "SHA-256"]),
     "no JSON": (lambda f: (f / "config.json").write_text("{"), ["config.json", "not readable as JSON"]),
     "brackets": (lambda f: (f / "config.json").write_text("[" * 10**5), ["config.json", "not readable as JSON"]),
+    "UTF-16": (lambda f: (f / "config.json").write_text("{}", encoding="utf-16"), ["config.json", "UTF-16"]),
     "a list": (lambda f: (f / "config.json").write_text("[]"), ["config.json", "no table"]),
     "NaN": (lambda f: (f / "config.json").write_text('{"step": NaN}'), ["config.json", "NaN"]),
     "long": (lambda f: (f / "config.json").write_text(" " * 10**6), ["config.json", "longer than 262,144 bytes"]),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gan_zoo.files import check_writable, whole, write_json
+from gan_zoo.files import check_writable, text_of, whole, write_json
 
 
 def test_a_file_takes_its_name_when_it_is_whole(tmp_path: Path) -> None:
@@ -69,3 +69,10 @@ def test_a_place_where_nothing_may_be_made_is_named(tmp_path: Path, monkeypatch:
     with pytest.raises(PermissionError) as error:
         check_writable(tmp_path / "new" / "a.json")
     assert error.value.filename == str(tmp_path / "new" / "a.json")
+
+
+def test_text_is_utf_8_with_or_without_a_byte_order_mark() -> None:
+    assert text_of("né".encode()) == text_of("né".encode("utf-8-sig")) == "né"
+    for encoding in ("utf-16", "utf-16-le", "utf-16-be", "utf-32"):
+        with pytest.raises(ValueError, match="UTF-16; save it as UTF-8"):
+            text_of("model".encode(encoding))

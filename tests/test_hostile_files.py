@@ -221,7 +221,9 @@ def unread(name: object, path: object = None, **settings: Any) -> str:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("trained")
     data = write_set(place / "set.npz")
-    gan_zoo.train("infogan", out=place / "run", quiet=True, data=data, steps=1, batch_size=4, width=2, device="cpu")
+    gan_zoo.train(
+        "infogan", "mnist-5k", out=place / "run", quiet=True, data=data, steps=1, batch_size=4, width=2, device="cpu"
+    )
     return place
 
 

@@ -132,6 +132,8 @@ def test_a_run_whose_plug_in_is_gone_is_told(tmp_path: Path) -> None:
         ("gan_zoo.trunks", "dcgan", ("trunks",)),
         ("gan_zoo.datasets", "mnist", ("datasets",)),
         ("gan_zoo.models", "infogan", ("train", "infogan", "--dry-run")),
+        ("gan_zoo.trunks", "dcgan", ("train", "infogan", "--dry-run")),
+        ("gan_zoo.losses", "hinge", ("datasets", "mnist-5k")),
     ],
 )
 def test_a_name_that_is_taken_is_refused(group: str, name: str, command: tuple[str, ...], tmp_path: Path) -> None:

@@ -110,7 +110,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         tree["training"] |= {"steps": 2, "batch_size": 8}
         known[name] = tmp_path / f".{name}.toml"
         known[name].write_text(tomli_w.dumps(tree), encoding="utf-8")
-    monkeypatch.setattr("gan_zoo.resolve.presets", lambda: known)
+    monkeypatch.setattr("gan_zoo.sources.presets", lambda: known)
     monkeypatch.setenv("GAN_ZOO_CACHE", str(tmp_path / ".cache"))
     for setting, short in (("EPOCHS", 0), ("LEAST_STEPS", 15), ("BATCH", 30)):
         monkeypatch.setattr(f"gan_zoo.analysis.classifier.{setting}", short)

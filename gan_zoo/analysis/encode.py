@@ -97,7 +97,7 @@ def open_images(
         part: Which split of a set.
 
     Raises:
-        InputError: If they are not there, none can be read, or there is no such split; or if the run's own data changed.
+        InputError: If they are not there, none can be read, there is no such split, or the run's own data changed.
     """
     paths = [Path(name) for name in named]
     if paths and all(path.suffix.lower() in SUFFIXES and not path.is_dir() for path in paths):

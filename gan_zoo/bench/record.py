@@ -14,7 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from scipy.stats import quantile_test
 
 from gan_zoo.errors import InputError
-from gan_zoo.files import write_json
+from gan_zoo.files import text_of, write_json
+from gan_zoo.trees import in_our_words
 
 CONFIDENCE = 0.95
 
@@ -124,15 +125,15 @@ def read(path: Path) -> Report:
         InputError: If there is none, or it is of another layout.
     """
     try:
-        return Report.model_validate_json(path.read_bytes())
+        return Report.model_validate_json(text_of(path.read_bytes()))
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from None
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise InputError(
-            f"{path} is no report of gan-zoo bench: {where + ': ' if where else ''}{first['msg']}"
-        ) from None
+        told = ": ".join(filter(None, [".".join(map(str, first["loc"])), in_our_words(first)]))
+        raise InputError(f"{path} is no report of gan-zoo bench: {told}") from None
+    except ValueError as error:
+        raise InputError(f"{path} is no report of gan-zoo bench: {error}") from None
 
 
 def json_schema() -> str:

@@ -6,12 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import tyro
 from tyro.conf import Positional, Suppress, arg
 
 from gan_zoo import registry
-from gan_zoo.cli.help import about
 from gan_zoo.cli.lists import list_entries
+from gan_zoo.cli.parse import call
 from gan_zoo.cli.types import PLAIN
 from gan_zoo.errors import InputError
 
@@ -21,15 +20,7 @@ if TYPE_CHECKING:
 
 def datasets(args: list[str]) -> None:
     """`gan-zoo datasets`, with the keys of a set as flags."""
-    from pydantic import ValidationError
-
-    from gan_zoo.resolve import refused
-
-    command = datasets_command(set_keys())
-    try:
-        tyro.cli(command, prog="gan-zoo datasets", description=about(command), args=args, config=PLAIN)
-    except ValidationError as error:
-        raise refused(error) from None
+    call(datasets_command(set_keys()), args, "gan-zoo datasets", PLAIN)
 
 
 def datasets_command(keys: Data | None) -> Callable[..., None]:
@@ -60,14 +51,20 @@ def datasets_command(keys: Data | None) -> Callable[..., None]:
             gan-zoo datasets hub --path org/name --json
         """
         if name is None:
-            if out is not None or (keys and keys.model_dump() != set_keys().model_dump()):
+            if out is not None or (keys and keys != set_keys().model_dump()):
                 raise InputError("gan-zoo datasets NAME: these flags are of one set, which is to be named")
             list_entries(registry.datasets.entries.values(), as_json=json)
             return
+        from pydantic import ValidationError
+
         from gan_zoo import commands
         from gan_zoo.config import Data
+        from gan_zoo.trees import refused
 
-        settings = Data.model_validate(keys.model_dump() | {"name": name})
+        try:
+            settings = Data.model_validate(keys | {"name": name})
+        except ValidationError as error:
+            raise refused(error) from None
         commands.datasets(settings, out=out, seed=seed, as_json=json)
 
     datasets.__annotations__["keys"] = Annotated[type(keys), arg(name="")]

@@ -6,7 +6,8 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from typing import TextIO
+from io import TextIOWrapper
+from typing import Any, TextIO
 
 os.environ.setdefault("PYDANTIC_ERRORS_INCLUDE_URL", "0")
 
@@ -14,11 +15,11 @@ import tyro
 
 from gan_zoo import __version__
 from gan_zoo.cli import lists, look, measure, runs, tools
-from gan_zoo.cli.datasets import datasets, datasets_command, set_keys
-from gan_zoo.cli.help import about
-from gan_zoo.cli.train import example_tree, train, train_command
+from gan_zoo.cli.datasets import datasets, datasets_command
+from gan_zoo.cli.parse import call
+from gan_zoo.cli.train import train, train_command
 from gan_zoo.cli.types import PLAIN
-from gan_zoo.errors import InputError, PassedOver, TrainingError
+from gan_zoo.errors import InputError, PassedOver, TrainingError, unknown
 
 DESCRIPTION = "Generative adversarial networks with shared trunks, losses and one training loop; InfoGAN on top."
 
@@ -29,7 +30,7 @@ examples:
   gan-zoo traverse runs/infogan-mnist-5k-001         one code turns, all else held
 """
 
-GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
+GROUPS: dict[str, tuple[Callable[..., Any], ...]] = {
     "train and look": (train_command(None), look.sample, look.traverse, look.encode, look.explore),
     "measure": (measure.evaluate, measure.cluster, measure.centrality, measure.bench),
     "runs": (runs.runs, runs.report, runs.export),
@@ -45,6 +46,7 @@ def main(args: Sequence[str] | None = None) -> None:
     """Run a command line and exit: 0 done, 1 a run that failed, 2 bad input, 130 interrupted and saved."""
     given = list(sys.argv[1:] if args is None else args)
     warnings.showwarning = _warn
+    _hold_any_character()
     if os.environ.get("NO_COLOR"):  # https://no-color.org; rich heeds it by itself, tyro by its switch alone
         tyro._experimental_options["ansi_codes"] = False
     try:
@@ -55,14 +57,15 @@ def main(args: Sequence[str] | None = None) -> None:
         elif given[:1] == ["datasets"]:
             datasets(given[1:])
         elif given[:1] and given[0] in COMMANDS:
-            command = COMMANDS[given[0]]
-            tyro.cli(command, prog=f"gan-zoo {given[0]}", description=about(command), args=given[1:], config=PLAIN)
+            call(COMMANDS[given[0]], given[1:], f"gan-zoo {given[0]}", PLAIN)
+        elif given[:1] in (["-h"], ["--help"]):
+            tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="gan-zoo", description=overview(), args=given)
+        elif given and given[0].startswith("-"):
+            raise unknown("option", given[0], ["--help", "--version"])
+        elif given:
+            raise unknown("command", given[0], COMMANDS)
         else:
-            completing = any(word.startswith("--tyro-") for word in given)
-            commands = dict(COMMANDS)
-            if completing:
-                commands |= {"train": train_command(example_tree()), "datasets": datasets_command(set_keys())}
-            tyro.extras.subcommand_cli_from_dict(commands, prog="gan-zoo", description=overview(), args=given)
+            raise InputError(f"gan-zoo COMMAND: one of {', '.join(COMMANDS)}; gan-zoo --help says what they do")
         sys.stdout.flush()  # here, where a reader that is gone is no error
     except InputError as error:
         _end(2, error)
@@ -74,6 +77,13 @@ def main(args: Sequence[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         _end(2, error)
+
+
+def _hold_any_character() -> None:
+    """Have the outputs replace what their encoding does not know, as where Windows pipes them."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def overview() -> str:

@@ -49,6 +49,10 @@ def completion(shell: Positional[Literal["bash", "zsh", "fish"]], /) -> None:
         gan-zoo completion zsh > ~/.zfunc/_gan-zoo                              # a folder in zsh's fpath
         gan-zoo completion fish > ~/.config/fish/completions/gan-zoo.fish
     """
-    from gan_zoo.cli.main import main
+    from gan_zoo.cli.completion import script
+    from gan_zoo.cli.datasets import datasets_command, set_keys
+    from gan_zoo.cli.main import COMMANDS
+    from gan_zoo.cli.train import example_tree, train_command
 
-    main(["--tyro-print-completion", shell])
+    full = {"train": train_command(example_tree()), "datasets": datasets_command(set_keys())}
+    print(script(shell, COMMANDS | full), end="")

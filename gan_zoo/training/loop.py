@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
@@ -31,7 +32,7 @@ from gan_zoo.training.interrupt import Interruption
 from gan_zoo.training.iterations import Iterations
 from gan_zoo.training.loggers.jsonlines import JSONLines
 from gan_zoo.training.loggers.logger import Logger, check_trackers, open_trackers
-from gan_zoo.training.penalties import Penalties
+from gan_zoo.training.penalties import Penalties, check_norm
 from gan_zoo.training.player import players
 from gan_zoo.training.precision import (
     Precision,
@@ -57,7 +58,13 @@ class Interrupted(KeyboardInterrupt):
 
 
 def train(
-    config: Config, *, out: Path | None = None, resume: bool = False, new_data: bool = False, quiet: bool = False
+    config: Config,
+    *,
+    out: Path | None = None,
+    resume: bool = False,
+    new_data: bool = False,
+    quiet: bool = False,
+    notes: Sequence[str] = (),
 ) -> Run:
     """Train a model to its last step.
 
@@ -67,6 +74,7 @@ def train(
         resume: Whether to go on from the newest whole checkpoint of `out`.
         new_data: Whether a run may go on with data that is not what it learned from.
         quiet: Whether to print nothing.
+        notes: Lines to print first.
 
     Started by `torchrun`, this process is one rank of several, and all of them get the same run.
 
@@ -75,6 +83,8 @@ def train(
         TrainingError: If a loss is NaN or infinite, the disk refuses, or another rank is gone.
         Interrupted: After SIGINT or SIGTERM, with a checkpoint saved.
     """
+    if not resume:
+        check_norm(config)
     with ExitStack() as stack:
         end_if_spawned()
         stack.enter_context(as_started())
@@ -85,11 +95,11 @@ def train(
         ranks.check_same("the configuration or the data", f"{to_toml(config)}{state.data}")
         config = config.model_copy(update={"data": located(config.data)})
         stood = out is not None and out.exists()
-        run, notes = begin(config, out, held, state, new_data=new_data, stack=stack)
+        run, found = begin(config, out, held, state, new_data=new_data, stack=stack)
         if ranks.leads:
             stack.enter_context(run.failing())
         try:
-            _loop(run, state, dataset, notes, resumed=held is not None, quiet=quiet or not ranks.leads)
+            _loop(run, state, dataset, [*notes, *found], resumed=held is not None, quiet=quiet or not ranks.leads)
         except InputError as error:  # of an image that is streamed
             if held is None and not state.step and ranks.leads:
                 shutil.rmtree(run.folder, ignore_errors=True)
@@ -174,9 +184,10 @@ def new_state(config: Config, device: torch.device, ranks: Ranks = ALONE) -> Sta
     if ranks.world > 1 and settings.sync_batch_norm:
         synchronise(model, ranks)
     if settings.batch_size == parts and any(isinstance(m, nn.BatchNorm1d) for m in model.modules()):
+        split = f" in {parts} parts (training.accumulate times ranks)" if parts > 1 else ""
         raise InputError(
-            f"training.batch_size = {settings.batch_size} in {parts} parts: batch norm needs 2 images "
-            "or more in a part, or set the networks' norms to layer or none"
+            f"training.batch_size = {settings.batch_size}{split} gives batch norm a single image at a time, and it "
+            f"needs 2: set training.batch_size to {2 * parts} or more, or the networks' norms to layer or none"
         )
     if stores_pixel_by_pixel(model, settings, device):
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from gan_zoo.config import Loss
+from gan_zoo.config import Config, Loss
 from gan_zoo.draws import Draws
+from gan_zoo.errors import InputError
 from gan_zoo.losses.penalties import gradient_penalty, zero_centred_penalty
 from gan_zoo.models.gan.model import Discriminator, Judgement
 
@@ -43,3 +44,19 @@ class Penalties:
         if s.r2:
             terms["discriminator/r2"] = s.r2 * zero_centred_penalty(fake.logits, fake.images)
         return {name: s.penalty_interval * term for name, term in terms.items()}
+
+
+def check_norm(config: Config) -> None:
+    """Refuse to begin a training whose gradient penalty, a term of single images, meets a norm that mixes them.
+
+    Gulrajani et al., 2017, section 4, "No critic batch normalization". Runs that began before this was refused go on.
+
+    Raises:
+        InputError: If both are asked for.
+    """
+    if config.loss.gradient_penalty and config.trunk.discriminator_norm == "batch":
+        raise InputError(
+            f"loss.gradient_penalty = {config.loss.gradient_penalty:g} does not go with trunk.discriminator_norm = "
+            '"batch": the penalty is of single images, and batch norm mixes them; set trunk.discriminator_norm to '
+            '"layer" or "none", or loss.gradient_penalty to 0'
+        )

@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from gan_zoo.terminal import Cell
+from gan_zoo.terminal import Cell, fitted
 
 
 class _Terminal(Console):
@@ -77,7 +77,7 @@ class Reporter:
 
     def say(self, line: str) -> None:
         """Print a line above the progress."""
-        self.console.print(line, soft_wrap=True, markup=False)
+        self.console.print(fitted(line, self.console.file), soft_wrap=True, markup=False)
 
 
 def clock(seconds: float) -> str:

@@ -32,7 +32,7 @@ from gan_zoo.registry import models
 from gan_zoo.resolve import resolve, to_toml
 from gan_zoo.training.checkpoint import has_average, load_weights, name_of, newest_whole, read_state, step_of
 from gan_zoo.training.exported import check_weights, is_exported, read_description
-from gan_zoo.training.hub import download, on_hub
+from gan_zoo.training.hub import download, is_name, on_hub
 from gan_zoo.training.lock import LOCK
 from gan_zoo.training.loggers.jsonlines import read_records
 from gan_zoo.training.precision import as_started
@@ -131,7 +131,8 @@ def open_run(folder: Path | str) -> Run:
         if is_export(path):
             raise InputError(f"{path} is an exported model, without log and checkpoints; a run is needed here")
         what = "does not exist" if not path.exists() else "has no config.toml, nor an export's config.json"
-        raise InputError(f"{path} is no run folder: it {what}")
+        remote = f"; a model on the Hugging Face Hub is named hf://{path}" if is_name(str(path)) else ""
+        raise InputError(f"{path} is no run folder: it {what}{remote}")
     for name in PARTS:
         if (path / name).is_symlink():
             raise InputError(f"{path / name} is a link, by which files elsewhere would be written; link the whole run")

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from gan_zoo.config import Config, Settings
+from gan_zoo.config import Config, Settings, table_name
 from gan_zoo.data.bounds import check_memory
 from gan_zoo.draws import Draws
 from gan_zoo.errors import InputError, unknown
@@ -25,7 +25,6 @@ from gan_zoo.models.gan.codes import Code
 from gan_zoo.models.gan.given import given_images
 from gan_zoo.models.gan.prior import SHOWN, Latents, Prior
 from gan_zoo.registry import losses, trunks
-from gan_zoo.resolve import table_name
 from gan_zoo.shapes import ImageShape
 from gan_zoo.trunks.layers import spectral
 from gan_zoo.trunks.trunk import DiscriminatorTrunk

@@ -9,7 +9,7 @@ import torch
 from gan_zoo_kernels import q_head_nll
 from torch import Tensor
 
-from gan_zoo.config import Config
+from gan_zoo.config import Config, table_name
 from gan_zoo.data.augment import parse_augment
 from gan_zoo.draws import Draws
 from gan_zoo.errors import InputError
@@ -20,7 +20,6 @@ from gan_zoo.models.infogan.consistency import consistency, mismatch
 from gan_zoo.models.infogan.learned_prior import LearnedPrior
 from gan_zoo.models.infogan.q_head import Posterior, QHead, posteriors, q_layout
 from gan_zoo.models.infogan.settings import InfoGANSettings
-from gan_zoo.resolve import table_name
 from gan_zoo.trunks.layers import in_lots
 
 

@@ -9,7 +9,7 @@ import torch
 from gan_zoo_kernels import cross_entropy
 from torch import Tensor, nn
 
-from gan_zoo.config import Config, TrunkSettings
+from gan_zoo.config import Config, TrunkSettings, table_name
 from gan_zoo.draws import Draws
 from gan_zoo.errors import InputError
 from gan_zoo.models.gan.model import Judgement, Mean, Objective
@@ -18,7 +18,6 @@ from gan_zoo.models.infogan.model import InfoGAN
 from gan_zoo.models.infogan_cr.pairs import couple
 from gan_zoo.models.infogan_cr.settings import InfoGANCRSettings
 from gan_zoo.registry import trunks
-from gan_zoo.resolve import table_name
 from gan_zoo.shapes import ImageShape
 from gan_zoo.trunks.layers import spectral
 

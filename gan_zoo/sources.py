@@ -1,0 +1,109 @@
+"""Where the layers of a tree come from: models, presets, files."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gan_zoo.config import Config, table_name
+from gan_zoo.errors import InputError, cut, unknown
+from gan_zoo.files import text_of
+from gan_zoo.registry import models, presets
+from gan_zoo.trees import Tree, value_shown
+
+LONGEST_FILE = 2**18
+MOST_PARTS = 16
+
+_PART = r"""(?:[A-Za-z0-9_-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*"""
+_LONG_KEY = re.compile(rf"(?<![A-Za-z0-9_-])(?:{_PART}){{{MOST_PARTS}}}")
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Values that win over those of the layers below.
+
+    Args:
+        origin: Where they come from: `model sngan`, `preset mnist-5k`, `file mine.toml`, `config` for a tree.
+        tree: The values.
+    """
+
+    origin: str
+    tree: Tree
+
+
+def model_class(name: str) -> Any:
+    """The class of the model called `name`.
+
+    Raises:
+        InputError: If what a plug-in registers is no model, or its table would have the name of a shared one.
+    """
+    found, origin = models.get(name), models.entries[name].origin
+    if not (hasattr(found, "defaults") and hasattr(found, "settings")):
+        raise InputError(f"model {name!r} from {origin} is {found!r}, and no class derived from gan_zoo's GAN")
+    if table_name(name) in Config.model_fields:
+        raise InputError(f"model {name!r} from {origin} is named like a key of every tree; it needs another name")
+    return found
+
+
+def defaults(model: str) -> Layer:
+    """The networks, loss and optimizer that a model brings."""
+    return Layer(f"model {model}", dict(model_class(model).defaults))
+
+
+def read(config: str | Path | Mapping[str, Any]) -> list[Layer]:
+    """The layers of a configuration, the lowest first: what it starts from by `preset`, and its own.
+
+    Args:
+        config: The name of a preset or a model, a TOML file, or a tree.
+    """
+    if isinstance(config, Mapping):
+        return _on_its_base("config", {**config})
+    if layer := _named(str(config)):
+        return [layer]
+    path = Path(config)
+    if not path.is_file():
+        raise unknown("preset, model or file", str(config), [*presets(), *models.entries])
+    return _on_its_base(f"file {path}", _toml(path))
+
+
+def _on_its_base(origin: str, tree: Tree) -> list[Layer]:
+    """A layer, and below it the preset or model that it names as its `preset`."""
+    if "preset" not in tree:
+        return [Layer(origin, tree)]
+    base = tree.pop("preset")
+    below = _named(base) if isinstance(base, str) else None
+    if below is None:
+        told = cut(base) if isinstance(base, str) else value_shown(base)
+        raise unknown("preset", told, [*presets(), *models.entries], where=f"{origin.removeprefix('file ')}: ")
+    return [below, Layer(origin, tree)]
+
+
+def _named(name: str) -> Layer | None:
+    """A preset; or a model's defaults, for that model unless another is named."""
+    if path := presets().get(name):
+        return Layer(f"preset {name}", _toml(path))
+    if name not in models.entries:
+        return None
+    layer = defaults(name)
+    return Layer(layer.origin, {"model": name, **layer.tree})
+
+
+def _toml(path: Path) -> Tree:
+    """A file's tree, within bounds: a long file, or a key of very many parts, can hold up the parser for hours."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(LONGEST_FILE + 1)
+        if len(content) > LONGEST_FILE:
+            raise ValueError(f"it is longer than {LONGEST_FILE:,} bytes")
+        text = text_of(content)
+        if _LONG_KEY.search(text):
+            raise ValueError(f"a key has {MOST_PARTS} parts or more")
+        return tomllib.loads(text)
+    except RecursionError:
+        raise InputError(f"{path}: not readable as TOML: too many brackets within each other") from None
+    except (ValueError, OSError) as error:  # a number of thousands of digits is a ValueError, too
+        raise InputError(f"{path}: not readable as TOML: {error}") from None
