@@ -7,7 +7,7 @@ import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
-from io import StringIO
+from io import BytesIO, StringIO, TextIOWrapper
 from pathlib import Path
 
 import numpy as np
@@ -26,15 +26,18 @@ class Ended:
     err: str
 
 
-def zoo(*args: object) -> Ended:
-    """`gan-zoo` with these arguments, in this process."""
-    out, err, code = StringIO(), StringIO(), 0
+def zoo(*args: object, encoding: str | None = None) -> Ended:
+    """`gan-zoo` with these arguments, in this process, on streams of any text or of one encoding."""
+    out, err = (TextIOWrapper(BytesIO(), encoding) if encoding else StringIO() for _ in range(2))
+    code = 0
     with redirect_stdout(out), redirect_stderr(err):
         try:
             main([str(arg) for arg in args])
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else int(end.code is not None)
-    return Ended(code, out.getvalue(), err.getvalue())
+    for stream in (out, err):
+        stream.seek(0)
+    return Ended(code, out.read(), err.read())
 
 
 def zoo_process(*args: object, python: tuple[str, ...] = (), cwd: Path | None = None, **variables: str) -> Ended:

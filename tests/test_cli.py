@@ -257,23 +257,23 @@ def test_a_run_that_began_with_batch_norm_under_a_penalty_goes_on(data: Path, tm
     ],
 )
 def test_a_character_that_the_output_lacks_is_replaced(args: tuple[str, ...], words: list[str], encoding: str) -> None:
-    ended = zoo_process(*args, PYTHONIOENCODING=encoding)
+    ended = zoo(*args, encoding=encoding)
     assert (ended.code, ended.err) == (0, "")
     if encoding == "ascii":
         assert all(word.replace("_", "-") in ended.out for word in words)
 
 
 def test_training_prints_to_an_output_that_lacks_a_character(data: Path, tmp_path: Path) -> None:
-    args = ("train", "gan", "--data", data, *TINY, "--out", tmp_path / "rün→")
-    first = zoo_process(*args, PYTHONIOENCODING="ascii")
+    args = ("train", "gan", "--data", data, *TINY, "--trunk.name", "mlp", "--out", tmp_path / "rün→")
+    first = zoo(*args, encoding="ascii")
     assert (first.code, first.err) == (0, "")
     assert "r?n?" in first.out
-    ended = zoo_process("train", "--resume", "--out", tmp_path / "rün→", "--steps", "4", PYTHONIOENCODING="ascii")
+    ended = zoo("train", "--resume", "--out", tmp_path / "rün→", "--steps", "4", encoding="ascii")
     assert (ended.code, ended.err) == (0, "")
     assert ended.out.startswith("changed: training.steps: 2 ? 4")
-    told = zoo_process("runs", tmp_path / "rün→", PYTHONIOENCODING="ascii")
+    told = zoo("runs", tmp_path / "rün→", encoding="ascii")
     assert "r?n?" in told.out
-    refused = zoo_process("sample", tmp_path / "nö→", PYTHONIOENCODING="ascii")
+    refused = zoo("sample", tmp_path / "nö→", encoding="ascii")
     assert (refused.code, refused.err.count("\n")) == (2, 1)
 
 
