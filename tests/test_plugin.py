@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 import tomllib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from commandline import Ended, pip_install, zoo, zoo_process
 
+from gan_zoo import registry
+
 SOURCE = Path(__file__).parents[1] / "examples" / "gan_zoo_plugin"
+Plug = Callable[[Path], None]
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +36,27 @@ def distribution(place: Path, name: str, entry_points: str, modules: dict[str, s
     for module, content in (modules or {}).items():
         (place / f"{module}.py").write_text(content)
     return place
+
+
+@pytest.fixture
+def plug(monkeypatch: pytest.MonkeyPatch) -> Iterator[Plug]:
+    """A function that puts a folder with distributions on the path of this process, for as long as the test runs."""
+    sites: list[Path] = []
+
+    def forget() -> None:
+        for names in (registry.models, registry.trunks, registry.datasets, registry.losses, registry.loggers):
+            vars(names).pop("entries", None)
+
+    def plug(site: Path) -> None:
+        monkeypatch.syspath_prepend(site)
+        sites.append(site)
+        forget()
+
+    yield plug
+    forget()
+    for name, module in [*sys.modules.items()]:
+        if any(site in Path(getattr(module, "__file__", None) or "/").parents for site in sites):
+            del sys.modules[name]
 
 
 def refused_in_one_line(ended: Ended, *words: str) -> None:
@@ -60,15 +86,17 @@ def test_a_plug_in_is_listed_without_being_imported(installed: Path) -> None:
     assert not imported & {"gan_zoo_plugin", "torch"}
 
 
-def test_a_plug_in_s_model_trains_with_its_trunk_on_its_dataset(installed: Path, tmp_path: Path) -> None:
+def test_a_plug_in_s_model_trains_with_its_trunk_on_its_dataset(
+    installed: Path, plug: Plug, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plug(installed)
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.toml").write_text(
         "[training]\nprecision = 'fp32'\n[logging]\ntrackers = ['csv']\n[infogan]\ncodes = 'uniform:1'\n"
     )
-    ended = zoo_process(
+    ended = zoo(
         *("train", "calm-gan", "--config", "mine.toml", "--calm-gan.weight", "2", "--latent.noise", "5"),
         *("--steps", "3", "--batch-size", "8", "--log-every", "1", "--device", "cpu", "--out", "run"),
-        cwd=tmp_path,
-        PYTHONPATH=str(installed),
     )
     assert ended.code == 0, ended.err
     run = tmp_path / "run"
@@ -93,28 +121,30 @@ class Mine(InfoGAN):
 """
 
 
-def test_a_plug_in_that_extends_a_model_takes_over_its_table(tmp_path: Path) -> None:
+def test_a_plug_in_that_extends_a_model_takes_over_its_table(plug: Plug, tmp_path: Path) -> None:
     module = {"mine": EXTENSION.format(base="infogan")}
     site = distribution(tmp_path / "site", "mine", "[gan_zoo.models]\nmy-gan = mine:Mine\n", module)
     (tmp_path / "mine.toml").write_text('model = "infogan"\n[infogan]\ncodes = "uniform:3"\n')
-    ended = zoo_process("train", "my-gan", "--config", tmp_path / "mine.toml", "--dry-run", PYTHONPATH=str(site))
+    plug(site)
+    ended = zoo("train", "my-gan", "--config", tmp_path / "mine.toml", "--dry-run")
     assert ended.code == 0, ended.err
     tree = tomllib.loads(ended.out)
     assert (tree["model"], tree["my_gan"]["codes"]) == ("my-gan", "uniform:3")
 
 
-def test_a_plug_in_that_extends_a_model_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_a_plug_in_that_extends_a_model_that_is_not_there_is_told(plug: Plug, tmp_path: Path) -> None:
     module = {"mine": EXTENSION.format(base="infogun")}
     site = distribution(tmp_path, "mine", "[gan_zoo.models]\nmy-gan = mine:Mine\n", module)
-    ended = zoo_process("train", "my-gan", "--dry-run", PYTHONPATH=str(site))
+    plug(site)
+    ended = zoo("train", "my-gan", "--dry-run")
     refused_in_one_line(ended, "'my-gan' extends an unknown model 'infogun'", "'infogan'")
 
 
-def test_infogan_trains_on_a_plug_in_s_trunk_and_dataset(installed: Path, tmp_path: Path) -> None:
-    ended = zoo_process(
+def test_infogan_trains_on_a_plug_in_s_trunk_and_dataset(installed: Path, plug: Plug, tmp_path: Path) -> None:
+    plug(installed)
+    ended = zoo(
         *("train", "infogan", "--trunk.name", "linear", "--data", "stripes", "--trunk.width", "4"),
         *("--steps", "2", "--batch-size", "4", "--precision", "fp32", "--device", "cpu", "--out", tmp_path / "run"),
-        PYTHONPATH=str(installed),
     )
     assert ended.code == 0, ended.err
     assert (tmp_path / "run" / "samples" / "traversal.png").is_file()
@@ -133,18 +163,28 @@ def test_a_run_whose_plug_in_is_gone_is_told(tmp_path: Path) -> None:
         ("gan_zoo.datasets", "mnist", ("datasets",)),
         ("gan_zoo.models", "infogan", ("train", "infogan", "--dry-run")),
         ("gan_zoo.trunks", "dcgan", ("train", "infogan", "--dry-run")),
-        ("gan_zoo.losses", "hinge", ("datasets", "mnist-5k")),
     ],
 )
-def test_a_name_that_is_taken_is_refused(group: str, name: str, command: tuple[str, ...], tmp_path: Path) -> None:
+def test_a_name_that_is_taken_is_refused(
+    group: str, name: str, command: tuple[str, ...], plug: Plug, tmp_path: Path
+) -> None:
     site = distribution(tmp_path, "usurper", f"[{group}]\n{name} = nowhere:nothing\n")
-    ended = zoo_process(*command, PYTHONPATH=str(site))
+    plug(site)
+    ended = zoo(*command)
     refused_in_one_line(ended, f"named {name!r}", "gan-zoo", "usurper 1.0")
 
 
-def test_two_plug_ins_of_one_name_are_refused(installed: Path, tmp_path: Path) -> None:
+def test_a_loss_whose_name_is_taken_is_refused(tmp_path: Path) -> None:
+    site = distribution(tmp_path, "usurper", "[gan_zoo.losses]\nhinge = nowhere:nothing\n")
+    ended = zoo_process("datasets", "mnist-5k", PYTHONPATH=str(site))  # the names are read when gan_zoo.config is
+    refused_in_one_line(ended, "named 'hinge'", "gan-zoo", "usurper 1.0")
+
+
+def test_two_plug_ins_of_one_name_are_refused(installed: Path, plug: Plug, tmp_path: Path) -> None:
     site = distribution(tmp_path, "usurper", "[gan_zoo.models]\ncalm-gan = nowhere:nothing\n")
-    ended = zoo_process("models", PYTHONPATH=f"{installed}:{site}")
+    plug(installed)
+    plug(site)
+    ended = zoo("models")
     refused_in_one_line(ended, "named 'calm-gan'", "gan-zoo-plugin 1.2.3", "usurper 1.0")
 
 
@@ -155,8 +195,9 @@ def test_two_plug_ins_of_one_name_are_refused(installed: Path, tmp_path: Path) -
         ("def", "SyntaxError"),
     ],
 )
-def test_a_plug_in_that_cannot_be_imported_is_told(content: str, reason: str, tmp_path: Path) -> None:
+def test_a_plug_in_that_cannot_be_imported_is_told(content: str, reason: str, plug: Plug, tmp_path: Path) -> None:
     site = distribution(tmp_path, "broken", "[gan_zoo.models]\nbroken = broken:Broken\n", {"broken": content})
-    assert "broken" in zoo_process("models", PYTHONPATH=str(site)).out
-    ended = zoo_process("train", "broken", PYTHONPATH=str(site))
+    plug(site)
+    assert "broken" in zoo("models").out
+    ended = zoo("train", "broken")
     refused_in_one_line(ended, "model 'broken' from broken 1.0 cannot be loaded", reason)
