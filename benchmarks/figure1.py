@@ -19,7 +19,7 @@ from pathlib import Path
 from runs import train_or_open
 
 from gan_zoo.errors import InputError
-from gan_zoo.files import whole, write_json
+from gan_zoo.files import atomic_file, write_json
 from gan_zoo.models.gan.codes import Code, parse_codes
 from gan_zoo.resolve import resolve
 from gan_zoo.training.run import Run
@@ -90,7 +90,7 @@ def draw(curves: Mapping[str, Sequence[Curve]], code: Code, path: Path) -> None:
     axis.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
     path.parent.mkdir(parents=True, exist_ok=True)
-    with whole(path) as beside:
+    with atomic_file(path) as beside:
         figure.savefig(beside, dpi=150, facecolor="white")
     plt.close(figure)
 

@@ -14,7 +14,7 @@ import targets
 
 from gan_zoo.bench import pages
 from gan_zoo.bench.record import Report, json_schema, read
-from gan_zoo.files import whole
+from gan_zoo.files import atomic_file
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -91,7 +91,7 @@ def page() -> str:
 
 def main() -> None:
     """Write the page and its plot."""
-    with whole(HERE / "README.md") as beside:
+    with atomic_file(HERE / "README.md") as beside:
         beside.write_text(page(), encoding="utf-8")
     (HERE / "report.schema.json").write_text(json_schema() + "\n", encoding="utf-8")
     pages.plot(reports("step"), HERE / "results" / "step.png")

@@ -113,7 +113,7 @@ def datasets(settings: Data, *, out: Path | None, seed: int, as_json: bool) -> N
     for table in others:
         console.print()
         wide.print(table)
-    if lines := [*dataset.told, *([f"samples: {picture}"] if picture else [])]:
+    if lines := [*dataset.notes, *([f"samples: {picture}"] if picture else [])]:
         console.print("\n" + "\n".join(lines))
 
 

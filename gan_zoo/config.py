@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from tyro.conf import Suppress, arg
 
-from gan_zoo.files import as_text
+from gan_zoo.files import path_to_text
 from gan_zoo.registry import loggers, losses, models, trunks
 
 for _names in (models, trunks, losses, loggers):
@@ -29,7 +29,7 @@ def _as_switch(value: object) -> object:
 
 def _as_text(value: object) -> object:
     """A place, whose name may be no UTF-8."""
-    return as_text(value) if isinstance(value, str) else value
+    return path_to_text(value) if isinstance(value, str) else value
 
 
 Place = Annotated[str, BeforeValidator(_as_text)]

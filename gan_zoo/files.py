@@ -22,7 +22,7 @@ PARTIAL = ".partial"
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
+def atomic_file(path: Path) -> Iterator[Path]:
     """A place beside `path` to write to, which takes its name when the block ends well and is removed when not.
 
     Raises:
@@ -41,7 +41,7 @@ def whole(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
+def atomic_folder(path: Path) -> Iterator[Path]:
     """The same for a folder, whose files the block writes by `write`; an older folder of the name gives way.
 
     Raises:
@@ -138,7 +138,7 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def sweep(folder: Path) -> None:
+def remove_partial(folder: Path) -> None:
     """Remove what a process that was killed had not finished in `folder`."""
     for left in folder.glob(f".*{PARTIAL}*"):
         if left.is_dir() and not left.is_symlink():
@@ -151,7 +151,7 @@ ADDRESS = "file://"
 """How the text of a path begins whose name is no UTF-8."""
 
 
-def as_text(path: str) -> str:
+def path_to_text(path: str) -> str:
     """A path as text that every file can hold: where a name in it is no UTF-8, an address, `file:///home/caf%E9`."""
     try:
         path.encode()
@@ -160,8 +160,8 @@ def as_text(path: str) -> str:
     return path
 
 
-def from_text(text: str) -> Path:
-    """The path that `as_text` wrote, or that a user typed, `~` being a home.
+def path_from_text(text: str) -> Path:
+    """The path that `path_to_text` wrote, or that a user typed, `~` being a home.
 
     Raises:
         RuntimeError: If `~name` is the home of nobody.
@@ -174,7 +174,7 @@ def from_text(text: str) -> Path:
 @contextmanager
 def utf8_name(path: Path) -> Iterator[Path]:
     """A name of a file, to read it by, for libraries that take no name but in UTF-8."""
-    if as_text(str(path)) == str(path):
+    if path_to_text(str(path)) == str(path):
         yield path
         return
     with path.open("rb") as file:
@@ -186,7 +186,7 @@ def slug(text: str) -> str:
     return "-".join(re.findall(r"[a-z0-9]+", text.lower()))
 
 
-def text_of(content: bytes) -> str:
+def decode_text(content: bytes) -> str:
     """A file's text in UTF-8, without the byte order mark that some editors put before it.
 
     Raises:
@@ -199,7 +199,7 @@ def text_of(content: bytes) -> str:
 
 def write_text(text: str, path: Path) -> Path:
     """Write text in UTF-8, whole or not at all; a byte of a file's name that is no UTF-8 stands there as `\\udcXX`."""
-    with whole(path) as beside:
+    with atomic_file(path) as beside:
         beside.write_text(text, encoding="utf-8", errors="backslashreplace")
     return path
 

@@ -15,7 +15,7 @@ from einops import rearrange
 from PIL import Image
 from torch import Tensor
 
-from gan_zoo.files import whole
+from gan_zoo.files import atomic_file
 
 MOST_PIXELS = 89_478_485
 """Of a picture of many images: where Pillow, and whoever opens pictures with it, suspects a decompression bomb."""
@@ -81,7 +81,7 @@ def save_image(image: Image.Image, path: Path, *, append: Sequence[Image.Image] 
         OSError: If the place cannot be written; nothing is left behind.
     """
     frames: dict[str, Any] = {"append_images": append, "duration": milliseconds, "loop": 0}
-    with whole(path) as beside:
+    with atomic_file(path) as beside:
         image.save(beside, save_all=bool(append), **(frames if append else {}), **_marks(path.suffix))
     return path
 

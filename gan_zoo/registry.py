@@ -157,12 +157,12 @@ datasets = Registry(
             "the images below the folder data.path; subfolders are classes",
         ),
         "array": ("gan_zoo.data.arrays:array", "the .npz, .npy or .safetensors file data.path"),
-        "hub": ("gan_zoo.data.hub:hub", "a set of the Hugging Face hub, named by data.path"),
+        "hub": ("gan_zoo.data.hub_dataset:hub", "a set of the Hugging Face hub, named by data.path"),
         "svhn": (
-            "gan_zoo.data.hub:svhn",
+            "gan_zoo.data.hub_dataset:svhn",
             "street-view house numbers, from the hub; 32×32 colour, 10 classes",
         ),
-        "cifar10": ("gan_zoo.data.hub:cifar10", "CIFAR-10, from the hub; 32×32 colour, 10 classes"),
+        "cifar10": ("gan_zoo.data.hub_dataset:cifar10", "CIFAR-10, from the hub; 32×32 colour, 10 classes"),
     },
 )
 

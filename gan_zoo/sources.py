@@ -11,7 +11,7 @@ from typing import Any
 
 from gan_zoo.config import Config, table_name
 from gan_zoo.errors import InputError, cut, unknown
-from gan_zoo.files import text_of
+from gan_zoo.files import decode_text
 from gan_zoo.registry import models, presets
 from gan_zoo.trees import Tree, value_shown
 
@@ -99,7 +99,7 @@ def _toml(path: Path) -> Tree:
             content = file.read(LONGEST_FILE + 1)
         if len(content) > LONGEST_FILE:
             raise ValueError(f"it is longer than {LONGEST_FILE:,} bytes")
-        text = text_of(content)
+        text = decode_text(content)
         if _LONG_KEY.search(text):
             raise ValueError(f"a key has {MOST_PARTS} parts or more")
         return tomllib.loads(text)

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from gan_zoo.files import check_writable, text_of, whole, write_json
+from gan_zoo.files import atomic_file, check_writable, decode_text, write_json
 
 
 def test_a_file_takes_its_name_when_it_is_whole(tmp_path: Path) -> None:
-    with whole(tmp_path / "new" / "a.txt") as beside:
+    with atomic_file(tmp_path / "new" / "a.txt") as beside:
         beside.write_text("whole")
         assert not (tmp_path / "new" / "a.txt").exists()
         assert beside.suffix == ".txt"
@@ -25,7 +25,7 @@ def test_what_was_there_stays_when_it_is_not(tmp_path: Path, error: type[BaseExc
     (tmp_path / "a.txt").write_text("before")
 
     def cut_off() -> None:
-        with whole(tmp_path / "a.txt") as beside:
+        with atomic_file(tmp_path / "a.txt") as beside:
             beside.write_text("ha")
             raise error
 
@@ -72,7 +72,7 @@ def test_a_place_where_nothing_may_be_made_is_named(tmp_path: Path, monkeypatch:
 
 
 def test_text_is_utf_8_with_or_without_a_byte_order_mark() -> None:
-    assert text_of("né".encode()) == text_of("né".encode("utf-8-sig")) == "né"
+    assert decode_text("né".encode()) == decode_text("né".encode("utf-8-sig")) == "né"
     for encoding in ("utf-16", "utf-16-le", "utf-16-be", "utf-32"):
         with pytest.raises(ValueError, match="UTF-16; save it as UTF-8"):
-            text_of("model".encode(encoding))
+            decode_text("model".encode(encoding))

@@ -815,7 +815,7 @@ def test_what_lies_beside_parquet_files_is_not_run_nor_followed(hub: Any, tmp_pa
 
 
 def test_the_library_s_own_builders_are_told_by_what_they_read(hub: Any, tmp_path: Path) -> None:
-    from gan_zoo.data.hub import _check_builder
+    from gan_zoo.data.hub_dataset import _check_builder
 
     (tmp_path / "set").mkdir()
     cells(hub, {"bytes": _encoded(), "path": None}).to_parquet(tmp_path / "set/train.parquet")
@@ -829,7 +829,7 @@ def test_the_library_s_own_builders_are_told_by_what_they_read(hub: Any, tmp_pat
 
 
 def test_sets_of_the_hub_are_of_formats_that_hold_no_program(hub: Any) -> None:
-    from gan_zoo.data.hub import _check_builder
+    from gan_zoo.data.hub_dataset import _check_builder
 
     class Builder:
         class config:  # noqa: N801

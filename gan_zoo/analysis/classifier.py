@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from gan_zoo.data.batches import batches, in_order, normalise
 from gan_zoo.data.dataset import Dataset, Split
 from gan_zoo.errors import InputError
-from gan_zoo.files import cache_folder, slug, utf8_name, whole
+from gan_zoo.files import atomic_file, cache_folder, slug, utf8_name
 from gan_zoo.models.gan.model import evaluating
 from gan_zoo.shapes import ImageShape
 from gan_zoo.training.checkpoint import load_weights
@@ -117,7 +117,7 @@ def classifier(
         network.accuracy = _accuracy(network, held)
         weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
         try:
-            with whole(path) as beside:
+            with atomic_file(path) as beside:
                 save_file(weights, beside, {"accuracy": str(network.accuracy), "data": dataset.name})
         except (OSError, SafetensorError) as error:
             say(f"the classifier could not be kept: {error}")

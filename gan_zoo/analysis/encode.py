@@ -24,7 +24,7 @@ from gan_zoo.data.folder import Files
 from gan_zoo.data.pixels import SUFFIXES
 from gan_zoo.errors import InputError
 from gan_zoo.extras import require
-from gan_zoo.files import from_text, whole
+from gan_zoo.files import atomic_file, path_from_text
 from gan_zoo.models.gan.codes import Code
 from gan_zoo.models.gan.model import GAN
 from gan_zoo.models.infogan.q_head import Gaussian, Posterior
@@ -114,7 +114,7 @@ def open_images(
     settings = own.model_copy(update={"resolution": shape.resolution, "channels": shape.channels})
     if named and named[0] != own.name:
         settings = settings.model_copy(update={"name": named[0], "path": None, "classes": None, "balance": ()})
-    if settings.name == "folder" or (settings.name not in datasets.entries and from_text(settings.name).is_dir()):
+    if settings.name == "folder" or (settings.name not in datasets.entries and path_from_text(settings.name).is_dir()):
         settings = settings.model_copy(update={"memory": 0.0})  # streamed, whatever its size
     dataset = _but_for_broken(open_dataset if named else partial(own_data, run), settings)
     split = dataset.train if part == "train" else dataset.test
@@ -272,7 +272,7 @@ def write_table(batches: Iterator[Columns], path: Path) -> int:
         InputError: For an ending that is none of `ENDINGS`.
     """
     check_ending(path)
-    with whole(path) as beside:
+    with atomic_file(path) as beside:
         return (_write_parquet if path.suffix.lower() == ".parquet" else _write_csv)(batches, beside)
 
 

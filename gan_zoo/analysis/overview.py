@@ -120,7 +120,7 @@ def overview(dataset: Dataset, *, seed: int = 0, workers: int = 0) -> Overview:
         range=[(float(found.min()), float(found.max())) for found in there],
         duplicates=len(measured) - len(seen) if in_memory else None,
         shared=shared,
-        told=dataset.told,
+        told=dataset.notes,
     )
 
 

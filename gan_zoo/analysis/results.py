@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from gan_zoo.errors import InputError, shown
-from gan_zoo.files import text_of, write_json
+from gan_zoo.files import decode_text, write_json
 
 LONGEST = 2**24
 """Bytes of JSON beyond which a file is no evaluation."""
@@ -143,7 +143,7 @@ def read_measurements(path: Path) -> list[Measurement]:
     try:
         if path.stat().st_size > LONGEST:
             raise ValueError(f"it is longer than {LONGEST:,} bytes")
-        return list(_parsed(json.loads(text_of(path.read_bytes()))))
+        return list(_parsed(json.loads(decode_text(path.read_bytes()))))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         reason = f"{type(error).__name__}: {error}" if isinstance(error, KeyError | TypeError) else error
         raise InputError(f"{path} is no evaluation: {reason}; `gan-zoo evaluate` writes a new one") from None

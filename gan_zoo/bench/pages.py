@@ -11,7 +11,7 @@ from rich.table import Table
 from gan_zoo.bench.compare import Entry
 from gan_zoo.bench.compare import Row as CompareRow
 from gan_zoo.bench.record import Cell, Interval, Report, Samples
-from gan_zoo.files import whole
+from gan_zoo.files import atomic_file
 from gan_zoo.images import MAKER
 
 Row = tuple[str, ...]
@@ -98,7 +98,7 @@ def comparison(lines: Sequence[CompareRow]) -> Table:
 def write(report: Report, beside: Path) -> list[Path]:
     """Write the page and, where matplotlib is installed, the plot of a step report, beside its JSON file."""
     page = beside.with_suffix(".md")
-    with whole(page) as partial:
+    with atomic_file(page) as partial:
         partial.write_text(markdown(report), encoding="utf-8")
     if not _both(report) or not find_spec("matplotlib"):
         return [page]
@@ -133,7 +133,7 @@ def plot(reports: Sequence[Report], path: Path) -> Path:
     axes.set_yticks(range(len(names)), names)
     axes.set_xlabel("images a second, InfoGAN ÷ GAN (median and its 95 % interval)")
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)
-    with whole(path) as beside:
+    with atomic_file(path) as beside:
         figure.savefig(beside, dpi=120, format=path.suffix[1:] or "png", metadata={"Title": MAKER})
     return path
 

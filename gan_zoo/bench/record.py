@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from scipy.stats import quantile_test
 
 from gan_zoo.errors import InputError
-from gan_zoo.files import text_of, write_json
+from gan_zoo.files import decode_text, write_json
 from gan_zoo.trees import in_our_words
 
 CONFIDENCE = 0.95
@@ -125,7 +125,7 @@ def read(path: Path) -> Report:
         InputError: If there is none, or it is of another layout.
     """
     try:
-        return Report.model_validate_json(text_of(path.read_bytes()))
+        return Report.model_validate_json(decode_text(path.read_bytes()))
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from None
     except ValidationError as error:

@@ -17,7 +17,7 @@ from torch import Tensor
 from gan_zoo.config import Data
 from gan_zoo.data.assemble import fits_memory, from_tensors, settle_labels, settle_shape
 from gan_zoo.data.bounds import check_memory, listed
-from gan_zoo.data.dataset import ARRAY_SUFFIXES, Dataset, Split, needed_path
+from gan_zoo.data.dataset import ARRAY_SUFFIXES, Dataset, Split, required_path
 from gan_zoo.data.folder import Files
 from gan_zoo.data.npy import Archive, Array, mapped
 from gan_zoo.data.pixels import fit
@@ -102,7 +102,7 @@ def array(settings: Data) -> Dataset:
     Raises:
         InputError: If the file, a shape, a type or a value is not as said.
     """
-    path = needed_path(settings, f"a file ending in {', '.join(ARRAY_SUFFIXES)}")
+    path = required_path(settings, f"a file ending in {', '.join(ARRAY_SUFFIXES)}")
     origin, found = (Files(path.parent, [path.name]),), _read(path)
     images = found[_first(found, IMAGES, path)]
     labels = _labels(found, LABELS, len(images), path)

@@ -53,14 +53,14 @@ class Labels:
         train: The training split's.
         test: The test split's.
         names: What the classes are called, where that is not their number.
-        told: What the user should know of them.
+        notes: What the user should know of them.
     """
 
     classes: int
     train: Tensor | None
     test: Tensor | None
     names: tuple[str, ...] = ()
-    told: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def settle_labels(
@@ -91,12 +91,12 @@ def settle_labels(
     if test is not None and len(test) and bool((test == -1).all()):
         test = None
     values = train.unique().tolist()
-    names, told = tuple[str, ...](), tuple[str, ...]()
+    names, notes = tuple[str, ...](), tuple[str, ...]()
     count = settings.classes or classes or len(values)
     if not classes and len(values) == count <= values[-1] and values[0] >= 0:  # the same with the count of a run's tree
         train, test = (_ranks(labels, values, where) for labels in (train, test))
         names = tuple(map(str, values))
-        told = (f"{count} classes, by the labels of the training images: {bounds.listed([*names])}",)
+        notes = (f"{count} classes, by the labels of the training images: {bounds.listed([*names])}",)
     for split, labels in (("training", train), ("test", test)):
         if labels is None or not len(labels):
             continue
@@ -105,7 +105,7 @@ def settle_labels(
             raise InputError(
                 f"{where}: {split} labels run from {low} to {high}; accepted with {count} classes: 0 to {count - 1}"
             )
-    return Labels(count, train, test, names, told)
+    return Labels(count, train, test, names, notes)
 
 
 def _ranks(labels: Tensor | None, values: list[int], where: str) -> Tensor | None:
@@ -176,5 +176,5 @@ def from_tensors(
         train=Split(shaped(images), labels.train),
         test=Split(shaped(test[0]), labels.test) if test else None,
         class_names=labels.names,
-        told=labels.told,
+        notes=labels.notes,
     )

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from gan_zoo.data.pixels import DECODER
 from gan_zoo.errors import reason
-from gan_zoo.files import cache_folder, make_folder, sweep, utf8_name, whole
+from gan_zoo.files import atomic_file, cache_folder, make_folder, remove_partial, utf8_name
 from gan_zoo.shapes import ImageShape
 from gan_zoo.terminal import say, watched
 
@@ -129,8 +129,8 @@ class Entry:
     def write(self, images: Sequence[Tensor]) -> None:
         """Write the images, whole or not at all."""
         named = dict(zip(self.shapes, images, strict=True))
-        sweep(self.file.parent)
-        with whole(self.file) as beside:
+        remove_partial(self.file.parent)
+        with atomic_file(self.file) as beside:
             save_file(named, beside, {name: _sum(tensor) for name, tensor in named.items()})
 
 

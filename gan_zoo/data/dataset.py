@@ -16,7 +16,7 @@ from gan_zoo.config import Data
 from gan_zoo.data.balance import balanced
 from gan_zoo.data.factors import Factors
 from gan_zoo.errors import InputError, shown, unknown
-from gan_zoo.files import from_text
+from gan_zoo.files import path_from_text
 from gan_zoo.registry import datasets
 from gan_zoo.shapes import ImageShape
 
@@ -132,7 +132,7 @@ class Dataset:
         test: What is only measured on, if the set has such a part.
         factors: What the training images vary in, if they are every combination of known factors, in order.
         class_names: What the classes are called, in order; empty if the set does not say it.
-        told: What was decided from names and what was left out, a line each, for the user.
+        notes: What was decided from names and what was left out, a line each, for the user.
         broken: The images that were left out because they cannot be read, each with the reason.
         origin: The files, or rows of a table, that it was read from, by which it is known again; see
             `gan_zoo.data.fingerprint`.
@@ -145,7 +145,7 @@ class Dataset:
     test: Split | None = None
     factors: Factors | None = None
     class_names: tuple[str, ...] = ()
-    told: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     broken: tuple[str, ...] = ()
     origin: tuple[Encoded, ...] = ()
 
@@ -232,7 +232,7 @@ def as_path(text: str, where: str) -> Path:
         InputError: If no file can be called so.
     """
     try:
-        path = from_text(text)
+        path = path_from_text(text)
         path.exists()
     except (OSError, ValueError, RuntimeError) as error:  # too long, no text, or the home of nobody
         reason = error.strerror if isinstance(error, OSError) else error
@@ -240,7 +240,7 @@ def as_path(text: str, where: str) -> Path:
     return path
 
 
-def needed_path(settings: Data, what: str) -> Path:
+def required_path(settings: Data, what: str) -> Path:
     """`settings.path` as an existing path.
 
     Args:

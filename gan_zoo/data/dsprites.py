@@ -14,7 +14,7 @@ from torch import Tensor
 from gan_zoo.config import Data
 from gan_zoo.data.assemble import LARGEST, SMALLEST, settle_labels, settle_shape
 from gan_zoo.data.bounds import check_memory
-from gan_zoo.data.dataset import Dataset, Split, needed_path
+from gan_zoo.data.dataset import Dataset, Split, required_path
 from gan_zoo.data.factors import Factors
 from gan_zoo.data.folder import Files
 from gan_zoo.data.npy import Archive, Header, read_header
@@ -64,7 +64,7 @@ def dsprites(settings: Data) -> Dataset:
     Raises:
         InputError: If the file cannot be read, or is not every combination of its factors once, in order.
     """
-    path = needed_path(settings, f"the file {FILE}")
+    path = required_path(settings, f"the file {FILE}")
     if not path.is_file():
         raise InputError(f"{path} is no regular file; expected: the file {FILE}")
     try:

@@ -103,7 +103,7 @@ def from_encoded(
     test: Part | None = None,
     *,
     names: Sequence[str] = (),
-    told: Sequence[str] = (),
+    notes: Sequence[str] = (),
     where: str,
 ) -> Dataset:
     """A set from encoded images: decoded at once if the result fits `settings.memory`, else when drawn.
@@ -113,7 +113,7 @@ def from_encoded(
         train: What is learned from.
         test: What is measured on, if there is such a part.
         names: What the classes are called, if the set says it.
-        told: What the user should know of the set.
+        notes: What the user should know of the set.
         where: The set, for messages.
 
     Raises:
@@ -154,7 +154,7 @@ def from_encoded(
         train=splits[0],
         test=splits[1] if test else None,
         class_names=labels.names or (tuple(names) if len(names) == labels.classes else ()),
-        told=(*told, *labels.told, *left),
+        notes=(*notes, *labels.notes, *left),
         broken=tuple(reasons),
         origin=tuple(part.images for part in parts),
     )

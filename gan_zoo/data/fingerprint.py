@@ -16,7 +16,7 @@ from gan_zoo.data.dataset import Dataset, as_path
 from gan_zoo.data.encoded import Encoded
 from gan_zoo.data.folder import Files
 from gan_zoo.errors import InputError, shown
-from gan_zoo.files import as_text
+from gan_zoo.files import path_to_text
 from gan_zoo.registry import datasets
 
 LOOKED_INTO = 256
@@ -113,15 +113,15 @@ def fingerprint(dataset: Dataset) -> Fingerprint:
     return Fingerprint({name: len(split) for name, split in splits.items()}, dataset.classes, names, digests)
 
 
-def located(settings: Data) -> Data:
+def with_absolute_path(settings: Data) -> Data:
     """`settings` with the set's place, if it is one on this machine, as it is called from every folder."""
-    key, text = place(settings)
+    key, text = location(settings)
     if not text or not (path := as_path(text, f"data.{key} {shown(text)}")).exists():
         return settings
-    return settings.model_copy(update={key: as_text(os.path.abspath(path))})
+    return settings.model_copy(update={key: path_to_text(os.path.abspath(path))})
 
 
-def place(settings: Data) -> tuple[str, str | None]:
+def location(settings: Data) -> tuple[str, str | None]:
     """The key that says where the set lies, and what it says: `path` of a registered set, else `name`."""
     return ("path", settings.path) if settings.name in datasets.entries else ("name", settings.name)
 

@@ -11,12 +11,12 @@ import torch
 
 from gan_zoo.config import Data
 from gan_zoo.data.bounds import listed
-from gan_zoo.data.dataset import Dataset, needed_path
+from gan_zoo.data.dataset import Dataset, required_path
 from gan_zoo.data.encoded import Part, from_encoded
-from gan_zoo.data.hub import hub
-from gan_zoo.data.layout import TRAIN, layout, measured, told
+from gan_zoo.data.folder_layout import TRAIN, layout, measured, summary
+from gan_zoo.data.hub_dataset import hub
 from gan_zoo.data.pixels import SUFFIXES, open_file
-from gan_zoo.data.tables import tables_below
+from gan_zoo.data.table_files import tables_below
 from gan_zoo.data.walk import NAMED, list_images
 from gan_zoo.errors import InputError, shown
 
@@ -47,15 +47,15 @@ class Files:
 def folder(settings: Data) -> Dataset:
     """The images below the folder `settings.path`, in the order of their paths.
 
-    Splits and classes are told by the names of folders; see `gan_zoo.data.layout`. What gan-zoo wrote, hidden files and
-    links that lead out of the folder are left out; see `gan_zoo.data.walk`. Non-square images lose what is outside
-    their centre square. A folder of tables without images is opened as `hub` does.
+    Folder names decide splits and classes; see `gan_zoo.data.folder_layout`. Outputs of gan-zoo, hidden files and links
+    that lead out of the folder are skipped; see `gan_zoo.data.walk`. Images are cropped to their centre square. A
+    folder of tables without images is opened by `hub`.
 
     Raises:
         InputError: If it is no folder, holds no image, leaves doubt what is to be learned from, or holds images that
             cannot be read.
     """
-    root = needed_path(settings, "a folder of images").resolve()
+    root = required_path(settings, "a folder of images").resolve()
     where = f"folder {settings.path!r}"
     if not root.is_dir():
         raise InputError(f"data.path {settings.path!r} is no folder; expected: a folder of images")
@@ -65,7 +65,7 @@ def folder(settings: Data) -> Dataset:
         if tables:
             return hub(settings)
         raise InputError(
-            f"{where} holds no images ({'; '.join(found.told()) or _contents(root)}); accepted: files ending in "
+            f"{where} holds no images ({'; '.join(found.notes()) or _contents(root)}); accepted: files ending in "
             f"{', '.join(sorted(SUFFIXES))}"
         )
     read = layout(found.names, by_names=settings.splits, metadata=found.metadata, where=where)
@@ -74,12 +74,12 @@ def folder(settings: Data) -> Dataset:
         Part(Files(root, read.splits[split]), torch.tensor(read.labels(split)) if read.classes else None)
         for split in filter(None, (TRAIN, measured(read.splits)))
     ]
-    lines = [told(images, len(read.outside), read.classes, read.why), *found.told()]
+    lines = [summary(images, len(read.outside), read.classes, read.why), *found.notes()]
     if tables:
         lines.append(
             f'{len(tables):,} tables are not read ({listed(tables, NAMED)}); data.name = "hub" reads them alone'
         )
-    return from_encoded(settings, *parts, names=read.classes, told=lines, where=where)
+    return from_encoded(settings, *parts, names=read.classes, notes=lines, where=where)
 
 
 def _contents(root: Path) -> str:

@@ -20,7 +20,7 @@ from torch import Tensor
 from gan_zoo.config import Data
 from gan_zoo.data.assemble import from_tensors
 from gan_zoo.data.bounds import check_memory
-from gan_zoo.data.dataset import Dataset, needed_path
+from gan_zoo.data.dataset import Dataset, required_path
 from gan_zoo.data.folder import Files
 from gan_zoo.errors import InputError
 
@@ -128,7 +128,7 @@ def mnist(settings: Data) -> Dataset:
     Raises:
         InputError: If the folder or a file is missing or broken.
     """
-    return _open(settings, needed_path(settings, f"the folder that holds MNIST's {FOUR_FILES}"))
+    return _open(settings, required_path(settings, f"the folder that holds MNIST's {FOUR_FILES}"))
 
 
 def fashion_mnist(settings: Data) -> Dataset:
@@ -143,5 +143,5 @@ def fashion_mnist(settings: Data) -> Dataset:
             "or download the four files from https://github.com/zalandoresearch/fashion-mnist and set "
             "data.path to their folder"
         )
-    folder = DEBIAN_FASHION if settings.path is None else needed_path(settings, f"the folder that holds {FOUR_FILES}")
+    folder = DEBIAN_FASHION if settings.path is None else required_path(settings, f"the folder that holds {FOUR_FILES}")
     return _open(settings, folder)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gan_zoo.data.bounds import listed
-from gan_zoo.data.layout import METADATA
+from gan_zoo.data.folder_layout import METADATA
 from gan_zoo.data.pixels import SUFFIXES
 from gan_zoo.errors import InputError
 from gan_zoo.files import slug
@@ -44,7 +44,7 @@ class Listing:
     twice: list[str] = field(default_factory=list)
     metadata: str = ""
 
-    def told(self) -> Iterator[str]:
+    def notes(self) -> Iterator[str]:
         """What was left out and why, a line each."""
         if self.made:
             yield f"{sum(self.made.values()):,} left out, pictures that gan-zoo wrote ({listed([*self.made], NAMED)})"

@@ -13,7 +13,7 @@ from gan_zoo.analysis.traverse import draw_traversals
 from gan_zoo.config import Config
 from gan_zoo.errors import InputError
 from gan_zoo.export.card import loaded_by, model_card
-from gan_zoo.files import whole_folder, write
+from gan_zoo.files import atomic_folder, write
 from gan_zoo.images import grid, png
 from gan_zoo.models.gan.model import GAN
 from gan_zoo.registry import datasets
@@ -123,6 +123,6 @@ def _pictures(model: GAN, seed: int) -> dict[str, bytes]:
 
 
 def _write(files: Mapping[str, bytes], out: Path) -> None:
-    with whole_folder(out) as beside:
+    with atomic_folder(out) as beside:
         for name, content in files.items():
             write(beside / name, content)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gan_zoo.config import Config
 from gan_zoo.errors import InputError
-from gan_zoo.files import sweep, write_json
+from gan_zoo.files import remove_partial, write_json
 from gan_zoo.resolve import changes
 from gan_zoo.training.checkpoint import State, newest_whole
 from gan_zoo.training.environment import environment
@@ -71,7 +71,7 @@ def create_run(config: Config, folder: Path, state: State) -> None:
         InputError: If `folder` holds something already.
     """
     check_free(folder)
-    sweep(folder)
+    remove_partial(folder)
     write_json(environment(state.model.device), folder / ENVIRONMENT)
     Run(folder, config).keep(state.data)
 
@@ -115,7 +115,7 @@ def _resume(held: Run, config: Config, state: State, *, new_data: bool) -> list[
     if change and not new_data:
         raise InputError(refusal(run, change))
     for folder in (run.folder, run.checkpoints, run.samples):
-        sweep(folder)
+        remove_partial(folder)
     newest, complaints = newest_whole(run.checkpoints, config.model)
     if newest is not None:
         state.load(newest)

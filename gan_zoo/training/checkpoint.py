@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from gan_zoo.data.bounds import check_memory
 from gan_zoo.data.fingerprint import Fingerprint
 from gan_zoo.errors import InputError, TrainingError, shown
-from gan_zoo.files import digest, sweep, utf8_name, whole_folder, write
+from gan_zoo.files import atomic_folder, digest, remove_partial, utf8_name, write
 from gan_zoo.models.gan.model import GAN
 from gan_zoo.training.ema import EMA
 from gan_zoo.training.player import Player
@@ -76,8 +76,8 @@ class State:
             TrainingError: If the disk gives other bytes than were written; what was there before stays.
         """
         target = folder / name_of(self.step)
-        sweep(folder)
-        with whole_folder(target) as beside:  # one of this name was passed over as damaged, and an older one read
+        remove_partial(folder)
+        with atomic_folder(target) as beside:  # one of this name was passed over as damaged, and an older one read
             sums = {name: write(beside / name, to_safetensors(_held(t))) for name, t in self.tensors().items()}
             sums["state.json"] = write(beside / "state.json", json.dumps(self._facts(), indent=2).encode() + b"\n")
             write(beside / SUMS, _sums_text(sums).encode())

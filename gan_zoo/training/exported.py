@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 from gan_zoo.config import Config
 from gan_zoo.errors import InputError
-from gan_zoo.files import digest, text_of
+from gan_zoo.files import decode_text, digest
 from gan_zoo.resolve import resolve
 
 FORMAT = 1
@@ -99,7 +99,7 @@ def _read(file: Path) -> dict[str, Any]:
             content = opened.read(LONGEST + 1)
         if len(content) > LONGEST:
             raise ValueError(f"it is longer than {LONGEST:,} bytes")
-        told = json.loads(text_of(content), parse_constant=_no_number)
+        told = json.loads(decode_text(content), parse_constant=_no_number)
         if not isinstance(told, dict):
             raise ValueError("it is no table")
     except RecursionError:

@@ -16,7 +16,7 @@ from gan_zoo.config import Config
 from gan_zoo.data.augment import parse_augment
 from gan_zoo.data.batches import end_if_spawned
 from gan_zoo.data.dataset import Dataset, open_dataset
-from gan_zoo.data.fingerprint import fingerprint, located, place
+from gan_zoo.data.fingerprint import fingerprint, location, with_absolute_path
 from gan_zoo.errors import InputError, TrainingError
 from gan_zoo.images import grid, save_image
 from gan_zoo.models.gan.model import GAN, alone, evaluating
@@ -93,7 +93,7 @@ def train(
             held = ranks.together(lambda: open_run(out) if resume and out else None)
             config, dataset, state = ranks.together(partial(prepare, config, ranks, held))
         ranks.check_same("the configuration or the data", f"{to_toml(config)}{state.data}")
-        config = config.model_copy(update={"data": located(config.data)})
+        config = config.model_copy(update={"data": with_absolute_path(config.data)})
         stood = out is not None and out.exists()
         run, found = begin(config, out, held, state, new_data=new_data, stack=stack)
         if ranks.leads:
@@ -137,7 +137,7 @@ def prepare(config: Config, ranks: Ranks = ALONE, held: Run | None = None) -> tu
     kernel_path(device)
     if held:
         config = config.model_copy(update={"data": moved(held.config.data, config.data)})
-    asked = held and place(config.data) == place(held.config.data)
+    asked = held and location(config.data) == location(held.config.data)
     dataset = open_at(config.data, held.folder) if held and asked else open_dataset(config.data)
     config = with_facts(config, dataset, device)
     try:
@@ -212,7 +212,7 @@ def _loop(run: Run, state: State, dataset: Dataset, notes: list[str], *, resumed
         loggers = _loggers(run, state.step, stack) if ranks.leads else []
         reporter = stack.enter_context(Reporter(steps, state.step, quiet=quiet))
         interruption = stack.enter_context(Interruption())
-        for note in (*dataset.told, *notes, *state.model.remarks()):
+        for note in (*dataset.notes, *notes, *state.model.remarks()):
             reporter.say(note)
         if state.step >= steps:
             reporter.say(f"{run.folder} is done: {state.step} steps; ask for more by --steps")

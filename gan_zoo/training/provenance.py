@@ -8,7 +8,7 @@ from typing import Any
 
 from gan_zoo.config import Data
 from gan_zoo.data.dataset import Dataset, as_path, open_dataset
-from gan_zoo.data.fingerprint import Fingerprint, fingerprint, from_record, place
+from gan_zoo.data.fingerprint import Fingerprint, fingerprint, from_record, location
 from gan_zoo.errors import InputError, shown
 from gan_zoo.registry import datasets
 from gan_zoo.terminal import say
@@ -40,7 +40,7 @@ def open_at(settings: Data, folder: Path) -> Dataset:
     try:
         return open_dataset(settings)
     except InputError as error:
-        key, text = place(settings)
+        key, text = location(settings)
         if not text or (path := as_path(text, f"data.{key}")).exists():
             raise
         told = f"the data of {folder} is not at {shown(path.absolute(), 200)}"
@@ -66,13 +66,13 @@ def check_data(run: Run, dataset: Dataset) -> None:
 
 def unrecorded(run: Run) -> list[str]:
     """What is told of a run without a record: what is taken for its data, where that could be other data."""
-    told = place(run.config.data)[1]
+    told = location(run.config.data)[1]
     return [f"{run.folder} keeps no record of its data: {shown(told, 200)} is taken for it"] if told is not None else []
 
 
 def refusal(run: Run, change: str) -> str:
     """The message that a run's data is not what it was."""
-    told = place(run.config.data)[1] or run.config.data.name
+    told = location(run.config.data)[1] or run.config.data.name
     return (
         f"{run.folder} learned from other data than {shown(told, 200)} holds: {change}; where it has moved: "
         f"{_resume_with(run.folder, '--data PATH')}, and to go on with what is there now: --new-data"

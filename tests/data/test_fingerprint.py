@@ -18,8 +18,8 @@ from PIL import Image
 from gan_zoo.config import Data
 from gan_zoo.data import fingerprint as module
 from gan_zoo.data.dataset import Dataset, Split, open_dataset
-from gan_zoo.data.fingerprint import Fingerprint, fingerprint, from_record, located
-from gan_zoo.files import from_text
+from gan_zoo.data.fingerprint import Fingerprint, fingerprint, from_record, with_absolute_path
+from gan_zoo.files import path_from_text
 from gan_zoo.shapes import ImageShape
 
 SIDE = 8
@@ -182,12 +182,12 @@ def test_a_place_is_kept_as_it_is_called_from_everywhere(tmp_path: Path, monkeyp
     monkeypatch.chdir(tmp_path / "sub")
     monkeypatch.setenv("HOME", str(tmp_path))
     for typed in ("../imgs", "~/imgs", "./../imgs", str(tmp_path / "imgs")):
-        assert located(Data(name=typed)).name == str(tmp_path / "imgs")
-        assert located(Data(name="folder", path=typed)) == Data(name="folder", path=str(tmp_path / "imgs"))
-    assert located(Data(name=".")).name == str(tmp_path / "sub")
+        assert with_absolute_path(Data(name=typed)).name == str(tmp_path / "imgs")
+        assert with_absolute_path(Data(name="folder", path=typed)) == Data(name="folder", path=str(tmp_path / "imgs"))
+    assert with_absolute_path(Data(name=".")).name == str(tmp_path / "sub")
     for kept in (Data(), Data(name="hub", path="org/name"), Data(name="nowhere")):
-        assert located(kept) == kept
-    foreign = located(Data(name="../caf\udce9")).name
+        assert with_absolute_path(kept) == kept
+    foreign = with_absolute_path(Data(name="../caf\udce9")).name
     assert foreign == f"file://{tmp_path}/caf%E9"
-    assert from_text(foreign) == tmp_path / "caf\udce9"
-    assert located(Data(name=foreign)).name == foreign
+    assert path_from_text(foreign) == tmp_path / "caf\udce9"
+    assert with_absolute_path(Data(name=foreign)).name == foreign

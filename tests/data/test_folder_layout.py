@@ -96,7 +96,7 @@ def test_a_folder_is_read_as_the_library_reads_it(kind: str, tmp_path: Path, mon
     assert classes == (tuple(feature.names) if feature else ())
     assert held(found.train, classes) == expected["train"]
     assert held(found.test, classes) == expected.get("test", expected.get("validation"))
-    told = found.told[0]
+    told = found.notes[0]
     if "test" in expected and "validation" in expected:
         assert f"{len(expected['validation'])} in validation left aside" in told
     if len(expected) > 1:
@@ -120,11 +120,11 @@ def test_splits_without_classes_have_no_labels(tmp_path: Path) -> None:
 
 def test_what_names_decided_is_told(tmp_path: Path) -> None:
     found = opened(made(tmp_path, "train val test/cat dog/1.png 2.png", "loose.png"))
-    assert found.told == (
+    assert found.notes == (
         "4 images in 2 classes, split train; 4 in validation left aside; 1 in no split left aside; "
         "4 in test measured on; classes: cat, dog",
     )
-    assert opened(made(tmp_path / "few", "cat/1.png", "dog/deep/1.png")).told == (
+    assert opened(made(tmp_path / "few", "cat/1.png", "dog/deep/1.png")).notes == (
         "2 images, no classes (they lie at several depths, as cat/1.png and dog/deep/1.png)",
     )
 
@@ -159,7 +159,7 @@ def test_metadata_stands_in_place_of_folder_names_as_in_the_library(tmp_path: Pa
     (made(tmp_path, "cat dog/1.png") / "metadata.csv").write_text("file_name,text\ncat/1.png,a cat\ndog/1.png,a dog\n")
     found = opened(tmp_path)
     assert found.classes == 0
-    assert "metadata.csv, which is not read" in found.told[0]
+    assert "metadata.csv, which is not read" in found.notes[0]
 
 
 def test_labels_of_a_split_are_of_the_same_images(tmp_path: Path) -> None:

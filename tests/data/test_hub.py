@@ -309,7 +309,7 @@ def test_labels_of_every_kind_become_classes(
     found = opened(tmp_path / "a.parquet")
     assert found.train.labels is not None and found.train.labels.tolist() == labels
     assert found.classes == len({*values}) and found.class_names == names
-    assert any(f"{len({*values})} classes, by the" in line for line in found.told) == bool(names)
+    assert any(f"{len({*values})} classes, by the" in line for line in found.notes) == bool(names)
     assert opened(tmp_path / "a.parquet", classes=found.classes).class_names == names, "as a resumed run opens it"
     assert opened(tmp_path / "a.parquet", classes=0).train.labels is None
 
@@ -317,7 +317,7 @@ def test_labels_of_every_kind_become_classes(
 def test_labels_that_cannot_be_classes_are_told_or_refused(datasets: Any, tmp_path: Path) -> None:
     labelled(datasets, [0.5, 1.5]).to_parquet(tmp_path / "a.parquet")
     found = opened(tmp_path / "a.parquet")
-    assert found.classes == 0 and found.told == ("no labels: the column label (float64) holds none",)
+    assert found.classes == 0 and found.notes == ("no labels: the column label (float64) holds none",)
     assert "has no labels, but data.classes is 2" in refused(tmp_path / "a.parquet", classes=2)
     labelled(datasets, ["a", None]).to_parquet(tmp_path / "b.parquet")
     assert "rows without a label; set data.classes to 0" in refused(tmp_path / "b.parquet")
@@ -337,7 +337,7 @@ def test_an_empty_train_split_is_refused_and_no_other_taken(datasets: Any, tmp_p
     datasets.DatasetDict({"left": table(datasets), "right": table(datasets)}).save_to_disk(tmp_path / "b")
     assert "has the splits left, right, and none called train" in refused(tmp_path / "b")
     datasets.DatasetDict({"dev": table(datasets)}).save_to_disk(tmp_path / "c")
-    assert opened(tmp_path / "c").told == ("6 images, split validation",)
+    assert opened(tmp_path / "c").notes == ("6 images, split validation",)
 
 
 def test_a_folder_of_tables_is_opened_by_its_path_alone(datasets: Any, tmp_path: Path) -> None:
@@ -345,11 +345,11 @@ def test_a_folder_of_tables_is_opened_by_its_path_alone(datasets: Any, tmp_path:
     both.save_to_disk(tmp_path / "saved")
     found = open_dataset(Data(name=str(tmp_path / "saved")))
     check(found, test=2)
-    assert found.told == ("6 images, split train; 2 in validation measured on",)
+    assert found.notes == ("6 images, split train; 2 in validation measured on",)
     (tmp_path / "parquet").mkdir()
     table(datasets).to_parquet(tmp_path / "parquet/train.parquet")
     check(open_dataset(Data(name=str(tmp_path / "parquet"))), test=None)
     Image.fromarray(PIXELS[0]).save(tmp_path / "parquet/a.png")
     found = open_dataset(Data(name=str(tmp_path / "parquet")))
     assert len(found.train) == 1
-    assert found.told[-1] == '1 tables are not read (train.parquet); data.name = "hub" reads them alone'
+    assert found.notes[-1] == '1 tables are not read (train.parquet); data.name = "hub" reads them alone'

@@ -63,8 +63,8 @@ def test_what_was_trained_exported_and_drawn_below_the_data_is_no_data(
     Image.new("L", (50, 50)).save("exported/samples.png")
     found = opened(folder)
     assert len(found.train) == COUNT and found.classes == 0
-    assert found.told[0] == f"{COUNT} images, no classes"
-    assert "left out, pictures that gan-zoo wrote (" in found.told[1]
+    assert found.notes[0] == f"{COUNT} images, no classes"
+    assert "left out, pictures that gan-zoo wrote (" in found.notes[1]
     message = refused(folder / "runs")
     assert "holds no images" in message and "pictures that gan-zoo wrote" in message
 
@@ -114,7 +114,7 @@ def test_links_are_counted_with_the_reason_and_followed_if_asked(links: Path) ->
     assert found.train.labels is not None and found.train.labels.tolist() == [0, 0, 1]
     assert [*found.train.names] == ["cat/0.png", "cat/1.png", "dog/2.png"]
     fill(links / "own", 2)
-    assert "3 left out, links that lead out" in opened(links).told[1]
+    assert "3 left out, links that lead out" in opened(links).notes[1]
     assert len(opened(links).train) == 2
 
 
@@ -127,7 +127,7 @@ def test_circles_of_links_end(links: Path, tmp_path: Path) -> None:
     (links / "again").symlink_to(tmp_path / "blobs", target_is_directory=True)
     found = opened(links, follow_links=True)
     assert len(found.train) == 3 + 3, "each folder is read once"
-    assert "left out, links to folders inside it" in found.told[-1]
+    assert "left out, links to folders inside it" in found.notes[-1]
     fill(links / "own", 2)
     assert len(opened(links).train) == 2
 
@@ -184,7 +184,7 @@ def test_broken_images_are_left_out_counted_and_named(broken: Path, memory: floa
     found = opened(broken, skip_broken=True, memory=memory)
     assert [*found.train.names] == ["i0.png", "i2.png", "i4.png", "i5.png", "i7.png"]
     assert sorted(line.split()[0] for line in found.broken) == BROKEN
-    assert found.told[-1].startswith("4 left out that cannot be read: ") and "and 1 more" in found.told[-1]
+    assert found.notes[-1].startswith("4 left out that cannot be read: ") and "and 1 more" in found.notes[-1]
     assert found.train.pixels(torch.arange(5)).shape == (5, 3, 16, 16)
     ended = zoo("datasets", broken, "--skip-broken", "--memory", memory)
     assert ended.code == 0 and "4 left out that cannot be read" in ended.out

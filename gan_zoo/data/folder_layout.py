@@ -104,7 +104,7 @@ def measured(splits: Iterable[str]) -> str | None:
     return next((split for split in MEASURED if split in splits), None)
 
 
-def told(images: Mapping[str, int], outside: int = 0, classes: Sequence[str] | None = None, why: str = "") -> str:
+def summary(images: Mapping[str, int], outside: int = 0, classes: Sequence[str] | None = None, why: str = "") -> str:
     """What was decided from names, in a line.
 
     Args:

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from gan_zoo.data.dataset import TABLE_SUFFIXES
-from gan_zoo.data.layout import TRAIN, split_of
+from gan_zoo.data.folder_layout import TRAIN, split_of
 from gan_zoo.errors import InputError, shown
-from gan_zoo.files import text_of
+from gan_zoo.files import decode_text
 
 SHAPE_OF_NAME = (
     "'org/name', 'org/name:config', a folder that `save_to_disk` wrote, a .parquet or .arrow file, or a folder of them"
@@ -67,7 +67,7 @@ def check_saved(folder: Path, name: str, *, follow_links: bool) -> None:
 def _json(path: Path) -> Any:
     if path.stat().st_size > _LONGEST_JSON:
         raise ValueError(f"{path.name} is longer than {_LONGEST_JSON:,} bytes")
-    return json.loads(text_of(path.read_bytes()))
+    return json.loads(decode_text(path.read_bytes()))
 
 
 def read_tables(path: Path, name: str, *, follow_links: bool) -> Any:

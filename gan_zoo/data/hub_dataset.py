@@ -14,12 +14,12 @@ from gan_zoo.data.bounds import listed
 from gan_zoo.data.columns import find_columns, read_labels
 from gan_zoo.data.dataset import Dataset, as_path
 from gan_zoo.data.encoded import Part, from_encoded
-from gan_zoo.data.layout import TRAIN, measured, plain, told
+from gan_zoo.data.folder_layout import TRAIN, measured, plain, summary
 from gan_zoo.data.pixels import open_file
-from gan_zoo.data.tables import SHAPE_OF_NAME, check_saved, inside, is_saved, read_tables
+from gan_zoo.data.table_files import SHAPE_OF_NAME, check_saved, inside, is_saved, read_tables
 from gan_zoo.errors import InputError, reason, shown
 from gan_zoo.extras import missing
-from gan_zoo.files import from_text
+from gan_zoo.files import path_from_text
 
 FORMATS = ("parquet", "arrow", "imagefolder", "cache")
 """What the files of a set of the hub may be: others, as webdataset's, can hold pickles."""
@@ -128,8 +128,8 @@ def _open(settings: Data, name: str) -> Dataset:
 
     sizes = {split: len(splits[split]) for split in sorted(splits, key=lambda split: split != train)}
     if len(splits) > 1 or train != TRAIN:
-        lines.insert(0, told(sizes))
-    return from_encoded(settings, *map(part, used), names=names, told=lines, where=where)
+        lines.insert(0, summary(sizes))
+    return from_encoded(settings, *map(part, used), names=names, notes=lines, where=where)
 
 
 def _learned_from(splits: dict[str, Any], where: str) -> str:
@@ -184,7 +184,7 @@ def _roots(name: str) -> tuple[Path, ...]:
     import datasets
     from huggingface_hub import constants
 
-    path = from_text(name)
+    path = path_from_text(name)
     if path.exists():
         return (path if path.is_dir() else path.parent,)
     kept = "datasets--" + name.partition(":")[0].replace("/", "--")
