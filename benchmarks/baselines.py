@@ -34,13 +34,13 @@ from gan_zoo.bench.rates import rates
 from gan_zoo.bench.record import Cell, Report
 from gan_zoo.bench.step import Running, Steps, timed
 from gan_zoo.config import Training
-from gan_zoo.models.gan.model import GAN, Objective
+from gan_zoo.models.gan.model import GAN, Objective, StepTensors
 from gan_zoo.models.gan.prior import Latents
 from gan_zoo.models.infogan.model import InfoGAN
 from gan_zoo.training.checkpoint import State
 from gan_zoo.training.environment import environment
 from gan_zoo.training.precision import pick_device, pick_precision, tuned
-from gan_zoo.training.step import Part, Rules, alternating
+from gan_zoo.training.step import MicroBatch, StepFunctions, alternating
 
 
 class ThreePasses:
@@ -50,25 +50,32 @@ class ThreePasses:
         self.optimizer = torch.optim.Adam(state.model.parameters(), lr=2e-4, betas=(0.5, 0.999), fused=True)
 
     def __call__(
-        self, state: State, rules: Rules, parts: list[Part], *, update_generator: bool, penalised: bool
+        self,
+        state: State,
+        functions: StepFunctions,
+        micro_batches: list[MicroBatch],
+        *,
+        update_generator: bool,
+        penalised: bool,
     ) -> list[Objective]:
         """Play a step."""
-        model, ((batch, latents, random),) = state.model, parts
+        model, ((batch, latents, random),) = state.model, micro_batches
         assert isinstance(model, InfoGAN)
-        discriminator, generator = state.players["discriminator"], state.players["generator"]
+        discriminator, generator = state.optimizers["discriminator"], state.optimizers["generator"]
         with state.precision.autocast():
             fake = model.generator(latents.input).detach()
             real, judged = model.discriminator(batch.images), model.discriminator(fake.float())
-            of_discriminator = GAN.discriminator_objective(model, real, judged, latents, batch.labels, random)
+            tensors = StepTensors(real=real, fake=judged, latents=latents, labels=batch.labels, random=random)
+            of_discriminator = GAN.discriminator_objective(model, tensors)
         of_discriminator.loss.backward()
         discriminator.update()
 
         with state.precision.autocast():
             judged = model.discriminator(model.generator(latents.input).float())
-            of_generator = GAN.generator_objective(model, judged, real.detached, latents, random)
+            of_generator = GAN.generator_objective(model, replace(tensors, real=real.detached, fake=judged))
         of_generator.loss.backward()
         generator.update()
-        discriminator.optimizer.zero_grad(set_to_none=True)
+        discriminator.adam.zero_grad(set_to_none=True)
 
         with state.precision.autocast():
             features = model.discriminator.trunk(model.generator(latents.input).float())
@@ -76,7 +83,7 @@ class ThreePasses:
         information = -(model.weights * (model.entropy + told)).sum()
         information.backward()
         self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.adam.zero_grad(set_to_none=True)
         return [of_discriminator, of_generator, Objective({"information": information})]
 
 
@@ -84,14 +91,22 @@ class ThrownAway:
     """gan-zoo's step, where nothing is frozen in G's."""
 
     def __call__(
-        self, state: State, rules: Rules, parts: list[Part], *, update_generator: bool, penalised: bool
+        self,
+        state: State,
+        functions: StepFunctions,
+        micro_batches: list[MicroBatch],
+        *,
+        update_generator: bool,
+        penalised: bool,
     ) -> list[Objective]:
         """Play a step."""
-        discriminator, generator = state.players["discriminator"], state.players["generator"]
+        discriminator, generator = state.optimizers["discriminator"], state.optimizers["generator"]
         discriminator.frozen = nullcontext  # type: ignore[method-assign]
         generator.backward = lambda objective: objective.loss.backward()  # type: ignore[method-assign]
-        objectives = alternating(state, rules, parts, update_generator=update_generator, penalised=penalised)
-        discriminator.optimizer.zero_grad(set_to_none=True)
+        objectives = alternating(
+            state, functions, micro_batches, update_generator=update_generator, penalised=penalised
+        )
+        discriminator.adam.zero_grad(set_to_none=True)
         return objectives
 
 
@@ -99,11 +114,17 @@ class Waiting:
     """gan-zoo's step on latents from the host, with every number read at once."""
 
     def __call__(
-        self, state: State, rules: Rules, parts: list[Part], *, update_generator: bool, penalised: bool
+        self,
+        state: State,
+        functions: StepFunctions,
+        micro_batches: list[MicroBatch],
+        *,
+        update_generator: bool,
+        penalised: bool,
     ) -> list[Objective]:
         """Play a step."""
-        drawn = [part._replace(latents=self.draw(state, part.latents)) for part in parts]
-        objectives = alternating(state, rules, drawn, update_generator=update_generator, penalised=penalised)
+        drawn = [micro._replace(latents=self.draw(state, micro.latents)) for micro in micro_batches]
+        objectives = alternating(state, functions, drawn, update_generator=update_generator, penalised=penalised)
         for objective in objectives:
             for value in itertools.chain(objective.terms.values(), objective.metrics.values()):
                 value.item()

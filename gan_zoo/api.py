@@ -13,9 +13,9 @@ from gan_zoo.errors import InputError, shown
 from gan_zoo.models.gan.model import GAN
 from gan_zoo.resolve import resolve, trace
 from gan_zoo.training import loop
-from gan_zoo.training.hub import is_name, on_hub
+from gan_zoo.training.hub_download import hub_model, is_name
 from gan_zoo.training.precision import pick_device
-from gan_zoo.training.run import Run, build, held_run
+from gan_zoo.training.run import Run, build, existing_run
 from gan_zoo.training.run import load as load_run
 
 __all__ = ["create", "load", "train"]
@@ -79,7 +79,7 @@ def train(
         TrainingError: If a loss is NaN or infinite.
     """
     folder = Path(out) if out is not None else None
-    held = held_run(folder) if resume else None
+    held = existing_run(folder) if resume else None
     found = trace(model, held.ground(model) if held else config, settings)
     resume = held is not None
     return loop.train(found.config, out=folder, resume=resume, new_data=new_data, quiet=quiet, notes=found.notes)
@@ -101,7 +101,7 @@ def load(source: Path | str, *, revision: str | None = None, device: torch.devic
     if is_name(source):
         source = f"hf://{source}"
     if revision is not None:
-        if not on_hub(source):
+        if not hub_model(source):
             raise InputError(f"revision {revision!r} is of a model on the Hub, which {shown(source)} is not")
         source = f"{source}@{revision}"
     return load_run(source, device=pick_device(str(device)))

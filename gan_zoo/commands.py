@@ -30,7 +30,7 @@ from gan_zoo.training.environment import PACKAGES, version_of
 from gan_zoo.training.penalties import check_norm
 from gan_zoo.training.precision import kernel_path
 from gan_zoo.training.ranks import global_rank
-from gan_zoo.training.run import held_run, open_run
+from gan_zoo.training.run import existing_run, open_run
 
 __all__ = [
     "bench",
@@ -55,7 +55,7 @@ def train(resolved: Resolved, *, out: Path | None, resume: bool, new_data: bool,
     """`gan-zoo train`."""
     config, notes = resolved.config, resolved.notes
     if dry_run:
-        held = held_run(out) if resume else None
+        held = existing_run(out) if resume else None
         if not held:
             check_norm(config)
         filled, _, state = loop.prepare(config, held=held)
@@ -67,7 +67,7 @@ def train(resolved: Resolved, *, out: Path | None, resume: bool, new_data: bool,
         for part, module in state.model.named_children():
             console.print(f"# {part}: {sum(p.numel() for p in module.parameters()):,} parameters")
         return
-    resume = resume and held_run(out) is not None
+    resume = resume and existing_run(out) is not None
     run = loop.train(config, out=out, resume=resume, new_data=new_data, notes=notes)
     if global_rank():
         return

@@ -37,10 +37,7 @@ from __future__ import annotations
 
 import torch
 from gan_zoo.config import Config, Settings, Weight
-from gan_zoo.draws import Draws
-from gan_zoo.models.gan.model import GAN, Judgement, Objective
-from gan_zoo.models.gan.prior import Latents
-from torch import Tensor
+from gan_zoo.models.gan.model import GAN, Objective, StepTensors
 
 
 class ModelSettings(Settings):
@@ -58,18 +55,16 @@ class Model(GAN):
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
-        self.weight = self.own(config).weight
+        self.weight = self.model_settings(config).weight
 
-    def discriminator_objective(
-        self, real: Judgement, fake: Judgement, latents: Latents, labels: Tensor | None, random: Draws
-    ) -> Objective:
-        """The GAN's objective, and a term to put your own in place of.
+    def discriminator_objective(self, step: StepTensors) -> Objective:
+        """The GAN's objective and a term; replace it by your own.
 
-        Draw random numbers from `random` alone: `random.uniform(len(real.images))` is [n, 1], uniform in [0, 1). If the
-        objective reads `latents.step`, override `phase` too.
+        Draw random numbers only from `step.random`: `step.random.uniform(n)` is [n, 1], uniform in [0, 1). A model
+        whose objective reads `step.latents.step` must override `phase`.
         """
-        objective = super().discriminator_objective(real, fake, latents, labels, random)
-        logits = torch.cat([real.logits, fake.logits]).float()
+        objective = super().discriminator_objective(step)
+        logits = torch.cat([step.real.logits, step.fake.logits]).float()
         objective.terms["discriminator/own"] = self.weight * logits.square().mean()
         return objective
 '''

@@ -14,14 +14,14 @@ from gan_zoo import api
 from gan_zoo.config import Config
 from gan_zoo.data.batches import Batch
 from gan_zoo.draws import Draws
-from gan_zoo.models.gan.model import GAN, Judgement, Objective
+from gan_zoo.models.gan.model import GAN, Objective, StepTensors
 from gan_zoo.models.gan.prior import Latents
 from gan_zoo.resolve import resolve
 from gan_zoo.training.checkpoint import State
 from gan_zoo.training.loop import new_state
 from gan_zoo.training.precision import pick_device
 from gan_zoo.training.run import Run
-from gan_zoo.training.step import ORDERS, Part, Rules
+from gan_zoo.training.step import ORDERS, MicroBatch, StepFunctions
 
 NARROW: dict[str, Any] = {
     "trunk.width": 4,
@@ -64,7 +64,7 @@ class Game:
         self.state = new_state(self.config, self.device)
         self.model: GAN = self.state.model.train()
         self.random = self.draws()
-        self.rules = Rules(
+        self.functions = StepFunctions(
             self.model, self.state.precision, self.config.training.batch_size // self.config.training.accumulate
         )
 
@@ -78,32 +78,38 @@ class Game:
         assert batch.labels is not None
         pieces = [Batch(*pair) for pair in zip(batch.images.chunk(parts), batch.labels.chunk(parts), strict=True)]
         self.state.step = step
-        for player in self.state.players.values():
+        for player in self.state.optimizers.values():
             player.set_rates(player.rates(step))
         return ORDERS[self.config.training.update](
             self.state,
-            self.rules,
-            [self.part(piece, step, k * len(piece.images)) for k, piece in enumerate(pieces)],
+            self.functions,
+            [self.micro_batch(piece, step, k * len(piece.images)) for k, piece in enumerate(pieces)],
             update_generator=update_generator,
-            penalised=self.rules.penalties.due(step),
+            penalised=self.functions.penalties.due(step),
         )
 
-    def part(self, batch: Batch, step: int = 0, first_row: int = 0) -> Part:
+    def micro_batch(self, batch: Batch, step: int = 0, first_row: int = 0) -> MicroBatch:
         latents = self.latents(step, n=len(batch.images), first_row=first_row)
-        return Part(batch, latents, self.draws(step, first_row=first_row))
+        return MicroBatch(batch, latents, self.draws(step, first_row=first_row))
 
     def draws(self, step: int = 0, *, first_row: int = 0) -> Draws:
         """The random numbers of a step, none of them drawn."""
         return Draws(self.config.seed, step, first_row=first_row, device=self.device)
 
-    def judge(self, step: int = 0) -> tuple[Judgement, Judgement, Latents]:
-        """What D makes of a step's reals and fakes, with a graph through both networks."""
+    def tensors(self, step: int = 0) -> StepTensors:
+        """A step's tensors, with a graph through both networks."""
         batch = digits(self.config.training.batch_size, seed=step, device=self.device)
-        latents = self.latents(step)
+        latents, discriminator = self.latents(step), self.model.discriminator
         fake = self.model.generator(latents.input)
-        judge = self.model.discriminator
-        beside = tuple(judge(images) for images in self.model.also_judged(batch.images, self.draws(step)))
-        return judge(batch.images)._replace(beside=beside), judge(fake), latents
+        more = self.model.additional_images(batch.images, self.draws(step))
+        return StepTensors(
+            real=discriminator(batch.images),
+            fake=discriminator(fake),
+            latents=latents,
+            labels=batch.labels,
+            random=self.draws(step),
+            additional=tuple(discriminator(images) for images in more),
+        )
 
 
 def weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
@@ -151,9 +157,9 @@ def spoil_loss(
     """Have a player's loss be NaN in steps that begin with so many done."""
     real = getattr(GAN, f"{player}_objective")
 
-    def spoiled(model: GAN, judged: Judgement, other: Judgement, latents: Latents, *rest: Any) -> Objective:
-        objective: Objective = real(model, judged, other, latents, *rest)
-        if latents.step in steps:
+    def spoiled(model: GAN, tensors: StepTensors) -> Objective:
+        objective: Objective = real(model, tensors)
+        if tensors.latents.step in steps:
             name = f"{player}/adversarial"
             objective.terms[name] = objective.terms[name] * float("nan")
         return objective

@@ -24,7 +24,7 @@ from gan_zoo.errors import InputError
 from gan_zoo.export.hub import push
 from gan_zoo.export.write import without_places
 from gan_zoo.files import digest
-from gan_zoo.training.hub import HubModel, download
+from gan_zoo.training.hub_download import HubModel, download
 from gan_zoo.training.run import Run
 
 CODES = "categorical:5, uniform:1, gaussian:1, bernoulli(0.3):1"

@@ -76,7 +76,7 @@ def test_a_command_of_the_documents_is_one(line: str, monkeypatch: pytest.Monkey
     Path("theirs.toml").write_text('model = "dcgan"', encoding="utf-8")
     if "--resume" in args:
         held = SimpleNamespace(ground=lambda _: "mnist-5k")
-        monkeypatch.setattr("gan_zoo.training.run.held_run", lambda _: held)
+        monkeypatch.setattr("gan_zoo.training.run.existing_run", lambda _: held)
     ended = zoo(*args)
     assert ended.code == 0, ended.err
     assert called or ended.out

@@ -9,13 +9,11 @@ from typing import Any
 import torch
 from einops.layers.torch import Rearrange
 from PIL.Image import Image
-from torch import Tensor, nn
+from torch import nn
 
 from gan_zoo.config import Config, Data, Settings, TrunkSettings, Weight
 from gan_zoo.data.dataset import Dataset, Split
-from gan_zoo.draws import Draws
-from gan_zoo.models.gan.model import GAN, Judgement, Objective
-from gan_zoo.models.gan.prior import Latents
+from gan_zoo.models.gan.model import GAN, Objective, StepTensors
 from gan_zoo.shapes import ImageShape
 from gan_zoo.trunks.layers import spectral
 from gan_zoo.trunks.trunk import DiscriminatorTrunk, Trunk
@@ -36,14 +34,12 @@ class CalmGAN(GAN):
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
-        self.weight = self.own(config).weight
+        self.weight = self.model_settings(config).weight
 
-    def discriminator_objective(
-        self, real: Judgement, fake: Judgement, latents: Latents, labels: Tensor | None, random: Draws
-    ) -> Objective:
-        """The GAN's, and the term; one that is random would draw from `random`, as in `random.uniform(n)`."""
-        objective = super().discriminator_objective(real, fake, latents, labels, random)
-        logits = torch.cat([real.logits, fake.logits]).float()
+    def discriminator_objective(self, step: StepTensors) -> Objective:
+        """The GAN's, and the term; one that is random would draw from `step.random`, as in `step.random.uniform(n)`."""
+        objective = super().discriminator_objective(step)
+        logits = torch.cat([step.real.logits, step.fake.logits]).float()
         objective.terms["discriminator/calm"] = self.weight * logits.square().mean()
         return objective
 

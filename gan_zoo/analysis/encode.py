@@ -30,7 +30,7 @@ from gan_zoo.models.gan.model import GAN
 from gan_zoo.models.infogan.q_head import Gaussian, Posterior
 from gan_zoo.registry import datasets
 from gan_zoo.shapes import ImageShape
-from gan_zoo.training.provenance import own_data
+from gan_zoo.training.provenance import open_training_data
 from gan_zoo.training.run import Run
 
 T = TypeVar("T")
@@ -116,7 +116,7 @@ def open_images(
         settings = settings.model_copy(update={"name": named[0], "path": None, "classes": None, "balance": ()})
     if settings.name == "folder" or (settings.name not in datasets.entries and path_from_text(settings.name).is_dir()):
         settings = settings.model_copy(update={"memory": 0.0})  # streamed, whatever its size
-    dataset = _but_for_broken(open_dataset if named else partial(own_data, run), settings)
+    dataset = _but_for_broken(open_dataset if named else partial(open_training_data, run), settings)
     split = dataset.train if part == "train" else dataset.test
     if split is None:
         raise InputError(f"data {settings.name!r} has no test split; accepted: --split train")

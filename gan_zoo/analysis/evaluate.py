@@ -23,7 +23,7 @@ from gan_zoo.analysis.results import UNDRAWN, Measurement, fingerprint
 from gan_zoo.analysis.subject import Reals, Subject
 from gan_zoo.errors import InputError, TrainingError, reason, unknown
 from gan_zoo.training.environment import environment
-from gan_zoo.training.provenance import check_data, own_data
+from gan_zoo.training.provenance import check_data, open_training_data
 from gan_zoo.training.run import find, find_step, load
 
 Numbers = dict[str, float]
@@ -187,7 +187,7 @@ def evaluate(
         if data in opened:
             check_data(run, opened[data].dataset)
         else:
-            opened[data] = Reals(own_data(run), features=features, n=n, seed=seed, device=place, say=say)
+            opened[data] = Reals(open_training_data(run), features=features, n=n, seed=seed, device=place, say=say)
         subjects.append(Subject(run, checkpoint, load(checkpoint, device=place), opened[data], n=n, seed=seed))
         if features != "auto" and (names is None or "fidelity" in names):
             opened[data].check()

@@ -33,7 +33,7 @@ from gan_zoo.training.environment import environment
 from gan_zoo.training.iterations import Iterations
 from gan_zoo.training.loop import new_state, with_facts
 from gan_zoo.training.precision import tuned
-from gan_zoo.training.step import Play
+from gan_zoo.training.step import UpdateOrder
 
 BLOCK = 0.05
 """Seconds that a sample takes at least: shorter steps are timed several at a time."""
@@ -168,7 +168,7 @@ class Running(Steps):
         said: What the iterations had to say: why there is no CUDA graph.
     """
 
-    def __init__(self, config: Config, order: Callable[[State], Play] | None = None) -> None:
+    def __init__(self, config: Config, order: Callable[[State], UpdateOrder] | None = None) -> None:
         device = torch.device(config.training.device)
         dataset = open_dataset(config.data)
         config = with_facts(config, dataset, device)
@@ -176,7 +176,7 @@ class Running(Steps):
         eager = config.training.model_copy(update={"compile": False, "cuda_graph": "off"})
         self.iterations = Iterations(new_state(config.model_copy(update={"training": eager}), device), dataset.train)
         if order:
-            self.iterations.play = order(self.iterations.state)
+            self.iterations.update = order(self.iterations.state)
         with FlopCounterMode(display=False) as counter:
             self.steps(1)
         self.flops = counter.get_total_flops()

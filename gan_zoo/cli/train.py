@@ -37,10 +37,10 @@ def train(args: list[str]) -> None:
         raise InputError(f"gan-zoo train MODEL: one of {', '.join(registry.models.entries)}")
 
     from gan_zoo.resolve import trace
-    from gan_zoo.training.run import held_run
+    from gan_zoo.training.run import existing_run
     from gan_zoo.trees import flat
 
-    held = held_run(known.out) if known.resume and not helping else None
+    held = existing_run(known.out) if known.resume and not helping else None
     if known.resume and not helping and not (held or model or known.config):
         raise InputError(f"{known.out} holds no run to resume; name a model to begin one there")
     if held and known.config:

@@ -24,7 +24,7 @@ from gan_zoo.models.gan.codes import Code
 from gan_zoo.models.gan.model import GAN
 from gan_zoo.models.gan.prior import SHOWN
 from gan_zoo.models.infogan.q_head import Gaussian, Posterior
-from gan_zoo.training.hub import written
+from gan_zoo.training.hub_download import written
 from gan_zoo.training.run import find, find_step, is_checkpoint, is_export, load
 
 MOST_CODES = 24

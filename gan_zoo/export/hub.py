@@ -6,7 +6,7 @@ from pathlib import Path
 
 from gan_zoo.errors import InputError
 from gan_zoo.extras import require
-from gan_zoo.training.hub import NAME, told
+from gan_zoo.training.hub_download import NAME, told
 
 
 def check_pushable(name: str) -> None:

@@ -10,64 +10,69 @@ two, so only they need as many of one as of the other.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from torch import Tensor
 from torch.nn.functional import relu, softplus
 
 
+class Loss(Protocol):
+    """A loss on the logits of reals and fakes."""
+
+    def __call__(self, *, real: Tensor, fake: Tensor) -> Tensor:
+        """The mean over the batch, a float32 scalar."""
+
+
 @dataclass(frozen=True)
 class AdversarialLoss:
-    """A game: what each of the two players minimises."""
+    """The losses of the two players. Only the relativistic generator reads the logits of reals."""
 
-    discriminator: Callable[[Tensor, Tensor], Tensor]
-    """``discriminator(real_logits, fake_logits)``."""
-    generator: Callable[[Tensor, Tensor], Tensor]
-    """``generator(fake_logits, real_logits)``; only the relativistic one reads the second."""
+    discriminator: Loss
+    generator: Loss
 
 
-def cross_entropy_discriminator(real: Tensor, fake: Tensor) -> Tensor:
+def cross_entropy_discriminator(*, real: Tensor, fake: Tensor) -> Tensor:
     """−E[log D(x)] − E[log(1 − D(G(z)))]: Goodfellow et al., 2014, eq. 1, negated. 2 log 2 at equilibrium."""
     return softplus(-_flat(real)).mean() + softplus(_flat(fake)).mean()
 
 
-def saturating_generator(fake: Tensor, real: Tensor) -> Tensor:
+def saturating_generator(*, real: Tensor, fake: Tensor) -> Tensor:
     """E[log(1 − D(G(z)))]: Goodfellow et al., 2014, eq. 1. Its gradient vanishes where D detects the fake."""
     return -softplus(_flat(fake)).mean()
 
 
-def non_saturating_generator(fake: Tensor, real: Tensor) -> Tensor:
+def non_saturating_generator(*, real: Tensor, fake: Tensor) -> Tensor:
     """−E[log D(G(z))]: Goodfellow et al., 2014, end of section 3."""
     return softplus(-_flat(fake)).mean()
 
 
-def least_squares_discriminator(real: Tensor, fake: Tensor) -> Tensor:
+def least_squares_discriminator(*, real: Tensor, fake: Tensor) -> Tensor:
     """½ E[(D(x) − 1)²] + ½ E[D(G(z))²]: Mao et al., 2017, eq. 9, where D is the logit itself."""
     return 0.5 * (_flat(real) - 1).square().mean() + 0.5 * _flat(fake).square().mean()
 
 
-def least_squares_generator(fake: Tensor, real: Tensor) -> Tensor:
+def least_squares_generator(*, real: Tensor, fake: Tensor) -> Tensor:
     """½ E[(D(G(z)) − 1)²]: Mao et al., 2017, eq. 9."""
     return 0.5 * (_flat(fake) - 1).square().mean()
 
 
-def hinge_discriminator(real: Tensor, fake: Tensor) -> Tensor:
+def hinge_discriminator(*, real: Tensor, fake: Tensor) -> Tensor:
     """E[max(0, 1 − D(x))] + E[max(0, 1 + D(G(z)))]: Lim & Ye, 2017; Miyato et al., 2018, eq. 16, negated."""
     return relu(1 - _flat(real)).mean() + relu(1 + _flat(fake)).mean()
 
 
-def wasserstein_discriminator(real: Tensor, fake: Tensor) -> Tensor:
+def wasserstein_discriminator(*, real: Tensor, fake: Tensor) -> Tensor:
     """E[D(G(z))] − E[D(x)]: Arjovsky et al., 2017, eq. 2, negated. Other means must keep D Lipschitz."""
     return _flat(fake).mean() - _flat(real).mean()
 
 
-def critic_generator(fake: Tensor, real: Tensor) -> Tensor:
+def critic_generator(*, real: Tensor, fake: Tensor) -> Tensor:
     """−E[D(G(z))]: Arjovsky et al., 2017, algorithm 1; Miyato et al., 2018, eq. 17, for the hinge game."""
     return -_flat(fake).mean()
 
 
-def relativistic_discriminator(real: Tensor, fake: Tensor) -> Tensor:
+def relativistic_discriminator(*, real: Tensor, fake: Tensor) -> Tensor:
     """−E[log σ(D(x) − D(G(z)))], the i-th real with the i-th fake. log 2 at equilibrium.
 
     Jolicoeur-Martineau, 2019, relativistic standard GAN; Huang et al., 2024 (R3GAN), eq. 2, where
@@ -76,7 +81,7 @@ def relativistic_discriminator(real: Tensor, fake: Tensor) -> Tensor:
     return softplus(_flat(fake) - _flat(real)).mean()
 
 
-def relativistic_generator(fake: Tensor, real: Tensor) -> Tensor:
+def relativistic_generator(*, real: Tensor, fake: Tensor) -> Tensor:
     """−E[log σ(D(G(z)) − D(x))]: the same with the roles exchanged, Huang et al., 2024, eq. 2."""
     return softplus(_flat(real) - _flat(fake)).mean()
 

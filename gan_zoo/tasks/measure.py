@@ -22,7 +22,7 @@ from gan_zoo.tasks.console import check_json, check_place, check_seed, console, 
 from gan_zoo.terminal import say, watched
 from gan_zoo.training.environment import environment
 from gan_zoo.training.precision import pick_device
-from gan_zoo.training.provenance import own_data
+from gan_zoo.training.provenance import open_training_data
 from gan_zoo.training.run import find, is_checkpoint, load
 
 
@@ -92,7 +92,7 @@ def cluster(
     check_seed(seed)
     check_json(out)
     run, checkpoint = find(source)
-    model, data = load(checkpoint, device=pick_device(device)), own_data(run)
+    model, data = load(checkpoint, device=pick_device(device)), open_training_data(run)
     parts = [part for part in ("train", "test") if part == "train" or data.test is not None]
     if split is not None and split not in parts:
         raise InputError(f"data {data.name!r} has no test split; accepted: --split train")

@@ -14,7 +14,7 @@ from gan_zoo.resolve import changes
 from gan_zoo.training.checkpoint import State, newest_whole
 from gan_zoo.training.environment import environment
 from gan_zoo.training.lock import locked
-from gan_zoo.training.player import lr_factor
+from gan_zoo.training.network_optimizer import lr_factor
 from gan_zoo.training.provenance import recorded, refusal, unrecorded
 from gan_zoo.training.run import ENVIRONMENT, Run, is_free
 

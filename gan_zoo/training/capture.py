@@ -113,7 +113,7 @@ class Captured:
             self.recorder.warm(run)
 
 
-def why_not(model: GAN, ranks: Ranks) -> str | None:
+def capture_obstacle(model: GAN, ranks: Ranks) -> str | None:
     """Why steps of `model` cannot be captured; None if they may be."""
     if model.device.type != "cuda":
         return f"the device is {model.device}"
@@ -131,12 +131,12 @@ def reason(error: BaseException) -> str:
 
 def _forget_half_a_step(state: State) -> None:
     """Drop what a capture that broke off left: gradients that were never computed, and the scaler's note of a step."""
-    for player in state.players.values():
+    for player in state.optimizers.values():
         player.losses.clear()
-        player.optimizer.zero_grad(set_to_none=True)
+        player.adam.zero_grad(set_to_none=True)
         for parameter in player.parameters.values():
             parameter.requires_grad_(True)
-            if (copy := player.halves.copies.get(parameter)) is not None:
+            if (copy := player.half_weights.copies.get(parameter)) is not None:
                 copy.requires_grad_(True).grad = None
     if (scaler := state.precision.scaler).is_enabled():
         scaler._per_optimizer_states.clear()

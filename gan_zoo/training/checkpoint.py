@@ -31,7 +31,7 @@ from gan_zoo.errors import InputError, TrainingError, shown
 from gan_zoo.files import atomic_folder, digest, remove_partial, utf8_name, write
 from gan_zoo.models.gan.model import GAN
 from gan_zoo.training.ema import EMA
-from gan_zoo.training.player import Player
+from gan_zoo.training.network_optimizer import NetworkOptimizer
 from gan_zoo.training.precision import Precision
 from gan_zoo.training.ranks import ALONE, Ranks
 
@@ -52,11 +52,16 @@ class State:
     """All that a run carries from one step to the next."""
 
     def __init__(
-        self, model: GAN, ema: EMA | None, players: dict[str, Player], precision: Precision, ranks: Ranks = ALONE
+        self,
+        model: GAN,
+        ema: EMA | None,
+        players: dict[str, NetworkOptimizer],
+        precision: Precision,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.model = model
         self.ema = ema
-        self.players = players
+        self.optimizers = players
         self.precision = precision
         self.ranks = ranks
         self.data = Fingerprint({}, 0, (), {})  # of what is learned from, once that is opened
@@ -127,16 +132,16 @@ class State:
     def _moments(self) -> dict[str, Tensor]:
         return {
             f"{player_name}/{parameter_name}/{moment}": value
-            for player_name, player in self.players.items()
+            for player_name, player in self.optimizers.items()
             for parameter_name, parameter in player.parameters.items()
-            for moment, value in player.optimizer.state[parameter].items()
+            for moment, value in player.adam.state[parameter].items()
         }
 
     def _load_moments(self, moments: Mapping[str, Tensor], checkpoint: Path) -> None:
         file, known = checkpoint / "optimizer.safetensors", set()
-        for player_name, player in self.players.items():
+        for player_name, player in self.optimizers.items():
             for name, parameter in player.parameters.items():
-                prefix, held = f"{player_name}/{name}/", player.optimizer.state[parameter]
+                prefix, held = f"{player_name}/{name}/", player.adam.state[parameter]
                 found = {key.removeprefix(prefix): t for key, t in moments.items() if key.startswith(prefix)}
                 if found and found.keys() != held.keys():
                     raise InputError(f"{file}: the moments of {name} are not {', '.join(sorted(held))}")

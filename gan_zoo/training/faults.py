@@ -20,9 +20,8 @@ LEAST_SCALE = 2.0**-20
 class Skipping:
     """Leaves faulty steps out of a run, without waiting for the device.
 
-    A player whose losses or gradients are not finite does not move (`Player.update`); here the batch statistics and the
-    other buffers go back to what they were, and the step is counted. The moving average takes in the weights as they
-    stand.
+    A network whose losses or gradients are not finite is not updated (`NetworkOptimizer.update`). This class restores
+    the batch statistics and other buffers, and counts the step. The moving average includes the weights as they are.
     """
 
     def __init__(self, state: State) -> None:
@@ -35,7 +34,7 @@ class Skipping:
         """Before a step: hold what its forward passes write."""
         self.before = [buffer.clone() for buffer in self.buffers]
         self.scale = self._scale()
-        for player in self.state.players.values():
+        for player in self.state.optimizers.values():
             player.norm = player.fault = None
 
     @torch.no_grad()
@@ -45,7 +44,7 @@ class Skipping:
         Returns:
             The norm of each player's gradient, to be watched.
         """
-        players = self.state.players
+        players = self.state.optimizers
         faults = [player.fault for player in players.values() if player.fault is not None]
         faulty = torch.stack(faults).any()
         for buffer, before in zip(self.buffers, self.before, strict=True):

@@ -44,7 +44,7 @@ class HalfWeights:
         """Within, if `use`, the layers compute with the copies."""
         self.active = use
         for layer, name, weight in self.places:
-            layer._parameters[name] = self.used(weight)
+            layer._parameters[name] = self.active_weight(weight)
         try:
             yield
         finally:
@@ -52,19 +52,19 @@ class HalfWeights:
             for layer, name, weight in self.places:
                 layer._parameters[name] = weight
 
-    def used(self, weight: nn.Parameter) -> nn.Parameter:
+    def active_weight(self, weight: nn.Parameter) -> nn.Parameter:
         """What passes read: the weight, or its copy."""
         return self.copies.get(weight, weight) if self.active else weight
 
     @torch.no_grad()
-    def take_in(self, weights: Iterable[nn.Parameter]) -> None:
+    def refresh(self, weights: Iterable[nn.Parameter]) -> None:
         """Cast weights anew that have moved, in one launch."""
         moved: list[Tensor] = [weight for weight in weights if weight in self.copies]
         if moved:
             torch._foreach_copy_([self.copies[weight] for weight in moved], moved)
 
     @torch.no_grad()
-    def hand_over(self, weights: Iterable[nn.Parameter]) -> None:
+    def collect_gradients(self, weights: Iterable[nn.Parameter]) -> None:
         """Add the gradients that arrived at copies to those of the weights, in one launch; the copies' are dropped."""
         arrived = [(weight, copy) for weight in weights if (copy := self.copies.get(weight)) is not None]
         arrived = [(weight, copy) for weight, copy in arrived if copy.grad is not None]

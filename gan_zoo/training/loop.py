@@ -32,8 +32,8 @@ from gan_zoo.training.interrupt import Interruption
 from gan_zoo.training.iterations import Iterations
 from gan_zoo.training.loggers.jsonlines import JSONLines
 from gan_zoo.training.loggers.logger import Logger, check_trackers, open_trackers
+from gan_zoo.training.network_optimizer import players
 from gan_zoo.training.penalties import Penalties, check_norm
-from gan_zoo.training.player import players
 from gan_zoo.training.precision import (
     Precision,
     as_started,

@@ -8,7 +8,7 @@ from gan_zoo.config import Config, Loss
 from gan_zoo.draws import Draws
 from gan_zoo.errors import InputError
 from gan_zoo.losses.penalties import gradient_penalty, zero_centred_penalty
-from gan_zoo.models.gan.model import Discriminator, Judgement
+from gan_zoo.models.gan.model import Discriminator, DiscriminatorOutput
 
 
 class Penalties:
@@ -28,7 +28,7 @@ class Penalties:
         return self.any and step % self.settings.penalty_interval == 0
 
     def __call__(
-        self, discriminator: Discriminator, real: Judgement, fake: Judgement, random: Draws
+        self, discriminator: Discriminator, *, real: DiscriminatorOutput, fake: DiscriminatorOutput, random: Draws
     ) -> dict[str, Tensor]:
         """The terms that the discriminator's loss is to be added in a step that pays them, weights applied.
 

@@ -16,7 +16,7 @@ from gan_zoo.training.checkpoint import MOST_STATE, checkpoints, read_facts
 from gan_zoo.training.run import CONFIG, DATA, Run
 
 
-def own_data(run: Run, settings: Data | None = None) -> Dataset:
+def open_training_data(run: Run, settings: Data | None = None) -> Dataset:
     """The set that a run learned from.
 
     Args:

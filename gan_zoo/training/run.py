@@ -32,7 +32,7 @@ from gan_zoo.registry import models
 from gan_zoo.resolve import resolve, to_toml
 from gan_zoo.training.checkpoint import has_average, load_weights, name_of, newest_whole, read_state, step_of
 from gan_zoo.training.exported import check_weights, is_exported, read_description
-from gan_zoo.training.hub import download, is_name, on_hub
+from gan_zoo.training.hub_download import download, hub_model, is_name
 from gan_zoo.training.lock import LOCK
 from gan_zoo.training.loggers.jsonlines import read_records
 from gan_zoo.training.precision import as_started
@@ -139,7 +139,7 @@ def open_run(folder: Path | str) -> Run:
     return Run(path, resolve(config=config))
 
 
-def held_run(folder: Path | None) -> Run | None:
+def existing_run(folder: Path | None) -> Run | None:
     """The run that `--resume` goes on with; none if `folder` is still to be made.
 
     Raises:
@@ -207,7 +207,7 @@ def find(source: Path | str) -> tuple[Run, Path]:
     Raises:
         InputError: If there is no run, or a run without a whole checkpoint.
     """
-    if model := on_hub(source):
+    if model := hub_model(source):
         copy = download(model)
         return Run(Path(model.title), read_description(copy).config), copy
     path = Path(source)
@@ -245,7 +245,7 @@ def load(source: Path | str, *, device: torch.device | str = "cpu") -> GAN:
     Raises:
         InputError: If there is no whole checkpoint, in one line that says what was found.
     """
-    path = download(remote) if (remote := on_hub(source)) else Path(source)
+    path = download(remote) if (remote := hub_model(source)) else Path(source)
     if is_export(path):
         return _load_export(path).to(device).eval()
     run, checkpoint = find(path)

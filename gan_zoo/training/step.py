@@ -1,4 +1,4 @@
-"""One training iteration, the same for every model, in two orders of play."""
+"""One training iteration, the same for every model, in two orders of updates."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from gan_zoo.data.augment import parse_augment
 from gan_zoo.data.batches import Batch
 from gan_zoo.draws import Draws
-from gan_zoo.models.gan.model import GAN, Discriminator, Judgement, Objective
+from gan_zoo.models.gan.model import GAN, Discriminator, DiscriminatorOutput, Objective, StepTensors
 from gan_zoo.models.gan.prior import Latents
 from gan_zoo.registry import trunks
 from gan_zoo.training.checkpoint import State
@@ -20,25 +20,25 @@ from gan_zoo.training.penalties import Penalties
 from gan_zoo.training.precision import Precision
 from gan_zoo.trunks.layers import LotNorm, SpectralNorm
 
-Play = Callable[..., list[Objective]]
-"""An order of play: see `alternating`."""
+UpdateOrder = Callable[..., list[Objective]]
+"""See `alternating`."""
 
 
-class Part(NamedTuple):
-    """One of the parts of a batch that gradients are accumulated over."""
+class MicroBatch(NamedTuple):
+    """The rows of a batch that pass the networks together; gradients accumulate over a batch's micro-batches."""
 
     batch: Batch
     latents: Latents
     random: Draws
 
 
-class Rules:
-    """What the two players minimise in a step, each as one function, which torch.compile may take as a whole.
+class StepFunctions:
+    """The forward passes and objectives of a step, each one function that torch.compile can take as a whole.
 
     Args:
-        model: The game.
+        model: The model.
         precision: What its networks compute in.
-        rows: Images of a part; batch norms outside of G take their statistics over so many.
+        rows: Images of a micro-batch; batch norms outside of G compute statistics of so many rows each.
     """
 
     def __init__(self, model: GAN, precision: Precision, rows: int) -> None:
@@ -48,19 +48,20 @@ class Rules:
         self.augment_real = augment
         self.augment_fake = augment if config.data.augment_fakes else parse_augment("")
         self.penalties = Penalties(config.loss)
-        self.in_float32 = config.loss.gradient_penalty > 0 or precision.name == "fp16"  # passes of a penalised step
-        self.at_once = _joins(model)
+        self.penalised_in_float32 = config.loss.gradient_penalty > 0 or precision.name == "fp16"
+        self.at_once = _can_join(model)
         for name, layer in model.named_modules():
             if isinstance(layer, LotNorm):
-                of_generator = name.startswith("generator.")
-                layer.rows = None if of_generator else rows
-                layer.once = of_generator or not self.penalties.any
+                in_generator = name.startswith("generator.")
+                layer.rows = None if in_generator else rows
+                layer.once = in_generator or not self.penalties.any
         self.generate: Callable[[Tensor], Tensor] = self._generate
-        self.of_discriminator, self.of_generator = self._of_discriminator, self._of_generator
+        self.discriminator_objective = self._discriminator_objective
+        self.generator_objective = self._generator_objective
         if config.training.compile:
             self.generate = torch.compile(self._generate)
-            self.of_discriminator = torch.compile(self._of_discriminator)
-            self.of_generator = torch.compile(self._of_generator)
+            self.discriminator_objective = torch.compile(self._discriminator_objective)
+            self.generator_objective = torch.compile(self._generator_objective)
 
     def _generate(self, z: Tensor) -> Tensor:
         """G(z, c), float32."""
@@ -68,66 +69,76 @@ class Rules:
             fake: Tensor = self.model.generator(z)
         return fake.float()
 
-    def _of_discriminator(self, part: Part, fake: Tensor, penalised: bool) -> tuple[Objective, Judgement, Judgement]:
-        """What D minimises, of reals x ~ data and of `fake`, and its judgements of both."""
-        model, (batch, latents, random) = self.model, part
+    def _discriminator_objective(
+        self, micro: MicroBatch, fake: Tensor, penalised: bool
+    ) -> tuple[Objective, DiscriminatorOutput, DiscriminatorOutput]:
+        """D's objective on x ~ data and `fake`, and D's outputs for both, the first of them detached."""
+        model, (batch, latents, random) = self.model, micro
         real_x, fake_x = self.augment_real(batch.images, random), self.augment_fake(fake, random)
         if slopes := penalised and self.penalties.of_passes:
             real_x = real_x.detach().requires_grad_()
             fake_x = fake_x if fake_x.requires_grad else fake_x.detach().requires_grad_()
-        beside = model.also_judged(real_x, random)
-        at_once = self.at_once and not fake_x.requires_grad  # whose gradient would pass through the reals, too
+        more_x = model.additional_images(real_x, random)
+        at_once = self.at_once and not fake_x.requires_grad  # one pass would carry its gradient through the reals too
         with self.precision.autocast(penalised=slopes):
-            real, judged, *more = model.discriminator.judge(real_x, fake_x, *beside, at_once=at_once)
-            real = real._replace(beside=tuple(more))
-            objective = model.discriminator_objective(real, judged, latents, batch.labels, random)
+            real, judged, *more = model.discriminator.discriminate(real_x, fake_x, *more_x, at_once=at_once)
+            objective = model.discriminator_objective(
+                StepTensors(
+                    real=real, fake=judged, latents=latents, labels=batch.labels, random=random, additional=tuple(more)
+                )
+            )
             if penalised:
-                objective.terms |= self.penalties(model.discriminator, real, judged, random)
+                objective.terms |= self.penalties(model.discriminator, real=real, fake=judged, random=random)
         return objective, real.detached, judged
 
-    def _of_generator(self, part: Part, fake: Tensor, real: Judgement) -> Objective:
-        """What G minimises, of D's verdict on `fake`."""
+    def _generator_objective(self, micro: MicroBatch, fake: Tensor, real: DiscriminatorOutput) -> Objective:
+        """G's objective on `fake`, from a pass of D."""
         with self.precision.autocast():
-            judged = self.model.discriminator(self.augment_fake(fake, part.random))
-            return self.model.generator_objective(judged, real, part.latents, part.random)
+            judged = self.model.discriminator(self.augment_fake(fake, micro.random))
+        return self.objective_without_pass(micro, judged, real)
 
-    def of_generator_judged(self, part: Part, judged: Judgement, real: Judgement) -> Objective:
-        """What G minimises, of a judgement that was made for D."""
+    def objective_without_pass(
+        self, micro: MicroBatch, fake: DiscriminatorOutput, real: DiscriminatorOutput
+    ) -> Objective:
+        """G's objective from outputs that D's objective was computed from."""
+        batch, latents, random = micro
         with self.precision.autocast():
-            return self.model.generator_objective(judged, real, part.latents, part.random)
+            return self.model.generator_objective(
+                StepTensors(real=real, fake=fake, latents=latents, labels=batch.labels, random=random)
+            )
 
 
 def alternating(
     state: State,
-    rules: Rules,
-    parts: list[Part],
+    functions: StepFunctions,
+    micro_batches: list[MicroBatch],
     *,
-    update_generator: bool,  # false in all but every n-th step, where D makes n steps for one of G
+    update_generator: bool,  # False in all but every n-th step, where D makes n updates for one of G
     penalised: bool,  # whether D pays its gradient penalties in this step
 ) -> list[Objective]:
-    """D's step, then G's, from 1 generator forward and 3 trunk forwards, of which two are one pass where they can be.
+    """Update D, then G: 1 pass of the generator and 3 of the trunk, two of which are one call where D allows it.
 
     Returns:
-        The objectives of both players for each part, on the device: nothing here waits for it.
+        Both networks' objectives for each micro-batch, on the device: nothing here waits for it.
     """
-    discriminator, generator = state.players["discriminator"], state.players["generator"]
-    objectives, played = [], []
+    discriminator, generator = state.optimizers["discriminator"], state.optimizers["generator"]
+    objectives, passed = [], []
 
-    # max_D V(D, G): D judges x ~ data and G(z, c), which it may not change.
-    for part in parts:
+    # max_D V(D, G): D sees x ~ data and G(z, c), and no gradient reaches G.
+    for micro in micro_batches:
         with torch.set_grad_enabled(update_generator):
-            fake = rules.generate(part.latents.input)
-        objective, real, _ = rules.of_discriminator(part, fake.detach(), penalised)
+            fake = functions.generate(micro.latents.input)
+        objective, real, _ = functions.discriminator_objective(micro, fake.detach(), penalised)
         discriminator.backward(objective)
         objectives.append(objective)
-        played.append((part, fake, real))
+        passed.append((micro, fake, real))
     discriminator.update()
 
-    # min_G V(D, G): the new D judges the same fakes; its weights take no gradient.
+    # min_G V(D, G): the updated D sees the same fakes; its weights get no gradient.
     if update_generator:
-        for part, fake, real in played:
+        for micro, fake, real in passed:
             with discriminator.frozen():
-                objective = rules.of_generator(part, fake, real)
+                objective = functions.generator_objective(micro, fake, real)
             generator.backward(objective)
             objectives.append(objective)
         generator.update()
@@ -136,28 +147,33 @@ def alternating(
 
 
 def simultaneous(
-    state: State, rules: Rules, parts: list[Part], *, update_generator: bool, penalised: bool
+    state: State,
+    functions: StepFunctions,
+    micro_batches: list[MicroBatch],
+    *,
+    update_generator: bool,
+    penalised: bool,
 ) -> list[Objective]:
-    """Both steps at once, from 1 generator forward and 2 trunk forwards: G plays against D as it was.
+    """Update both at once, G against D before its update: 1 pass of the generator and 2 of the trunk.
 
-    Arguments and result are those of `alternating`, which a step without G's turn is left to.
+    Arguments and result are those of `alternating`, which also makes the steps that do not update G.
     """
     if not update_generator:
-        return alternating(state, rules, parts, update_generator=False, penalised=penalised)
-    discriminator, generator = state.players["discriminator"], state.players["generator"]
+        return alternating(state, functions, micro_batches, update_generator=False, penalised=penalised)
+    discriminator, generator = state.optimizers["discriminator"], state.optimizers["generator"]
     objectives = []
 
-    # max_D V(D, G) and min_G V(D, G), of one judgement of fakes that are cut off from G: what G's loss asks of them is
-    # handed on to G afterwards.
-    for part in parts:
-        fake = rules.generate(part.latents.input)
+    # max_D V(D, G) and min_G V(D, G) from one pass over fakes that are detached from G: the gradient of G's loss with
+    # respect to them is then passed on to G.
+    for micro in micro_batches:
+        fake = functions.generate(micro.latents.input)
         cut = fake.detach().requires_grad_()
-        of_discriminator, real, judged = rules.of_discriminator(part, cut, penalised)
-        of_generator = rules.of_generator_judged(part, judged, real)
+        of_discriminator, real, judged = functions.discriminator_objective(micro, cut, penalised)
+        of_generator = functions.objective_without_pass(micro, judged, real)
         discriminator.backward(of_discriminator, retain_graph=True)
         generator.backward(of_generator, through=(fake, cut))
         objectives += [of_discriminator.detached, of_generator.detached]
-        del fake, cut, real, judged, of_discriminator, of_generator  # and with them the graph, which is still whole
+        del fake, cut, real, judged, of_discriminator, of_generator  # frees the graph before the next micro-batch
     discriminator.update()
     generator.update()
     state.precision.scaler.update()
@@ -165,11 +181,11 @@ def simultaneous(
 
 
 ORDERS = {"alternating": alternating, "simultaneous": simultaneous}
-"""The setting `training.update`."""
+"""By the setting `training.update`."""
 
 
-def _joins(model: GAN) -> bool:
-    """Whether D may judge several batches in one pass as it would in several; spectral norm counts passes."""
+def _can_join(model: GAN) -> bool:
+    """Whether D computes for several batches in one pass what it would in several; spectral norm counts passes."""
     layers = list(model.discriminator.modules())
     norms = [layer for layer in layers if isinstance(layer, _BatchNorm)]
     return (

@@ -72,8 +72,8 @@ def test_value_is_the_definitions(name: str, column: bool, dtype: torch.dtype) -
         fake = fake[:, None]
     loss, (discriminator, generator) = get(name), DEFINITIONS[name]
     for value, expected in (
-        (loss.discriminator(real, fake), discriminator(REAL, FAKE)),
-        (loss.generator(fake, real), generator(REAL, FAKE)),
+        (loss.discriminator(real=real, fake=fake), discriminator(REAL, FAKE)),
+        (loss.generator(real=real, fake=fake), generator(REAL, FAKE)),
     ):
         assert value.dtype == torch.float32
         assert value.shape == ()
@@ -93,8 +93,8 @@ def test_value_is_the_definitions(name: str, column: bool, dtype: torch.dtype) -
 )
 def test_value_where_d_cannot_tell(name: str, discriminator: float, generator: float) -> None:
     zero = torch.zeros(5)
-    assert get(name).discriminator(zero, zero).item() == pytest.approx(discriminator)
-    assert get(name).generator(zero, zero).item() == pytest.approx(generator)
+    assert get(name).discriminator(real=zero, fake=zero).item() == pytest.approx(discriminator)
+    assert get(name).generator(real=zero, fake=zero).item() == pytest.approx(generator)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -102,10 +102,10 @@ def test_players_pull_apart(name: str) -> None:
     """D raises reals and lowers fakes, and G raises fakes, at logits that are not yet right."""
     real = torch.tensor([0.3, -0.2], requires_grad=True)
     fake = torch.tensor([0.1, 0.4], requires_grad=True)
-    to_real, to_fake = torch.autograd.grad(get(name).discriminator(real, fake), (real, fake))
+    to_real, to_fake = torch.autograd.grad(get(name).discriminator(real=real, fake=fake), (real, fake))
     assert (to_real < 0).all()
     assert (to_fake > 0).all()
-    (to_fake,) = torch.autograd.grad(get(name).generator(fake, real.detach()), fake)
+    (to_fake,) = torch.autograd.grad(get(name).generator(real=real.detach(), fake=fake), fake)
     assert (to_fake < 0).all()
 
 
@@ -116,7 +116,7 @@ def test_huge_logits_stay_finite(name: str, dtype: torch.dtype, sign: int) -> No
     real = torch.full((3,), 1e4 * sign, dtype=dtype, requires_grad=True)
     fake = torch.full((3,), -1e4 * sign, dtype=dtype, requires_grad=True)
     loss = get(name)
-    total = loss.discriminator(real, fake) + loss.generator(fake, real)
+    total = loss.discriminator(real=real, fake=fake) + loss.generator(real=real, fake=fake)
     gradients = torch.autograd.grad(total, (real, fake))
     assert torch.isfinite(total)
     assert all(torch.isfinite(g).all() for g in gradients)
@@ -124,10 +124,10 @@ def test_huge_logits_stay_finite(name: str, dtype: torch.dtype, sign: int) -> No
 
 def test_huge_logits_cost_what_they_miss_by() -> None:
     right, wrong = torch.full((3,), 1e4), torch.full((3,), -1e4)
-    assert get("non-saturating").discriminator(right, wrong).item() == 0
-    assert get("non-saturating").discriminator(wrong, right).item() == 2e4
-    assert get("saturating").generator(right, right).item() == -1e4
-    assert get("relativistic").discriminator(wrong, right).item() == 2e4
+    assert get("non-saturating").discriminator(real=right, fake=wrong).item() == 0
+    assert get("non-saturating").discriminator(real=wrong, fake=right).item() == 2e4
+    assert get("saturating").generator(real=right, fake=right).item() == -1e4
+    assert get("relativistic").discriminator(real=wrong, fake=right).item() == 2e4
 
 
 def test_generator_gradients_part_where_d_is_sure() -> None:
@@ -136,7 +136,7 @@ def test_generator_gradients_part_where_d_is_sure() -> None:
         fake = torch.tensor([t], dtype=torch.float64, requires_grad=True)
         gradient = {}
         for name in ("saturating", "non-saturating"):
-            (g,) = torch.autograd.grad(get(name).generator(fake, fake.detach()), fake)
+            (g,) = torch.autograd.grad(get(name).generator(real=fake.detach(), fake=fake), fake)
             gradient[name] = g.item()
         assert gradient["saturating"] == pytest.approx(-sigmoid(t), rel=1e-5)
         assert gradient["non-saturating"] == pytest.approx(-sigmoid(-t), rel=1e-5)
@@ -157,12 +157,12 @@ def test_optimal_discriminator(name: str, optimum: list[float]) -> None:
     real, fake = COUNTS
     loss = get(name).discriminator
     best = torch.tensor(optimum)
-    at_best = loss(best[real], best[fake])
+    at_best = loss(real=best[real], fake=best[fake])
     for step in (0.05, -0.05):
         for i in range(2):
             moved = best.clone()
             moved[i] += step
-            assert loss(moved[real], moved[fake]) > at_best
+            assert loss(real=moved[real], fake=moved[fake]) > at_best
 
 
 def test_optimal_cross_entropy_is_the_jensen_shannon_divergence() -> None:
@@ -170,7 +170,7 @@ def test_optimal_cross_entropy_is_the_jensen_shannon_divergence() -> None:
     real, fake = COUNTS
     best = torch.tensor([log(3), -log(3)])
     divergence = 0.75 * log(0.75 / 0.5) + 0.25 * log(0.25 / 0.5)  # KL(p, m) = KL(q, m), by symmetry
-    value = get("non-saturating").discriminator(best[real], best[fake])
+    value = get("non-saturating").discriminator(real=best[real], fake=best[fake])
     assert value.item() == pytest.approx(2 * log(2) - 2 * divergence, rel=1e-6)
 
 
@@ -178,12 +178,12 @@ def test_only_differences_count_where_reals_and_fakes_are_compared() -> None:
     real, fake = torch.tensor(REAL), torch.tensor(FAKE)
     for name, free in {"relativistic": True, "wasserstein": True, "non-saturating": False}.items():
         loss = get(name).discriminator
-        assert torch.allclose(loss(real + 5, fake + 5), loss(real, fake), atol=1e-5) == free
+        assert torch.allclose(loss(real=real + 5, fake=fake + 5), loss(real=real, fake=fake), atol=1e-5) == free
 
 
 def test_relativistic_pairs_in_order() -> None:
     """The i-th real meets the i-th fake: exchanging two fakes changes the value."""
     real, fake = torch.tensor([0.0, 4.0]), torch.tensor([0.0, 4.0])
     loss = get("relativistic").discriminator
-    assert loss(real, fake).item() == pytest.approx(log(2))
-    assert loss(real, fake.flip(0)).item() > 2
+    assert loss(real=real, fake=fake).item() == pytest.approx(log(2))
+    assert loss(real=real, fake=fake.flip(0)).item() > 2

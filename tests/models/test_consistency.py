@@ -143,8 +143,8 @@ def test_the_objective_has_the_term_with_its_weight_and_it_trains_trunk_and_head
         model = played.model
         assert isinstance(model, InfoGAN)
         model.consistency = weight
-        real, fake, latents = played.judge()
-        objective = model.discriminator_objective(real, fake, latents, None, played.draws())
+        tensors = played.tensors()
+        objective = model.discriminator_objective(tensors)
         terms[weight] = float(objective.terms["discriminator/consistency"].detach())
     assert terms[0.25] == pytest.approx(0.25 * terms[1.0], rel=1e-5)
     objective.terms["discriminator/consistency"].backward()
@@ -157,11 +157,13 @@ def test_the_term_is_of_q_on_the_images_and_on_copies_warped_by_the_step_s_numbe
     played = game()
     model = played.model
     assert isinstance(model, InfoGAN)
-    real, fake, latents = played.judge()
-    objective = model.discriminator_objective(real, fake, latents, None, played.draws())
-    copies = model.warp(real.images, played.draws())
-    assert not torch.allclose(copies, real.images, atol=0.1)
-    expected = consistency(model.q(real.features), model.q(model.discriminator.trunk(copies)), model.layout, spread=4.0)
+    tensors = played.tensors()
+    objective = model.discriminator_objective(tensors)
+    copies = model.warp(tensors.real.images, played.draws())
+    assert not torch.allclose(copies, tensors.real.images, atol=0.1)
+    expected = consistency(
+        model.q(tensors.real.features), model.q(model.discriminator.trunk(copies)), model.layout, spread=4.0
+    )
     torch.testing.assert_close(objective.terms["discriminator/consistency"], expected)
 
 
@@ -172,8 +174,8 @@ def test_of_a_share_of_the_batch_the_copies_are_compared_and_the_spread_is_the_w
     spread = consistency(whole, whole, TEN, spread=2.0) - consistency(whole, whole, TEN, spread=0.0)
     torch.testing.assert_close(found, compared + spread)
     played = game(infogan__consistency_share=0.3)
-    real, _, _ = played.judge()
-    assert [len(warped.images) for warped in real.beside] == [3]  # of 8
+    tensors = played.tensors()
+    assert [len(warped.images) for warped in tensors.additional] == [3]  # of 8
 
 
 def test_with_weight_0_a_warp_changes_nothing() -> None:
@@ -204,8 +206,8 @@ def test_a_warp_that_cannot_be_is_told_in_one_line(warp: str, words: list[str]) 
 @pytest.mark.parametrize("trains", ["generator+q+trunk", "generator+q", "q"])
 def test_the_term_trains_the_trunk_only_where_q_s_terms_may(trains: str) -> None:
     game = Game("infogan", **{"infogan__consistency": 1.0, "infogan__trains": trains, "data__warp": "rotate"})
-    real, fake, latents = game.judge()
-    objective = game.model.discriminator_objective(real, fake, latents, None, game.random)
+    tensors = game.tensors()
+    objective = game.model.discriminator_objective(tensors)
     objective.terms["discriminator/consistency"].backward()
     reached = {name.split(".")[0] for name, p in game.model.named_parameters() if p.grad is not None and p.grad.any()}
     assert reached == ({"discriminator", "q"} if trains == "generator+q+trunk" else {"q"})

@@ -96,5 +96,5 @@ def test_the_seed_alone_decides_the_first_weights(model: str) -> None:
 def test_every_parameter_outside_the_generator_is_the_discriminator_s_player_s(model: str) -> None:
     game = Game(model)
     assert isinstance(game.model, GAN)
-    assert all(not name.startswith("generator.") for name in game.state.players["discriminator"].parameters)
-    assert all(name.startswith("generator.") for name in game.state.players["generator"].parameters)
+    assert all(not name.startswith("generator.") for name in game.state.optimizers["discriminator"].parameters)
+    assert all(name.startswith("generator.") for name in game.state.optimizers["generator"].parameters)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -139,8 +140,8 @@ def reached(model: nn.Module) -> set[str]:
 
 def test_in_the_discriminator_s_step_the_term_reaches_h_alone() -> None:
     game, model = infogan_cr()
-    real, fake, latents = game.judge()
-    terms = model.discriminator_objective(real, fake, latents, None, game.random).terms
+    tensors = game.tensors()
+    terms = model.discriminator_objective(tensors).terms
     terms["discriminator/contrast"].backward()
     assert reached(model) == {"h"}
     assert all(p.grad is not None for name, p in model.named_parameters() if name.startswith("h."))
@@ -148,9 +149,9 @@ def test_in_the_discriminator_s_step_the_term_reaches_h_alone() -> None:
 
 def test_in_the_generator_s_step_the_term_reaches_the_generator_alone() -> None:
     game, model = infogan_cr()
-    real, fake, latents = game.judge()
-    with game.state.players["discriminator"].frozen():
-        terms = model.generator_objective(fake, real, latents, game.random).terms
+    tensors = game.tensors()
+    with game.state.optimizers["discriminator"].frozen():
+        terms = model.generator_objective(tensors).terms
     terms["generator/contrast"].backward()
     assert reached(model) == {"generator"}
     assert all(p.grad is not None for p in model.generator.parameters())
@@ -160,13 +161,13 @@ def test_in_the_generator_s_step_the_term_reaches_the_generator_alone() -> None:
 def test_the_term_is_the_weighted_nll_of_the_shared_code(side: str) -> None:
     game, model = infogan_cr(infogan_cr__contrast=3.0)
     assert model.h is not None
-    real, fake, latents = game.judge()
-    pairs, shared = model.pairs(latents, game.draws(5))
+    tensors = game.tensors()
+    pairs, shared = model.pairs(tensors.latents, game.draws(5))
     logits = model.h(pairs)
     objective = (
-        model.discriminator_objective(real, fake, latents, None, game.draws(5))
+        model.discriminator_objective(replace(tensors, random=game.draws(5)))
         if side == "discriminator"
-        else model.generator_objective(fake, real, latents, game.draws(5))
+        else model.generator_objective(replace(tensors, random=game.draws(5)))
     )
     nll = nn.functional.cross_entropy(logits, shared)
     torch.testing.assert_close(objective.terms[f"{side}/contrast"], 3 * nll)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from narrow import MIX, Game, moved, weights
@@ -36,7 +38,7 @@ def test_in_the_discriminator_s_step_the_term_reaches_what_is_asked(trains: str,
     latents = game.latents()
     fake = model.generator(latents.input).detach()
     real, judged = model.discriminator(torch.zeros_like(fake)), model.discriminator(fake)
-    model.discriminator_objective(real, judged, latents, None, game.random).terms[
+    model.discriminator_objective(replace(game.tensors(), real=real, fake=judged, latents=latents)).terms[
         "discriminator/information"
     ].backward()
     assert reached(model) == expected
@@ -47,17 +49,17 @@ def test_in_the_generator_s_step_the_term_reaches_the_generator_alone(trains: st
     game, model = infogan(infogan__trains=trains)
     latents = game.latents()
     fake = model.generator(latents.input)
-    with game.state.players["discriminator"].frozen():
+    with game.state.optimizers["discriminator"].frozen():
         judged = model.discriminator(fake)
-        objective = model.generator_objective(judged, judged, latents, game.random)
+        objective = model.generator_objective(replace(game.tensors(), real=judged, fake=judged, latents=latents))
     objective.terms["generator/information"].backward()
     assert reached(model) == {"generator"}
 
 
 def test_a_head_that_only_watches_gives_the_generator_no_term() -> None:
     game, model = infogan(infogan__trains="q")
-    _, fake, latents = game.judge()
-    assert set(model.generator_objective(fake, fake, latents, game.random).terms) == {"generator/adversarial"}
+    tensors = game.tensors()
+    assert set(model.generator_objective(tensors).terms) == {"generator/adversarial"}
 
 
 def test_a_whole_step_moves_each_part_by_the_term_only_where_it_is_trained() -> None:
@@ -95,13 +97,11 @@ def test_a_watching_head_leaves_the_game_as_it_is_without_the_term() -> None:
 def test_the_term_is_minus_the_weighted_bounds(side: str) -> None:
     game, model = infogan(infogan__lambda_discrete=0.7, infogan__lambda_continuous=0.2)
     model.q.eval()
-    real, fake, latents = game.judge()
-    bound = model.information(fake.features, latents)
+    tensors = game.tensors()
+    bound = model.information(tensors.fake.features, tensors.latents)
     lambdas = torch.tensor([0.7, 0.2, 0.7, 0.7, 0.2, 0.2, 0.7, 0.7])
     objective = (
-        model.discriminator_objective(real, fake, latents, None, game.random)
-        if side == "discriminator"
-        else model.generator_objective(fake, real, latents, game.random)
+        model.discriminator_objective(tensors) if side == "discriminator" else model.generator_objective(tensors)
     )
     torch.testing.assert_close(objective.terms[f"{side}/information"], -(lambdas * bound).sum())
     assert len(bound.unique()) == len(bound)
@@ -112,8 +112,8 @@ def test_the_term_is_minus_the_weighted_bounds(side: str) -> None:
 )
 def test_a_weight_of_zero_silences_its_codes_and_no_others(setting: str, silenced: set[int]) -> None:
     game, model = infogan(**{f"infogan__{setting}": 0.0})
-    real, fake, latents = game.judge()
-    model.discriminator_objective(real, fake, latents, None, game.random).terms["discriminator/information"].backward()
+    tensors = game.tensors()
+    model.discriminator_objective(tensors).terms["discriminator/information"].backward()
     gradient = model.q[-1].weight.grad
     for index, segment in enumerate(model.layout.segments):
         arrived = bool(gradient[segment.start : segment.start + segment.size].any())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -163,18 +164,18 @@ def test_the_discriminator_s_step_leaves_the_prior_alone() -> None:
     latents = game.latents()
     fake = model.generator(latents.input).detach()
     real, judged = model.discriminator(torch.rand_like(fake)), model.discriminator(fake)
-    model.discriminator_objective(real, judged, latents, None, game.random).loss.backward()
+    model.discriminator_objective(replace(game.tensors(), real=real, fake=judged, latents=latents)).loss.backward()
     assert gradients(prior) == [None, None, None]
 
 
 @pytest.mark.parametrize("term", ["adversarial", "information", "prior"])
 def test_each_term_of_the_generator_moves_the_prior(term: str) -> None:
     game, model, prior = learning()
-    real, _, latents = game.judge()
-    real = real.detached
-    with game.state.players["discriminator"].frozen():
-        judged = model.discriminator(model.generator(latents.input))
-        model.generator_objective(judged, real, latents, game.random).terms[f"generator/{term}"].backward()
+    tensors = game.tensors()
+    real = tensors.real.detached
+    with game.state.optimizers["discriminator"].frozen():
+        judged = model.discriminator(model.generator(tensors.latents.input))
+        model.generator_objective(replace(tensors, real=real, fake=judged)).terms[f"generator/{term}"].backward()
     assert all(gradient is not None and gradient.any() for gradient in gradients(prior))
     assert all(p.grad is None for n, p in model.named_parameters() if n.startswith(("q.", "discriminator.")))
     moved_generator = any(p.grad is not None for p in model.generator.parameters())
@@ -230,9 +231,9 @@ def test_a_whole_step_moves_the_prior_at_its_own_rate() -> None:
     assert changed == {"prior.logits.c1", "prior.logits.c3", "prior.logits.c4"}
     steps = torch.cat([(logits.detach() - 0).abs() for logits in prior.logits.values()])
     assert steps.max() == pytest.approx(0.03, rel=1e-3)  # Adam's first step is its rate
-    rates = [group["lr"] for group in game.state.players["generator"].optimizer.param_groups]
+    rates = [group["lr"] for group in game.state.optimizers["generator"].adam.param_groups]
     assert rates == [1e-3, 0.03, 0.03, 0.03]
-    assert [group["lr"] for group in game.state.players["discriminator"].optimizer.param_groups] == [2e-4]
+    assert [group["lr"] for group in game.state.optimizers["discriminator"].adam.param_groups] == [2e-4]
 
 
 def test_the_prior_keeps_still_until_its_delay_is_over() -> None:
@@ -276,8 +277,8 @@ def test_without_a_head_that_steers_the_prior_still_learns() -> None:
 def test_what_is_logged_is_the_entropy_and_the_extremes() -> None:
     game, model, prior = learning(infogan__codes="categorical:5, uniform:1")
     teach(prior)
-    real, fake, latents = game.judge()
-    metrics = model.discriminator_objective(real, fake, latents, None, game.random).metrics
+    tensors = game.tensors()
+    metrics = model.discriminator_objective(tensors).metrics
     assert set(metrics) == {"mi", "mi/c1", "mi/c2", "entropy", "prior/c1/least", "prior/c1/greatest"}
     assert float(metrics["entropy"]) == pytest.approx(float(-(SHARES * SHARES.log()).sum()) + math.log(2))
     assert (float(metrics["prior/c1/least"]), float(metrics["prior/c1/greatest"])) == pytest.approx((0.03, 0.5))
@@ -319,7 +320,7 @@ def test_a_uniform_prior_has_nothing_to_learn() -> None:
     model = Game("infogan").model
     assert not [n for n in model.state_dict() if n.startswith("prior")]
     assert type(model.prior) is Prior
-    assert model.prior.probabilities() == {} == model.paces
+    assert model.prior.probabilities() == {} == model.schedules
 
 
 def test_a_prior_without_a_categorical_code_cannot_be_learned() -> None:

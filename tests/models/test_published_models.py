@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -89,16 +90,17 @@ def test_acgan_s_class_terms_are_the_nll_of_the_label_for_reals_and_of_the_code_
     game = Game("acgan", acgan__class_weight=0.5)
     model = game.model
     assert isinstance(model, ACGAN)
-    real, fake, latents = game.judge()
+    tensors = game.tensors()
     labels = torch.tensor([3, 1, 4, 1, 5, 9, 2, 6])
-    asked = latents.codes[:, 0].long()
-    of_real = F.cross_entropy(model.class_head(real.features), labels)
-    of_fake = F.cross_entropy(model.class_head(fake.features), asked)
-    objective = model.discriminator_objective(real, fake, latents, labels, game.random)
+    tensors = replace(tensors, labels=labels)
+    asked = tensors.latents.codes[:, 0].long()
+    of_real = F.cross_entropy(model.class_head(tensors.real.features), labels)
+    of_fake = F.cross_entropy(model.class_head(tensors.fake.features), asked)
+    objective = model.discriminator_objective(tensors)
     torch.testing.assert_close(objective.terms["discriminator/class"], 0.5 * (of_real + of_fake))
     torch.testing.assert_close(objective.metrics["class_nll/real"], of_real.detach())
     torch.testing.assert_close(objective.metrics["class_nll/fake"], of_fake.detach())
-    generator = model.generator_objective(fake, real, latents, game.random)
+    generator = model.generator_objective(tensors)
     torch.testing.assert_close(generator.terms["generator/class"], 0.5 * of_fake)
     assert set(asked.tolist()) <= set(range(10))
 

@@ -86,16 +86,21 @@ def test_the_bound_is_entropy_less_nll_computed_independently(variance: str) -> 
     )
     model = game.model
     assert isinstance(model, InfoGAN)
-    _, fake, latents = game.judge()
-    parameters = model.q(fake.features).detach()
-    nll = independent_nll(parameters, latents.codes, model.codes, learned=variance == "learned", bounds=(-0.02, 0.03))
+    tensors = game.tensors()
+    parameters = model.q(tensors.fake.features).detach()
+    nll = independent_nll(
+        parameters, tensors.latents.codes, model.codes, learned=variance == "learned", bounds=(-0.02, 0.03)
+    )
     expected = [code.entropy - float(n) for code, n in zip(model.codes, nll, strict=True)]
     if variance == "learned":
         log_variances = torch.cat([parameters[:, [6]], parameters[:, [14]], parameters[:, [16]]])
         assert log_variances.min() < -0.02
         assert log_variances.max() > 0.03
     torch.testing.assert_close(
-        model.information(fake.features, latents).double(), torch.tensor(expected).double(), rtol=1e-5, atol=1e-6
+        model.information(tensors.fake.features, tensors.latents).double(),
+        torch.tensor(expected).double(),
+        rtol=1e-5,
+        atol=1e-6,
     )
 
 
@@ -132,16 +137,16 @@ def test_a_head_that_knows_nothing_has_a_bound_of_zero() -> None:
     assert isinstance(model, InfoGAN)
     torch.nn.init.zeros_(model.q[-1].weight)
     torch.nn.init.zeros_(model.q[-1].bias)
-    _, fake, latents = game.judge()
-    assert model.information(fake.features, latents).tolist() == pytest.approx([0, 0], abs=1e-6)
+    tensors = game.tensors()
+    assert model.information(tensors.fake.features, tensors.latents).tolist() == pytest.approx([0, 0], abs=1e-6)
 
 
 def test_the_bound_of_each_code_their_sum_and_the_entropy_are_told_in_nats() -> None:
     game = Game("infogan", infogan__codes=MIX)
     model = game.model
     assert isinstance(model, InfoGAN)
-    real, fake, latents = game.judge()
-    metrics = model.discriminator_objective(real, fake, latents, None, game.random).metrics
+    tensors = game.tensors()
+    metrics = model.discriminator_objective(tensors).metrics
     model.eval()
     assert set(metrics) == {"mi", "entropy", *(f"mi/c{k}" for k in range(1, 9))}
     each = [float(metrics[f"mi/c{k}"]) for k in range(1, 9)]

@@ -13,15 +13,13 @@ from recorder import FORBIDDEN, Operations, Recorder
 from torch import Tensor
 
 from gan_zoo.data.dataset import Split, open_dataset
-from gan_zoo.draws import Draws
-from gan_zoo.models.gan.model import GAN, Judgement, Objective
-from gan_zoo.models.gan.prior import Latents
-from gan_zoo.training.ahead import STEPS
-from gan_zoo.training.capture import WARM_UP, Captured, why_not
+from gan_zoo.models.gan.model import GAN, Objective, StepTensors
+from gan_zoo.training.capture import WARM_UP, Captured, capture_obstacle
 from gan_zoo.training.iterations import Iterations
 from gan_zoo.training.loop import new_state
-from gan_zoo.training.player import Player
+from gan_zoo.training.network_optimizer import NetworkOptimizer
 from gan_zoo.training.ranks import ALONE, Ranks
+from gan_zoo.training.step_tables import STEPS
 
 Settings = dict[str, Any]
 VARIED: Settings = {"data__augment": "shift:0.1", "optimizer__schedule": "linear", "training__steps": 40}
@@ -150,7 +148,7 @@ class Broken(Recorder):
 
     def record(self, run: Callable[[], None]) -> Callable[[], None]:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Player, "update", lambda player: fail(f"{FORBIDDEN}\nand more"))
+            patch.setattr(NetworkOptimizer, "update", lambda player: fail(f"{FORBIDDEN}\nand more"))
             return super().record(run)
 
 
@@ -173,9 +171,9 @@ def test_a_step_that_cannot_be_recorded_is_played_and_the_reason_is_said_once() 
 def test_an_objective_that_reads_the_step_is_not_frozen_into_a_graph(monkeypatch: pytest.MonkeyPatch) -> None:
     real = GAN.generator_objective
 
-    def annealed(model: GAN, fake: Judgement, judged: Judgement, latents: Latents, random: Draws) -> Objective:
-        objective = real(model, fake, judged, latents, random)
-        return Objective({name: term / (1 + latents.step) for name, term in objective.terms.items()})
+    def annealed(model: GAN, tensors: StepTensors) -> Objective:
+        objective = real(model, tensors)
+        return Objective({name: term / (1 + tensors.latents.step) for name, term in objective.terms.items()})
 
     monkeypatch.setattr(GAN, "generator_objective", annealed)
     eager, other = (iterations("gan") for _ in range(2))
@@ -208,10 +206,10 @@ def test_a_switch_of_an_earlier_release_is_understood(before: object, now: str) 
 
 def test_several_ranks_are_not_captured(monkeypatch: pytest.MonkeyPatch) -> None:
     model = iterations("gan").state.model
-    assert why_not(model, ALONE) == "the device is cpu"
+    assert capture_obstacle(model, ALONE) == "the device is cpu"
     monkeypatch.setattr(type(model), "device", torch.device("cuda"))
-    assert why_not(model, ALONE) is None
-    assert "several ranks" in str(why_not(model, Ranks(0, 2)))
+    assert capture_obstacle(model, ALONE) is None
+    assert "several ranks" in str(capture_obstacle(model, Ranks(0, 2)))
 
 
 @pytest.mark.gpu

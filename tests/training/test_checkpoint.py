@@ -281,7 +281,7 @@ def test_moments_that_an_earlier_release_had_not_made_yet_are_zero_and_half_of_t
     moments = load_file(newest(run) / "optimizer.safetensors")
     name = next(name for name, value in moments.items() if value.ndim == 2 and name.endswith("exp_avg"))
     player, parameter, moment = name.split("/")
-    own = game.state.players[player].optimizer.state[game.state.players[player].parameters[parameter]]
+    own = game.state.optimizers[player].adam.state[game.state.optimizers[player].parameters[parameter]]
     with pytest.raises(InputError, match=f"the moments of {parameter} are not exp_avg, exp_avg_sq, step"):
         game.state._load_moments({key: value for key, value in moments.items() if key != name}, newest(run))
     game.state._load_moments({k: v for k, v in moments.items() if f"/{parameter}/" not in k}, newest(run))

@@ -83,8 +83,8 @@ class Spoiled:
             if fault == "loss":
                 spoil_loss(patch, player)
             if fault == "gradient":
-                parameter = next(iter(self.state.players[player].parameters.values()))
-                parameter = self.iterations.halves.copies.get(parameter, parameter)  # where gradients arrive
+                parameter = next(iter(self.state.optimizers[player].parameters.values()))
+                parameter = self.iterations.half_weights.copies.get(parameter, parameter)  # where gradients arrive
                 hook = parameter.register_hook(lambda gradient: gradient * math.inf)
             next(self.iterations)
             if fault == "gradient":

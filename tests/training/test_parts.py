@@ -17,7 +17,7 @@ from gan_zoo.errors import InputError
 from gan_zoo.training.ema import EMA
 from gan_zoo.training.loggers.jsonlines import JSONLines
 from gan_zoo.training.meter import LINES, Meter
-from gan_zoo.training.player import lr_factor
+from gan_zoo.training.network_optimizer import lr_factor
 from gan_zoo.training.precision import Precision, pick_device
 
 
@@ -89,7 +89,7 @@ def test_each_player_s_optimizer_is_given_its_rate_times_the_factor() -> None:
         optimizer__beta2=0.7,
     )
     game.step(5)
-    found = {name: player.optimizer.param_groups[0] for name, player in game.state.players.items()}
+    found = {name: player.adam.param_groups[0] for name, player in game.state.optimizers.items()}
     assert found["generator"]["lr"] == pytest.approx(2e-3)
     assert found["discriminator"]["lr"] == pytest.approx(1e-3)
     assert all(group["betas"] == (0.3, 0.7) for group in found.values())

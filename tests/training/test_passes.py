@@ -14,7 +14,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils.flop_counter import FlopCounterMode
 
 from gan_zoo.registry import models, trunks
-from gan_zoo.training.step import Rules
+from gan_zoo.training.step import StepFunctions
 from gan_zoo.trunks.layers import LotNorm
 
 FLOP_RATIO = 1.03
@@ -137,8 +137,8 @@ JOINED: dict[str, dict[str, object]] = {
 def test_batches_judged_at_once_are_judged_as_apart(name: str) -> None:
     """Each by its own statistics; the running ones take in one batch after the other."""
     together, apart = (Game("infogan", **JOINED[name]) for _ in range(2))
-    assert together.rules.at_once
-    apart.rules.at_once = False
+    assert together.functions.at_once
+    apart.functions.at_once = False
     for step in range(3):
         told, found = together.step(step), apart.step(step)
         for a, b in zip(told, found, strict=True):
@@ -163,16 +163,16 @@ def test_only_norms_that_no_penalty_differentiates_twice_may_be_fused(penalty: s
 
 def test_a_trunk_whose_images_mix_and_foreign_batch_norms_are_passed_apart() -> None:
     game = Game("gan", trunk__name="dcgan", trunk__discriminator_norm="batch")
-    assert game.rules.at_once
+    assert game.functions.at_once
     layers = game.model.discriminator.trunk.to_map
     place = next(k for k, layer in enumerate(layers) if isinstance(layer, torch.nn.BatchNorm2d))  # type: ignore[arg-type]
     layers[place] = torch.nn.BatchNorm2d(layers[place].num_features)  # type: ignore[index, union-attr]
-    assert not Rules(game.model, game.state.precision, BATCH).at_once
+    assert not StepFunctions(game.model, game.state.precision, BATCH).at_once
     undeclared = Game("gan", trunk__name="dcgan")
     with pytest.MonkeyPatch.context() as patch:
         trunk = trunks.get("dcgan")
         patch.setattr(type(trunks), "get", lambda *_: replace(trunk, joins=False))
-        assert not Rules(undeclared.model, undeclared.state.precision, BATCH).at_once
+        assert not StepFunctions(undeclared.model, undeclared.state.precision, BATCH).at_once
 
 
 @pytest.mark.parametrize("model", models.entries)
@@ -191,8 +191,8 @@ def test_each_backward_computes_gradients_for_the_weights_that_are_updated_and_n
             parameter.register_post_accumulate_grad_hook(lambda _, name=name: note(name))
         game.step()
     assert arrived == {
-        1: set(game.state.players["discriminator"].parameters),
-        2: set(game.state.players["generator"].parameters),
+        1: set(game.state.optimizers["discriminator"].parameters),
+        2: set(game.state.optimizers["generator"].parameters),
     }
 
 
@@ -205,7 +205,7 @@ def test_after_a_step_no_gradient_is_held_and_every_weight_takes_one_again(model
 
 def test_the_two_players_share_no_weight_and_leave_none_out() -> None:
     game = Game("infogan")
-    discriminator, generator = (set(player.parameters) for player in game.state.players.values())
+    discriminator, generator = (set(player.parameters) for player in game.state.optimizers.values())
     assert discriminator & generator == set()
     assert discriminator | generator == {name for name, _ in game.model.named_parameters()}
     assert any(name.startswith("q.") for name in discriminator)

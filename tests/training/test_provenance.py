@@ -15,7 +15,7 @@ from PIL import Image
 
 from gan_zoo.errors import InputError
 from gan_zoo.training.checkpoint import read_state
-from gan_zoo.training.provenance import own_data
+from gan_zoo.training.provenance import open_training_data
 from gan_zoo.training.run import Run, open_run
 
 SMALL = {"trunk__name": "mlp", "trunk__discriminator_norm": "none", "training__batch_size": 4}
@@ -184,7 +184,7 @@ def test_of_the_bundled_digits_no_record_is_needed(tmp_path: Path, capsys: pytes
     run = narrow_train("gan", tmp_path / "run", training__steps=1)
     assert run.config.data.name == "mnist-5k"
     (run.folder / "data.json").unlink()
-    assert len(own_data(run).train) == 4500
+    assert len(open_training_data(run).train) == 4500
     assert capsys.readouterr().err == ""
 
 

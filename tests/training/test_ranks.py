@@ -34,7 +34,7 @@ from gan_zoo.training.loggers.jsonlines import read_records
 from gan_zoo.training.loop import new_state
 from gan_zoo.training.ranks import ALONE, Ranks, joined
 from gan_zoo.training.run import Run, open_run
-from gan_zoo.training.step import Part
+from gan_zoo.training.step import MicroBatch
 from gan_zoo.trunks.layers import activated
 
 CPU = torch.device("cpu")
@@ -220,11 +220,13 @@ def test_ranks_share_one_batch_and_its_latents_without_overlap() -> None:
         for rank in range(world):
             iterations = Iterations(new_state(config, CPU, Unheard(rank, world)), data)
 
-            def play(_: Any, __: Any, parts: list[Part], *, shown: Any = shown, **___: Any) -> list[Objective]:
-                shown.extend((part.batch.images, part.latents.input) for part in parts)
+            def play(
+                _: Any, __: Any, micro_batches: list[MicroBatch], *, shown: Any = shown, **___: Any
+            ) -> list[Objective]:
+                shown.extend((micro.batch.images, micro.latents.input) for micro in micro_batches)
                 return [Objective({"none": torch.zeros(())})]
 
-            iterations.play = play
+            iterations.update = play
             next(iterations)
         seen[world] = shown
     for index in range(2):

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from narrow import Game, moved, narrow_train, weights
 from test_passes import OF_PAIRS, counting, expected, flops
 
-from gan_zoo.models.gan.model import GAN, Judgement, Objective
+from gan_zoo.models.gan.model import GAN, Objective, StepTensors
 from gan_zoo.registry import models
 
 SIMULTANEOUS = {"training__update": "simultaneous", "training__discriminator_steps": 1}
@@ -33,10 +33,10 @@ def test_the_discriminator_s_objective_cannot_reach_the_generator(model: str, mo
     game = Game(model, **SIMULTANEOUS)
     real = type(game.model).discriminator_objective
 
-    def searching(model: GAN, judged: Judgement, fake: Judgement, *rest: Any) -> Objective:
-        objective: Objective = real(model, judged, fake, *rest)
+    def searching(model: GAN, tensors: StepTensors) -> Objective:
+        objective: Objective = real(model, tensors)
         reached = torch.autograd.grad(
-            [*objective.terms.values(), *(t.sum() for t in fake[:3])],
+            [*objective.terms.values(), *(t.sum() for t in tensors.fake)],
             list(model.generator.parameters()),
             retain_graph=True,
             allow_unused=True,
@@ -73,8 +73,8 @@ def test_the_generator_s_gradient_is_that_of_its_objective_against_the_discrimin
         )
     game.step()
     fresh = Game("infogan", **SIMULTANEOUS)
-    real, fake, latents = fresh.judge()
-    objective = fresh.model.generator_objective(fake, real.detached, latents, fresh.random)
+    tensors = fresh.tensors()
+    objective = fresh.model.generator_objective(replace(tensors, real=tensors.real.detached))
     names, parameters = zip(*fresh.model.generator.named_parameters(), strict=True)
     for name, gradient in zip(names, torch.autograd.grad(objective.loss, parameters), strict=True):
         torch.testing.assert_close(taken[name], gradient, rtol=1e-4, atol=1e-6)

@@ -9,11 +9,9 @@ from gan_zoo_kernels import cross_entropy
 from torch import Tensor, nn
 
 from gan_zoo.config import Config, Settings, Weight
-from gan_zoo.draws import Draws
 from gan_zoo.errors import InputError
 from gan_zoo.models.gan.codes import Code
-from gan_zoo.models.gan.model import GAN, Judgement, Objective, evaluating
-from gan_zoo.models.gan.prior import Latents
+from gan_zoo.models.gan.model import GAN, Objective, StepTensors, evaluating
 from gan_zoo.trunks.layers import spectral
 
 
@@ -35,7 +33,7 @@ class ACGAN(GAN):
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
-        own: ACGANSettings = self.own(config)
+        own: ACGANSettings = self.model_settings(config)
         self.class_weight = own.class_weight
         classes = self.codes[0].classes
         self.class_head = spectral(nn.Linear(self.discriminator.trunk.width, classes), config.trunk.spectral_norm)
@@ -51,22 +49,21 @@ class ACGAN(GAN):
         """-E[log P(C = c | x)] in nats."""
         return cross_entropy(self.class_head(features), labels)
 
-    def discriminator_objective(
-        self, real: Judgement, fake: Judgement, latents: Latents, labels: Tensor | None, random: Draws
-    ) -> Objective:
+    def discriminator_objective(self, step: StepTensors) -> Objective:
         """-(L_S + L_C)."""
-        if labels is None:
+        if step.labels is None:
             raise InputError(f"model acgan trains on labels, and data {self.config.data.name!r} has none")
-        objective = super().discriminator_objective(real, fake, latents, labels, random)
-        nll = self.class_nll(real.features, labels), self.class_nll(fake.features, latents.codes[:, 0].long())
-        objective.terms["discriminator/class"] = self.class_weight * (nll[0] + nll[1])
-        objective.metrics |= {"class_nll/real": nll[0].detach(), "class_nll/fake": nll[1].detach()}
+        objective = super().discriminator_objective(step)
+        real = self.class_nll(step.real.features, step.labels)
+        fake = self.class_nll(step.fake.features, step.latents.codes[:, 0].long())
+        objective.terms["discriminator/class"] = self.class_weight * (real + fake)
+        objective.metrics |= {"class_nll/real": real.detach(), "class_nll/fake": fake.detach()}
         return objective
 
-    def generator_objective(self, fake: Judgement, real: Judgement, latents: Latents, random: Draws) -> Objective:
+    def generator_objective(self, step: StepTensors) -> Objective:
         """L_S - L_C."""
-        objective = super().generator_objective(fake, real, latents, random)
-        nll = self.class_nll(fake.features, latents.codes[:, 0].long())
+        objective = super().generator_objective(step)
+        nll = self.class_nll(step.fake.features, step.latents.codes[:, 0].long())
         objective.terms["generator/class"] = self.class_weight * nll
         return objective
 
@@ -75,6 +72,6 @@ class ACGAN(GAN):
         """P(label | x) [n, classes] of images [n, C, H, W] in [-1, 1]."""
         with evaluating(self):
             logits = self.in_passes(
-                lambda part: self.class_head(self.discriminator.trunk(part)), self.own_images(images)
+                lambda part: self.class_head(self.discriminator.trunk(part)), self.prepare_images(images)
             )
         return {"label": logits.float().softmax(1)}

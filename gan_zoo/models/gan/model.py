@@ -22,7 +22,7 @@ from gan_zoo.draws import Draws
 from gan_zoo.errors import InputError, unknown
 from gan_zoo.losses.adversarial import AdversarialLoss
 from gan_zoo.models.gan.codes import Code
-from gan_zoo.models.gan.given import given_images
+from gan_zoo.models.gan.input_images import check_images
 from gan_zoo.models.gan.prior import SHOWN, Latents, Prior
 from gan_zoo.registry import losses, trunks
 from gan_zoo.shapes import ImageShape
@@ -33,25 +33,36 @@ MOST_AT_ONCE, VALUES_AT_ONCE = 256, 2**21
 """Images, and values of theirs, that a network sees in one pass at most: memory does not grow with their number."""
 
 
-class Pace(NamedTuple):
+class LearningRateSchedule(NamedTuple):
     """How a parameter is trained that does not keep its player's pace."""
 
     lr: float  # at its height
     start: int = 0  # steps done before it moves
 
 
-class Judgement(NamedTuple):
-    """What the discriminator makes of images [n, C, H, W]."""
+class DiscriminatorOutput(NamedTuple):
+    """The discriminator's output for images [n, C, H, W]."""
 
     images: Tensor
     logits: Tensor  # [n, 1], above 0 for real
-    features: Tensor  # [n, trunk width], which every head reads
-    beside: tuple[Judgement, ...] = ()  # of the images that `GAN.also_judged` adds to the reals
+    features: Tensor  # [n, trunk width], the input of every head
 
     @property
-    def detached(self) -> Judgement:
+    def detached(self) -> DiscriminatorOutput:
         """The same, cut off from every graph."""
-        return Judgement(self.images.detach(), self.logits.detach(), self.features.detach())
+        return DiscriminatorOutput(self.images.detach(), self.logits.detach(), self.features.detach())
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepTensors:
+    """What the objectives of one training step are computed from, for n images."""
+
+    real: DiscriminatorOutput  # of the augmented reals; detached in the generator's step
+    fake: DiscriminatorOutput  # of the augmented fakes; detached from the generator in the discriminator's step
+    latents: Latents  # that the fakes were generated from
+    labels: Tensor | None  # int64 [n], of the reals, if the data has labels
+    random: Draws  # the random numbers of this step and these rows
+    additional: tuple[DiscriminatorOutput, ...] = ()  # of `GAN.additional_images`, in the discriminator's step
 
 
 @dataclass
@@ -80,13 +91,13 @@ class Discriminator(nn.Module):
         self.trunk = trunk
         self.head = spectral(nn.Linear(trunk.width, 1), spectral_norm)
 
-    def forward(self, images: Tensor) -> Judgement:
-        """Judge images [n, C, H, W] in one pass of the trunk."""
+    def forward(self, images: Tensor) -> DiscriminatorOutput:
+        """The output for images [n, C, H, W], in one pass of the trunk."""
         features = self.trunk(images)
-        return Judgement(images, self.head(features), features)
+        return DiscriminatorOutput(images, self.head(features), features)
 
-    def judge(self, *batches: Tensor, at_once: bool) -> list[Judgement]:
-        """Judge several batches of images.
+    def discriminate(self, *batches: Tensor, at_once: bool) -> list[DiscriminatorOutput]:
+        """The outputs for several batches of images.
 
         Args:
             batches: [n, C, H, W] each; the last may have fewer rows.
@@ -95,8 +106,11 @@ class Discriminator(nn.Module):
         if not at_once:
             return [self(images) for images in batches]
         sizes = [len(images) for images in batches]
-        _, logits, features, _ = self(torch.cat(batches))
-        return [Judgement(*three) for three in zip(batches, logits.split(sizes), features.split(sizes), strict=True)]
+        _, logits, features = self(torch.cat(batches))
+        return [
+            DiscriminatorOutput(*three)
+            for three in zip(batches, logits.split(sizes), features.split(sizes), strict=True)
+        ]
 
 
 Mean = Callable[[Tensor], Tensor]
@@ -144,7 +158,7 @@ class GAN(nn.Module):
         self.adversarial: AdversarialLoss = losses.get(config.loss.adversarial)
 
     @staticmethod
-    def own(config: Config) -> Any:
+    def model_settings(config: Config) -> Any:
         """The own table of the model that `config` names, of the type that the model's `settings` is."""
         return getattr(config, table_name(config.model))
 
@@ -159,7 +173,7 @@ class GAN(nn.Module):
         return Prior(config.latent.noise, config.latent.distribution, codes)
 
     @property
-    def paces(self) -> Mapping[str, Pace]:
+    def schedules(self) -> Mapping[str, LearningRateSchedule]:
         """How the parameters that have a pace of their own are trained, by the parameter's name."""
         return {}
 
@@ -197,8 +211,8 @@ class GAN(nn.Module):
             )
         return found
 
-    def also_judged(self, real: Tensor, random: Draws) -> tuple[Tensor, ...]:
-        """Images that D judges in its step beside the reals and fakes; the objective finds them in `real.beside`.
+    def additional_images(self, real: Tensor, random: Draws) -> tuple[Tensor, ...]:
+        """Images that D sees in its step besides reals and fakes; `StepTensors.additional` has its output for them.
 
         Args:
             real: The reals [n, C, H, W], as they were augmented.
@@ -209,30 +223,15 @@ class GAN(nn.Module):
         """
         return ()
 
-    def discriminator_objective(
-        self, real: Judgement, fake: Judgement, latents: Latents, labels: Tensor | None, random: Draws
-    ) -> Objective:
-        """What D minimises: its adversarial loss, from one pass over reals and one over fakes.
+    def discriminator_objective(self, step: StepTensors) -> Objective:
+        """The objective of D and of every head: here the adversarial loss."""
+        loss = self.adversarial.discriminator(real=step.real.logits, fake=step.fake.logits)
+        return Objective({"discriminator/adversarial": loss})
 
-        Args:
-            real: Of the reals, as they were augmented.
-            fake: Of the fakes, cut off from the generator.
-            latents: What the fakes were generated from.
-            labels: int64 [n] of the reals, where the data has any.
-            random: Random numbers of this step and these rows, for whatever a model draws.
-        """
-        return Objective({"discriminator/adversarial": self.adversarial.discriminator(real.logits, fake.logits)})
-
-    def generator_objective(self, fake: Judgement, real: Judgement, latents: Latents, random: Draws) -> Objective:
-        """What G minimises: its adversarial loss; `real` is detached, from the discriminator's step.
-
-        Args:
-            fake: Of the fakes, as they were augmented, attached to the generator.
-            real: Of the reals.
-            latents: What the fakes were generated from.
-            random: Random numbers of this step and these rows, for whatever a model draws.
-        """
-        return Objective({"generator/adversarial": self.adversarial.generator(fake.logits, real.logits)})
+    def generator_objective(self, step: StepTensors) -> Objective:
+        """The objective of G: here the adversarial loss."""
+        loss = self.adversarial.generator(real=step.real.logits, fake=step.fake.logits)
+        return Objective({"generator/adversarial": loss})
 
     def sample(
         self, n: int, codes: Mapping[str, float | Sequence[float] | Tensor] | None = None, *, seed: int = 0
@@ -320,9 +319,9 @@ class GAN(nn.Module):
             return network(rows)
         return torch.cat([network(part) for part in rows.split(self.at_once)])
 
-    def own_images(self, images: Any) -> Tensor:
-        """Images [n, C, H, W] in [-1, 1], where the model lies; see `given_images`."""
-        return given_images(images, self.image).to(self.device, next(self.parameters()).dtype)
+    def prepare_images(self, images: Any) -> Tensor:
+        """Images [n, C, H, W] in [-1, 1], where the model lies; see `check_images`."""
+        return check_images(images, self.image).to(self.device, next(self.parameters()).dtype)
 
     def phase(self, step: int) -> Hashable:
         """What of this model's objectives changes with the number of steps done.

@@ -14,7 +14,16 @@ from gan_zoo.data.augment import parse_augment
 from gan_zoo.draws import Draws
 from gan_zoo.errors import InputError
 from gan_zoo.models.gan.codes import Code, parse_codes
-from gan_zoo.models.gan.model import GAN, Judgement, Mean, Objective, Pace, alone, evaluating
+from gan_zoo.models.gan.model import (
+    GAN,
+    DiscriminatorOutput,
+    LearningRateSchedule,
+    Mean,
+    Objective,
+    StepTensors,
+    alone,
+    evaluating,
+)
 from gan_zoo.models.gan.prior import Latents, Prior
 from gan_zoo.models.infogan.consistency import consistency, mismatch
 from gan_zoo.models.infogan.learned_prior import LearnedPrior
@@ -39,11 +48,11 @@ class InfoGAN(GAN):
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
-        own: InfoGANSettings = self.own(config)
+        own: InfoGANSettings = self.model_settings(config)
         self.trains = own.trains
         self.consistency, self.consistency_share, self.spread = own.consistency, own.consistency_share, own.spread
         self.over_ranks: Mean = alone
-        self.prior_match, self.prior_pace = own.prior_match, Pace(own.prior_lr, own.prior_delay)
+        self.prior_match, self.prior_schedule = own.prior_match, LearningRateSchedule(own.prior_lr, own.prior_delay)
         self.warp = parse_augment(config.data.warp, "data.warp")
         if self.consistency and not self.warp:
             raise InputError(
@@ -80,7 +89,7 @@ class InfoGAN(GAN):
 
     def remarks(self) -> list[str]:
         """The GAN's, and whether a learned prior will move."""
-        found, delay, steps = super().remarks(), self.prior_pace.start, self.config.training.steps
+        found, delay, steps = super().remarks(), self.prior_schedule.start, self.config.training.steps
         if self.learned and delay >= steps:
             key = f"{table_name(self.config.model)}.prior_delay = {delay}"
             found.append(f"{key}: the run ends at step {steps}, before the prior begins to learn")
@@ -89,12 +98,12 @@ class InfoGAN(GAN):
     @classmethod
     def codes_of(cls, config: Config) -> Sequence[Code]:
         """The codes of the setting `codes`."""
-        return parse_codes(cls.own(config).codes)
+        return parse_codes(cls.model_settings(config).codes)
 
     @classmethod
     def prior_of(cls, config: Config, codes: Sequence[Code]) -> Prior:
         """P(z) P(c), by the setting `infogan.prior`."""
-        own: InfoGANSettings = cls.own(config)
+        own: InfoGANSettings = cls.model_settings(config)
         if own.prior == "uniform":
             return super().prior_of(config, codes)
         latent = config.latent
@@ -103,9 +112,9 @@ class InfoGAN(GAN):
         )
 
     @property
-    def paces(self) -> Mapping[str, Pace]:
+    def schedules(self) -> Mapping[str, LearningRateSchedule]:
         """The learned prior's own learning rate and start."""
-        return {name: self.prior_pace for name, _ in self.named_parameters() if name.startswith("prior.")}
+        return {name: self.prior_schedule for name, _ in self.named_parameters() if name.startswith("prior.")}
 
     @property
     def learned(self) -> LearnedPrior | None:
@@ -155,13 +164,13 @@ class InfoGAN(GAN):
         """Whether there is a consistency term."""
         return bool(self.consistency) and any(code.kind == "categorical" for code in self.codes)
 
-    def also_judged(self, real: Tensor, random: Draws) -> tuple[Tensor, ...]:
+    def additional_images(self, real: Tensor, random: Draws) -> tuple[Tensor, ...]:
         """Warped copies of the reals, or of a share of them, if there is a consistency term."""
         if not self.compares:
             return ()
         return (self.warp(real.detach()[: math.ceil(self.consistency_share * len(real))], random),)
 
-    def inconsistency(self, real: Judgement, warped: Judgement) -> Tensor:
+    def inconsistency(self, real: DiscriminatorOutput, warped: DiscriminatorOutput) -> Tensor:
         """How much Q changes its mind on warped reals; see `consistency`."""
         log_priors = [p.detach() for p in self.learned.log_probabilities()] if self.learned else None
         own, of_warped = in_lots(self.q, self.seen(real.features), self.seen(warped.features))
@@ -170,15 +179,13 @@ class InfoGAN(GAN):
             own, of_warped, self.layout, spread=self.spread, log_priors=log_priors, over_ranks=over_ranks
         )
 
-    def discriminator_objective(
-        self, real: Judgement, fake: Judgement, latents: Latents, labels: Tensor | None, random: Draws
-    ) -> Objective:
+    def discriminator_objective(self, step: StepTensors) -> Objective:
         """The GAN's, less λ L_I: trains Q, and the trunk too unless the features are cut off."""
-        objective = super().discriminator_objective(real, fake, latents, labels, random)
-        loss, bounds = self.information_loss(self.seen(fake.features), latents, hold_prior=True)
+        objective = super().discriminator_objective(step)
+        loss, bounds = self.information_loss(self.seen(step.fake.features), step.latents, hold_prior=True)
         objective.terms["discriminator/information"] = loss
-        for warped in real.beside:
-            objective.terms["discriminator/consistency"] = self.consistency * self.inconsistency(real, warped)
+        for warped in step.additional:
+            objective.terms["discriminator/consistency"] = self.consistency * self.inconsistency(step.real, warped)
         names = *(f"mi/{code.name}" for code in self.codes), "mi"
         objective.metrics |= dict(zip(names, bounds, strict=True))
         objective.metrics["entropy"] = self.total_entropy if self.learned is None else self.entropies().detach().sum()
@@ -187,13 +194,13 @@ class InfoGAN(GAN):
             objective.metrics |= {f"prior/{name}/least": extremes.min, f"prior/{name}/greatest": extremes.max}
         return objective
 
-    def generator_objective(self, fake: Judgement, real: Judgement, latents: Latents, random: Draws) -> Objective:
+    def generator_objective(self, step: StepTensors) -> Objective:
         """The GAN's, less λ L_I; and what moves a learned prior towards the codes that Q finds in the reals."""
-        objective = super().generator_objective(fake, real, latents, random)
+        objective = super().generator_objective(step)
         if self.trains != "q":
-            objective.terms["generator/information"] = self.information_loss(fake.features, latents)[0]
+            objective.terms["generator/information"] = self.information_loss(step.fake.features, step.latents)[0]
         if self.learned and self.prior_match:
-            found = mismatch(self.q(real.features), self.layout, self.learned.log_probabilities(), self.over_ranks)
+            found = mismatch(self.q(step.real.features), self.layout, self.learned.log_probabilities(), self.over_ranks)
             objective.terms["generator/prior"] = self.prior_match * found
         return objective
 
@@ -212,5 +219,7 @@ class InfoGAN(GAN):
             InputError: If the images are of another shape or type, or not in [-1, 1].
         """
         with evaluating(self):
-            parameters = self.in_passes(lambda part: self.q(self.discriminator.trunk(part)), self.own_images(images))
+            parameters = self.in_passes(
+                lambda part: self.q(self.discriminator.trunk(part)), self.prepare_images(images)
+            )
         return posteriors(parameters, self.layout, self.codes)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from gan_zoo.config import Config, TrunkSettings, table_name
 from gan_zoo.draws import Draws
 from gan_zoo.errors import InputError
-from gan_zoo.models.gan.model import Judgement, Mean, Objective
+from gan_zoo.models.gan.model import Mean, Objective, StepTensors
 from gan_zoo.models.gan.prior import Latents
 from gan_zoo.models.infogan.model import InfoGAN
 from gan_zoo.models.infogan_cr.pairs import couple
@@ -57,7 +57,7 @@ class InfoGANCR(InfoGAN):
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
-        own: InfoGANCRSettings = self.own(config)
+        own: InfoGANCRSettings = self.model_settings(config)
         self.contrast, self.contrast_after = own.contrast, own.contrast_after
         self.contrast_gap, self.contrast_gap_after = own.contrast_gap, own.contrast_gap_after
         self.h: PairNetwork | None = None
@@ -126,14 +126,12 @@ class InfoGANCR(InfoGAN):
             images = self.generator(torch.cat([self.prior.compose(noise, codes).input for codes in members]))
         return torch.cat(images.float().chunk(2), 1), shared
 
-    def discriminator_objective(
-        self, real: Judgement, fake: Judgement, latents: Latents, labels: Tensor | None, random: Draws
-    ) -> Objective:
+    def discriminator_objective(self, step: StepTensors) -> Objective:
         """InfoGAN's, less α L_c: trains H."""
-        objective = super().discriminator_objective(real, fake, latents, labels, random)
-        if (h := self.contrasting(latents.step)) is not None:
+        objective = super().discriminator_objective(step)
+        if (h := self.contrasting(step.latents.step)) is not None:
             with torch.no_grad():
-                pairs, shared = self.pairs(latents, random)
+                pairs, shared = self.pairs(step.latents, step.random)
             logits = h(pairs)
             nll = cross_entropy(logits, shared)
             objective.terms["discriminator/contrast"] = self.contrast * nll
@@ -141,11 +139,11 @@ class InfoGANCR(InfoGAN):
             objective.metrics |= {"contrast_nll": nll.detach(), "contrast_accuracy": accuracy}
         return objective
 
-    def generator_objective(self, fake: Judgement, real: Judgement, latents: Latents, random: Draws) -> Objective:
+    def generator_objective(self, step: StepTensors) -> Objective:
         """InfoGAN's, less α L_c."""
-        objective = super().generator_objective(fake, real, latents, random)
-        if (h := self.contrasting(latents.step)) is not None:
-            pairs, shared = self.pairs(latents, random)
+        objective = super().generator_objective(step)
+        if (h := self.contrasting(step.latents.step)) is not None:
+            pairs, shared = self.pairs(step.latents, step.random)
             objective.terms["generator/contrast"] = self.contrast * cross_entropy(h(pairs), shared)
         return objective
 

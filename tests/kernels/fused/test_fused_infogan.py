@@ -4,6 +4,8 @@ Launches are those of our kernels. The information term has about ten small oper
 mul, sum, neg and their backwards), which are not counted.
 """
 
+from dataclasses import replace
+
 import pytest
 import torch
 from gan_zoo_kernels.fused.launches import count_launches
@@ -50,15 +52,14 @@ GAME = {
 
 def gradients(game, step):
     """The gradient of each player's loss in its own parameters, as one row; no weight is changed."""
-    real, fake, latents = game.judge(step)
-    random = game.draws(step)
+    tensors = game.tensors(step)
     losses = {
-        "discriminator": game.model.discriminator_objective(real, fake, latents, None, random).loss,
-        "generator": game.model.generator_objective(fake, real.detached, latents, random).loss,
+        "discriminator": game.model.discriminator_objective(tensors).loss,
+        "generator": game.model.generator_objective(replace(tensors, real=tensors.real.detached)).loss,
     }
     found = {}
     for name, loss in losses.items():
-        parameters = list(game.state.players[name].parameters.values())
+        parameters = list(game.state.optimizers[name].parameters.values())
         found[name] = torch.cat([g.flatten() for g in torch.autograd.grad(loss, parameters, retain_graph=True)])
     return found
 

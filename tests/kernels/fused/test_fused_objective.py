@@ -1,5 +1,7 @@
 """InfoGAN's two objectives through the fused information term and through its definition."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from gan_zoo_kernels.fused.launches import count_launches
@@ -16,19 +18,19 @@ def play(device, **settings):
     game = Game("infogan", device, trunk__name="mlp", **settings)
     model = game.model
     assert isinstance(model, InfoGAN)
-    latents = game.latents()
-    fake = model.generator(latents.input)
+    tensors = game.tensors()
+    fake = model.generator(tensors.latents.input)
     found, names = {}, []
     for player in ("discriminator", "generator"):
         judged = model.discriminator(fake.detach() if player == "discriminator" else fake)
         with count_launches() as launched:
             if player == "discriminator":
-                objective = model.discriminator_objective(judged, judged, latents, None, game.random)
+                objective = model.discriminator_objective(replace(tensors, real=judged, fake=judged))
                 objective.loss.backward()
             else:
-                with game.state.players["discriminator"].frozen():
+                with game.state.optimizers["discriminator"].frozen():
                     judged = model.discriminator(fake)
-                    objective = model.generator_objective(judged, judged.detached, latents, game.random)
+                    objective = model.generator_objective(replace(tensors, real=judged.detached, fake=judged))
                 objective.loss.backward()
         names.append([name for name in launched if not name.startswith("batch_norm")])
         found |= {name: term.detach() for name, term in objective.terms.items()} | objective.metrics

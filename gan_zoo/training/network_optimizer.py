@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from gan_zoo.config import Optimizer
-from gan_zoo.models.gan.model import GAN, Objective, Pace
+from gan_zoo.models.gan.model import GAN, LearningRateSchedule, Objective
 from gan_zoo.training.half_weights import NONE
 from gan_zoo.training.precision import Precision
 from gan_zoo.training.ranks import ALONE, Ranks
 
 
-class Player:
+class NetworkOptimizer:
     """Named parameters, and Adam on them with the learning rate a function of the step.
 
     Adam's moments are there from the start, also those of parameters whose first gradient comes late.
@@ -29,13 +29,13 @@ class Player:
         settings: Adam's decays, and the schedule.
         steps: In the whole run.
         precision: Whose gradient scaler is used.
-        paces: Of parameters that have one of their own, by name.
+        schedules: Of parameters that have one of their own, by name.
         ranks: Over which gradients are averaged.
         parts: Of a batch that gradients are averaged over.
         skips: Whether an update whose losses or gradients are not finite is left out.
 
     Attributes:
-        halves: Copies of the parameters that passes read in their place.
+        half_weights: Copies of the parameters that passes read in their place.
         norm: Where updates may be left out, of the last one's gradient, on the device.
         fault: Whether that update was left out; in fp16, for another reason than the scaler's.
     """
@@ -47,14 +47,14 @@ class Player:
         settings: Optimizer,
         steps: int,
         precision: Precision,
-        paces: Mapping[str, Pace] = MappingProxyType({}),
+        schedules: Mapping[str, LearningRateSchedule] = MappingProxyType({}),
         ranks: Ranks = ALONE,
         *,
         parts: int = 1,
         skips: bool = False,
     ) -> None:
-        shared = {n: p for n, p in parameters.items() if n not in paces}
-        own = {n: p for n, p in parameters.items() if n in paces}
+        shared = {n: p for n, p in parameters.items() if n not in schedules}
+        own = {n: p for n, p in parameters.items() if n in schedules}
         self.parameters = shared | own
         self.settings = settings
         self.steps = steps
@@ -62,12 +62,12 @@ class Player:
         self.ranks = ranks
         self.skips = skips
         self.share = torch.tensor(1 / parts, device=precision.device)
-        self.halves = NONE
+        self.half_weights = NONE
         self.losses: list[Tensor] = []
         self.norm: Tensor | None = None
         self.fault: Tensor | None = None
-        self.paces = [Pace(lr), *(paces[n] for n in own)]
-        self.optimizer = torch.optim.Adam(
+        self.schedules = [LearningRateSchedule(lr), *(schedules[n] for n in own)]
+        self.adam = torch.optim.Adam(
             [{"params": list(shared.values())}, *({"params": [p]} for p in own.values())],
             lr=lr,
             betas=(settings.beta1, settings.beta2),
@@ -75,7 +75,7 @@ class Player:
         )
         for parameter in self.parameters.values():  # which torch makes at a parameter's first gradient
             state = {name: torch.zeros_like(parameter, requires_grad=False) for name in ("exp_avg", "exp_avg_sq")}
-            self.optimizer.state[parameter] = {"step": torch.zeros((), device=parameter.device), **state}
+            self.adam.state[parameter] = {"step": torch.zeros((), device=parameter.device), **state}
 
     def backward(
         self, objective: Objective, *, retain_graph: bool = False, through: tuple[Tensor, Tensor] | None = None
@@ -97,16 +97,16 @@ class Player:
         torch.autograd.backward(terms, [share] * len(terms), retain_graph=retain_graph, inputs=[*own, *cut])
         if through and through[1].grad is not None:
             torch.autograd.backward(through[0], through[1].grad, inputs=own)
-        self.halves.hand_over(self.parameters.values())
+        self.half_weights.collect_gradients(self.parameters.values())
 
     def rates(self, step: int) -> list[float]:
         """The learning rate of each of the optimizer's groups in step `step`."""
         factor = lr_factor(self.settings, step, self.steps)
-        return [pace.lr * factor if step >= pace.start else 0.0 for pace in self.paces]
+        return [pace.lr * factor if step >= pace.start else 0.0 for pace in self.schedules]
 
     def set_rates(self, rates: Sequence[float | Tensor]) -> None:
         """Have the optimizer use these learning rates; tensors of one number are read anew at every update."""
-        for rate, group in zip(rates, self.optimizer.param_groups, strict=True):
+        for rate, group in zip(rates, self.adam.param_groups, strict=True):
             group["lr"], group["capturable"] = rate, isinstance(rate, Tensor)
 
     def update(self) -> None:
@@ -116,13 +116,13 @@ class Player:
             self._check(gradients)
         else:
             self.ranks.average(gradients)
-        self.scaler.step(self.optimizer)
-        self.optimizer.zero_grad(set_to_none=True)
-        self.halves.take_in(self.parameters.values())
+        self.scaler.step(self.adam)
+        self.adam.zero_grad(set_to_none=True)
+        self.half_weights.refresh(self.parameters.values())
 
     def _leaves(self) -> list[Tensor]:
         """What gradients arrive at: the parameters, or the copies that are used in their place."""
-        return [self.halves.used(parameter) for parameter in self.parameters.values()]
+        return [self.half_weights.active_weight(parameter) for parameter in self.parameters.values()]
 
     def _check(self, gradients: list[Tensor]) -> None:
         """Average over the ranks, losses too, so that a fault of one is a fault of all; have Adam heed it."""
@@ -136,7 +136,7 @@ class Player:
             self.norm = self.norm / self.scaler.scale(torch.ones_like(self.norm))
         else:
             self.fault = ~(loss + self.norm).isfinite()
-            self.optimizer.found_inf = self.fault.float()  # type: ignore[attr-defined]
+            self.adam.found_inf = self.fault.float()  # type: ignore[attr-defined]
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
@@ -150,15 +150,15 @@ class Player:
                 leaf.requires_grad_(True)
 
 
-def players(model: GAN, precision: Precision, ranks: Ranks = ALONE) -> tuple[Player, Player]:
+def players(model: GAN, precision: Precision, ranks: Ranks = ALONE) -> tuple[NetworkOptimizer, NetworkOptimizer]:
     """The discriminator, with every head on its trunk, and the generator, with what its prior learns."""
     settings, training = model.config.optimizer, model.config.training
     player = partial(
-        Player,
+        NetworkOptimizer,
         settings=settings,
         steps=training.steps,
         precision=precision,
-        paces=model.paces,
+        schedules=model.schedules,
         ranks=ranks,
         parts=training.accumulate,
         skips=training.on_nan == "skip",

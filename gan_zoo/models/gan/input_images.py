@@ -16,7 +16,7 @@ REACH = 1.5
 """How far values of images in [-1, 1] may lie from 0: interpolation overshoots, other scales reach further."""
 
 
-def given_images(images: Any, image: ImageShape) -> Tensor:
+def check_images(images: Any, image: ImageShape) -> Tensor:
     """Images [n, C, H, W] in [-1, 1] of a model's shape, from a tensor or a numpy array of floats.
 
     Values that seem to lie in [0, 1] are warned of.

@@ -35,7 +35,7 @@ class HubModel:
         return self.name.partition("/")[2]
 
 
-def on_hub(source: Path | str) -> HubModel | None:
+def hub_model(source: Path | str) -> HubModel | None:
     """The model that `source` names, if it is `hf://org/name` or `hf://org/name@revision`.
 
     Raises:
