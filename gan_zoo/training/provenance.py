@@ -47,7 +47,7 @@ def open_at(settings: Data, run: Run) -> Dataset:
             if change := _change_of_classes(settings, run):
                 raise InputError(refusal(run, change)) from error
             raise
-        if (key, text) != place(run.config.data):
+        if (key, text) != location(run.config.data):
             raise
         told = f"the data of {folder} is not at {shown(path.absolute(), 200)}"
         if key == "path" and not path.is_absolute():  # which may be a name on the Hub
