@@ -20,7 +20,7 @@ from gan_zoo.config import Config, table_name
 from gan_zoo.errors import InputError, shown
 from gan_zoo.registry import models, presets
 from gan_zoo.sources import Layer, defaults, model_class, read
-from gan_zoo.trees import FLAG, Tree, check_keys, expand, flat, labelled, merge, refused, value_shown
+from gan_zoo.trees import FLAG, Tree, check_keys, expand, flat, invalid, labelled, merge, value_shown
 
 DEFAULT_PRESET = "mnist-5k"
 OWN_PRESETS = {"sprites": "sprites-32", "dsprites": "sprites-32"}
@@ -122,7 +122,7 @@ def trace(
     try:
         filled = kind.model_validate(values | {"model": name})
     except ValidationError as error:
-        raise refused(error, origins) from None
+        raise invalid(error, origins) from None
     return Resolved(filled, flat(origins) | ({"model": FLAG} if model else {}), tuple(notes))
 
 

@@ -98,7 +98,7 @@ def expand(flags: Mapping[str, Any], kind: type[BaseModel]) -> Tree:
     return tree
 
 
-def refused(error: ValidationError, origins: Mapping[str, Any] | None = None) -> InputError:
+def invalid(error: ValidationError, origins: Mapping[str, Any] | None = None) -> InputError:
     """What a tree's check found, in one line.
 
     Args:

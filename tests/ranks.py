@@ -13,7 +13,14 @@ from pathlib import Path
 
 from gan_zoo import cli
 
-NEEDED = ["gan_zoo.commands", "gan_zoo.models.infogan.model", "torch._dynamo", "torch.distributed", "ranks"]
+NEEDED = [
+    "gan_zoo.training.loop",
+    "gan_zoo.analysis.traverse",
+    "gan_zoo.models.infogan.model",
+    "torch._dynamo",
+    "torch.distributed",
+    "ranks",
+]
 """What a rank imports: once, before it is forked."""
 
 

@@ -378,7 +378,7 @@ def test_an_end_has_its_exit_code_and_one_line(
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr("gan_zoo.commands.doctor", fail)
+    monkeypatch.setattr("gan_zoo.training.environment.version_of", fail)
     ended = zoo("doctor")
     assert (ended.code, ended.err.strip()) == (code, line)
 

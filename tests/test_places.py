@@ -12,7 +12,7 @@ from commandline import write_set, zoo
 from narrow import narrow_train
 
 from gan_zoo.analysis import encode as encoding
-from gan_zoo.tasks import look, measure
+from gan_zoo.cli.draw import table_name
 
 
 @pytest.fixture(scope="module")
@@ -55,15 +55,15 @@ def test_a_place_is_tried_before_the_work(
 
     monkeypatch.chdir(place)
     for name in (
-        "gan_zoo.tasks.look.load", "gan_zoo.tasks.measure.load", "gan_zoo.tasks.measure.open_models",
-        "gan_zoo.tasks.measure.measure", "gan_zoo.export.write.load", "gan_zoo.commands.run_page",
+        "gan_zoo.training.run.load", "gan_zoo.analysis.centrality.open_models", "gan_zoo.analysis.evaluate.evaluate",
+        "gan_zoo.export.write.load", "gan_zoo.analysis.page.run_page",
         "gan_zoo.bench.step.step", "gan_zoo.bench.kernels.kernels",
     ):  # fmt: skip
         monkeypatch.setattr(name, work)
     before = set(place.rglob("*"))
     ended = zoo(*command)
     assert (ended.code, ended.out) == (2, "")
-    assert ended.err == f"gan-zoo: {command[-1]} cannot be written: Not a directory; name another place by --out\n"
+    assert ended.err == f"gan-zoo: {command[-1]} cannot be written: Not a directory; choose another path with --out\n"
     assert set(place.rglob("*")) == before
 
 
@@ -71,13 +71,13 @@ def test_a_place_is_tried_before_the_work(
 def test_figures_of_a_run_that_may_only_be_read_are_printed(
     form: tuple[str, ...], place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(measure, "check_writable", refused)
+    monkeypatch.setattr("gan_zoo.files.check_writable", refused)
     monkeypatch.setattr("gan_zoo.analysis.results.write_json", refused)
     ended = zoo("evaluate", place / "a", "--metrics", "information", "-n", "20", *form)
     assert ended.code == 2
     assert json.loads(ended.out)["metrics"]["information"] if form else "c1/entropy" in ended.out
     first, *_, last = ended.err.splitlines()
-    assert first.endswith("figures will only be printed; --out FILE.json keeps them")
+    assert first.endswith("results will only be printed; --out FILE.json saves them")
     assert last == "gan-zoo: result.json cannot be written: Permission denied"
 
 
@@ -99,7 +99,7 @@ def test_what_was_computed_is_printed_though_its_file_fails(
     command: tuple[str, ...], word: str, form: tuple[str, ...], place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(place)
-    monkeypatch.setattr(measure, "write_json", refused)
+    monkeypatch.setattr("gan_zoo.files.write_json", refused)
     ended = zoo(*command, *form, "--out", "x.json")
     assert (ended.code, ended.err) == (2, "gan-zoo: result.json cannot be written: Permission denied\n")
     if form:
@@ -134,5 +134,5 @@ def test_pictures_and_tables_of_other_things_have_other_names(place: Path, tmp_p
     ],
 )
 def test_tables_are_named_after_what_was_encoded(images: tuple[str, ...], split: str, name: str) -> None:
-    assert look.table_name(images, split) == name
+    assert table_name(images, split) == name
     encoding.check_ending(Path(name))

@@ -60,6 +60,22 @@ def examples() -> list[str]:
     return [line.partition(" > ")[0] for line in lines if line.startswith("gan-zoo ")]
 
 
+WORK = (
+    "analysis.centrality.open_models", "bench.record.read", "bench.step.step", "bench.kernels.kernels",
+    "data.dataset.open_dataset", "explore.view.View", "export.write.export", "export.write.check_exported",
+    "training.loop.prepare", "training.loop.train", "training.run.find", "training.run.open_run",
+)  # fmt: skip
+"""With what a command begins its work, once its arguments are checked."""
+
+
+class WorkBeginsError(Exception):
+    """A command accepts its arguments."""
+
+
+def begin(*_: object, **__: object) -> None:
+    raise WorkBeginsError
+
+
 @pytest.mark.parametrize("line", sorted({line for path in DOCUMENTS for line in commands(path)} | {*examples()}))
 def test_a_command_of_the_documents_is_one(line: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
@@ -70,16 +86,18 @@ def test_a_command_of_the_documents_is_one(line: str, monkeypatch: pytest.Monkey
         assert ended.out
         return
     assert args[0] in COMMANDS or args[0].startswith("-")
-    called = []
-    for name in {*COMMANDS, "compare_reports"} - {*LISTS, "completion", "new"} | {"datasets"}:
-        monkeypatch.setattr(f"gan_zoo.commands.{name}", lambda *_, **__: called.append(True))
+    for function in WORK:
+        monkeypatch.setattr(f"gan_zoo.{function}", begin)
     Path("theirs.toml").write_text('model = "dcgan"', encoding="utf-8")
     if "--resume" in args:
         held = SimpleNamespace(ground=lambda _: "mnist-5k")
         monkeypatch.setattr("gan_zoo.training.run.existing_run", lambda _: held)
-    ended = zoo(*args)
+    try:
+        ended = zoo(*args)
+    except WorkBeginsError:
+        return
     assert ended.code == 0, ended.err
-    assert called or ended.out
+    assert ended.out
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
-"""The command line. Thin: torch and what stands on it are imported only inside a command that needs them."""
+"""The command line. Torch and what needs it are imported only inside the commands."""
 
-from gan_zoo.cli.main import COMMANDS, GROUPS, main
-from gan_zoo.cli.train import train_command
+from gan_zoo.cli.main import main
+from gan_zoo.cli.table import COMMANDS, GROUPS
 
-__all__ = ["COMMANDS", "GROUPS", "main", "train_command"]
+__all__ = ["COMMANDS", "GROUPS", "main"]

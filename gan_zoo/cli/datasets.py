@@ -1,4 +1,4 @@
-"""`gan-zoo datasets`, whose flags are the keys of a set."""
+"""`gan-zoo datasets`, whose flags are the keys of `[data]`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tyro.conf import Positional, Suppress, arg
 from gan_zoo import registry
 from gan_zoo.cli.lists import list_entries
 from gan_zoo.cli.parse import call
-from gan_zoo.cli.types import PLAIN
+from gan_zoo.cli.types import PLAIN, Seed
 from gan_zoo.errors import InputError
 
 if TYPE_CHECKING:
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 
 def datasets(args: list[str]) -> None:
-    """`gan-zoo datasets`, with the keys of a set as flags."""
-    call(datasets_command(set_keys()), args, "gan-zoo datasets", PLAIN)
+    """Run `gan-zoo datasets`, with the keys of `[data]` as flags."""
+    call(datasets_command(data_keys()), args, "gan-zoo datasets", PLAIN)
 
 
 def datasets_command(keys: Data | None) -> Callable[..., None]:
-    """The command `datasets`, whose flags are `keys`, with their values as defaults."""
+    """The command `datasets`, with `keys` as flags and their values as defaults."""
 
     def datasets(
         name: Positional[Annotated[str | None, arg(metavar="[NAME]")]] = None,
@@ -32,16 +32,16 @@ def datasets_command(keys: Data | None) -> Callable[..., None]:
         *,
         keys: Any = keys,
         out: Path | None = None,
-        seed: int = 0,
+        seed: Seed = 0,
         json: bool = False,
     ) -> None:
-        """List the datasets that have a name; or tell of one what it holds, and which of its images cannot be read.
+        """List the named datasets; or describe one and report its unreadable images.
 
         Args:
             name: A dataset's name, a folder of images, or a .npz, .npy or .safetensors file.
             keys: Keys of the table [data].
-            out: Where to write a picture of samples, a row for each class.
-            seed: Decides which samples are drawn, and which images of a set that is not held in memory are measured.
+            out: Output picture of samples, one row per class.
+            seed: Seed of the samples, and of the images to measure in a streamed dataset.
             json: Print JSON.
 
         Examples:
@@ -50,29 +50,19 @@ def datasets_command(keys: Data | None) -> Callable[..., None]:
             gan-zoo datasets ~/faces --resolution 64 --out faces.png
             gan-zoo datasets hub --path org/name --json
         """
-        if name is None:
-            if out is not None or (keys and keys != set_keys().model_dump()):
-                raise InputError("gan-zoo datasets NAME: these flags are of one set, which is to be named")
-            list_entries(registry.datasets.entries.values(), as_json=json)
+        if name is not None:
+            describe({**keys, "name": name}, out=out, seed=seed, as_json=json)
             return
-        from pydantic import ValidationError
-
-        from gan_zoo import commands
-        from gan_zoo.config import Data
-        from gan_zoo.trees import refused
-
-        try:
-            settings = Data.model_validate(keys | {"name": name})
-        except ValidationError as error:
-            raise refused(error) from None
-        commands.datasets(settings, out=out, seed=seed, as_json=json)
+        if out is not None or (keys and keys != data_keys().model_dump()):
+            raise InputError("gan-zoo datasets requires a NAME with these flags")
+        list_entries(registry.datasets.entries.values(), as_json=json)
 
     datasets.__annotations__["keys"] = Annotated[type(keys), arg(name="")]
     return datasets
 
 
-def set_keys() -> Data:
-    """The keys of `[data]` that decide what a set is: all but its name and what becomes of it in training."""
+def data_keys() -> Data:
+    """The keys of `[data]` that decide what a dataset contains: all but its name and its use in training."""
     from gan_zoo.config import Data
 
     class Keys(Data):
@@ -82,3 +72,54 @@ def set_keys() -> Data:
         warp: Annotated[str, Suppress] = ""
 
     return Keys()
+
+
+def describe(keys: dict[str, Any], *, out: Path | None, seed: int, as_json: bool) -> None:
+    """Print a dataset's statistics and its unreadable images.
+
+    Raises:
+        InputError: If images cannot be read and `skip_broken` is false.
+    """
+    from pydantic import ValidationError
+
+    from gan_zoo.analysis.overview import overview, samples, tables
+    from gan_zoo.analysis.traverse import check_ending, write_picture
+    from gan_zoo.cli.console import check_output, console, print_json, wide
+    from gan_zoo.config import Data
+    from gan_zoo.data.dataset import open_dataset
+    from gan_zoo.data.encoded import BrokenImagesError
+    from gan_zoo.trees import invalid
+
+    try:
+        settings = Data.model_validate(keys)
+    except ValidationError as error:
+        raise invalid(error) from None
+    if out is not None:
+        check_ending(out)
+        check_output(out)
+    try:
+        dataset = open_dataset(settings.model_copy(update={"skip_broken": True}))  # finds all of them
+        broken = dataset.broken
+    except BrokenImagesError as error:
+        broken = error.reasons
+    if broken and not settings.skip_broken:
+        if as_json:
+            print_json({"broken": broken})
+        else:
+            console.print("\n".join(broken))
+        raise InputError(
+            f"data {settings.name!r}: {len(broken):,} images cannot be read; repair or remove them, or set "
+            "data.skip_broken = true to skip them"
+        )
+    statistics = overview(dataset, seed=seed, workers=settings.workers)
+    picture = write_picture(samples(dataset, seed=seed), out) if out else None
+    if as_json:
+        print_json(statistics.record | {"picture": str(picture) if picture else None})
+        return
+    first, *others = tables(statistics)
+    wide.print(first)
+    for table in others:
+        console.print()
+        wide.print(table)
+    if lines := [*dataset.notes, *([f"samples: {picture}"] if picture else [])]:
+        console.print("\n" + "\n".join(lines))

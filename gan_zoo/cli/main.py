@@ -1,72 +1,63 @@
-"""From a line of words to a command, and from an error to a line and an exit code."""
+"""Run a command line; print errors as one line and exit with a code."""
 
 from __future__ import annotations
 
 import os
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from io import TextIOWrapper
-from typing import Any, TextIO
+from typing import TextIO
 
 os.environ.setdefault("PYDANTIC_ERRORS_INCLUDE_URL", "0")
 
 import tyro
 
 from gan_zoo import __version__
-from gan_zoo.cli import lists, look, measure, runs, tools
-from gan_zoo.cli.datasets import datasets, datasets_command
+from gan_zoo.cli.datasets import datasets
 from gan_zoo.cli.parse import call
-from gan_zoo.cli.train import train, train_command
+from gan_zoo.cli.table import COMMANDS, GROUPS
+from gan_zoo.cli.train import train
 from gan_zoo.cli.types import PLAIN
 from gan_zoo.errors import InputError, PassedOver, TrainingError, unknown
 
-DESCRIPTION = "Generative adversarial networks with shared trunks, losses and one training loop; InfoGAN on top."
+DESCRIPTION = "Generative adversarial networks with shared trunks, losses and one training loop, and InfoGAN."
 
 EXAMPLES = """\
 examples:
-  gan-zoo train infogan                              digits, bundled; minutes on a laptop
+  gan-zoo train infogan                              the bundled digits; minutes on a laptop
   gan-zoo train infogan --config celeba-64 --data ~/faces
-  gan-zoo traverse runs/infogan-mnist-5k-001         one code turns, all else held
+  gan-zoo traverse runs/infogan-mnist-5k-001         vary one code, fix all else
 """
 
-GROUPS: dict[str, tuple[Callable[..., Any], ...]] = {
-    "train and look": (train_command(None), look.sample, look.traverse, look.encode, look.explore),
-    "measure": (measure.evaluate, measure.cluster, measure.centrality, measure.bench),
-    "runs": (runs.runs, runs.report, runs.export),
-    "lists": (lists.models, lists.trunks, datasets_command(None), lists.loggers, lists.configs),
-    "tools": (tools.new, tools.doctor, tools.completion),
-}
-"""The commands as help shows them, by what they are for."""
-
-COMMANDS = {command.__name__: command for commands in GROUPS.values() for command in commands}
+WITH_KEYS = {"train": train, "datasets": datasets}
+"""Commands whose flags are keys of the configuration."""
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Run a command line and exit: 0 done, 1 a run that failed, 2 bad input, 130 interrupted and saved."""
+    """Run a command line and exit: 0 success, 1 failed run, 2 invalid input, 130 interrupted."""
     given = list(sys.argv[1:] if args is None else args)
-    warnings.showwarning = _warn
-    _hold_any_character()
-    if os.environ.get("NO_COLOR"):  # https://no-color.org; rich heeds it by itself, tyro by its switch alone
+    name = given[0] if given else ""
+    warnings.showwarning = _show_warning
+    _replace_unencodable()
+    if os.environ.get("NO_COLOR"):  # https://no-color.org; rich reads it, tyro does not
         tyro._experimental_options["ansi_codes"] = False
     try:
         if given == ["--version"]:
             print(f"gan-zoo {__version__}")
-        elif given[:1] == ["train"]:
-            train(given[1:])
-        elif given[:1] == ["datasets"]:
-            datasets(given[1:])
-        elif given[:1] and given[0] in COMMANDS:
-            call(COMMANDS[given[0]], given[1:], f"gan-zoo {given[0]}", PLAIN)
-        elif given[:1] in (["-h"], ["--help"]):
+        elif name in WITH_KEYS:
+            WITH_KEYS[name](given[1:])
+        elif name in COMMANDS:
+            call(COMMANDS[name], given[1:], f"gan-zoo {name}", PLAIN)
+        elif name in ("-h", "--help"):
             tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="gan-zoo", description=overview(), args=given)
-        elif given and given[0].startswith("-"):
-            raise unknown("option", given[0], ["--help", "--version"])
+        elif name.startswith("-"):
+            raise unknown("option", name, ["--help", "--version"])
         elif given:
-            raise unknown("command", given[0], COMMANDS)
+            raise unknown("command", name, COMMANDS)
         else:
-            raise InputError(f"gan-zoo COMMAND: one of {', '.join(COMMANDS)}; gan-zoo --help says what they do")
-        sys.stdout.flush()  # here, where a reader that is gone is no error
+            raise InputError(f"gan-zoo requires a command: {', '.join(COMMANDS)}; see gan-zoo --help")
+        sys.stdout.flush()  # within the block, so that a closed pipe is caught
     except InputError as error:
         _end(2, error)
     except TrainingError as error:
@@ -79,29 +70,29 @@ def main(args: Sequence[str] | None = None) -> None:
         _end(2, f"{error.filename}: {error.strerror}" if error.filename else error)
 
 
-def _hold_any_character() -> None:
-    """Have the outputs replace what their encoding does not know, as where Windows pipes them."""
+def _replace_unencodable() -> None:
+    """Replace characters that the output's encoding lacks, e.g. in a pipe on Windows."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")
 
 
 def overview() -> str:
-    """What `gan-zoo --help` says above the list of commands."""
+    """The text of `gan-zoo --help` above the list of commands."""
     width = max(map(len, GROUPS))
-    rows = (f"  {what:{width}}  {', '.join(c.__name__ for c in commands)}" for what, commands in GROUPS.items())
+    rows = (f"  {title:{width}}  {', '.join(c.__name__ for c in commands)}" for title, commands in GROUPS.items())
     return f"{DESCRIPTION}\n\n{chr(10).join(rows)}\n\n{EXAMPLES}"
 
 
 def _end(code: int, error: object) -> None:
     line = " ".join(str(error).split())
-    line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)  # a terminal obeys control characters
-    if os.environ.get("LOCAL_RANK", "0") == "0" or line.startswith("rank "):  # what all ranks meet is told once
+    line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)  # no control characters on a terminal
+    if os.environ.get("LOCAL_RANK", "0") == "0" or line.startswith("rank "):  # an error of all ranks is printed once
         print(f"gan-zoo: {line}", file=sys.stderr)
     sys.exit(code)
 
 
-def _warn(
+def _show_warning(
     message: Warning | str,
     category: type[Warning],
     filename: str,
@@ -109,7 +100,7 @@ def _warn(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """Show a warning of ours as a line, and any other as ever."""
+    """Print one of our warnings as a line, and any other as Python does."""
     ours = issubclass(category, PassedOver)
-    told = f"gan-zoo: {message}\n" if ours else warnings.formatwarning(message, category, filename, lineno, line)
-    print(told, end="", file=file or sys.stderr)
+    text = f"gan-zoo: {message}\n" if ours else warnings.formatwarning(message, category, filename, lineno, line)
+    print(text, end="", file=file or sys.stderr)

@@ -1,13 +1,13 @@
-"""Commands that measure: models, and steps on this machine."""
+"""Commands that measure models."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from gan_zoo.cli.types import RunFolder, RunFolders
+from gan_zoo.cli.types import Count, Device, Json, RunFolder, RunFolders, Seed
 from gan_zoo.errors import InputError
 
 
@@ -19,36 +19,81 @@ def evaluate(
     out: Path | None = None,
     n: Annotated[int, arg(aliases=["-n"])] = 5000,
     features: str = "auto",
-    seed: int = 0,
-    device: str = "cpu",
-    json: bool = False,
+    seed: Seed = 0,
+    device: Device = "cpu",
+    json: Json = False,
 ) -> None:
-    """Measure a run, or several runs and sum them up: a table, and JSON in each run.
+    """Measure one run, or several with a summary; print a table and write JSON into each run folder.
 
-    The JSON keeps what was measured before: of the same measure and checkpoint the figures of most samples stay.
+    The JSON keeps earlier results: for each metric and checkpoint, the result with the most samples.
 
     Args:
-        more: Further ones, e.g. of other seeds: mean, deviation and worst are told then.
-        metrics: clustering, information, fidelity, coverage, disentanglement, separated by commas; those that a run
-            does not have are skipped.
-        out: A JSON file instead of evaluation.json in the run; of several runs one more, with the summary.
-        n: How many samples are drawn.
-        features: What images are compared by: auto, classifier (of the data's own labels), inception, or a
+        more: More runs, e.g. with other seeds; adds mean, deviation and worst.
+        metrics: Comma-separated: clustering, information, fidelity, coverage, disentanglement. all runs every metric
+            that applies to the run.
+        out: Output JSON file, instead of evaluation.json in the run folder; for several runs, an additional file with
+            the summary.
+        n: Number of samples.
+        features: Features to compare images by: auto, classifier (trained on the data's labels), inception, or a
             safetensors file with Inception's weights.
-        seed: Decides what is drawn.
-        device: Where to compute: auto, cpu, cuda, cuda:N.
-        json: Print JSON in place of a table.
+        seed: Seed of the samples.
 
     Examples:
         gan-zoo evaluate runs/infogan-mnist-5k-001
-        gan-zoo evaluate runs/infogan-mnist-5k-00?      # mean, deviation and worst, too
+        gan-zoo evaluate runs/infogan-mnist-5k-00?      # also mean, deviation and worst
         gan-zoo evaluate runs/infogan-mnist-5k-001 --metrics clustering,information --json
     """
-    from gan_zoo import commands
+    from gan_zoo.analysis.evaluate import evaluate as measure
+    from gan_zoo.analysis.evaluate import summary
+    from gan_zoo.analysis.fidelity import LEAST
+    from gan_zoo.analysis.results import keep
+    from gan_zoo.analysis.tables import evaluation_table, remarks
+    from gan_zoo.cli.console import check_json, console, print_json, printed_first, wide
+    from gan_zoo.files import write_json
+    from gan_zoo.terminal import say
+    from gan_zoo.training.precision import pick_device
 
-    commands.evaluate(
-        (run, *more), metrics=metrics, out=out, n=n, features=features, seed=seed, device=device, as_json=json
-    )
+    check_json(out)
+    if n < LEAST:
+        raise InputError(f"--n must be at least {LEAST}, not {n}")
+    names = None if metrics == "all" else [name.strip() for name in metrics.split(",")]
+    sources = (run, *more)
+    files = [_evaluation_file(source) for source in sources] if more or not out else []
+    written: list[Path | None] = []
+    with printed_first() as attempt:
+
+        def finished(index: int, result: dict[str, Any]) -> None:
+            """Write a run's results before the next run is measured."""
+            if files and result["measurements"]:
+                written.append(attempt(lambda: keep(result, files[index], say=say)))
+
+        results = measure(
+            sources, names, n=n, features=features, seed=seed, device=pick_device(device), say=say, finished=finished
+        )
+        record = {"summary": summary(results), "runs": results} if more else results[0]
+        if out:
+            written.append(attempt(lambda: write_json(record, out)))
+        if json:
+            print_json(record)
+            return
+        wide.print(evaluation_table(results))
+        for line in (*remarks(results), *filter(None, written)):
+            console.print(str(line))
+
+
+def _evaluation_file(source: Path) -> Path:
+    """The file for the results of a run or a checkpoint; warns if it cannot be written."""
+    from gan_zoo.files import check_writable
+    from gan_zoo.terminal import say
+    from gan_zoo.training.run import find, is_checkpoint
+
+    run, checkpoint = find(source)
+    path = run.folder / (f"evaluation-{checkpoint.name}.json" if is_checkpoint(source) else "evaluation.json")
+    try:
+        check_writable(path)
+    except OSError as error:
+        say(f"{path} cannot be written ({error.strerror}): results will only be printed; --out FILE.json saves them")
+    return path
 
 
 def cluster(
@@ -58,126 +103,92 @@ def cluster(
     split: Literal["train", "test"] | None = None,
     pool: Literal["mean", "max"] = "mean",
     out: Path | None = None,
-    seed: int = 0,
-    device: str = "cpu",
-    json: bool = False,
+    seed: Seed = 0,
+    device: Device = "cpu",
+    json: Json = False,
 ) -> None:
-    """Find clusters by k-means++ on the trunk's features, beside Q's own clustering.
+    """Cluster images by k-means++ on the trunk's features, and compare with Q's clustering.
 
     Args:
-        k: How many clusters; by default the data's classes, or the values of Q's first categorical code.
-        split: The split to show; by default each. Clusters are fitted on the training split.
-        pool: How the trunk's last feature map is pooled over space.
-        out: A JSON file to write, too.
-        seed: Decides the starts of k-means.
-        device: Where to compute: auto, cpu, cuda, cuda:N.
-        json: Print JSON in place of a table.
+        k: Number of clusters; defaults to the number of classes, or of values of Q's first categorical code.
+        split: The split to report; defaults to all. Clusters are always fitted on the training split.
+        pool: How to pool the trunk's last feature map over space.
+        out: Output JSON file.
+        seed: Seed of k-means.
 
     Examples:
         gan-zoo cluster runs/infogan-mnist-5k-001
         gan-zoo cluster runs/infogan-mnist-5k-001 --k 20 --split test
     """
-    from gan_zoo import commands
+    from gan_zoo.analysis.cluster import cluster as find_clusters
+    from gan_zoo.analysis.tables import cluster_table
+    from gan_zoo.cli.console import check_json, console, print_json, printed_first
+    from gan_zoo.files import write_json
+    from gan_zoo.training.precision import pick_device
+    from gan_zoo.training.provenance import open_training_data
+    from gan_zoo.training.run import find, load
 
-    commands.cluster(run, k=k, split=split, pool=pool, out=out, seed=seed, device=device, as_json=json)
+    check_json(out)
+    source, checkpoint = find(run)
+    model, data = load(checkpoint, device=pick_device(device)), open_training_data(source)
+    splits = [name for name in ("train", "test") if name == "train" or data.test is not None]
+    if split is not None and split not in splits:
+        raise InputError(f"--split {split}: data {data.name!r} has no test split; use --split train")
+    clusterings = find_clusters(model, data, k=k, seed=seed, pool=pool)
+    record = {"run": str(source.folder), "checkpoint": checkpoint.name, "seed": seed, "pool": pool}
+    record |= {"clusterings": clusterings}
+    with printed_first() as attempt:
+        written = attempt(lambda: write_json(record, out)) if out else None
+        if json:
+            print_json(record)
+            return
+        console.print(cluster_table(clusterings, [split] if split else splits))
+        if written:
+            console.print(str(written))
 
 
 def centrality(
     runs: Positional[RunFolders],
     /,
     out: Path | None = None,
-    samples: int = 500,
-    seed: int = 0,
-    device: str = "cpu",
-    json: bool = False,
+    samples: Count = 500,
+    seed: Seed = 0,
+    device: Device = "cpu",
+    json: Json = False,
 ) -> None:
-    """Choose among runs of the same codes the one that agrees most with the others; no labels are used.
+    """Pick the best of several runs with the same codes without labels: the one that agrees most with the others.
 
-    Of two runs the agreement is told; to choose one takes 3 or more.
+    Choosing takes 3 runs or more; for two, only their agreement is reported.
 
     Args:
-        out: A JSON file for the scores.
-        samples: Votes for each ordered pair of runs; a vote takes 100 images.
-        seed: Decides the images.
-        device: Where to compute: auto, cpu, cuda, cuda:N.
-        json: Print JSON in place of a table.
+        out: Output JSON file with the scores.
+        samples: Votes for each ordered pair of runs; each vote compares 100 images.
+        seed: Seed of the images.
 
     Examples:
         gan-zoo centrality runs/infogan-cr-sprites-00?
         gan-zoo centrality runs/* --samples 100 --json
     """
-    from gan_zoo import commands
+    from gan_zoo.analysis.centrality import centrality as find_centrality
+    from gan_zoo.analysis.centrality import open_models
+    from gan_zoo.analysis.tables import centrality_table
+    from gan_zoo.cli.console import check_json, console, print_json, printed_first
+    from gan_zoo.files import write_json
+    from gan_zoo.terminal import watched
+    from gan_zoo.training.precision import pick_device
 
-    commands.centrality(runs, out=out, samples=samples, seed=seed, device=device, as_json=json)
-
-
-def bench(
-    suite: Positional[Literal["step", "kernels", "compare"]] = "step",
-    reports: Positional[Annotated[tuple[Path, ...], arg(metavar="[A.json B.json ...]")]] = (),
-    /,
-    *,
-    quick: bool = False,
-    out: Path | None = None,
-    device: str = "auto",
-    trunk: tuple[str, ...] = (),
-    batch_size: tuple[int, ...] = (),
-    precision: tuple[Literal["fp32", "bf16", "fp16"], ...] = (),
-    mode: tuple[Literal["eager", "compiled", "graph", "graph, compiled"], ...] = (),
-    seconds: float | None = None,
-    minutes: float | None = None,
-) -> None:
-    """Measure steps of InfoGAN beside the plain GAN's (20 minutes, or --quick), or the kernels; or compare reports.
-
-    compare ends with exit code 1 if a later report is slower than the first beyond the intervals.
-
-    Args:
-        suite: step, kernels, or compare.
-        reports: For compare: two or more files that --out wrote, of one suite.
-        quick: Measure less, for a minute or two: steps of few networks; kernels with few references compiled by torch.
-        out: The JSON file to write, by default named after the suite and the device, with a number where there is one
-            of that name; the page (.md) and the plot (.png, with the extra `plot`) go beside it. It is written anew
-            after every cell.
-        device: Where to measure: auto, cpu, cuda, cuda:N.
-        trunk: Measure steps of these trunks alone.
-        batch_size: Measure steps at these batch sizes, instead of those that the device gains by.
-        precision: Measure steps in these number formats alone.
-        mode: Measure steps in these modes alone.
-        seconds: Time for each cell of steps, beyond its first rounds.
-        minutes: After so long no further cell of steps is begun; by default 18, and 1.5 of a quick run on a GPU.
-
-    Examples:
-        gan-zoo bench step --quick
-        gan-zoo bench step --trunk dcgan --precision bf16 --mode graph
-        gan-zoo bench kernels --device cuda
-        gan-zoo bench compare old.json new.json
-    """
-    from gan_zoo import commands
-
-    of_steps = {
-        "--trunk": trunk,
-        "--batch-size": batch_size,
-        "--precision": precision,
-        "--mode": mode,
-        "--seconds": seconds is not None,
-        "--minutes": minutes is not None,
-    }
-    of_measuring = {"--quick": quick, "--out": out, "--device": device != "auto"}
-    foreign = {"step": {}, "kernels": of_steps, "compare": of_steps | of_measuring}[suite]
-    for flag, given in foreign.items():
-        if given:
-            raise InputError(f"gan-zoo bench {suite} has no {flag}")
-    if suite == "compare":
-        commands.compare_reports(reports)
-        return
-    if reports:
-        raise InputError(f"gan-zoo bench {suite} reads no report; {reports[0]} is for gan-zoo bench compare")
-    commands.bench(
-        suite,
-        quick=quick,
-        out=out,
-        device=device,
-        chosen={"trunk": trunk, "precision": precision, "mode": mode},
-        batch_sizes=batch_size,
-        seconds=seconds,
-        minutes=minutes,
-    )
+    check_json(out)
+    models = open_models(runs, pick_device(device))
+    scores = find_centrality(models, samples=samples, seed=seed, watch=lambda them: watched(them, len(models), "runs"))
+    record = scores.record(runs) | {"samples": samples, "seed": seed}
+    with printed_first() as attempt:
+        written = attempt(lambda: write_json(record, out)) if out else None
+        if json:
+            print_json(record)
+            return
+        console.print(centrality_table(record, runs))
+        if written:
+            console.print(f"scores: {written}")
+        if len(runs) == 2:
+            console.print("two runs are equally central; choosing takes 3 or more")
+        console.print(f"most central: {record['chosen']}")

@@ -1,4 +1,4 @@
-"""From words to a call, by the flag parser; what it refuses is told in a line of ours."""
+"""Parse words into a call, by tyro; its errors become one line in our words."""
 
 from __future__ import annotations
 
@@ -12,27 +12,24 @@ from typing import Any, NoReturn, get_type_hints
 import tyro
 from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructFieldSpec, StructTypeInfo
 
-from gan_zoo.cli.help import about
+from gan_zoo.cli.types import ACCEPTED
 from gan_zoo.errors import InputError, shown
 
 try:
     from tyro._errors import on_parse_error
-except ImportError:  # it is tyro's own, and may go: then its boxes are seen again
+except ImportError:  # see gan_zoo.private_apis
 
     def on_parse_error(hook: Any) -> Any:
-        """Nothing, in place of tyro's."""
+        """Leave errors to tyro."""
         return nullcontext(hook)
 
-
-KINDS = {"INT": "a whole number", "FLOAT": "a number"}
-"""What help's short words for values mean."""
 
 tables = ConstructorRegistry()
 
 
 @tables.struct_rule
 def _table(info: StructTypeInfo) -> StructConstructorSpec | None:
-    """A table of the configuration is read as the values that it was given; the whole tree is checked later."""
+    """Parse a table of the configuration as a dict; pydantic validates the whole tree later."""
     config = sys.modules.get("gan_zoo.config")  # light commands do without
     if not (config and isinstance(info.type, type) and issubclass(info.type, config.Settings)):
         return None
@@ -49,22 +46,34 @@ def _table(info: StructTypeInfo) -> StructConstructorSpec | None:
 
 
 def call(command: Callable[..., Any], words: Sequence[str], prog: str, config: Sequence[Any] = ()) -> Any:
-    """What `command` returns for these words.
+    """Call `command` with the arguments in `words`, and return its result.
 
     Raises:
-        InputError: If they are no call of it.
+        InputError: If the words do not parse.
     """
 
     def refuse(event: Any) -> NoReturn:
-        told = _told(event, command, words)
-        raise InputError(f"{told}{' See' if told.endswith('?') else '; see'} {prog} --help")
+        message = _message(event, command, words)
+        raise InputError(f"{message}{' See' if message.endswith('?') else '; see'} {prog} --help")
 
     with on_parse_error(refuse):
-        return tyro.cli(command, prog=prog, description=about(command), args=words, config=config, registry=tables)
+        return tyro.cli(
+            command, prog=prog, description=_description(command), args=words, config=config, registry=tables
+        )
+
+
+def _description(command: Callable[..., Any]) -> str:
+    """The docstring of a command without its arguments."""
+    sections = (inspect.getdoc(command) or "").split("\n\n")
+    return "\n\n".join(
+        section.replace("Examples:\n", "examples:\n").replace("\n    ", "\n  ")
+        for section in sections
+        if not section.startswith("Args:")
+    )
 
 
 def flags(command: Callable[..., Any]) -> Iterator[str]:
-    """The flags of a command, the keys of its tables too."""
+    """The flags of a command, including the keys of its tables."""
     from gan_zoo.config import Settings
 
     hints = get_type_hints(command, include_extras=True)
@@ -73,7 +82,7 @@ def flags(command: Callable[..., Any]) -> Iterator[str]:
         if issubclass(kind, Settings):
             yield from _flags_of(kind)
         elif parameter.kind is not parameter.POSITIONAL_ONLY:
-            yield from _spelt(name, getattr(hints[name], "__metadata__", ()))
+            yield from _spellings(name, getattr(hints[name], "__metadata__", ()))
 
 
 def _flags_of(kind: Any, prefix: str = "") -> Iterator[str]:
@@ -84,36 +93,37 @@ def _flags_of(kind: Any, prefix: str = "") -> Iterator[str]:
         if name in inner:
             yield from _flags_of(inner[name], f"{prefix}{name}.")
         elif tyro.conf.Suppress not in field.metadata:
-            yield from _spelt(prefix + name, field.metadata)
+            yield from _spellings(prefix + name, field.metadata)
 
 
-def _spelt(name: str, metadata: Sequence[object]) -> Iterator[str]:
+def _spellings(name: str, metadata: Sequence[object]) -> Iterator[str]:
     yield f"--{name.replace('_', '-')}"
     for one in metadata:
         yield from getattr(one, "aliases", None) or ()
 
 
-def _told(event: Any, command: Callable[..., Any], words: Sequence[str]) -> str:
-    """What was refused, by the kind of the event."""
+def _message(event: Any, command: Callable[..., Any], words: Sequence[str]) -> str:
+    """The error message for a failure of tyro's parser."""
     kind = type(event).__name__
-    if strangers := getattr(event, "tokens", None) or getattr(event, "unrecognized_tokens", None):
-        return _unknown(strangers, command)
+    if unrecognized := getattr(event, "tokens", None) or getattr(event, "unrecognized_tokens", None):
+        return _unknown(unrecognized, command)
     if kind == "MissingArgs":
         missing = [one.arg for one in event.missing_arguments]
         of = [f" ({', '.join(arg.lowered.choices)})" if arg.lowered.choices else "" for arg in missing]
         return f"{event.prog} requires {' and '.join(map(''.join, zip(map(_name, missing), of, strict=True)))}"
     argument = getattr(event, "argument", None)
     if argument is None:
-        return f"{event.prog}: these words do not go together"
+        return f"{event.prog}: invalid combination of arguments"
     if kind == "InvalidChoice":
         return _not_among(_name(argument), event.value, event.choices)
     if kind == "InstantiationFailure":
-        accepted = " or ".join(KINDS.get(w, w.strip("{}")) for w in str(argument.lowered.metavar).split("|"))
+        kinds = [kind.strip("{}") for kind in str(argument.lowered.metavar).split("|")]
+        accepted = " or ".join(ACCEPTED.get(kind, kind) for kind in kinds if kind != "None")
         flag, value = _given(argument.lowered.name_or_flags, words) or (_name(argument), "")
         return f"{flag} must be {accepted}{f', not {shown(value)!r}' if value else ''}"
     known = {"-h", "--help", *flags(command)}
-    strangers = [word for word in words if word[:1] == "-" and word.lstrip("-")[:1].isalpha()]
-    if wrong := [word for word in strangers if word.partition("=")[0].replace("_", "-") not in known]:
+    unrecognized = [word for word in words if word[:1] == "-" and word.lstrip("-")[:1].isalpha()]
+    if wrong := [word for word in unrecognized if word.partition("=")[0].replace("_", "-") not in known]:
         return _unknown(wrong, command)
     return f"{_name(argument)} requires a value"
 
@@ -124,8 +134,8 @@ def _unknown(tokens: Sequence[str], command: Callable[..., Any]) -> str:
         return f"unexpected argument {shown(tokens[0])!r}"
     known = list(flags(command))
     ends = {flag.rpartition(".")[2]: flag for flag in known if "." in flag}  # --width is --trunk.width
-    spelt = given.replace("_", "-")
-    nearest = ends.get(spelt.lstrip("-")) or next(iter(get_close_matches(spelt, known, n=1)), None)
+    flag = given.replace("_", "-")
+    nearest = ends.get(flag.lstrip("-")) or next(iter(get_close_matches(flag, known, n=1)), None)
     return f"unknown option {shown(given)!r}" + (f"; did you mean {nearest}?" if nearest else "")
 
 
@@ -136,7 +146,7 @@ def _not_among(name: str, value: str, choices: Sequence[str]) -> str:
 
 
 def _name(argument: Any) -> str:
-    """An argument as its user writes it, or as help calls it."""
+    """The name of an argument: its flag, or its word in the usage line."""
     if not argument.is_positional():
         return str(argument.lowered.name_or_flags[0])
     metavar = str(argument.lowered.metavar).strip("[]")
@@ -144,7 +154,7 @@ def _name(argument: Any) -> str:
 
 
 def _given(names: Sequence[str], words: Sequence[str]) -> tuple[str, str] | None:
-    """The last option of these names among the words, and its value."""
+    """The last flag among `words` with one of these names, and its value."""
     for word, after in reversed(list(zip(words, [*words[1:], ""], strict=True))):
         flag, equals, value = word.partition("=")
         if flag in names:

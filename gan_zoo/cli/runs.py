@@ -7,40 +7,63 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from gan_zoo.cli.types import RunFolder
+from gan_zoo.cli.types import Json, RunFolder, Seed
+from gan_zoo.errors import InputError
 
 
 def runs(
-    folders: Positional[Annotated[tuple[Path, ...], arg(metavar="[FOLDER ...]")]] = (), /, *, json: bool = False
+    folders: Positional[Annotated[tuple[Path, ...], arg(metavar="[FOLDER ...]")]] = (), /, *, json: Json = False
 ) -> None:
-    """List runs: their state (running, done, interrupted, failed, damaged), how far they are, and their best figures.
+    """List runs with their state (running, done, interrupted, failed, damaged), progress and best results.
 
     Args:
-        folders: Folders of runs, or runs; by default runs/.
-        json: Print JSON, with every figure.
+        folders: Folders of runs, or runs; defaults to runs/.
 
     Examples:
         gan-zoo runs
         gan-zoo runs ~/experiments --json
     """
-    from gan_zoo import commands
+    from gan_zoo.analysis.survey import survey
+    from gan_zoo.analysis.tables import standing_remarks, standing_table
+    from gan_zoo.cli.console import console, print_json, wide
 
-    commands.runs(folders or (Path("runs"),), as_json=json)
+    folders = folders or (Path("runs"),)
+    standings = survey(folders)
+    if json:
+        print_json([standing.record for standing in standings])
+        return
+    if not standings:
+        console.print(f"no runs in {', '.join(map(str, folders))}")
+        return
+    wide.print(standing_table(standings))
+    for line in standing_remarks(standings):
+        console.print(line)
+    for standing in standings:
+        if standing.why:
+            console.print(f"{standing.run}: {standing.why}")
 
 
 def report(run: Positional[Annotated[Path, arg(metavar="RUN")]], /, out: Path | None = None) -> None:
-    """Write one HTML page on a run, with its curves, pictures, figures and configuration; it needs no network.
+    """Write a self-contained HTML page on a run: curves, pictures, results and configuration.
 
     Args:
         run: A run folder.
-        out: The page (.html); by default report.html in the run folder.
+        out: Output page (.html); defaults to report.html in the run folder.
 
     Examples:
         gan-zoo report runs/infogan-mnist-5k-001
     """
-    from gan_zoo import commands
+    from gan_zoo.analysis.page import run_page
+    from gan_zoo.cli.console import check_output, console
+    from gan_zoo.files import write_text
+    from gan_zoo.training.run import open_run
 
-    commands.report(run, out=out)
+    source = open_run(run)
+    target = out or source.folder / "report.html"
+    if target.suffix.lower() not in (".html", ".htm"):
+        raise InputError(f"--out {target}: a report is an HTML page; the file name must end in .html")
+    check_output(target)
+    console.print(str(write_text(run_page(source), target)))
 
 
 def export(
@@ -50,24 +73,43 @@ def export(
     onnx: bool = False,
     push: str | None = None,
     private: bool = False,
-    seed: int = 0,
+    seed: Seed = 0,
 ) -> None:
-    """Write a model as a folder in the Hugging Face Hub's layout, which `gan_zoo.load` and the other commands read.
+    """Export a model in the Hugging Face Hub's layout, which `gan_zoo.load` and the other commands read.
 
     Args:
-        out: The folder to make: configuration, weights and a card with pictures and the figures of `gan-zoo evaluate`.
-            The configuration names the data with the folder in which they lie; what --push uploads does not. Without
-            it RUN is what an earlier call exported, to be uploaded now.
-        onnx: Write the generator and Q as ONNX, too, and check that they agree with torch.
-        push: Upload the folder to the Hub under this name, org/name.
-        private: Whether a repository that --push makes is private.
-        seed: Decides the card's pictures.
+        out: The folder to create, with configuration, weights and a model card with pictures and results. The local
+            configuration records the path of the data; the one that --push uploads does not. Without --out, RUN is an
+            earlier export to upload.
+        onnx: Also write the generator and Q as ONNX, and check that they agree with torch.
+        push: Upload the folder to the Hub as org/name.
+        private: Make a new Hub repository private.
+        seed: Seed of the card's pictures.
 
     Examples:
         gan-zoo export runs/infogan-mnist-5k-001 --out digits --onnx
         gan-zoo export runs/infogan-mnist-5k-001 --out digits --push org/digits --private
-        gan-zoo export digits --push org/digits                              # if the first try did not reach the Hub
+        gan-zoo export digits --push org/digits                              # if the first upload failed
     """
-    from gan_zoo import commands
+    from gan_zoo.cli.console import check_output, console
+    from gan_zoo.export import hub
+    from gan_zoo.export.write import check_empty, check_exported
+    from gan_zoo.export.write import export as write_export
+    from gan_zoo.terminal import say
 
-    commands.export(run, out=out, onnx=onnx, push=push, private=private, seed=seed)
+    if push is not None:
+        hub.check_pushable(push)
+    elif private:
+        raise InputError("--private requires --push")
+    if out is not None:
+        check_empty(out)
+        check_output(out, folder=True)
+        console.print(str(write_export(run, out, onnx=onnx, name=push, seed=seed, say=say)))
+    elif push is None:
+        raise InputError("gan-zoo export requires --out FOLDER to export a run, or --push org/name to upload an export")
+    elif onnx:
+        raise InputError("--onnx requires --out")
+    else:
+        check_exported(run, push)
+    if push is not None:
+        console.print(hub.push(out or run, push, private=private))

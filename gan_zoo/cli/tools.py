@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from tyro.conf import Positional
+
+from gan_zoo.cli.types import Json
+
+if TYPE_CHECKING:
+    import torch
 
 
 def new(what: Positional[Literal["model"]], name: Positional[str], /, out: Path = Path()) -> None:
@@ -14,7 +19,7 @@ def new(what: Positional[Literal["model"]], name: Positional[str], /, out: Path 
     Args:
         what: model.
         name: The model's name, e.g. my-gan.
-        out: Where the folder gan_zoo_NAME goes.
+        out: Where to create the folder gan_zoo_NAME.
 
     Examples:
         gan-zoo new model my-gan
@@ -22,37 +27,51 @@ def new(what: Positional[Literal["model"]], name: Positional[str], /, out: Path 
     from gan_zoo.skeleton import new_model
 
     folder = new_model(name, out)
-    print(
-        f"{folder}: try it by\n  pip install --editable {folder} && gan-zoo train {name} --steps 20 && pytest {folder}"
-    )
+    print(f"{folder}: try it with")
+    print(f"  pip install --editable {folder} && gan-zoo train {name} --steps 20 && pytest {folder}")
 
 
-def doctor(*, json: bool = False) -> None:
-    """Tell versions, devices, number formats, and which kernel path a call takes and why.
+def doctor(*, json: Json = False) -> None:
+    """Show versions, devices, number formats, and which kernels each device uses and why."""
+    import platform
 
-    Args:
-        json: Print JSON.
-    """
-    from gan_zoo import commands
+    import torch
 
-    commands.doctor(as_json=json)
+    from gan_zoo.cli.console import console, print_json
+    from gan_zoo.training.environment import PACKAGES, version_of
+    from gan_zoo.training.precision import kernel_path
+
+    devices = {"cpu": f"{platform.machine()}, {torch.get_num_threads()} threads"}
+    devices |= {f"cuda:{k}": torch.cuda.get_device_name(k) for k in range(torch.cuda.device_count())}
+    choices = {device: kernel_path(torch.device(device)) for device in devices}
+    record: dict[str, Any] = {
+        "python": platform.python_version(),
+        "packages": {name: version_of(name) or "not installed" for name in PACKAGES},
+        "devices": devices,
+        "precisions": {device: _precisions(torch.device(device)) for device in devices},
+        "kernels": {device: f"{choice.path}: {choice.reason}" for device, choice in choices.items()},
+    }
+    if json:
+        print_json(record)
+        return
+    console.print(f"python {record.pop('python')}")
+    for title, values in record.items():
+        console.print(f"{title}:")
+        for name, value in values.items():
+            console.print(f"  {name}: {', '.join(value) if isinstance(value, list) else value}")
 
 
-def completion(shell: Positional[Literal["bash", "zsh", "fish"]], /) -> None:
-    """Print a completion script.
+def _precisions(device: torch.device) -> list[str]:
+    """The number formats in which a small product can be computed and differentiated on a device."""
+    import torch
 
-    Args:
-        shell: Whose.
-
-    Examples:
-        eval "$(gan-zoo completion bash)"                                       # in ~/.bashrc
-        gan-zoo completion zsh > ~/.zfunc/_gan-zoo                              # a folder in zsh's fpath
-        gan-zoo completion fish > ~/.config/fish/completions/gan-zoo.fish
-    """
-    from gan_zoo.cli.completion import script
-    from gan_zoo.cli.datasets import datasets_command, set_keys
-    from gan_zoo.cli.main import COMMANDS
-    from gan_zoo.cli.train import example_tree, train_command
-
-    full = {"train": train_command(example_tree()), "datasets": datasets_command(set_keys())}
-    print(script(shell, COMMANDS | full), end="")
+    formats = ["fp32"]
+    for name, dtype in (("bf16", torch.bfloat16), ("fp16", torch.float16)):
+        try:
+            a = torch.ones(8, 8, device=device, requires_grad=True)
+            with torch.autocast(device.type, dtype=dtype):
+                (a @ a).sum().backward()
+        except RuntimeError:
+            continue
+        formats.append(name)
+    return formats

@@ -12,14 +12,16 @@ from tyro.conf import arg
 
 from gan_zoo import registry
 from gan_zoo.cli.parse import call
-from gan_zoo.errors import InputError
+from gan_zoo.errors import InputError, shown
 
 if TYPE_CHECKING:
     from gan_zoo.config import Config
+    from gan_zoo.resolve import Resolved
+    from gan_zoo.training.run import Run
 
 
 def train(args: list[str]) -> None:
-    """`gan-zoo train`, with the keys of the named model's tree as flags."""
+    """Run `gan-zoo train`, with the keys of the named model's configuration as flags."""
     peek = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     peek.add_argument("--config")
     peek.add_argument("--data", "--data.name")
@@ -34,54 +36,55 @@ def train(args: list[str]) -> None:
         registry.models.check(model)
     helping = not {"-h", "--help"}.isdisjoint(args)
     if not (model or known.config or known.resume or helping):
-        raise InputError(f"gan-zoo train MODEL: one of {', '.join(registry.models.entries)}")
+        raise InputError(f"gan-zoo train requires a MODEL: {', '.join(registry.models.entries)}")
 
     from gan_zoo.resolve import trace
-    from gan_zoo.training.run import existing_run
     from gan_zoo.trees import flat
 
-    held = existing_run(known.out) if known.resume and not helping else None
-    if known.resume and not helping and not (held or model or known.config):
-        raise InputError(f"{known.out} holds no run to resume; name a model to begin one there")
-    if held and known.config:
-        print(f"gan-zoo: {known.out} keeps its own configuration; --config is not read", file=sys.stderr)
-    source = held.ground(model) if held else known.config
+    existing = None if helping or not known.resume else _existing_run(known.out)
+    if known.resume and not (helping or existing or model or known.config):
+        raise InputError(f"{known.out} holds no run to resume; name a model to start one there")
+    if existing and known.config:
+        print(f"gan-zoo: --config is ignored: {known.out} resumes with its own configuration", file=sys.stderr)
+    source = existing.ground(model) if existing else known.config
     named = {} if known.data is None else {"data.name": known.data}
-    ground = trace(model, source, named).config
-    given, asked = call(train_command(ground), args[1:] if model else args, f"gan-zoo train {ground.model}")
-
-    from gan_zoo import commands
-
-    before = flat(ground.model_dump())
+    base = trace(model, source, named).config
+    given, options = call(train_command(base), args[1:] if model else args, f"gan-zoo train {base.model}")
+    before = flat(base.model_dump())
     changed = {key: value for key, value in flat(given).items() if value != before[key]}
-    commands.train(trace(model, source, named | changed), **asked)
+    resolved = trace(model, source, named | changed)
+    if options.pop("dry_run"):
+        _dry_run(resolved, existing, new_data=options["new_data"])
+    else:
+        _train(resolved, **options | {"resume": existing is not None})
 
 
-def train_command(tree: Config | None) -> Callable[..., tuple[Mapping[str, Any], Mapping[str, Any]]]:
-    """The command `train`, whose flags are the keys of `tree`, with its values as defaults.
+def train_command(config: Config | None) -> Callable[..., tuple[Mapping[str, Any], dict[str, Any]]]:
+    """The command `train`, with the keys of `config` as flags and their values as defaults.
 
-    Called, it returns what it was given: the keys of the configuration, and what is asked for besides.
+    It returns the values of the keys, and its other arguments by name.
     """
 
     def train(
-        tree: Any = tree,
+        tree: Any = config,
         config: str | None = None,
         out: Path | None = None,
         resume: bool = False,
         new_data: bool = False,
         dry_run: bool = False,
-    ) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-        """Train a model; ends by naming the run folder and its pictures.
+    ) -> tuple[Mapping[str, Any], dict[str, Any]]:
+        """Train a model and print the run folder and its pictures.
 
         Args:
             tree: Keys of the configuration.
             config: A preset (see `gan-zoo configs`), a TOML file, or another model's name for its networks, loss and
-                optimizer. Flags win over it, it wins over the model's defaults. By default the preset that fits the
-                data. A run that is resumed keeps its own.
-            out: The run folder; by default the next free one in runs/.
-            resume: Go on with the run in --out, from its newest whole checkpoint.
-            new_data: Go on with data that is not what the run learned from.
-            dry_run: Show the resolved tree, where each value comes from and the networks' sizes, and make nothing.
+                optimizer. Precedence: flags, then this, then the model's defaults. Defaults to the preset that fits
+                the data. A resumed run keeps its own configuration.
+            out: Run folder; defaults to the next free one in runs/.
+            resume: Resume the run in --out from its newest complete checkpoint.
+            new_data: Allow a resumed run to continue on other data than it was trained on.
+            dry_run: Print the resolved configuration with the origin of each value, and the sizes of the networks;
+                write nothing.
 
         Examples:
             gan-zoo train infogan                                       # the bundled digits
@@ -91,16 +94,53 @@ def train_command(tree: Config | None) -> Callable[..., tuple[Mapping[str, Any],
         """
         return tree, {"out": out, "resume": resume, "new_data": new_data, "dry_run": dry_run}
 
-    train.__annotations__["tree"] = Annotated[type(tree), arg(name="")]
+    train.__annotations__["tree"] = Annotated[type(config), arg(name="")]
     return train
 
 
-def example_tree() -> Config:
-    """The tree that help and completion show: InfoGAN's, without importing torch."""
-    from pydantic import create_model
+def _existing_run(out: Path | None) -> Run | None:
+    from gan_zoo.training.run import existing_run
 
-    from gan_zoo.config import Config
-    from gan_zoo.models.infogan.settings import InfoGANSettings
+    return existing_run(out)
 
-    own: Any = {"infogan": (InfoGANSettings, InfoGANSettings())}
-    return create_model("Config", __base__=Config, __doc__=Config.__doc__, **own)(model="infogan")
+
+def _dry_run(resolved: Resolved, existing: Run | None, *, new_data: bool) -> None:
+    """Print the configuration that a training would use, and the sizes of its networks."""
+    from gan_zoo.cli.console import console
+    from gan_zoo.resolve import changes, to_toml
+    from gan_zoo.training import loop
+    from gan_zoo.training.penalties import check_norm
+
+    if not existing:
+        check_norm(resolved.config)
+    filled, _, state = loop.prepare(resolved.config, held=existing, new_data=new_data)
+    determined = {change.partition(":")[0] for change in changes(resolved.config, filled)}
+    origins = {key: "data" if key.startswith("data.") else "device" for key in determined}
+    for note in resolved.notes:
+        console.print(f"# {shown(note, 2000)}")
+    console.print(to_toml(filled, {**resolved.origins, **origins}), end="")
+    for name, module in state.model.named_children():
+        console.print(f"# {name}: {sum(p.numel() for p in module.parameters()):,} parameters")
+
+
+def _train(resolved: Resolved, *, out: Path | None, resume: bool, new_data: bool) -> None:
+    """Train, and print the run folder and its pictures."""
+    from gan_zoo.analysis.traverse import write_traversals
+    from gan_zoo.cli.console import console, printed_first
+    from gan_zoo.training import loop
+    from gan_zoo.training.ranks import global_rank
+
+    run = loop.train(resolved.config, out=out, resume=resume, new_data=new_data, notes=resolved.notes)
+    if global_rank():
+        return
+    console.print(f"run: {run.folder}")
+    model = run.load()
+    with printed_first() as attempt:
+        traversal = run.samples / "traversal.png"
+        drawn = attempt(lambda: write_traversals(model, traversal)) if model.codes else None
+        for name, probabilities in model.prior.probabilities().items():
+            console.print(f"prior of {name}: {' '.join(f'{p:.3f}' for p in probabilities.tolist())}")
+        for picture in sorted(run.samples.glob("step-*.png"))[-1:]:
+            console.print(f"samples: {picture}")
+        if drawn:
+            console.print(f"traversal: {drawn}")

@@ -1,4 +1,4 @@
-"""What arguments of several commands are."""
+"""Types of arguments that several commands share, with their help and checks."""
 
 from __future__ import annotations
 
@@ -6,9 +6,33 @@ from pathlib import Path
 from typing import Annotated
 
 from tyro.conf import FlagCreatePairsOff, arg
+from tyro.constructors import PrimitiveConstructorSpec
 
 PLAIN = (FlagCreatePairsOff,)
 """How flags are made: no `--no-json` beside `--json`."""
+
+ACCEPTED = {"INT": "a whole number", "FLOAT": "a number"}
+"""What each metavar accepts, in the words of an error message."""
+
+
+def whole(metavar: str, least: int, most: int | None = None) -> PrimitiveConstructorSpec[int]:
+    """The parser's rule for a whole number within bounds."""
+    ACCEPTED[metavar] = "a whole number, " + (f"{least} or more" if most is None else f"from {least} to {most}")
+
+    def parse(words: list[str]) -> int:
+        number = int(words[0])
+        if number < least or (most is not None and number > most):
+            raise ValueError(number)
+        return number
+
+    return PrimitiveConstructorSpec(1, metavar, parse, lambda value: isinstance(value, int), lambda value: [str(value)])
+
+
+Count = Annotated[int, whole("INT>=1", 1)]
+Seed = Annotated[int, whole("SEED", 0, 2**63 - 1)]
+Port = Annotated[int, whole("PORT", 0, 2**16 - 1)]
+Device = Annotated[str, arg(help="Where to compute: auto, cpu, cuda, cuda:N.")]
+Json = Annotated[bool, arg(help="Print JSON instead of a table.")]
 
 RunFolder = Annotated[
     Path,

@@ -35,7 +35,13 @@ KILLS = 20 * SOAK
 OFTEN = {"logging__checkpoint_every": 6, "logging__log_every": 3}
 LONG = OFTEN | {"training__steps": 150, "logging__sample_every": 30}
 SHORT = OFTEN | {"training__steps": 12, "logging__sample_every": 12, "logging__keep": 1}
-NEEDED = ["gan_zoo.commands", "gan_zoo.models.infogan.model", "torch._dynamo", "test_crash"]
+NEEDED = [
+    "gan_zoo.training.loop",
+    "gan_zoo.analysis.traverse",
+    "gan_zoo.models.infogan.model",
+    "torch._dynamo",
+    "test_crash",
+]
 """What a life imports: once, before it is forked."""
 
 

@@ -1,0 +1,74 @@
+"""Consoles, checks of output paths, and results that are printed even if their files cannot be written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from gan_zoo.errors import InputError
+from gan_zoo.files import check_writable
+
+Attempt = Callable[[Callable[[], Any]], Any]
+
+console = Console(highlight=False, soft_wrap=True, markup=False)
+wide = Console(highlight=False, soft_wrap=True, markup=False, width=240)
+"""For tables, whose numbers must not be cut on a narrow terminal."""
+
+
+@contextmanager
+def printed_first() -> Iterator[Attempt]:
+    """A block that prints its results even if their files cannot be written.
+
+    Yields:
+        A function that calls its argument, which writes files, and returns its result, or None if it raised OSError.
+
+    Raises:
+        InputError: At the end of the block, naming the files that could not be written.
+    """
+    failures: list[str] = []
+
+    def attempt(write: Callable[[], Any]) -> Any:
+        try:
+            return write()
+        except OSError as error:
+            failures.append(_not_writable(error))
+            return None
+
+    yield attempt
+    if failures:
+        raise InputError("; ".join(failures))
+
+
+def print_json(result: object) -> None:
+    """Print a result as JSON, for scripts."""
+    print(json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False), flush=True)
+
+
+def check_output(path: Path, *, folder: bool = False) -> None:
+    """Check, before the work, that an output can be written.
+
+    Raises:
+        InputError: If it cannot.
+    """
+    try:
+        check_writable(path, folder=folder)
+    except OSError as error:
+        raise InputError(f"{_not_writable(error)}; choose another path with --out") from None
+
+
+def check_json(out: Path | None) -> None:
+    """Check that `out`, if given, is a .json file that can be written."""
+    if out is None:
+        return
+    if out.suffix.lower() != ".json":
+        raise InputError(f"--out {out}: results are written as JSON; the file name must end in .json")
+    check_output(out)
+
+
+def _not_writable(error: OSError) -> str:
+    return f"{error.filename} cannot be written: {error.strerror}" if error.filename else str(error)

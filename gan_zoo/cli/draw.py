@@ -1,0 +1,198 @@
+"""Commands that draw what a model generates, or encode images with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, arg
+
+from gan_zoo.cli.types import Count, Device, Port, RunFolder, RunFolders, Seed, whole
+from gan_zoo.errors import InputError
+
+
+def sample(
+    run: Positional[RunFolder],
+    /,
+    n: Annotated[Count, arg(aliases=["-n"])] = 64,
+    codes: str = "",
+    out: Path | None = None,
+    seed: Seed = 0,
+    device: Device = "cpu",
+) -> None:
+    """Draw a grid of samples.
+
+    Args:
+        n: Number of images. A larger n continues the sequence of a smaller one.
+        codes: Codes to fix, e.g. "c1=3,c2=-1.5"; the others are drawn at random.
+        out: Output picture; defaults to samples.png in the run's samples folder.
+        seed: Seed of the latents.
+
+    Examples:
+        gan-zoo sample runs/infogan-mnist-5k-001 --codes c1=3,c2=-1.5                              # threes, slanted
+        gan-zoo sample runs/infogan-mnist-5k-001/checkpoints/step-00000500 -n 100 --out early.png
+        gan-zoo sample hf://org/name --seed 7
+    """
+    from gan_zoo.analysis.traverse import check_ending, write_picture
+    from gan_zoo.cli.console import check_output, console
+    from gan_zoo.images import mosaic, most_images
+    from gan_zoo.training.precision import pick_device
+    from gan_zoo.training.run import find, load
+
+    source, checkpoint = find(run)
+    target = out or source.samples / "samples.png"
+    check_ending(target)
+    check_output(target)
+    model = load(checkpoint, device=pick_device(device))
+    side = model.image.resolution
+    if n > (most := most_images(side)):
+        raise InputError(f"--n {n}: a picture holds at most {most} images of {side}×{side} pixels")
+    batches = model.draw(n, parse_values(codes), seed=seed)
+    console.print(str(write_picture(mosaic(batches, n, max(1, round(n**0.5))), target)))
+
+
+def parse_values(text: str) -> dict[str, float]:
+    """Parse the codes to fix, e.g. `c1=3,c2=-1.5`.
+
+    Raises:
+        InputError: If a part is not NAME=NUMBER, or a name occurs twice.
+    """
+    values = {}
+    for part in filter(None, (p.strip() for p in text.split(","))):
+        name, _, number = (word.strip() for word in part.partition("="))
+        if name in values:
+            raise InputError(f"--codes sets {name} twice")
+        try:
+            values[name] = float(number)
+        except ValueError:
+            raise InputError(f"--codes: {part!r} is not NAME=NUMBER, as in c1=3,c2=-1.5") from None
+    return values
+
+
+def traverse(
+    run: Positional[RunFolder],
+    /,
+    code: str | None = None,
+    by: str | None = None,
+    out: Path | None = None,
+    rows: Count | None = None,
+    values: Annotated[int, whole("INT>=2", 2)] | None = None,
+    seed: Seed = 0,
+    device: Device = "cpu",
+) -> None:
+    """Vary one code, or two against each other, and fix all else: a grid with one sample per row, or an animation.
+
+    Args:
+        code: The code to vary, e.g. c1. By default a picture has a panel for each code; an animation varies the first.
+        by: A second code to vary: down the rows of a picture, along the columns of an animation.
+        out: Output picture (.png) or animation (.webp, .gif); defaults to traversal.png in the run's samples folder,
+            or traversal-c1.png with --code c1.
+        rows: Samples: rows of a picture (10), or rows and columns of an animation (8). With --by: panels of a picture
+            (1), or rows of an animation (8).
+        values: Steps of a continuous code from -2 to 2: 10 in a picture, 24 in an animation. Of a discrete code with
+            more than 32 values, the number to show (32).
+        seed: Seed of the noise and of the other codes.
+
+    Examples:
+        gan-zoo traverse runs/infogan-mnist-5k-001                            # a panel for each code
+        gan-zoo traverse runs/infogan-mnist-5k-001 --code c1 --by c2
+        gan-zoo traverse runs/infogan-mnist-5k-001 --code c2 --out turn.webp  # animated
+    """
+    from gan_zoo.analysis.traverse import check_ending, file_name, write_traversals
+    from gan_zoo.cli.console import check_output, console
+    from gan_zoo.training.precision import pick_device
+    from gan_zoo.training.run import find, load
+
+    source, checkpoint = find(run)
+    target = out or source.samples / file_name(code, by, rows=rows, values=values, seed=seed)
+    check_ending(target)
+    check_output(target)
+    model = load(checkpoint, device=pick_device(device))
+    console.print(str(write_traversals(model, target, code, by=by, rows=rows, count=values, seed=seed)))
+
+
+def encode(
+    run: Positional[RunFolder],
+    images: Positional[Annotated[tuple[str, ...], arg(metavar="[IMAGES ...]")]] = (),
+    /,
+    out: Path | None = None,
+    split: Literal["train", "test"] = "train",
+    batch_size: Count = 256,
+    device: Device = "cpu",
+) -> None:
+    """Write Q(c | x) of images as a table, one row per image.
+
+    Images that cannot be read are skipped and reported.
+
+    Args:
+        images: Image files, or a folder of images, an array file or a dataset's name; defaults to the run's data.
+        out: Output table (.csv or .parquet); defaults to codes.csv in the run folder, or codes-NAME.csv for other
+            images.
+        split: The split to encode, if the dataset has several.
+        batch_size: Images per batch.
+
+    Examples:
+        gan-zoo encode runs/infogan-mnist-5k-001                              # the images it was trained on
+        gan-zoo encode runs/infogan-mnist-5k-001 ~/scans --out codes.parquet
+        gan-zoo encode runs/infogan-mnist-5k-001 three.png four.png
+    """
+    from gan_zoo.analysis import encode as encoding
+    from gan_zoo.cli.console import check_output, console
+    from gan_zoo.terminal import say
+    from gan_zoo.training.precision import pick_device
+    from gan_zoo.training.run import find, load
+
+    source, checkpoint = find(run)
+    target = out or source.folder / table_name(images, split)
+    encoding.check_ending(target)
+    check_output(target)
+    model = load(checkpoint, device=pick_device(device))
+    encoder, workers = encoding.encoder(model), source.config.data.workers
+    opened = encoding.open_images(images, source, model.image, part=split)
+    broken = encoding.Broken()
+    table = encoding.encode(encoder, opened, batch_size=batch_size, workers=workers, broken=broken)
+    rows = encoding.write_table(table, target)
+    console.print(f"{rows:,} images ({opened.where}): {target}")
+    if broken.count:
+        say(f"left out: {broken}")
+
+
+def table_name(images: Sequence[str], split: str) -> str:
+    """The default file name of a table: `codes.csv`, or with the names of other images and another split."""
+    from gan_zoo.files import slug
+
+    named = "files" if len(images) > 1 else slug(Path(*images).stem) or "images" if images else ""
+    return "-".join(filter(None, ["codes", named, split if split != "train" else ""])) + ".csv"
+
+
+def explore(
+    runs: Positional[RunFolders],
+    /,
+    port: Port = 7860,
+    device: Device = "cpu",
+) -> None:
+    """Open a local page with sliders for the codes, the codes of an image, and the run's curves.
+
+    Shows several runs side by side. The page is served on the loopback address and uses no network. Ctrl-C stops the
+    server. Requires the extra `explore`.
+
+    Args:
+        port: Port of the page, http://127.0.0.1:PORT; 0 takes any free port.
+
+    Examples:
+        gan-zoo explore runs/infogan-mnist-5k-001
+        gan-zoo explore runs/infogan-* --port 0    # side by side
+    """
+    from gan_zoo.cli.console import console
+    from gan_zoo.explore.server import bind, check_installed, send_nothing, serve
+    from gan_zoo.explore.view import View
+    from gan_zoo.training.precision import pick_device
+
+    if not runs:
+        raise InputError("gan-zoo explore requires one RUN or more")
+    check_installed()
+    send_nothing()
+    with bind(port) as bound:
+        views = [View(run, pick_device(device)) for run in runs]
+        serve(views, bound, console.print)

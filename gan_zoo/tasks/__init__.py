@@ -1,1 +1,0 @@
-"""What the commands that look at a model and measure it do."""
