@@ -24,7 +24,8 @@ from pydantic import BaseModel
 
 from gan_zoo import cli, registry
 from gan_zoo.config import Config
-from gan_zoo.resolve import model_class, resolve, table_name
+from gan_zoo.resolve import resolve, table_name
+from gan_zoo.sources import recipe
 
 HERE = Path(__file__).parent / "reference"
 WORDS = {int: "whole number", float: "number", str: "text", bool: "true or false", type(None): "none"}
@@ -104,7 +105,7 @@ def configuration() -> str:
                 *table(field.annotation, f"{name}."),
             ]
     for model in registry.models.entries:
-        settings = model_class(model).settings
+        settings = recipe(model).settings
         if settings is not None:
             own = table_name(model)
             lines += ["", f"## [{own}]", "", inspect.getdoc(settings) or "", "", *table(settings, f"{own}.")]
@@ -132,7 +133,7 @@ def built_in() -> list[str]:
 
 def model(name: str) -> str:
     """The page of one model."""
-    kind, own = model_class(name), table_name(name)
+    kind, own = registry.models.get(name), table_name(name)
     told = [part for part in (inspect.getdoc(kind) or "").split("\n\n") if not part.startswith("Args:")]
     parts = [f"# {name}", f"*{registry.models.entries[name].summary}*"]
     parts += [ARXIV.sub(r"[arXiv:\1](https://arxiv.org/abs/\1)", part) for part in told]
@@ -172,7 +173,7 @@ def objective(name: str) -> list[str]:
 
 def suiting(name: str) -> list[str]:
     """The presets that were written for a model, or for the one that it extends."""
-    for written_for in (name, model_class(name).extends):
+    for written_for in (name, recipe(name).extends):
         rows = [
             f"- `{preset}`: {path.read_text(encoding='utf-8').partition(chr(10))[0][2:]}"
             for preset, path in registry.presets().items()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from tyro.conf import Suppress, arg
@@ -42,6 +43,20 @@ class Settings(BaseModel):
     model_config = ConfigDict(
         frozen=True, strict=True, extra="forbid", validate_default=True, defer_build=True, use_attribute_docstrings=True
     )
+
+
+class Recipe:
+    """What a model adds to the configuration; its class derives from it, and `gan_zoo.registry` names it.
+
+    Apart from the model's class, so that a configuration is resolved without importing torch.
+    """
+
+    defaults: ClassVar[Mapping[str, Any]] = {}
+    """Values of the shared tables, which presets, files and flags override."""
+    settings: ClassVar[type[Settings] | None] = None
+    """Type of the model's own table, if it has one."""
+    extends: ClassVar[str | None] = None
+    """The model whose table also applies to this one."""
 
 
 def table_name(model: str) -> str:

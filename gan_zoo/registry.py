@@ -1,7 +1,7 @@
-"""Names to things: models, trunks, datasets, losses and loggers, built in or brought by other distributions.
+"""Models, trunks, datasets, losses and loggers by name, built in or from plug-ins.
 
-A built-in is one line in a table below. Another distribution adds its own through the entry-point group of the
-same name as the registry's `group`. Listing names imports neither torch nor what the names stand for.
+A built-in thing is one line in a table below. Another distribution adds its own through the entry-point group named
+by the registry's `group`. Listing names imports neither torch nor the things themselves.
 """
 
 from __future__ import annotations
@@ -21,12 +21,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Entry:
-    """A registered name: what it is in a few words, where it comes from, and `module:attribute` to import."""
+    """A registered name.
+
+    Args:
+        name: The name.
+        summary: A few words on it.
+        origin: Where it comes from: `gan-zoo`, or the name and version of a plug-in.
+        target: `module:attribute` to import.
+        recipe: Of a model: `module:attribute` of its `gan_zoo.config.Recipe`, which needs no torch; by default the
+            target.
+    """
 
     name: str
     summary: str
     origin: str
     target: str
+    recipe: str = ""
 
 
 class Registry:
@@ -34,10 +44,10 @@ class Registry:
 
     Args:
         kind: What the things are called in messages, e.g. ``model``.
-        builtin: ``{name: (target, summary)}`` of the things in this package.
+        builtin: ``{name: (target, summary)}`` or ``{name: (target, summary, recipe)}`` of the things in this package.
     """
 
-    def __init__(self, kind: str, builtin: Mapping[str, tuple[str, str]]) -> None:
+    def __init__(self, kind: str, builtin: Mapping[str, tuple[str, ...]]) -> None:
         self.kind = kind
         self.group = f"gan_zoo.{kind}s" if kind != "loss" else "gan_zoo.losses"
         self._builtin = builtin
@@ -51,19 +61,22 @@ class Registry:
         """
         from importlib.metadata import entry_points
 
-        found = {n: Entry(n, summary, "gan-zoo", target) for n, (target, summary) in self._builtin.items()}
+        entries = {
+            name: Entry(name, summary, "gan-zoo", target, *recipe)
+            for name, (target, summary, *recipe) in self._builtin.items()
+        }
         for point in entry_points(group=self.group):
             entry = Entry(point.name, "", _origin(point), point.value)
-            if point.name in found:
+            if point.name in entries:
                 raise InputError(
-                    f"two {self.kind}s are named {point.name!r}: one from {found[point.name].origin} and one from "
+                    f"two {self.kind}s are named {point.name!r}: one from {entries[point.name].origin} and one from "
                     f"{entry.origin}; uninstall one or rename it in its entry points"
                 )
-            found[point.name] = entry
-        return dict(sorted(found.items()))
+            entries[point.name] = entry
+        return dict(sorted(entries.items()))
 
     def check(self, name: str, *, where: str = "") -> str:
-        """`name` itself, or the error that names the nearest registered one."""
+        """Return `name`, or raise an InputError with the nearest registered name."""
         if name not in self.entries:
             raise unknown(self.kind, name, self.entries, where=where)
         return name
@@ -72,17 +85,25 @@ class Registry:
         """Import and return the thing called `name`.
 
         Raises:
-            InputError: If there is none, or if a plug-in that brings it cannot be imported.
+            InputError: If there is none, or if the plug-in that provides it cannot be imported.
         """
+        return self._load(name, self.entries[self.check(name)].target)
+
+    def recipe(self, name: str) -> Any:
+        """Import and return the recipe of the model called `name`; of a plug-in, its class."""
         entry = self.entries[self.check(name)]
-        module, _, attribute = entry.target.partition(":")
+        return self._load(name, entry.recipe or entry.target)
+
+    def _load(self, name: str, target: str) -> Any:
+        module, _, attribute = target.partition(":")
         try:
             return getattr(import_module(module), attribute)
-        except Exception as error:  # another distribution's module may fail in any way
-            if entry.origin == "gan-zoo":
+        except Exception as error:  # a plug-in's module may raise anything
+            origin = self.entries[name].origin
+            if origin == "gan-zoo":
                 raise
-            reason = f"{type(error).__name__}: {error}"
-            raise InputError(f"{self.kind} {name!r} from {entry.origin} cannot be loaded: {reason}") from error
+            cause = f"{type(error).__name__}: {error}"
+            raise InputError(f"{self.kind} {name!r} from {origin} cannot be loaded: {cause}") from error
 
 
 def presets() -> dict[str, Path]:
@@ -95,27 +116,23 @@ def _origin(point: EntryPoint) -> str:
     return f"{point.dist.name} {point.dist.version}" if point.dist else point.value
 
 
+def _model(package: str, name: str, summary: str) -> tuple[str, str, str]:
+    folder = f"gan_zoo.models.{package}"
+    return f"{folder}.model:{name}", summary, f"{folder}.settings:{name}Recipe"
+
+
 models = Registry(
     "model",
     {
-        "gan": ("gan_zoo.models.gan.model:GAN", "the plain GAN, on multilayer perceptrons"),
-        "dcgan": ("gan_zoo.models.dcgan.model:DCGAN", "convolutional trunks with batch norm"),
-        "lsgan": ("gan_zoo.models.lsgan.model:LSGAN", "least-squares losses"),
-        "wgan-gp": ("gan_zoo.models.wgan_gp.model:WGANGP", "Wasserstein losses, gradient penalty"),
-        "sngan": ("gan_zoo.models.sngan.model:SNGAN", "residual trunks, spectral norm, hinge losses"),
-        "r3gan": ("gan_zoo.models.r3gan.model:R3GAN", "relativistic pairing with R1 and R2"),
-        "acgan": (
-            "gan_zoo.models.acgan.model:ACGAN",
-            "class-conditional, with a class head trained on labels",
-        ),
-        "infogan": (
-            "gan_zoo.models.infogan.model:InfoGAN",
-            "latent codes that the image tells, without labels",
-        ),
-        "infogan-cr": (
-            "gan_zoo.models.infogan_cr.model:InfoGANCR",
-            "InfoGAN whose codes are told apart in pairs of images",
-        ),
+        "gan": _model("gan", "GAN", "the plain GAN, on multilayer perceptrons"),
+        "dcgan": _model("dcgan", "DCGAN", "convolutional trunks with batch norm"),
+        "lsgan": _model("lsgan", "LSGAN", "least-squares losses"),
+        "wgan-gp": _model("wgan_gp", "WGANGP", "Wasserstein losses, gradient penalty"),
+        "sngan": _model("sngan", "SNGAN", "residual trunks, spectral norm, hinge losses"),
+        "r3gan": _model("r3gan", "R3GAN", "relativistic pairing with R1 and R2"),
+        "acgan": _model("acgan", "ACGAN", "class-conditional, with a class head trained on labels"),
+        "infogan": _model("infogan", "InfoGAN", "latent codes that Q reads from the image, learned without labels"),
+        "infogan-cr": _model("infogan_cr", "InfoGANCR", "InfoGAN with a contrastive regulariser on pairs of images"),
     },
 )
 
@@ -125,44 +142,23 @@ trunks = Registry(
         "mlp": ("gan_zoo.trunks.mlp:MLP", "multilayer perceptrons, any resolution"),
         "dcgan": ("gan_zoo.trunks.dcgan:DCGAN", "strided convolutions, 28, 32, 64 or 128 pixels"),
         "resnet": ("gan_zoo.trunks.resnet:RESNET", "SNGAN's residual blocks, 28, 32, 64 or 128 pixels"),
-        "infogan-mnist": (
-            "gan_zoo.trunks.infogan_mnist:INFOGAN_MNIST",
-            "the InfoGAN paper's network, 28 pixels",
-        ),
+        "infogan-mnist": ("gan_zoo.trunks.infogan_mnist:INFOGAN_MNIST", "the InfoGAN paper's network, 28 pixels"),
     },
 )
 
 datasets = Registry(
     "dataset",
     {
-        "mnist-5k": (
-            "gan_zoo.data.bundled:mnist_5k",
-            "5,000 handwritten digits, bundled; 28×28 grey, 10 classes",
-        ),
-        "mnist": (
-            "gan_zoo.data.idx:mnist",
-            "MNIST's IDX files in the folder data.path; 28×28 grey, 10 classes",
-        ),
+        "mnist-5k": ("gan_zoo.data.bundled:mnist_5k", "5,000 handwritten digits, bundled; 28×28 grey, 10 classes"),
+        "mnist": ("gan_zoo.data.idx:mnist", "MNIST's IDX files in the folder data.path; 28×28 grey, 10 classes"),
         "fashion-mnist": ("gan_zoo.data.idx:fashion_mnist", "clothes, IDX files; 28×28 grey, 10 classes"),
-        "sprites": (
-            "gan_zoo.data.sprites:sprites",
-            "737,280 drawn shapes, known factors as in dSprites; 64×64 grey or another side",
-        ),
-        "dsprites": (
-            "gan_zoo.data.dsprites:dsprites",
-            "dSprites' own .npz file data.path, with its factors; 64×64 grey",
-        ),
-        "folder": (
-            "gan_zoo.data.folder:folder",
-            "the images below the folder data.path; subfolders are classes",
-        ),
+        "sprites": ("gan_zoo.data.sprites:sprites", "737,280 shapes with dSprites' factors; grey, any size"),
+        "dsprites": ("gan_zoo.data.dsprites:dsprites", "dSprites' .npz file data.path, with factors; 64×64 grey"),
+        "folder": ("gan_zoo.data.folder:folder", "the images below the folder data.path; subfolders are classes"),
         "array": ("gan_zoo.data.arrays:array", "the .npz, .npy or .safetensors file data.path"),
-        "hub": ("gan_zoo.data.hub_dataset:hub", "a set of the Hugging Face hub, named by data.path"),
-        "svhn": (
-            "gan_zoo.data.hub_dataset:svhn",
-            "street-view house numbers, from the hub; 32×32 colour, 10 classes",
-        ),
-        "cifar10": ("gan_zoo.data.hub_dataset:cifar10", "CIFAR-10, from the hub; 32×32 colour, 10 classes"),
+        "hub": ("gan_zoo.data.hub_dataset:hub", "the dataset data.path on the Hugging Face Hub"),
+        "svhn": ("gan_zoo.data.hub_dataset:svhn", "street-view house numbers, from the Hub; 32×32 colour, 10 classes"),
+        "cifar10": ("gan_zoo.data.hub_dataset:cifar10", "CIFAR-10, from the Hub; 32×32 colour, 10 classes"),
     },
 )
 
@@ -181,17 +177,8 @@ losses = Registry(
 loggers = Registry(
     "logger",
     {
-        "tensorboard": (
-            "gan_zoo.training.loggers.tensorboard:TensorBoard",
-            "event files in the run folder (the extra tensorboard)",
-        ),
-        "wandb": (
-            "gan_zoo.training.loggers.wandb:WandB",
-            "Weights & Biases, offline unless WANDB_MODE=online (the extra wandb)",
-        ),
-        "trackio": (
-            "gan_zoo.training.loggers.trackio:Trackio",
-            "trackio's own folder on this machine (the extra trackio)",
-        ),
+        "tensorboard": ("gan_zoo.training.loggers.tensorboard:TensorBoard", "event files in the run folder"),
+        "wandb": ("gan_zoo.training.loggers.wandb:WandB", "Weights & Biases, offline unless WANDB_MODE=online"),
+        "trackio": ("gan_zoo.training.loggers.trackio:Trackio", "trackio's folder on this machine"),
     },
 )

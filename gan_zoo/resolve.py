@@ -19,7 +19,7 @@ from pydantic import BaseModel, ValidationError, create_model
 from gan_zoo.config import Config, table_name
 from gan_zoo.errors import InputError, shown
 from gan_zoo.registry import models, presets
-from gan_zoo.sources import Layer, defaults, model_class, read
+from gan_zoo.sources import Layer, defaults, read, recipe
 from gan_zoo.trees import FLAG, Tree, check_keys, expand, flat, invalid, labelled, merge, value_shown
 
 DEFAULT_PRESET = "mnist-5k"
@@ -48,14 +48,14 @@ class Resolved:
 def lineage(model: str) -> list[str]:
     """`model`, the model that it extends, the one that this extends, and so on."""
     names = [model]
-    while (base := model_class(names[-1]).extends) and base not in names:
+    while (base := recipe(names[-1]).extends) and base not in names:
         names.append(models.check(base, where=f"model {names[-1]!r} extends an "))
     return names
 
 
 def config_type(model: str) -> type[Config]:
     """The type of the whole tree for `model`: the shared tables, and the model's own if it has settings."""
-    settings = model_class(model).settings
+    settings = recipe(model).settings
     return Config if settings is None else _with_table(table_name(model), settings)
 
 
@@ -262,7 +262,7 @@ def _inherited(tables: Mapping[str, Mapping[str, Any]], model: str) -> Tree:
     A model that extends another takes over what is said for that one, and back: codes that are written for InfoGAN
     hold for its extensions, and InfoGAN beside one of them trains on the same codes.
     """
-    known = model_class(model).settings.model_fields if model_class(model).settings else {}
+    known = recipe(model).settings.model_fields if recipe(model).settings else {}
     extensions = [name for name in tables if _built_in(name) and model in lineage(name)]
     ground: Tree = {}
     for name in [*extensions, *reversed(lineage(model))]:

@@ -35,23 +35,23 @@ class Layer:
     tree: Tree
 
 
-def model_class(name: str) -> Any:
-    """The class of the model called `name`.
+def recipe(model: str) -> Any:
+    """The `gan_zoo.config.Recipe` of a model; of a plug-in, the model's class.
 
     Raises:
-        InputError: If what a plug-in registers is no model, or its table would have the name of a shared one.
+        InputError: If the plug-in's object is not a model, or the model has the name of a shared table.
     """
-    found, origin = models.get(name), models.entries[name].origin
-    if not (hasattr(found, "defaults") and hasattr(found, "settings")):
-        raise InputError(f"model {name!r} from {origin} is {found!r}, and no class derived from gan_zoo's GAN")
-    if table_name(name) in Config.model_fields:
-        raise InputError(f"model {name!r} from {origin} is named like a key of every tree; it needs another name")
-    return found
+    brought, origin = models.recipe(model), models.entries[model].origin
+    if not (hasattr(brought, "defaults") and hasattr(brought, "settings")):
+        raise InputError(f"model {model!r} from {origin} is {brought!r}; it must be a class derived from gan_zoo's GAN")
+    if table_name(model) in Config.model_fields:
+        raise InputError(f"model {model!r} from {origin} has the name of a table of every configuration; rename it")
+    return brought
 
 
 def defaults(model: str) -> Layer:
-    """The networks, loss and optimizer that a model brings."""
-    return Layer(f"model {model}", dict(model_class(model).defaults))
+    """The layer of a model's defaults."""
+    return Layer(f"model {model}", dict(recipe(model).defaults))
 
 
 def read(config: str | Path | Mapping[str, Any]) -> list[Layer]:

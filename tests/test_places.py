@@ -11,6 +11,7 @@ import pytest
 from commandline import write_set, zoo
 from narrow import narrow_train
 
+from gan_zoo.analysis import centrality, evaluate
 from gan_zoo.analysis import encode as encoding
 from gan_zoo.cli.draw import table_name
 
@@ -55,11 +56,11 @@ def test_a_place_is_tried_before_the_work(
 
     monkeypatch.chdir(place)
     for name in (
-        "gan_zoo.training.run.load", "gan_zoo.analysis.centrality.open_models", "gan_zoo.analysis.evaluate.evaluate",
-        "gan_zoo.export.write.load", "gan_zoo.analysis.page.run_page",
-        "gan_zoo.bench.step.step", "gan_zoo.bench.kernels.kernels",
+        "training.run.load", "analysis.page.run_page", "bench.step.step", "bench.kernels.kernels", "export.write.load",
     ):  # fmt: skip
-        monkeypatch.setattr(name, work)
+        monkeypatch.setattr(f"gan_zoo.{name}", work)
+    monkeypatch.setattr(centrality, "open_models", work)
+    monkeypatch.setattr(evaluate, "evaluate", work)
     before = set(place.rglob("*"))
     ended = zoo(*command)
     assert (ended.code, ended.out) == (2, "")

@@ -17,7 +17,8 @@ ACCEPTED = {"INT": "a whole number", "FLOAT": "a number"}
 
 def whole(metavar: str, least: int, most: int | None = None) -> PrimitiveConstructorSpec[int]:
     """The parser's rule for a whole number within bounds."""
-    ACCEPTED[metavar] = "a whole number, " + (f"{least} or more" if most is None else f"from {least} to {most}")
+    bounds = f", at least {least}" if most is None else f" from {least} to {most}"
+    ACCEPTED[metavar] = f"a whole number{bounds}"
 
     def parse(words: list[str]) -> int:
         number = int(words[0])

@@ -62,8 +62,6 @@ def bind(port: int) -> socket.socket:
     Raises:
         InputError: If the port cannot be had.
     """
-    if not 0 <= port <= 65535:
-        raise InputError(f"--port is 1 to 65535, or 0 for any that is free, not {port}")
     bound = socket.socket()
     if os.name != "nt":  # there it would share the port with whom it belongs to
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

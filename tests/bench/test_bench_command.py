@@ -78,7 +78,7 @@ def test_measuring_goes_on_where_the_file_fails_on_the_way(
     assert ended.code == 2
     assert "infogan" in ended.out and "a note" in ended.out
     first, *_, last = ended.err.splitlines()
-    assert first.endswith("x.json cannot be written: No space left on device; measuring goes on")
+    assert first.endswith("x.json cannot be written: No space left on device; continuing")
     assert last == "gan-zoo: x.json cannot be written: No space left on device"
 
 

@@ -8,28 +8,19 @@ import torch
 from gan_zoo_kernels import cross_entropy
 from torch import Tensor, nn
 
-from gan_zoo.config import Config, Settings, Weight
+from gan_zoo.config import Config
 from gan_zoo.errors import InputError
+from gan_zoo.models.acgan.settings import ACGANRecipe, ACGANSettings
 from gan_zoo.models.gan.codes import Code
 from gan_zoo.models.gan.model import GAN, Objective, StepTensors, evaluating
 from gan_zoo.trunks.layers import spectral
 
 
-class ACGANSettings(Settings):
-    """The class head."""
-
-    class_weight: Weight = 1.0
-    """Weight of the class term in both objectives."""
-
-
-class ACGAN(GAN):
+class ACGAN(ACGANRecipe, GAN):
     """L_S as the GAN's, and L_C = E[log P(C = c | x_real)] + E[log P(C = c | x_fake)] (eqs. 2, 3).
 
     D maximises L_S + L_C, G maximises L_C - L_S (Odena et al., 2017, arXiv:1610.09585).
     """
-
-    defaults = {"trunk": {"name": "dcgan"}, "optimizer": {"generator_lr": 2e-4}}
-    settings = ACGANSettings
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)

@@ -9,14 +9,14 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from gan_zoo.config import Config, Settings, table_name
+from gan_zoo.config import Config, table_name
 from gan_zoo.data.bounds import check_memory
 from gan_zoo.draws import Draws
 from gan_zoo.errors import InputError, unknown
@@ -24,6 +24,7 @@ from gan_zoo.losses.adversarial import AdversarialLoss
 from gan_zoo.models.gan.codes import Code
 from gan_zoo.models.gan.input_images import check_images
 from gan_zoo.models.gan.prior import SHOWN, Latents, Prior
+from gan_zoo.models.gan.settings import GANRecipe
 from gan_zoo.registry import losses, trunks
 from gan_zoo.shapes import ImageShape
 from gan_zoo.trunks.layers import spectral
@@ -122,7 +123,7 @@ def alone(own: Tensor) -> Tensor:
     return own
 
 
-class GAN(nn.Module):
+class GAN(GANRecipe, nn.Module):
     """min_G max_D of V(D, G) = E[log D(x)] + E[log(1 - D(G(z)))], or of another adversarial loss.
 
     The game of Goodfellow et al., 2014 (arXiv:1406.2661).
@@ -130,15 +131,10 @@ class GAN(nn.Module):
     Args:
         config: The resolved tree, with `data.resolution` and `data.channels` known.
 
-    A model derives from this class, and may say `defaults` (a tree that presets and flags override), `settings` (the
-    type of its own table), `extends` (the model whose table is the ground of its own), `codes_of` (the latent codes of
-    its prior), `prior_of`, and extend the two objectives. Every parameter outside `generator` and `prior` is trained in
-    the discriminator's step.
+    A model derives from this class. It may set the attributes of `gan_zoo.config.Recipe`, override `codes_of` (the
+    latent codes of its prior) and `prior_of`, and extend the two objectives. Every parameter outside `generator` and
+    `prior` is trained in the discriminator's step.
     """
-
-    defaults: ClassVar[Mapping[str, Any]] = {"trunk": {"name": "mlp", "discriminator_norm": "none"}}
-    settings: ClassVar[type[Settings] | None] = None
-    extends: ClassVar[str | None] = None
 
     def __init__(self, config: Config) -> None:
         super().__init__()

@@ -28,19 +28,16 @@ from gan_zoo.models.gan.prior import Latents, Prior
 from gan_zoo.models.infogan.consistency import consistency, mismatch
 from gan_zoo.models.infogan.learned_prior import LearnedPrior
 from gan_zoo.models.infogan.q_head import Posterior, QHead, posteriors, q_layout
-from gan_zoo.models.infogan.settings import InfoGANSettings
+from gan_zoo.models.infogan.settings import InfoGANRecipe, InfoGANSettings
 from gan_zoo.trunks.layers import in_lots
 
 
-class InfoGAN(GAN):
+class InfoGAN(InfoGANRecipe, GAN):
     """The GAN with codes in its prior, a head Q on its trunk, and the information term in both objectives.
 
     The term is computed from the features that the adversarial losses are computed from: no pass is added (Chen et al.,
     2016, arXiv:1606.03657).
     """
-
-    defaults = {}
-    settings = InfoGANSettings
 
     entropy: Tensor  # H(c) of each code, nats
     total_entropy: Tensor  # their sum

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from gan_zoo.config import Count, Norm, Positive, Rate, Settings, Share, Weight
+from gan_zoo.config import Count, Norm, Positive, Rate, Recipe, Settings, Share, Weight
 from gan_zoo.models.gan.codes import parse_codes
 
 
@@ -70,3 +70,10 @@ class InfoGANSettings(Settings):
                 f"{self.log_variance_max:g}"
             )
         return self
+
+
+class InfoGANRecipe(Recipe):
+    """What InfoGAN adds to the configuration."""
+
+    defaults = {}
+    settings = InfoGANSettings

@@ -16,7 +16,7 @@ from gan_zoo.models.gan.model import Mean, Objective, StepTensors
 from gan_zoo.models.gan.prior import Latents
 from gan_zoo.models.infogan.model import InfoGAN
 from gan_zoo.models.infogan_cr.pairs import couple
-from gan_zoo.models.infogan_cr.settings import InfoGANCRSettings
+from gan_zoo.models.infogan_cr.settings import InfoGANCRRecipe, InfoGANCRSettings
 from gan_zoo.registry import trunks
 from gan_zoo.shapes import ImageShape
 from gan_zoo.trunks.layers import spectral
@@ -43,7 +43,7 @@ class PairNetwork(nn.Module):
         return logits
 
 
-class InfoGANCR(InfoGAN):
+class InfoGANCR(InfoGANCRRecipe, InfoGAN):
     """min_{G,Q,H} max_D V(D, G) - λ L_I(G, Q) - α L_c(G, H), L_c = E[log H_i(x, x')] for a pair that shares code i.
 
     A step makes half as many pairs as the batch has rows, so that a pass over pairs is as large as one over the batch,
@@ -51,9 +51,6 @@ class InfoGANCR(InfoGAN):
     differs between its images is due to the codes. Neither D nor the generator's running statistics get to see them.
     H learns on where the gap falls; the authors start it anew (Lin et al., 2020, arXiv:1906.06034).
     """
-
-    settings = InfoGANCRSettings
-    extends = "infogan"
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)

@@ -7,7 +7,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from gan_zoo.config import Count, Positive, Weight
-from gan_zoo.models.infogan.settings import InfoGANSettings
+from gan_zoo.models.infogan.settings import InfoGANRecipe, InfoGANSettings
 
 
 class InfoGANCRSettings(InfoGANSettings):
@@ -34,3 +34,10 @@ class InfoGANCRSettings(InfoGANSettings):
                 "before the regulariser sets in is never used"
             )
         return self
+
+
+class InfoGANCRRecipe(InfoGANRecipe):
+    """What InfoGAN-CR adds to the configuration."""
+
+    settings = InfoGANCRSettings
+    extends = "infogan"

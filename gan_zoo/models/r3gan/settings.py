@@ -1,0 +1,15 @@
+"""R3GAN's defaults. No torch here."""
+
+from __future__ import annotations
+
+from gan_zoo.config import Recipe
+
+
+class R3GANRecipe(Recipe):
+    """What R3GAN adds to the configuration."""
+
+    defaults = {
+        "trunk": {"name": "resnet", "generator_norm": "none", "discriminator_norm": "none"},
+        "loss": {"adversarial": "relativistic", "r1": 1.0, "r2": 1.0},
+        "optimizer": {"generator_lr": 2e-4, "beta1": 0.0, "beta2": 0.99},
+    }
