@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
-from gan_zoo_kernels import Kind, Layout, PriorCode, PriorLayout, WarpSteps
+from gan_zoo_kernels import Layout, WarpSteps
 from gan_zoo_kernels.fused import (
     batch_norm,
     consistency,
@@ -25,33 +25,24 @@ from gan_zoo_kernels.fused import (
     sample_latents,
 )
 from gan_zoo_kernels.fused.tiles import MAX_COLUMNS
+from gan_zoo_kernels.layout import CATEGORICAL
+from gan_zoo_kernels.reference_consistency import categorical_columns
 from torch import Tensor
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 LAYOUTS = {
-    "10 + 2 gaussian": Layout.of(("categorical", 10), ("gaussian", 2)),
-    "10 x 10": Layout.of(*[("categorical", 10)] * 10),
-    "4 x 16": Layout.of(*[("categorical", 16)] * 4),
-    "all kinds": Layout.of(("categorical", 20), ("gaussian", 3), ("gaussian_fixed", 2), ("bernoulli", 2)),
-    "5 gaussian": Layout.of(("gaussian", 5)),
-    "8192 + all kinds": Layout.of(("categorical", 8192), ("gaussian", 1), ("gaussian_fixed", 1), ("bernoulli", 1)),
+    "10 + 2 gaussian": Layout("categorical:10|gaussian:2x2"),
+    "10 x 10": Layout("categorical:10x10"),
+    "4 x 16": Layout("categorical:16x4"),
+    "all kinds": Layout("categorical:20|gaussian:2x3|gaussian:1x2|bernoulli:1x2"),
+    "5 gaussian": Layout("gaussian:2x5"),
+    "8192 + all kinds": Layout("categorical:8192|gaussian:2|gaussian:1|bernoulli:1"),
 }
 PRIORS = {
-    "62 + 10 + 2 uniform": PriorLayout(
-        62, "normal", (PriorCode("categorical", size=10), PriorCode("uniform"), PriorCode("uniform"))
-    ),
-    "128 + 10 x 10": PriorLayout(128, "normal", (PriorCode("categorical", size=10),) * 10),
-    "uniform 100": PriorLayout(100, "uniform"),
-    "8 + all kinds": PriorLayout(
-        8,
-        "normal",
-        (
-            PriorCode("categorical", size=8192),
-            PriorCode("gaussian"),
-            PriorCode("bernoulli"),
-            PriorCode("uniform"),
-        ),
-    ),
+    "62 + 10 + 2 uniform": Layout("noise(normal):62|categorical:10|uniform:1x2"),
+    "128 + 10 x 10": Layout("noise(normal):128|categorical:10x10"),
+    "uniform 100": Layout("noise(uniform):100"),
+    "8 + all kinds": Layout("noise(normal):8|categorical:8192|gaussian:1|bernoulli:1|uniform:1"),
 }
 
 WARPS = {
@@ -223,12 +214,11 @@ def _cross_entropy(name: str, dtype: torch.dtype) -> Iterator[Case]:
 def _q_head(name: str, dtype: torch.dtype) -> Iterator[Case]:
     for shape, layout in LAYOUTS.items():
         batch = 4 if layout.most_classes > 1000 else 256
-        codes = len(layout.segments)
+        codes = len(layout.columns)
         parameters = torch.zeros(batch, layout.width, dtype=dtype)
         targets, nll = torch.zeros(batch, codes), torch.zeros(codes)
-        segments = [int(n) for s in layout.segments for n in (s.kind, s.start, s.size)]
-        categorical = [s for s in layout.segments if s.kind is Kind.CATEGORICAL]
-        starts_and_sizes = [n for s in categorical for n in (s.start, s.size)]
+        categorical = [group for group in layout.groups if group.kind == CATEGORICAL]
+        starts_and_sizes = [n for group in categorical for n in (group.first_column, group.size)]
         wide = {
             "parameters": _vector(math.gcd(layout.width, *starts_and_sizes), dtype) if categorical else dtype.itemsize
         }
@@ -236,7 +226,7 @@ def _q_head(name: str, dtype: torch.dtype) -> Iterator[Case]:
             "q_head_nll_forward",
             f"{batch}: {shape}",
             name,
-            lambda p=parameters, t=targets, s=segments: q_head_nll.forward(p, t, s, -8.0, 8.0),
+            lambda p=parameters, t=targets, s=layout.spec: q_head_nll.forward(p, t, s, -8.0, 8.0),
             (parameters, targets, nll),
             wide,
         )
@@ -244,7 +234,7 @@ def _q_head(name: str, dtype: torch.dtype) -> Iterator[Case]:
             "q_head_nll_backward",
             f"{batch}: {shape}",
             name,
-            lambda p=parameters, t=targets, s=segments, g=nll: q_head_nll.backward(g, p, t, s, -8.0, 8.0),
+            lambda p=parameters, t=targets, s=layout.spec, g=nll: q_head_nll.backward(g, p, t, s, -8.0, 8.0),
             (parameters, targets, nll, parameters),
             wide,
         )
@@ -254,14 +244,13 @@ def _q_head_rows(name: str, dtype: torch.dtype) -> Iterator[Case]:
     for shape in ("10 x 10", "4 x 16"):
         layout = LAYOUTS[shape]
         parameters = torch.zeros(1024, layout.width, dtype=dtype)
-        targets, nll = torch.zeros(1024, len(layout.segments)), torch.zeros(len(layout.segments))
-        segments = [int(n) for s in layout.segments for n in (s.kind, s.start, s.size)]
+        targets, nll = torch.zeros(1024, len(layout.columns)), torch.zeros(len(layout.columns))
         wide = {"parameters": _vector(layout.most_classes, dtype)}
         yield Case(
             "q_head_rows_forward",
             f"1024: {shape}",
             name,
-            lambda p=parameters, t=targets, s=segments: q_head_nll.forward(p, t, s, -8.0, 8.0),
+            lambda p=parameters, t=targets, s=layout.spec: q_head_nll.forward(p, t, s, -8.0, 8.0),
             (parameters, targets, nll),
             wide,
             most_traffic=LABELLED_TRAFFIC,
@@ -270,7 +259,7 @@ def _q_head_rows(name: str, dtype: torch.dtype) -> Iterator[Case]:
             "q_head_rows_backward",
             f"1024: {shape}",
             name,
-            lambda p=parameters, t=targets, s=segments, g=nll: q_head_nll.backward(g, p, t, s, -8.0, 8.0),
+            lambda p=parameters, t=targets, s=layout.spec, g=nll: q_head_nll.backward(g, p, t, s, -8.0, 8.0),
             (parameters, targets, nll, parameters),
             wide,
             most_traffic=LABELLED_TRAFFIC,
@@ -280,13 +269,13 @@ def _q_head_rows(name: str, dtype: torch.dtype) -> Iterator[Case]:
 def _information(name: str, dtype: torch.dtype) -> Iterator[Case]:
     for shape, width, hidden in (("10 + 2 gaussian", 1024, 128), ("10 x 10", 2112, 32)):  # two launches, and four
         layout = LAYOUTS[shape]
-        batch, codes = 128, len(layout.segments)
+        batch, codes = 128, len(layout.columns)
         features, weight1 = torch.zeros(batch, width, dtype=dtype), torch.zeros(hidden, width)
         units, weight2, bias2 = torch.zeros(hidden), torch.zeros(layout.width, hidden), torch.zeros(layout.width)
         targets, of_codes, one = torch.zeros(batch, codes), torch.zeros(codes), torch.zeros(())
         normal, slopes = torch.zeros(batch, hidden), torch.zeros(batch, information_launchers.padded(layout.width))
         head = (weight1, units, units, units, units, weight2, bias2)
-        known = (targets, of_codes, of_codes, layout.numbers, -8.0, 8.0, 0.1, 1e-5, 0.1, dtype, True)
+        known = (targets, of_codes, of_codes, layout.spec, -8.0, 8.0, 0.1, 1e-5, 0.1, dtype, True)
         yield Case(
             "information_term_forward",
             f"{batch} x {width}: {shape}",
@@ -314,13 +303,12 @@ def _information(name: str, dtype: torch.dtype) -> Iterator[Case]:
 
 def _latents(name: str, dtype: torch.dtype) -> Iterator[Case]:
     for shape, layout in PRIORS.items():
-        outputs = (torch.zeros(128, layout.width, dtype=dtype), torch.zeros(128, len(layout.codes)))
-        numbers = layout.numbers
+        outputs = (torch.zeros(128, layout.width, dtype=dtype), torch.zeros(128, len(layout.columns)))
         yield Case(
             "sample_latents",
             f"128: {shape}",
             name,
-            lambda n=numbers, d=dtype: sample_latents.draw(*n, 128, 1, 1, None, 0, 0, torch.device("cpu"), d),
+            lambda s=layout.spec, d=dtype: sample_latents.draw(s, 128, 1, 1, None, 0, 0, torch.device("cpu"), d),
             outputs,
             {},
         )
@@ -349,8 +337,7 @@ def _consistency(name: str, dtype: torch.dtype) -> Iterator[Case]:
     for shape, n, m in (("10 + 2 gaussian", 128, 128), ("10 x 10", 256, 100), ("all kinds", 64, 64)):
         layout = LAYOUTS[shape]
         parameters, warped = (torch.zeros(rows, layout.width, dtype=dtype) for rows in (n, m))
-        segments = [int(x) for s in layout.segments for x in (s.kind, s.start, s.size)]
-        sizes = [s.size for s in layout.segments if s.kind is Kind.CATEGORICAL]
+        sizes = [columns.stop - columns.start for columns in categorical_columns(layout)]
         means, one = torch.zeros(sum(sizes)), torch.zeros(())
         read = tuple(side[:, : sum(sizes)] for side in (parameters, warped))
         log_priors = means if shape == "all kinds" else None
@@ -359,7 +346,7 @@ def _consistency(name: str, dtype: torch.dtype) -> Iterator[Case]:
             "consistency_forward",
             f"{n}, {m}: {shape}",
             name,
-            lambda p=parameters, w=warped, c=log_priors, s=segments: consistency.forward(p, w, c, s, 4.0),
+            lambda p=parameters, w=warped, c=log_priors, s=layout.spec: consistency.forward(p, w, c, s, 4.0),
             (*read, *priors, means, torch.zeros(len(sizes))),
             {},
         )
@@ -367,7 +354,7 @@ def _consistency(name: str, dtype: torch.dtype) -> Iterator[Case]:
             "consistency_backward",
             f"{n}, {m}: {shape}",
             name,
-            lambda g=one, p=parameters, w=warped, c=log_priors, mean=means, s=segments: consistency.backward(
+            lambda g=one, p=parameters, w=warped, c=log_priors, mean=means, s=layout.spec: consistency.backward(
                 g, p, w, c, mean, s, 4.0
             ),
             (*read, *priors, means, one, parameters, warped),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 import torch
-from gan_zoo_kernels import PriorCode, PriorLayout, sample_latents
+from gan_zoo_kernels import Layout, sample_latents
 from torch import Tensor
 
 FIRST_STREAM = 2**16
@@ -19,17 +19,14 @@ Range = tuple[float, float]
 
 
 @lru_cache(maxsize=256)
-def _columns(normals: int, ranges: tuple[Range, ...]) -> PriorLayout:
-    return PriorLayout(normals, codes=tuple(PriorCode("uniform", low=low, high=high) for low, high in ranges))
+def _cached_layout(normals: int, ranges: tuple[Range, ...], below: int) -> Layout:
+    if below:
+        return Layout(f"categorical:{below}")
+    return Layout("|".join([f"noise(normal):{normals}", *(f"uniform({low},{high}):1" for low, high in ranges)]))
 
 
-@lru_cache(maxsize=256)
-def _choice(below: int) -> PriorLayout:
-    return PriorLayout(0, codes=(PriorCode("categorical", size=below),))
-
-
-def _layout_of(normals: int, ranges: tuple[Range, ...], below: int) -> PriorLayout:
-    return _choice(below) if below else _columns(normals, ranges)
+def _layout_of(normals: int, ranges: tuple[Range, ...], below: int) -> Layout:
+    return _cached_layout(normals, ranges, below)
 
 
 # As torch.compiler.assume_constant_result does, for whose sake every command would import the compiler: seconds.
@@ -98,7 +95,7 @@ class Draws:
         finally:
             self.first_row = first_row
 
-    def _draw(self, rows: int, layout: PriorLayout) -> tuple[Tensor, Tensor]:
+    def _draw(self, rows: int, layout: Layout) -> tuple[Tensor, Tensor]:
         stream, self.stream = self.stream, self.stream + 1
         return sample_latents(
             layout,

@@ -10,8 +10,6 @@ import torch
 from gan_zoo_kernels import (
     Implementation,
     Layout,
-    PriorCode,
-    PriorLayout,
     cross_entropy,
     gaussian_nll,
     q_head_nll,
@@ -66,16 +64,16 @@ class Problem(NamedTuple):
         return DIRECTIONS[:1] if self.kernel == "sample_latents" else DIRECTIONS
 
 
-def _q_head(batch: int, layout: Layout, prior: PriorLayout) -> Callable[[torch.device, torch.dtype], Work]:
+def _q_head(batch: int, layout: Layout, prior: Layout) -> Callable[[torch.device, torch.dtype], Work]:
     def make(device: torch.device, dtype: torch.dtype) -> Work:
         parameters = torch.randn(batch, layout.width, device=device, dtype=dtype, requires_grad=True)
         targets = sample_latents(prior, batch, seed=0, step=0, device=device, implementation="reference")[1]
-        return Work(partial(q_head_nll, layout=layout), (parameters, targets), 1, 4 * len(layout.segments))
+        return Work(partial(q_head_nll, layout=layout), (parameters, targets), 1, 4 * len(layout.columns))
 
     return make
 
 
-def _latents(batch: int, prior: PriorLayout) -> Callable[[torch.device, torch.dtype], Work]:
+def _latents(batch: int, prior: Layout) -> Callable[[torch.device, torch.dtype], Work]:
     def make(device: torch.device, dtype: torch.dtype) -> Work:
         def draw(step: Tensor, implementation: Implementation) -> tuple[Tensor, Tensor]:
             return sample_latents(
@@ -86,7 +84,7 @@ def _latents(batch: int, prior: PriorLayout) -> Callable[[torch.device, torch.dt
             return torch.randn(batch, prior.width, device=device, dtype=dtype)
 
         step = torch.zeros((), dtype=torch.int64, device=device)
-        return Work(draw, (step,), 0, batch * (prior.width * dtype.itemsize + 4 * len(prior.codes)), normal)
+        return Work(draw, (step,), 0, batch * (prior.width * dtype.itemsize + 4 * len(prior.columns)), normal)
 
     return make
 
@@ -115,9 +113,8 @@ def _torch_gaussian_nll(mean: Tensor, log_var: Tensor, target: Tensor) -> Tensor
 
 
 # The codes of InfoGAN's experiments on MNIST and on CelebA (Chen et al. 2016, appendix C).
-_CLASSES, _UNIFORM = PriorCode("categorical", size=10), PriorCode("uniform")
-_MNIST = Layout.of(("categorical", 10), ("gaussian", 2)), PriorLayout(62, "normal", (_CLASSES, _UNIFORM, _UNIFORM))
-_CELEBA = Layout.of(*[("categorical", 10)] * 10), PriorLayout(128, "normal", (_CLASSES,) * 10)
+_MNIST = Layout("categorical:10|gaussian:2x2"), Layout("noise(normal):62|categorical:10|uniform:1x2")
+_CELEBA = Layout("categorical:10x10"), Layout("noise(normal):128|categorical:10x10")
 
 PROBLEMS = (
     Problem("q_head_nll", "128: 10 + 2 gaussian", _q_head(128, *_MNIST), representative=True),

@@ -3,7 +3,7 @@
 from .dispatch import Choice, Implementation, implementation_for
 from .functional import Reduction, cross_entropy, gaussian_nll, q_head_nll, sample_latents
 from .information import QHeadTensors, fuses_information, information_term
-from .layout import Kind, Layout, PriorCode, PriorLayout, Segment
+from .layout import Layout
 from .norms import batch_norm, leaky_relu
 from .reference_warp import WarpSteps
 from .self_augmentation import consistency, random_warp
@@ -11,13 +11,9 @@ from .self_augmentation import consistency, random_warp
 __all__ = [
     "Choice",
     "Implementation",
-    "Kind",
     "Layout",
-    "PriorCode",
-    "PriorLayout",
     "QHeadTensors",
     "Reduction",
-    "Segment",
     "WarpSteps",
     "batch_norm",
     "consistency",

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from . import fused, reference
 from .dispatch import Implementation, implementation_for
-from .layout import LOG_VAR_MAX, LOG_VAR_MIN, Layout, PriorLayout, check_log_var_bounds
+from .layout import LOG_VAR_MAX, LOG_VAR_MIN, Layout, check_log_var_bounds
 
 Reduction = Literal["mean", "sum", "none"]
 
@@ -109,7 +109,7 @@ def q_head_nll(
 
     Args:
         parameters: [B, P] floating-point, the Q head's output, P = layout.width.
-        targets: [B, C] float32, the codes that made the images, in the order of layout.segments: a class
+        targets: [B, C] float32, the codes that made the images, in the layout's order: a class
             index, a real value, or 0 / 1 (a probability is allowed) for a Bernoulli code. They are
             constants: no gradient is computed for them. A class index that is not a whole number in
             0 … K - 1 raises or is undefined on the reference path and gives NaN on the kernel's.
@@ -125,8 +125,10 @@ def q_head_nll(
         raise TypeError(f"targets are float32, not {targets.dtype}")
     if len(shape) != 2 or shape[1] != layout.width:
         raise ValueError(f"parameters are [B, {layout.width}] by the layout, not {list(shape)}")
-    if targets.shape != (shape[0], len(layout.segments)):
-        raise ValueError(f"targets are [{shape[0]}, {len(layout.segments)}], not {list(targets.shape)}")
+    if not layout.is_posterior:
+        raise ValueError(f"layout {layout.spec!r} has noise or uniform codes: Q of a uniform code is gaussian:1 or :2")
+    if targets.shape != (shape[0], len(layout.columns)):
+        raise ValueError(f"targets are [{shape[0]}, {len(layout.columns)}], not {list(targets.shape)}")
     if targets.requires_grad:
         raise ValueError("targets are constants here; gaussian_nll has a gradient in its target")
     if targets.device != device:
@@ -138,7 +140,7 @@ def q_head_nll(
 
 
 def sample_latents(
-    layout: PriorLayout,
+    layout: Layout,
     batch: int,
     *,
     seed: int,
@@ -155,7 +157,7 @@ def sample_latents(
     of one global batch by `first_row`. Every implementation and device gives the same values bit for bit.
 
     Args:
-        layout: the columns; see `PriorLayout`.
+        layout: the columns.
         batch: rows, 0 or more; first_row + batch ≤ 2**32.
         seed: 0 … 2**64 - 1. step, stream: 0 … 2**32 - 1 each. `step` may be a 0-d int64 tensor on
             `device`: a captured graph then draws anew when the tensor is advanced between replays.
@@ -180,6 +182,8 @@ def sample_latents(
             raise ValueError(f"a step tensor is int64, 0-d and on {device}, not {found}")
     elif not 0 <= step < 2**32:
         raise ValueError(f"step lies in 0 … 2**32 - 1, not {step}")
+    if not layout.is_prior:
+        raise ValueError(f"layout {layout.spec!r} has codes of two columns; a latent code has one, or K classes")
     if dtype not in _FLOATING:
         raise TypeError(f"latents are floating-point, not {dtype}")
     if implementation_for(device, implementation, dtype=dtype, columns=layout.most_classes).path == "triton":

@@ -36,7 +36,7 @@ def fuses_information(features: Tensor, layout: Layout, implementation: Implemen
     It does so where `implementation_for` chooses Triton, for batches of 2 to 1,024 rows and layouts of up to 128
     columns and 32 codes.
     """
-    fits = 2 <= features.shape[0] <= MAX_ROWS and layout.width <= MAX_PARAMETERS and len(layout.segments) <= MAX_CODES
+    fits = 2 <= features.shape[0] <= MAX_ROWS and layout.width <= MAX_PARAMETERS and len(layout.columns) <= MAX_CODES
     if not fits or features.dtype not in _OPERANDS:
         return False
     return implementation_for(features.device, implementation, dtype=features.dtype).path == "triton"
@@ -100,7 +100,7 @@ def _check(
     if features.ndim != 2 or features.shape[0] < 2:
         raise ValueError(f"features must be [B, K] with B ≥ 2, not {list(features.shape)}")
     batch, width = features.shape
-    hidden, codes = head.weight1.shape[0], len(layout.segments)
+    hidden, codes = head.weight1.shape[0], len(layout.columns)
     shapes: dict[str, tuple[Tensor, tuple[int, ...]]] = {
         "weight1": (head.weight1, (hidden, width)),
         "norm_weight": (head.norm_weight, (hidden,)),

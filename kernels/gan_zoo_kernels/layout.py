@@ -1,238 +1,172 @@
-"""What the columns of a Q head's output and of a generator's input mean.
+"""What the columns of a Q head's output and of a generator's input mean, written in one line.
 
-`Layout` describes the parameters of Q(c | x), `PriorLayout` the latents they are compared with. Both are
-immutable and hashable, import nothing heavy, and are checked when they are made, so that the code that
-reads them can trust them.
+"categorical:10|gaussian:2x2" describes the parameters of Q(c | x) for a code of ten classes and two Gaussian ones with
+a learned variance; "noise(normal):62|categorical:10|uniform:1x2" the latents that they are compared with.
+No torch here.
 """
 
 from __future__ import annotations
 
-import enum
+import functools
 import math
+import re
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import NamedTuple
 
 LOG_VAR_MIN = -8.0
 LOG_VAR_MAX = 8.0
 MAX_CLASSES = 2**24  # a class index is stored as a float32, which is exact up to here
 
+KINDS = ("categorical", "uniform", "gaussian", "bernoulli")
+CATEGORICAL, UNIFORM, GAUSSIAN, BERNOULLI = range(4)  # a group's `kind`, in device code too
 
-class Kind(enum.IntEnum):
-    """The family of Q(c_i | x) for one code."""
-
-    CATEGORICAL = 0  # K logits
-    GAUSSIAN = 1  # mean, log-variance
-    GAUSSIAN_FIXED = 2  # mean; the variance is 1
-    BERNOULLI = 3  # one logit
-
-
-_COLUMNS = {Kind.GAUSSIAN: 2, Kind.GAUSSIAN_FIXED: 1, Kind.BERNOULLI: 1}
+GRAMMAR = (
+    "accepted, separated by '|', each with an optional xCOUNT: noise(normal):N or noise(uniform):N (first), "
+    "categorical:K, gaussian:1, gaussian:2 (mean, log-variance), uniform(LOW,HIGH):1, bernoulli(P):1"
+)
+_TERM = re.compile(r"([a-z]+)(?:\(([^()]*)\))?:([0-9]{1,9})(?:x([1-9][0-9]{0,8}))?", re.ASCII)
 
 
-@dataclass(frozen=True)
-class Segment:
-    """One code: columns `start : start + size` of the parameters are of family `kind`."""
+class CodeGroup(NamedTuple):
+    """`length` equal codes side by side; device code reads the fields by their positions (`fused.codes`)."""
 
-    kind: Kind
-    start: int
-    size: int
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "kind", Kind(self.kind))
-        if self.start < 0:
-            raise ValueError(f"a segment starts at column 0 or later, not at {self.start}")
-        if self.kind is Kind.CATEGORICAL:
-            if not 2 <= self.size <= MAX_CLASSES:
-                raise ValueError(f"a categorical code has 2 to {MAX_CLASSES} classes, not {self.size}")
-        elif self.size != _COLUMNS[self.kind]:
-            name = self.kind.name.lower()
-            raise ValueError(f"a {name} code has {_COLUMNS[self.kind]} column(s), not {self.size}")
-
-
-@dataclass(frozen=True)
-class Run:
-    """`count` neighbouring codes of one kind and size whose columns follow each other without a gap."""
-
-    kind: Kind
-    size: int
-    count: int
+    kind: int
+    size: int  # columns of each code: K of a categorical one
+    low: float  # a uniform code is low + u · span, u uniform in [0, 1)
+    span: float
+    ones: int  # how many of 2**24 equally likely draws make a Bernoulli code 1
+    length: int
     first_code: int
     first_column: int
+    first_class: int  # counted over the classes of all categorical codes
+
+    @property
+    def columns(self) -> slice:
+        """The columns of all codes of the group."""
+        return slice(self.first_column, self.first_column + self.length * self.size)
+
+    @property
+    def codes(self) -> slice:
+        """The codes of the group, counted over the layout."""
+        return slice(self.first_code, self.first_code + self.length)
 
 
 @dataclass(frozen=True)
 class Layout:
-    """All codes of a Q head: the segments cover columns 0 … width - 1, each exactly once, in any order.
+    """Noise and codes in consecutive columns, in the order of `spec`.
 
-    A learned log-variance is held between `log_var_min` and `log_var_max`; outside them its gradient is 0.
-    Derived: `width` is P, the parameters of Q(c | x) for one image; `most_classes` the largest K of a
-    categorical code, 1 if there is none; `runs` the segments with equal neighbours gathered; `numbers` the kind, start
-    and size of each segment, one after another.
+    A term `kind:columns` is one code, `kind:columnsxcount` so many equal ones; a number of columns means the same for
+    every kind. Of Q, `categorical:K` has K logits, `gaussian:2` a mean and a log-variance, `gaussian:1` a mean (the
+    variance is 1), `bernoulli:1` a logit. Of latents, `noise(normal):N` and `noise(uniform):N` are N columns of N(0, 1)
+    or of uniform(-1, 1), `categorical:K` is one-hot, and `uniform(low,high):1` (default -1, 1), `gaussian:1` and
+    `bernoulli(p):1` (default 0.5) are the value.
+
+    Args:
+        spec: The terms, separated by "|".
+        log_var_min, log_var_max: A learned log-variance is clamped to them; outside its gradient is 0.
+
+    Attributes:
+        noise: Columns of noise, before those of the codes; `normal`: whether they are N(0, 1).
+        groups: The codes, equal neighbours together: ten categorical codes in a row are one group.
+        columns: The columns of each code.
+        width: All columns.
+        most_classes: The largest K of a categorical code; 1 if there is none.
+        is_posterior, is_prior: Whether `q_head_nll` or `sample_latents` takes it.
+
+    Raises: ValueError for a term outside the grammar, or numbers out of range.
     """
 
-    segments: tuple[Segment, ...]
+    spec: str
     log_var_min: float = LOG_VAR_MIN
     log_var_max: float = LOG_VAR_MAX
+    noise: int = field(init=False, repr=False, compare=False)
+    normal: bool = field(init=False, repr=False, compare=False)
+    groups: tuple[CodeGroup, ...] = field(init=False, repr=False, compare=False)
+    columns: tuple[slice, ...] = field(init=False, repr=False, compare=False)
     width: int = field(init=False, repr=False, compare=False)
     most_classes: int = field(init=False, repr=False, compare=False)
-    runs: tuple[Run, ...] = field(init=False, repr=False, compare=False)
-    numbers: tuple[int, ...] = field(init=False, repr=False, compare=False)
+    is_posterior: bool = field(init=False, repr=False, compare=False)
+    is_prior: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "segments", tuple(self.segments))
-        if not self.segments:
-            raise ValueError("a layout has at least one code")
         check_log_var_bounds(self.log_var_min, self.log_var_max)
-        column = 0
-        for segment in sorted(self.segments, key=lambda s: s.start):
-            if segment.start != column:
-                what = "overlap" if segment.start < column else "leave a gap"
-                raise ValueError(
-                    f"the segments {what}: expected one to start at column {column}, found {segment.start}"
-                )
-            column += segment.size
-        categorical = [segment.size for segment in self.segments if segment.kind is Kind.CATEGORICAL]
-        object.__setattr__(self, "width", column)
-        object.__setattr__(self, "most_classes", max(categorical, default=1))
-        object.__setattr__(self, "runs", self._gather())
-        numbers = tuple(int(n) for s in self.segments for n in (s.kind, s.start, s.size))
-        object.__setattr__(self, "numbers", numbers)
+        noise, normal, groups = self._parse()
+        columns = tuple(
+            slice(start, start + group.size)
+            for group in groups
+            for start in range(group.columns.start, group.columns.stop, group.size)
+        )
+        kinds = {group.kind for group in groups}
+        facts = {
+            "noise": noise,
+            "normal": normal,
+            "groups": groups,
+            "columns": columns,
+            "width": columns[-1].stop if columns else noise,
+            "most_classes": max((group.size for group in groups if group.kind == CATEGORICAL), default=1),
+            "is_posterior": bool(groups) and noise == 0 and UNIFORM not in kinds,
+            "is_prior": not any(group.kind == GAUSSIAN and group.size == 2 for group in groups),
+        }
+        if not facts["width"]:
+            raise ValueError(f"layout {self.spec!r} has no columns; {GRAMMAR}")
+        for name, value in facts.items():
+            object.__setattr__(self, name, value)
 
-    @classmethod
-    def of(
-        cls,
-        *codes: tuple[str, int],
-        log_var_min: float = LOG_VAR_MIN,
-        log_var_max: float = LOG_VAR_MAX,
-    ) -> Layout:
-        """Codes in consecutive columns, each `(name of the kind in lower case, number)`.
-
-        The number is K for a categorical code. For the other kinds it is how many such codes follow each
-        other: `Layout.of(("categorical", 10), ("gaussian", 2))` has three codes in 10 + 2 + 2 columns.
-        """
-        segments: list[Segment] = []
-        column = 0
-        for name, number in codes:
+    def _parse(self) -> tuple[int, bool, tuple[CodeGroup, ...]]:
+        noise, normal = 0, True
+        groups: list[CodeGroup] = []
+        codes = classes = 0
+        for position, term in enumerate(self.spec.split("|")):
+            match = _TERM.fullmatch(term)
+            if not match:
+                raise ValueError(f"layout {self.spec!r}: cannot read {term!r}; {GRAMMAR}")
+            kind, arguments, columns, count = match[1], match[2], int(match[3]), int(match[4] or 1)
+            if kind == "noise" and position == 0 and arguments in ("normal", "uniform"):
+                noise, normal = columns * count, arguments == "normal"
+                continue
             try:
-                kind = Kind[name.upper()]
-            except KeyError:
-                accepted = ", ".join(k.name.lower() for k in Kind)
-                raise ValueError(f"unknown kind of code {name!r}: it is one of {accepted}") from None
-            if number < 1:
-                raise ValueError(f"the number of a {name} code is at least 1, not {number}")
-            sizes = [number] if kind is Kind.CATEGORICAL else [_COLUMNS[kind]] * number
-            for size in sizes:
-                segments.append(Segment(kind, column, size))
-                column += size
-        return cls(tuple(segments), log_var_min, log_var_max)
-
-    def _gather(self) -> tuple[Run, ...]:
-        """Ten categorical codes in a row are one run."""
-        runs: list[Run] = []
-        for code, segment in enumerate(self.segments):
-            if runs:
-                last = runs[-1]
-                end = last.first_column + last.count * last.size
-                if (last.kind, last.size, end) == (segment.kind, segment.size, segment.start):
-                    runs[-1] = Run(last.kind, last.size, last.count + 1, last.first_code, last.first_column)
-                    continue
-            runs.append(Run(segment.kind, segment.size, 1, code, segment.start))
-        return tuple(runs)
-
-
-CodeKind = Literal["categorical", "uniform", "gaussian", "bernoulli"]
-CODE_KINDS: tuple[CodeKind, ...] = get_args(CodeKind)
-
-
-@dataclass(frozen=True)
-class PriorCode:
-    """P(c_i): categorical over `size` classes, uniform(low, high), N(0, 1) or Bernoulli(probability)."""
-
-    kind: CodeKind
-    size: int = 1
-    low: float = -1.0
-    high: float = 1.0
-    probability: float = 0.5
-
-    def __post_init__(self) -> None:
-        if self.kind not in CODE_KINDS:
-            raise ValueError(
-                f"unknown kind of code {self.kind!r}: it is one of categorical, uniform, gaussian, bernoulli"
-            )
-        if self.kind == "categorical":
-            if not 2 <= self.size <= MAX_CLASSES:
-                raise ValueError(f"a categorical code has 2 to {MAX_CLASSES} classes, not {self.size}")
-        elif self.size != 1:
-            raise ValueError(f"a {self.kind} code is one column wide, not {self.size}")
-        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
-            raise ValueError(f"a uniform code needs finite low < high, not {self.low} and {self.high}")
-        if not 0.0 <= self.probability <= 1.0:
-            raise ValueError(f"a probability lies in [0, 1], not {self.probability}")
-
-    @property
-    def width(self) -> int:
-        """Columns of the generator's input: K (one-hot) for a categorical code, else 1."""
-        return self.size
-
-
-@dataclass(frozen=True)
-class PriorLayout:
-    """The generator's input: `noise` columns of noise, then the codes in their order.
-
-    `distribution` is that of the noise: "normal" is N(0, 1), "uniform" is uniform(-1, 1). Derived: `width` is
-    the number of columns, `most_classes` and `runs` are as in `Layout`, and `numbers` is the layout taken apart: what
-    the noise is and the codes' sizes, three floats for each code, and the index of its kind.
-    """
-
-    noise: int
-    distribution: Literal["normal", "uniform"] = "normal"
-    codes: tuple[PriorCode, ...] = ()
-    width: int = field(init=False, repr=False, compare=False)
-    most_classes: int = field(init=False, repr=False, compare=False)
-    runs: tuple[PriorRun, ...] = field(init=False, repr=False, compare=False)
-    numbers: tuple[tuple[int, ...], tuple[float, ...], tuple[int, ...]] = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "codes", tuple(self.codes))
-        if self.noise < 0:
-            raise ValueError(f"the number of noise columns is at least 0, not {self.noise}")
-        if self.distribution not in ("normal", "uniform"):
-            raise ValueError(f"noise is 'normal' or 'uniform', not {self.distribution!r}")
-        width = self.noise + sum(code.width for code in self.codes)
-        if width == 0:
-            raise ValueError("a prior has at least one column: noise, or a code")
-        object.__setattr__(self, "width", width)
-        object.__setattr__(self, "most_classes", max((code.size for code in self.codes), default=1))
-        object.__setattr__(self, "runs", self._gather())
-        integers = (self.noise, int(self.distribution == "normal"), *(code.size for code in self.codes))
-        floats = tuple(float(x) for code in self.codes for x in (code.low, code.high, code.probability))
-        kinds = tuple(CODE_KINDS.index(code.kind) for code in self.codes)
-        object.__setattr__(self, "numbers", (integers, floats, kinds))
-
-    def _gather(self) -> tuple[PriorRun, ...]:
-        runs: list[PriorRun] = []
-        column = self.noise
-        for index, code in enumerate(self.codes):
-            if runs and runs[-1].code == code:
-                last = runs[-1]
-                runs[-1] = PriorRun(code, last.count + 1, last.first_code, last.first_column)
+                code = _code(kind, columns, arguments)
+            except ValueError as error:
+                raise ValueError(f"layout {self.spec!r}: {term!r}: {error}") from None
+            first_column = groups[-1].columns.stop if groups else noise
+            if groups and groups[-1][:5] == code:
+                groups[-1] = groups[-1]._replace(length=groups[-1].length + count)
             else:
-                runs.append(PriorRun(code, 1, index, column))
-            column += code.width
-        return tuple(runs)
+                groups.append(CodeGroup(*code, count, codes, first_column, classes))
+            codes += count
+            classes += columns * count if kind == "categorical" else 0
+        return noise, normal, tuple(groups)
 
 
-@dataclass(frozen=True)
-class PriorRun:
-    """`count` equal codes that follow each other."""
+def _code(kind: str, columns: int, arguments: str | None) -> tuple[int, int, float, float, int]:
+    """The first five fields of a group."""
+    defaults = {"uniform": (-1.0, 1.0), "bernoulli": (0.5,)}.get(kind, ())
+    if kind not in KINDS or (arguments is not None and arguments.count(",") + 1 != len(defaults)):
+        raise ValueError(GRAMMAR)
+    numbers = tuple(map(float, arguments.split(","))) if arguments is not None else defaults
+    least, most = {"categorical": (2, MAX_CLASSES), "gaussian": (1, 2)}.get(kind, (1, 1))
+    if not least <= columns <= most:
+        accepted = f"{least} to {most} columns" if most > 1 else "1 column"
+        raise ValueError(f"a {kind} code must have {accepted}, not {columns}")
+    low, span, ones = 0.0, 0.0, 0
+    if kind == "uniform":
+        low, high = numbers
+        if not (math.isfinite(low) and math.isfinite(high) and low < high):
+            raise ValueError("a uniform code must have finite low < high")
+        span = high - low
+    if kind == "bernoulli":
+        (probability,) = numbers
+        if not 0.0 <= probability <= 1.0:
+            raise ValueError("a probability must lie in [0, 1]")
+        ones = round(probability * 2**24)
+    return KINDS.index(kind), columns, low, span, ones
 
-    code: PriorCode
-    count: int
-    first_code: int
-    first_column: int
+
+parse_layout = functools.lru_cache(maxsize=256)(Layout)
+"""A layout by the arguments with which an operator receives it."""
 
 
 def check_log_var_bounds(low: float, high: float) -> None:
     """Refuse bounds of a log-variance that are out of order or whose exponential is not a float32."""
     if not -80.0 <= low < high <= 80.0:
-        raise ValueError(f"the log-variance needs bounds -80 ≤ min < max ≤ 80, not {low} and {high}")
+        raise ValueError(f"log_var_min and log_var_max must satisfy -80 ≤ min < max ≤ 80, not {low} and {high}")

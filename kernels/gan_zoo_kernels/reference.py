@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from .layout import Kind, Layout, PriorLayout
+from .layout import BERNOULLI, CATEGORICAL, GAUSSIAN, UNIFORM, Layout
 
 HALF_LOG_2_PI = 0.5 * math.log(2.0 * math.pi)
 CODE_COUNTERS = 2**31  # second counter word of the codes' draws; below it are those of the noise
@@ -83,22 +83,21 @@ def q_head_nll(parameters: Tensor, targets: Tensor, layout: Layout) -> Tensor:
     dtype = compute_dtype(parameters)
     batch = parameters.shape[0]
     means = []
-    for run in layout.runs:
-        last_column = run.first_column + run.count * run.size
-        q = parameters[:, run.first_column : last_column].to(dtype)
-        c = targets[:, run.first_code : run.first_code + run.count]
-        if run.kind is Kind.CATEGORICAL:
-            log_p = q.reshape(batch, run.count, run.size).log_softmax(dim=-1)
+    for group in layout.groups:
+        q = parameters[:, group.columns].to(dtype)
+        c = targets[:, group.codes]
+        if group.kind == CATEGORICAL:
+            log_p = q.reshape(batch, group.length, group.size).log_softmax(dim=-1)
             means.append(-log_p.gather(-1, c.long().unsqueeze(-1)).squeeze(-1).mean(dim=0))
-        elif run.kind is Kind.GAUSSIAN:
-            mean, log_var = q.reshape(batch, run.count, 2).unbind(-1)
+        elif group.kind == BERNOULLI:
+            means.append(binary_cross_entropy_with_logits(q, c.to(dtype), reduction="none").mean(dim=0))
+        elif group.size == 1:
+            means.append(0.5 * (c.to(dtype) - q).square().mean(dim=0) + HALF_LOG_2_PI)
+        else:
+            mean, log_var = q.reshape(batch, group.length, 2).unbind(-1)
             log_var = log_var.clamp(layout.log_var_min, layout.log_var_max)
             nll = log_var + (c.to(dtype) - mean).square() * torch.exp(-log_var)
             means.append(0.5 * nll.mean(dim=0) + HALF_LOG_2_PI)
-        elif run.kind is Kind.GAUSSIAN_FIXED:
-            means.append(0.5 * (c.to(dtype) - q).square().mean(dim=0) + HALF_LOG_2_PI)
-        else:
-            means.append(binary_cross_entropy_with_logits(q, c.to(dtype), reduction="none").mean(dim=0))
     return means[0] if len(means) == 1 else torch.cat(means)
 
 
@@ -131,7 +130,7 @@ def philox_4x32(counters: Tensor, seed: int) -> Tensor:
 
 
 def sample_latents(
-    layout: PriorLayout,
+    layout: Layout,
     batch: int,
     seed: int,
     step: int | Tensor,
@@ -147,7 +146,8 @@ def sample_latents(
     not depend on how much noise there is.
     """
     noise_blocks = -(-layout.noise // 4)
-    code_blocks = -(-len(layout.codes) // 2)
+    codes = len(layout.columns)
+    code_blocks = -(-codes // 2)
     blocks = noise_blocks + code_blocks
     counters = torch.empty((4, batch, blocks), dtype=torch.int64, device=device)
     counters[0] = torch.arange(first_row, first_row + batch, device=device).unsqueeze(1)
@@ -158,41 +158,34 @@ def sample_latents(
     words = philox_4x32(counters.view(4, -1), seed).view(4, batch, blocks).permute(1, 2, 0)
 
     latents = torch.empty((batch, layout.width), dtype=dtype, device=device)
-    targets = torch.empty((batch, len(layout.codes)), dtype=torch.float32, device=device)
+    targets = torch.empty((batch, codes), dtype=torch.float32, device=device)
     if layout.noise:
         noise_words = words[:, :noise_blocks]
-        normal = layout.distribution == "normal"
-        noise = _normal_pairs(noise_words) if normal else _uniform(noise_words, -1.0, 1.0)
+        noise = _normal_pairs(noise_words) if layout.normal else _uniform(noise_words, -1.0, 2.0)
         latents[:, : layout.noise] = noise.flatten(1)[:, : layout.noise]
-    if not layout.codes:
-        return latents, targets
-
     code_words = words[:, noise_blocks:].reshape(batch, 2 * code_blocks, 2)
-    for run in layout.runs:
-        code, last_code = run.code, run.first_code + run.count
-        word = code_words[:, run.first_code : last_code]
-        column = latents[:, run.first_column : run.first_column + run.count * code.size]
-        if code.kind == "categorical":
-            index = (word[..., 0] * code.size) >> 32
-            one_hot = column.zero_().view(batch, run.count, code.size)
-            one_hot.scatter_(2, index.unsqueeze(-1), 1.0)
-            targets[:, run.first_code : last_code] = index
-            continue
-        if code.kind == "uniform":
-            value = _uniform(word[..., 0], code.low, code.high)
-        elif code.kind == "gaussian":
-            value = _normal_pairs(word)[..., 0]
+    for group in layout.groups:
+        word = code_words[:, group.codes]
+        column = latents[:, group.columns]
+        if group.kind == CATEGORICAL:
+            value = (word[..., 0] * group.size) >> 32
+            one_hot = column.zero_().view(batch, group.length, group.size)
+            one_hot.scatter_(2, value.unsqueeze(-1), 1.0)
         else:
-            value = ((word[..., 0] >> 8) < round(code.probability * 2**24)).to(torch.float32)
-        column.copy_(value)
-        targets[:, run.first_code : last_code] = value
+            if group.kind == UNIFORM:
+                value = _uniform(word[..., 0], group.low, group.span)
+            elif group.kind == GAUSSIAN:
+                value = _normal_pairs(word)[..., 0]
+            else:
+                value = ((word[..., 0] >> 8) < group.ones).to(torch.float32)
+            column.copy_(value)
+        targets[:, group.codes] = value
     return latents, targets
 
 
-def _uniform(word: Tensor, low: float, high: float) -> Tensor:
-    """low + u (high - low) with u = the upper 24 bits / 2**24, which float32 holds exactly."""
-    u = (word >> 8).to(torch.float32) * 2.0**-24
-    return u * (high - low) + low
+def _uniform(word: Tensor, low: float, span: float) -> Tensor:
+    """low + u · span with u = the upper 24 bits / 2**24, which float32 holds exactly."""
+    return (word >> 8).to(torch.float32) * 2.0**-24 * span + low
 
 
 def _normal_pairs(words: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from .layout import Kind, Layout
+from .layout import CATEGORICAL, Layout
 from .reference import compute_dtype
 
 FLOOR = 1e-12
@@ -40,4 +40,4 @@ def consistency(
 
 def categorical_columns(layout: Layout) -> list[slice]:
     """The columns of each categorical code, in the order of the layout."""
-    return [slice(s.start, s.start + s.size) for s in layout.segments if s.kind is Kind.CATEGORICAL]
+    return [c for group in layout.groups if group.kind == CATEGORICAL for c in layout.columns[group.codes]]

@@ -9,7 +9,7 @@ import tempfile
 
 import torch
 import triton
-from gan_zoo_kernels import Layout, PriorCode, PriorLayout
+from gan_zoo_kernels import Layout
 from gan_zoo_kernels.fused import cross_entropy, gaussian_nll, q_head_nll, sample_latents
 from gan_zoo_kernels.fused.launches import planned_launches
 from triton.backends.compiler import GPUTarget
@@ -17,9 +17,8 @@ from triton.backends.compiler import GPUTarget
 from benchmarks.kernels_compiled import _Driver
 
 BATCHES = (2, 17, 128, 512)
-Q_HEAD = Layout.of(("categorical", 10), ("gaussian", 2))
-SEGMENTS = [int(n) for s in Q_HEAD.segments for n in (s.kind, s.start, s.size)]
-PRIOR = PriorLayout(62, "normal", (PriorCode("categorical", size=10), PriorCode("uniform"), PriorCode("uniform")))
+Q_HEAD = Layout("categorical:10|gaussian:2x2")
+PRIOR = Layout("noise(normal):62|categorical:10|uniform:1x2")
 
 
 def calls(batch):
@@ -27,13 +26,13 @@ def calls(batch):
     one, three = torch.ones(()), torch.ones(3)
     p, c, label = torch.zeros(batch, 14), torch.zeros(batch, 3), torch.zeros(batch, dtype=torch.int64)
     a, b, target = (torch.zeros(batch, 16) for _ in range(3))
-    q_head_nll.forward(p, c, SEGMENTS, -8.0, 8.0)
-    q_head_nll.backward(three, p, c, SEGMENTS, -8.0, 8.0)
+    q_head_nll.forward(p, c, Q_HEAD.spec, -8.0, 8.0)
+    q_head_nll.backward(three, p, c, Q_HEAD.spec, -8.0, 8.0)
     cross_entropy.forward(p, label, "mean", None)
     cross_entropy.backward(one, one, one, p, label, "mean", None)
     gaussian_nll.forward(a, b, target, "none", -8.0, 8.0)
     gaussian_nll.backward(one, a, b, target, "mean", -8.0, 8.0, [1, 1, 0])
-    sample_latents.draw(*PRIOR.numbers, batch, 1, batch, None, 0, 0, torch.device("cpu"), torch.float32)
+    sample_latents.draw(PRIOR.spec, batch, 1, batch, None, 0, 0, torch.device("cpu"), torch.float32)
 
 
 def main():

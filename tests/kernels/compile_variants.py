@@ -8,7 +8,7 @@ import tempfile
 
 import torch
 import triton
-from gan_zoo_kernels import Kind, Layout, PriorCode, PriorLayout, Segment
+from gan_zoo_kernels import Layout
 from gan_zoo_kernels.fused import cross_entropy, gaussian_nll, q_head_nll, sample_latents
 
 from benchmarks.kernels_compiled import compile_case
@@ -24,13 +24,11 @@ class Variant:
 
 
 def variants():
-    mixes = [[(kind.name.lower(), 2)] for kind in Kind]
-    mixes += [[("bernoulli", 1), ("gaussian_fixed", 1)], [("gaussian", 1), ("bernoulli", 1), ("categorical", 3)]]
-    layouts = [Layout.of(*mix) for mix in mixes]
-    layouts.append(Layout((Segment(Kind.BERNOULLI, 3, 1), Segment(Kind.CATEGORICAL, 0, 3))))
-    for layout in layouts:
-        n = [int(x) for s in layout.segments for x in (s.kind, s.start, s.size)]
-        codes = len(layout.segments)
+    specs = ["categorical:2", "gaussian:2x2", "gaussian:1x2", "bernoulli:1x2", "bernoulli:1|gaussian:1"]
+    specs += ["gaussian:2|bernoulli:1|categorical:3", "bernoulli:1|categorical:3"]
+    for layout in map(Layout, specs):
+        n = layout.spec
+        codes = len(layout.columns)
         for batch, p in (
             (1, torch.zeros(1, layout.width)),
             (40, torch.zeros(40, 3 * layout.width + 1)[:, 1::3].half()),
@@ -40,16 +38,16 @@ def variants():
             g = torch.ones(()).expand(codes)
             yield Variant("q", f"{n}", lambda p=p, c=c, n=n, g=g: q_head_nll.backward(g, p, c, n, -8.0, 8.0))
 
-    codes = [PriorCode("categorical", size=3), PriorCode("uniform"), PriorCode("gaussian"), PriorCode("bernoulli")]
-    priors = [PriorLayout(noise, "normal", (code,) * 2) for noise in (0, 5) for code in codes]
-    priors += [PriorLayout(0, "normal", tuple(codes[1:])), PriorLayout(600), PriorLayout(3, "uniform", tuple(codes))]
-    for i, layout in enumerate(priors):
+    codes = ["categorical:3", "uniform:1", "gaussian:1", "bernoulli:1"]
+    priors = [f"noise(normal):{noise}|{code}x2" for noise in (0, 5) for code in codes]
+    priors += ["|".join(codes[1:]), "noise(normal):600", "|".join(["noise(uniform):3", *codes])]
+    for i, spec in enumerate(priors):
         step = torch.tensor(3) if i % 2 else None
         yield Variant(
             "latents",
-            f"{layout}",
-            lambda n=layout.numbers, s=step: sample_latents.draw(
-                *n, 7, 2**40, 2**32 - 1, s, 1, 2**31, torch.device("cpu"), torch.bfloat16
+            spec,
+            lambda n=spec, s=step: sample_latents.draw(
+                n, 7, 2**40, 2**32 - 1, s, 1, 2**31, torch.device("cpu"), torch.bfloat16
             ),
         )
 

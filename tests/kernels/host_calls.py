@@ -13,8 +13,6 @@ import triton
 import triton.language as tl
 from gan_zoo_kernels import (
     Layout,
-    PriorCode,
-    PriorLayout,
     QHeadTensors,
     WarpSteps,
     consistency,
@@ -29,8 +27,8 @@ from gan_zoo_kernels import (
 from gan_zoo_kernels.fused import launches
 from triton.backends.compiler import GPUTarget
 
-Q_HEAD = Layout.of(("categorical", 10), ("gaussian", 2))
-PRIOR = PriorLayout(62, "normal", (PriorCode("categorical", size=10), PriorCode("uniform"), PriorCode("uniform")))
+Q_HEAD = Layout("categorical:10|gaussian:2x2")
+PRIOR = Layout("noise(normal):62|categorical:10|uniform:1x2")
 
 
 class Launcher:

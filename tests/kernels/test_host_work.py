@@ -14,8 +14,6 @@ import torch
 import torch.nn.functional as F
 from gan_zoo_kernels import (
     Layout,
-    PriorCode,
-    PriorLayout,
     QHeadTensors,
     WarpSteps,
     consistency,
@@ -29,8 +27,8 @@ from gan_zoo_kernels import (
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-Q_HEAD = Layout.of(("categorical", 10), ("gaussian", 2), ("gaussian_fixed", 1), ("bernoulli", 1))
-KINDS = (PriorCode("categorical", size=10), PriorCode("uniform"), PriorCode("gaussian"), PriorCode("bernoulli"))
+Q_HEAD = Layout("categorical:10|gaussian:2x2|gaussian:1|bernoulli:1")
+CODES = "categorical:10|uniform:1|gaussian:1|bernoulli:1"
 EVERY_STEP = WarpSteps(flip=0.5, scale=True, height=True, shear=True, rotate=True, shift=True, elastic=0.05)
 ROOT = Path(__file__).resolve().parents[2]
 NEEDS_CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -60,7 +58,7 @@ def reference_calls(device):
         "cross_entropy, some ignored": (lambda: cross_entropy(p, label, ignore_index=3, **plain), [p]),
     }
     for noise in ("normal", "uniform"):
-        layout = PriorLayout(5, noise, KINDS)
+        layout = Layout(f"noise({noise}):5|{CODES}")
         calls[f"sample_latents, {noise}"] = (
             lambda layout=layout: sample_latents(layout, 8, seed=2**63, step=step, stream=1, device=device, **plain),
             [],
@@ -152,7 +150,6 @@ def test_a_later_call_searches_for_nothing(name, forward, both, events):
         "operator",
         "JITFunction.run",
         "Layout.__post_init__",
-        "PriorLayout.__post_init__",
         "get_args",
         "_choose",
     }
@@ -188,7 +185,7 @@ def test_a_call_costs_the_host_at_most_twice_what_torchs_cross_entropy_does(back
     a, b, c = torch.randn(128, 2, device="cuda"), torch.randn(128, 2, device="cuda"), torch.zeros(128, 3, device="cuda")
     a.requires_grad_(), b.requires_grad_()
     label, step = torch.zeros(128, dtype=torch.int64, device="cuda"), torch.zeros((), dtype=torch.int64, device="cuda")
-    layout, prior = Layout.of(("categorical", 10), ("gaussian", 2)), PriorLayout(62, "normal", KINDS)
+    layout, prior = Layout("categorical:10|gaussian:2x2"), Layout(f"noise(normal):62|{CODES}")
     one, ones = torch.ones((), device="cuda"), torch.ones(3, device="cuda")
     calls = {
         "torch": (lambda: F.cross_entropy(p, label), [p], one),

@@ -7,8 +7,6 @@ import torch
 import torch.nn.functional as F
 from gan_zoo_kernels import (
     Layout,
-    PriorCode,
-    PriorLayout,
     cross_entropy,
     gaussian_nll,
     q_head_nll,
@@ -16,7 +14,7 @@ from gan_zoo_kernels import (
 )
 from gan_zoo_kernels.reference import _normal_pairs, philox_4x32
 
-CODES = Layout.of(("categorical", 5), ("gaussian", 2), ("gaussian_fixed", 1), ("bernoulli", 1), ("categorical", 3))
+CODES = Layout("categorical:5|gaussian:2x2|gaussian:1|bernoulli:1|categorical:3")
 
 
 def q_head_inputs(batch, dtype=torch.float64):
@@ -111,17 +109,8 @@ def test_philox_known_answers(counter, seed, expected):
     assert tuple(philox_4x32(torch.tensor(counter).view(4, 1), seed).flatten().tolist()) == expected
 
 
-MIXED = PriorLayout(
-    5,
-    "normal",
-    (
-        PriorCode("categorical", size=10),
-        PriorCode("uniform", low=-2.0, high=3.0),
-        PriorCode("gaussian"),
-        PriorCode("bernoulli", probability=0.25),
-        PriorCode("categorical", size=3),
-    ),
-)
+MIXED_CODES = "categorical:10|uniform(-2,3):1|gaussian:1|bernoulli(0.25):1|categorical:3"
+MIXED = Layout(f"noise(normal):5|{MIXED_CODES}")
 
 
 def test_latents_have_the_distributions_they_name():
@@ -168,13 +157,13 @@ def test_latents_depend_on_the_global_row_and_on_nothing_else():
         for other in ({"seed": 2}, {"seed": 1 + 2**32}, {"step": 3}, {"stream": 1}, {"first_row": 8}):
             assert not torch.equal(draw(**other)[i], whole[i])
         assert torch.equal(draw(step=torch.tensor(2))[i], whole[i])
-    more_noise = PriorLayout(62, "uniform", MIXED.codes)
+    more_noise = Layout(f"noise(uniform):62|{MIXED_CODES}")
     assert torch.equal(sample_latents(more_noise, 8, seed=1, step=2)[1], whole[1])
 
 
 def test_latents_of_a_known_seed_stay_what_they_are():
     # Computed once by this function; a change here breaks the resuming of every run made before it.
-    x, c = sample_latents(PriorLayout(2, "normal", MIXED.codes[:2]), 1, seed=0, step=0)
+    x, c = sample_latents(Layout("noise(normal):2|categorical:10|uniform(-2,3):1"), 1, seed=0, step=0)
     assert [round(value, 4) for value in x[0, :2].tolist()] == [0.9911, -0.9247]
     assert [round(value, 4) for value in c[0].tolist()] == [6, 0.9099]
 

@@ -6,7 +6,7 @@ from gan_zoo_kernels import Layout, WarpSteps, consistency, random_warp
 from gan_zoo_kernels.reference_warp import warp
 
 EVERY = WarpSteps(flip=0.5, scale=True, height=True, shear=True, rotate=True, shift=True, elastic=0.05)
-LAYOUT = Layout.of(("categorical", 4), ("gaussian", 1), ("categorical", 3))
+LAYOUT = Layout("categorical:4|gaussian:2|categorical:3")
 
 
 def draws(n, steps=EVERY, seed=0):

@@ -14,8 +14,8 @@ from gan_zoo.errors import InputError
 from gan_zoo.models.infogan.consistency import consistency
 from gan_zoo.models.infogan.model import InfoGAN
 
-TEN = Layout.of(("categorical", 10))
-MIXED = Layout.of(("gaussian", 1), ("categorical", 4), ("bernoulli", 2), ("categorical", 3), ("gaussian_fixed", 1))
+TEN = Layout("categorical:10")
+MIXED = Layout("gaussian:2|categorical:4|bernoulli:1x2|categorical:3|gaussian:1")
 CATEGORICAL = (slice(2, 6), slice(8, 11))
 SURE = 60.0
 """Logits that leave no doubt in float32."""
@@ -67,7 +67,7 @@ def test_codes_are_summed_and_the_others_play_no_part() -> None:
     images, copies = parameters(MIXED), parameters(MIXED, seed=1)
     whole = consistency(images, copies, MIXED, spread=2.0)
     alone = [
-        consistency(images[:, at], copies[:, at], Layout.of(("categorical", at.stop - at.start)), spread=2.0)
+        consistency(images[:, at], copies[:, at], Layout(f"categorical:{at.stop - at.start}"), spread=2.0)
         for at in CATEGORICAL
     ]
     assert abs(float(alone[0] - alone[1])) > 0.1
@@ -79,7 +79,7 @@ def test_codes_are_summed_and_the_others_play_no_part() -> None:
 
 
 def test_without_a_categorical_code_there_is_nothing_to_agree_on() -> None:
-    layout = Layout.of(("gaussian", 2), ("bernoulli", 1))
+    layout = Layout("gaussian:2x2|bernoulli:1")
     assert float(consistency(parameters(layout), parameters(layout, seed=1), layout, spread=4.0)) == 0
 
 

@@ -29,8 +29,8 @@ BOUNDS = (-2.0, 1.0)
 )
 def test_the_head_has_the_parameters_that_each_code_needs(text: str, variance: str, sizes: list[int]) -> None:
     layout = q_layout(parse_codes(text), variance, BOUNDS)  # type: ignore[arg-type]
-    assert [segment.size for segment in layout.segments] == sizes
-    assert [segment.start for segment in layout.segments] == [sum(sizes[:k]) for k in range(len(sizes))]
+    starts = [sum(sizes[:k]) for k in range(len(sizes))]
+    assert layout.columns == tuple(slice(start, start + size) for start, size in zip(starts, sizes, strict=True))
     assert QHead(7, layout, hidden=5, norm_kind="batch")(torch.randn(4, 7)).shape == (4, sum(sizes))
 
 

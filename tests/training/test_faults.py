@@ -212,7 +212,7 @@ def test_fp16_gradients_that_fit_no_scale_end_the_run(tmp_path: Path, monkeypatc
 
 def test_the_gaussian_term_cannot_run_to_minus_infinity() -> None:
     """Means that are the targets, and a variance that is driven to zero: the bound on it holds the term."""
-    layout = Layout.of(("gaussian", 1), log_var_min=-8.0, log_var_max=4.0)
+    layout = Layout("gaussian:2", log_var_min=-8.0, log_var_max=4.0)
     targets = torch.linspace(-1, 1, 64)[:, None]
     parameters = torch.cat([targets, torch.zeros(64, 1)], 1).requires_grad_()
     optimizer = torch.optim.Adam([parameters], lr=1.0)

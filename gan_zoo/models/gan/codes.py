@@ -55,6 +55,12 @@ class Code:
         return self.classes
 
     @property
+    def spec(self) -> str:
+        """The code as a term of `gan_zoo_kernels.Layout`."""
+        argument = f"({self.probability})" if self.kind == "bernoulli" else ""
+        return f"{self.kind}{argument}:{self.width}"
+
+    @property
     def entropy(self) -> float:
         """H(c) in nats; differential entropy for a continuous code."""
         match self.kind:

@@ -8,7 +8,7 @@ from itertools import product
 from typing import Literal
 
 import torch
-from gan_zoo_kernels import PriorCode, PriorLayout, sample_latents
+from gan_zoo_kernels import Layout, sample_latents
 from torch import Tensor
 
 from gan_zoo.models.gan.codes import Code
@@ -54,11 +54,7 @@ class Prior:
     def __init__(self, noise: int, distribution: Literal["normal", "uniform"], codes: Sequence[Code] = ()) -> None:
         self.noise = noise
         self.codes = tuple(codes)
-        self.layout = PriorLayout(
-            noise=noise,
-            distribution=distribution,
-            codes=tuple(PriorCode(c.kind, size=c.classes, probability=c.probability) for c in self.codes),
-        )
+        self.layout = Layout("|".join([f"noise({distribution}):{noise}", *(code.spec for code in self.codes)]))
 
     @property
     def width(self) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
-from gan_zoo_kernels import Layout, PriorCode, PriorLayout, sample_latents
+from gan_zoo_kernels import Layout, sample_latents
 from torch import Tensor, nn
 
 from gan_zoo.models.gan.codes import Code
@@ -46,16 +46,8 @@ class LearnedPrior(nn.Module, Prior):
         self.logits = nn.ParameterDict(
             {code.name: nn.Parameter(torch.zeros(code.classes)) for code in self.codes if code.kind == "categorical"}
         )
-        uniform = PriorCode("uniform", low=0.0, high=1.0)
-        self.drawn = PriorLayout(
-            noise=noise,
-            distribution=distribution,
-            codes=tuple(
-                column
-                for code, own in zip(self.codes, self.layout.codes, strict=True)
-                for column in ([uniform] * code.classes if code.name in self.logits else [own])
-            ),
-        )
+        terms = [f"uniform(0,1):1x{c.classes}" if c.kind == "categorical" else c.spec for c in self.codes]
+        self.drawn = Layout("|".join([f"noise({distribution}):{noise}", *terms]))
 
     def probabilities(self) -> dict[str, Tensor]:
         """P(c) [K] of each categorical code, by its name."""
@@ -87,10 +79,10 @@ class LearnedPrior(nn.Module, Prior):
         """
         learned = self.probabilities()
         found = []
-        for code, segment, value in zip(self.codes, layout.segments, codes.unbind(1), strict=True):
+        for code, columns, value in zip(self.codes, layout.columns, codes.unbind(1), strict=True):
             estimate = codes.new_zeros(())
             if code.name in learned:
-                own, index = parameters[:, segment.start : segment.start + segment.size].float(), value.long()
+                own, index = parameters[:, columns].float(), value.long()
                 told = own.detach().log_softmax(1).gather(1, index[:, None])[:, 0]
                 estimate = ((told - over_ranks(told.mean())) * learned[code.name].log()[index]).mean()
             found.append(estimate - estimate.detach())

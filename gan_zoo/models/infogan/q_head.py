@@ -27,9 +27,8 @@ SLOPE = 0.1  # of the leaky ReLU
 
 def q_layout(codes: Sequence[Code], variance: Literal["fixed", "learned"], log_variance: tuple[float, float]) -> Layout:
     """Which columns of the head's output parametrise which code."""
-    continuous = "gaussian" if variance == "learned" else "gaussian_fixed"
-    kinds = [(code.kind if code.discrete else continuous, code.classes) for code in codes]
-    return Layout.of(*kinds, log_var_min=log_variance[0], log_var_max=log_variance[1])
+    continuous = "gaussian:2" if variance == "learned" else "gaussian:1"
+    return Layout("|".join(code.spec if code.discrete else continuous for code in codes), *log_variance)
 
 
 class QHead(nn.Sequential):
@@ -82,14 +81,14 @@ def posteriors(parameters: Tensor, layout: Layout, codes: Sequence[Code]) -> dic
         mean and log-variance.
     """
     found: dict[str, Posterior] = {}
-    for code, segment in zip(codes, layout.segments, strict=True):
-        own = parameters[:, segment.start : segment.start + segment.size].float()
+    for code, columns in zip(codes, layout.columns, strict=True):
+        own = parameters[:, columns].float()
         if code.kind == "categorical":
             found[code.name] = own.softmax(1)
         elif code.kind == "bernoulli":
             found[code.name] = own[:, 0].sigmoid()
         else:
-            learned = segment.size == 2
+            learned = own.shape[1] == 2
             log_variance = own[:, 1].clamp(layout.log_var_min, layout.log_var_max) if learned else None
             found[code.name] = Gaussian(
                 own[:, 0], log_variance if log_variance is not None else torch.zeros_like(own[:, 0])

@@ -16,9 +16,11 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..layout import Kind, Layout, Segment
+from .. import layout as layouts
+from ..layout import CodeGroup, Layout, parse_layout
 from ..reference_consistency import FLOOR as _FLOOR
 from . import tiles
+from .codes import CATEGORICAL, FIRST_CLASS, FIRST_COLUMN, find_code, of_group
 from .column_sums import column_sums
 from .launches import launch, warp_size
 from .mathematics import exp
@@ -37,22 +39,6 @@ def covers(rows: int, layout: Layout) -> bool:
 
 
 @triton.jit
-def find_columns(code, RUNS: tl.constexpr):
-    """(first column, columns, first class, whether categorical) of a code; RUNS has five numbers a run."""
-    column = RUNS[1] + (code - RUNS[0]) * RUNS[2]
-    size = RUNS[2]
-    first_class = RUNS[3] + (code - RUNS[0]) * RUNS[2]
-    categorical = RUNS[4]
-    for i in tl.static_range(5, len(RUNS), 5):
-        here = code >= RUNS[i]
-        column = tl.where(here, RUNS[i + 1] + (code - RUNS[i]) * RUNS[i + 2], column)
-        size = tl.where(here, RUNS[i + 2], size)
-        first_class = tl.where(here, RUNS[i + 3] + (code - RUNS[i]) * RUNS[i + 2], first_class)
-        categorical = tl.where(here, RUNS[i + 4], categorical)
-    return column, size, first_class, categorical
-
-
-@triton.jit
 def load_logits(logits, row, live, column, here, k, row_stride, column_stride):
     """A tile of a code's logits in float32, -inf beyond its last class; 0 in rows that are not live."""
     at = logits + row.to(tl.int64)[:, None] * row_stride + (column + k).to(tl.int64)[None, :] * column_stride
@@ -64,9 +50,11 @@ def load_logits(logits, row, live, column, here, k, row_stride, column_stride):
 def consistency_forward_kernel(
     parameters, warped, log_priors, out, means,
     rows, shared, spread, row_stride, column_stride, warped_row_stride, warped_column_stride,
-    PRIORS: tl.constexpr, RUNS: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+    PRIORS: tl.constexpr, GROUPS: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
-    column, size, first_class, _ = find_columns(tl.program_id(0), RUNS)
+    code = tl.program_id(0)
+    _, size, column = find_code(code, GROUPS)
+    first_class = column + of_group(code, GROUPS, FIRST_CLASS) - of_group(code, GROUPS, FIRST_COLUMN)
     k = tl.arange(0, COLUMNS)
     here = k < size
     agreed = tl.zeros((ROWS, COLUMNS), tl.float32)
@@ -97,10 +85,12 @@ def consistency_forward_kernel(
 def consistency_backward_kernel(
     upstream, parameters, warped, log_priors, means, gradient, warped_gradient,
     rows, shared, spread, row_stride, column_stride, warped_row_stride, warped_column_stride,
-    PRIORS: tl.constexpr, RUNS: tl.constexpr, CODES: tl.constexpr, WIDTH: tl.constexpr,
+    PRIORS: tl.constexpr, GROUPS: tl.constexpr, CODES: tl.constexpr, WIDTH: tl.constexpr,
     ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
-    column, size, first_class, categorical = find_columns(tl.program_id(0) % CODES, RUNS)
+    code = tl.program_id(0) % CODES
+    kind, size, column = find_code(code, GROUPS)
+    first_class = column + of_group(code, GROUPS, FIRST_CLASS) - of_group(code, GROUPS, FIRST_COLUMN)
     k = tl.arange(0, COLUMNS)
     here = k < size
     row = tl.program_id(0) // CODES * ROWS + tl.arange(0, ROWS)
@@ -108,7 +98,7 @@ def consistency_backward_kernel(
     pair = row < shared
     d = tl.zeros((ROWS, COLUMNS), tl.float32)
     warped_d = tl.zeros((ROWS, COLUMNS), tl.float32)
-    if categorical != 0:
+    if kind == CATEGORICAL:
         g = tl.load(upstream)
         x = load_logits(parameters, row, live, column, here, k, row_stride, column_stride)
         y = load_logits(warped, row, pair, column, here, k, warped_row_stride, warped_column_stride)
@@ -133,44 +123,33 @@ def consistency_backward_kernel(
 
 
 class Plan(NamedTuple):
-    """What the kernels know of a layout; runs as `find_columns` reads them.
+    """What the kernels know of a layout."""
 
-    A run has five numbers: its first code and the first column, the columns of a code, the first class (counted among
-    the classes of all categorical codes), and whether it is categorical.
-    """
-
-    categorical: tuple[int, ...]  # the runs of categorical codes alone
-    every: tuple[int, ...]
-    codes: int  # categorical ones
-    classes: int  # of all of them
     layout: Layout
     tile: tiles.Tile
+    categorical: tuple[CodeGroup, ...]  # those groups alone, their codes numbered without the others
+    codes: int  # categorical ones
+    classes: int  # of all of them
 
 
 @functools.lru_cache(maxsize=256)
-def plan(segments: tuple[int, ...], threads_of_a_warp: int) -> Plan:
-    """The plan for a layout that an operator received as numbers: kind, start and size of each segment."""
-    triples = zip(segments[0::3], segments[1::3], segments[2::3], strict=True)
-    layout = Layout(tuple(Segment(Kind(kind), start, size) for kind, start, size in triples))
-    categorical: list[int] = []
-    every: list[int] = []
-    codes = classes = 0
-    for run in layout.runs:
-        chosen = run.kind is Kind.CATEGORICAL
-        every += [run.first_code, run.first_column, run.size, classes, int(chosen)]
-        if chosen:
-            categorical += [codes, run.first_column, run.size, classes, 1]
-            codes += run.count
-            classes += run.count * run.size
-    tile = tiles.row_tile(layout.most_classes, threads_of_a_warp)
-    return Plan(tuple(categorical), tuple(every), codes, classes, layout, tile)
+def _plan(spec: str, threads_of_a_warp: int) -> Plan:
+    layout = parse_layout(spec)
+    categorical: list[CodeGroup] = []
+    codes = 0
+    for group in layout.groups:
+        if group.kind == layouts.CATEGORICAL:
+            categorical.append(group._replace(first_code=codes))
+            codes += group.length
+    classes = sum(group.length * group.size for group in categorical)
+    return Plan(layout, tiles.row_tile(layout.most_classes, threads_of_a_warp), tuple(categorical), codes, classes)
 
 
 def forward(
-    parameters: Tensor, warped: Tensor, log_priors: Tensor | None, segments: Sequence[int], spread: float
+    parameters: Tensor, warped: Tensor, log_priors: Tensor | None, spec: str, spread: float
 ) -> tuple[Tensor, Tensor]:
     """The term [] and the mean probability of every class of every categorical code, one after the other."""
-    runs, _, codes, classes, _, tile = plan(tuple(segments), warp_size())
+    _, tile, groups, codes, classes = _plan(spec, warp_size())
     out = torch.empty((), dtype=torch.float32, device=parameters.device)
     means = torch.empty(classes, dtype=torch.float32, device=parameters.device)
     partials = out if codes == 1 else torch.empty((codes, 1), dtype=torch.float32, device=parameters.device)
@@ -189,7 +168,7 @@ def forward(
         *parameters.stride(),
         *warped.stride(),
         PRIORS=log_priors is not None,
-        RUNS=runs,
+        GROUPS=groups,
         ROWS=tile.rows,
         COLUMNS=tile.columns,
         num_warps=tile.warps,
@@ -205,12 +184,12 @@ def backward(
     warped: Tensor,
     log_priors: Tensor | None,
     means: Tensor,
-    segments: Sequence[int],
+    spec: str,
     spread: float,
 ) -> tuple[Tensor, Tensor]:
     """The gradients of `parameters` and `warped`, contiguous and in their dtypes, from the term's []."""
-    _, runs, *_, layout, tile = plan(tuple(segments), warp_size())
-    codes = len(layout.segments)
+    layout, tile, *_ = _plan(spec, warp_size())
+    codes = len(layout.columns)
     gradient = torch.empty(parameters.shape, dtype=parameters.dtype, device=parameters.device)
     warped_gradient = torch.empty(warped.shape, dtype=warped.dtype, device=warped.device)
     launch(
@@ -230,7 +209,7 @@ def backward(
         *parameters.stride(),
         *warped.stride(),
         PRIORS=log_priors is not None,
-        RUNS=runs,
+        GROUPS=layout.groups,
         CODES=codes,
         WIDTH=layout.width,
         ROWS=tile.rows,
@@ -241,20 +220,16 @@ def backward(
 
 
 _forward = register(
-    "consistency(Tensor parameters, Tensor warped, Tensor? log_priors, int[] segments, float spread) "
-    "-> (Tensor, Tensor)",
+    "consistency(Tensor parameters, Tensor warped, Tensor? log_priors, str spec, float spread) -> (Tensor, Tensor)",
     forward,
-    lambda parameters, warped, log_priors, segments, spread: (
+    lambda parameters, warped, log_priors, spec, spread: (
         parameters.new_empty((), dtype=torch.float32),
-        parameters.new_empty(
-            sum(n for kind, n in zip(segments[0::3], segments[2::3], strict=True) if kind == Kind.CATEGORICAL),
-            dtype=torch.float32,
-        ),
+        parameters.new_empty(_plan(spec, 32).classes, dtype=torch.float32),
     ),
 )
 _backward = register(
     "consistency_backward(Tensor upstream, Tensor parameters, Tensor warped, Tensor? log_priors, Tensor means, "
-    "int[] segments, float spread) -> (Tensor, Tensor)",
+    "str spec, float spread) -> (Tensor, Tensor)",
     backward,
     lambda upstream, parameters, warped, *_: (
         parameters.new_empty(parameters.shape),
@@ -266,7 +241,7 @@ _backward = register(
 class _Consistency(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, parameters: Tensor, warped: Tensor, log_priors: Tensor | None, *options: tuple[int, ...] | float
+        ctx: Any, parameters: Tensor, warped: Tensor, log_priors: Tensor | None, *options: str | float
     ) -> Tensor:
         term: Tensor
         term, means = _forward(parameters, warped, log_priors, *options)
@@ -291,7 +266,7 @@ def consistency(
         joined = (log_priors[0] if len(log_priors) == 1 else torch.cat(tuple(log_priors))).float().contiguous()
     term: Tensor
     if not is_differentiated(parameters, warped):
-        term, _ = _forward(parameters, warped, joined, layout.numbers, spread)
+        term, _ = _forward(parameters, warped, joined, layout.spec, spread)
         return term
-    term = _Consistency.apply(parameters, warped, joined, layout.numbers, spread)  # type: ignore[no-untyped-call]
+    term = _Consistency.apply(parameters, warped, joined, layout.spec, spread)  # type: ignore[no-untyped-call]
     return term

@@ -7,15 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..layout import Layout
+from ..layout import Layout, parse_layout
 from .information_launchers import Gradients, backward, empty_gradients, empty_results, forward
 from .operators import is_differentiated, once_differentiable, register
-from .q_head_nll import layout_of
 
 
 def _fake_forward(features: Tensor, weight1: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    segments, low, high = rest[9:12]
-    return empty_results(features, weight1.shape[0], layout_of(tuple(segments), low, high), rest[-1])
+    return empty_results(features, weight1.shape[0], parse_layout(*rest[9:12]), rest[-1])
 
 
 def _fake_backward(upstream: Tensor, *rest: Any) -> Gradients:
@@ -25,7 +23,7 @@ def _fake_backward(upstream: Tensor, *rest: Any) -> Gradients:
 _forward = register(
     "information_term(Tensor features, Tensor weight1, Tensor gain, Tensor shift, Tensor(a!) running_mean, "
     "Tensor(b!) running_variance, Tensor weight2, Tensor bias2, Tensor targets, Tensor entropies, "
-    "Tensor weights, int[] segments, float low, float high, float momentum, float eps, float slope, "
+    "Tensor weights, str spec, float low, float high, float momentum, float eps, float slope, "
     "ScalarType operand, bool differentiated) -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
     forward,
     _fake_forward,
@@ -91,13 +89,13 @@ def information_term(
     weights_of_head = (t.contiguous() for t in (weight1, gain, shift, weight2, bias2))
     trained = (features if features.stride(1) == 1 else features.contiguous(), *weights_of_head)
     differentiated = is_differentiated(*trained)
-    low, high = layout.log_var_min, layout.log_var_max
+    low, high = float(layout.log_var_min), float(layout.log_var_max)
     momentum, eps, slope = float(momentum), float(eps), float(slope)  # as an operator takes them
     statistics = (running_mean, running_variance)
     with torch.no_grad():
         term, bounds, *saved = _forward(
             *trained[:4], *statistics, *trained[4:], *(t.contiguous() for t in (targets, entropies, weights)),
-            layout.numbers, low, high, momentum, eps, slope, operand, differentiated,
+            layout.spec, low, high, momentum, eps, slope, operand, differentiated,
         )  # fmt: skip
     if differentiated:
         term = _Differentiable.apply(*trained, term, *saved, slope, operand)  # type: ignore[no-untyped-call]

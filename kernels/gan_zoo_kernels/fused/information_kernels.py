@@ -10,12 +10,8 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from ..layout import Kind
+from .codes import BERNOULLI, CATEGORICAL, FIRST_CODE, FIRST_COLUMN, KIND, LENGTH, SIZE
 from .mathematics import HALF_LOG_2_PI, bound, exp, log1p_of_exp
-
-CATEGORICAL = tl.constexpr(int(Kind.CATEGORICAL))
-GAUSSIAN = tl.constexpr(int(Kind.GAUSSIAN))
-GAUSSIAN_FIXED = tl.constexpr(int(Kind.GAUSSIAN_FIXED))
 
 
 @triton.jit
@@ -111,21 +107,32 @@ def column_of(parameters, p, column):
 
 
 @triton.jit
-def likelihood(parameters, p, c, column, KIND: tl.constexpr, SIZE: tl.constexpr, LOW: tl.constexpr, HIGH: tl.constexpr):
-    """-log Q(c | x) [ROWS] of the code in SIZE columns of the tile from `column` on, and its slope in the tile."""
-    here = ((p >= column) & (p < column + SIZE))[None, :]
-    if KIND == CATEGORICAL:
+def likelihood(
+    parameters, p, c, column, CODE_KIND: tl.constexpr, CODE_SIZE: tl.constexpr, LOW: tl.constexpr, HIGH: tl.constexpr
+):
+    """-log Q(c | x) [ROWS] of the code in CODE_SIZE columns of the tile from `column` on, and its slope in the tile."""
+    here = ((p >= column) & (p < column + CODE_SIZE))[None, :]
+    if CODE_KIND == CATEGORICAL:
         x = tl.where(here, parameters, float("-inf"))
         top = tl.max(x, axis=1)
         e = exp(x - top[:, None])
         total = tl.sum(e, axis=1)
         chosen = (p - column)[None, :].to(tl.float32) == c[:, None]
-        is_class = (c >= 0) & (c < SIZE) & (c == tl.floor(c))
+        is_class = (c >= 0) & (c < CODE_SIZE) & (c == tl.floor(c))
         log_p = tl.sum(tl.where(here & chosen, parameters, 0.0), axis=1) - top - tl.log(total)
         nll = tl.where(is_class, -log_p, float("nan"))
         slope = e * (1.0 / total)[:, None] - tl.where(chosen, 1.0, 0.0)
         slope = tl.where(is_class[:, None], slope, float("nan"))
-    elif KIND == GAUSSIAN:
+    elif CODE_KIND == BERNOULLI:
+        x = column_of(parameters, p, column)
+        nll = (1.0 - c) * x + tl.maximum(-x, 0.0) + log1p_of_exp(-tl.abs(x))
+        e = exp(-tl.abs(x))
+        slope = tl.zeros_like(parameters) + (tl.where(x >= 0, 1.0, e) / (1.0 + e) - c)[:, None]
+    elif CODE_SIZE == 1:
+        error = column_of(parameters, p, column) - c
+        nll = 0.5 * error * error + HALF_LOG_2_PI
+        slope = tl.zeros_like(parameters) + error[:, None]
+    else:
         error = column_of(parameters, p, column) - c
         raw = column_of(parameters, p, column + 1)
         log_variance = bound(raw, LOW, HIGH)
@@ -134,15 +141,6 @@ def likelihood(parameters, p, c, column, KIND: tl.constexpr, SIZE: tl.constexpr,
         free = (raw >= LOW) & (raw <= HIGH)
         of_variance = tl.where(free, 0.5 * (1.0 - error * error * precision), 0.0)
         slope = tl.where((p == column)[None, :], (error * precision)[:, None], of_variance[:, None])
-    elif KIND == GAUSSIAN_FIXED:
-        error = column_of(parameters, p, column) - c
-        nll = 0.5 * error * error + HALF_LOG_2_PI
-        slope = tl.zeros_like(parameters) + error[:, None]
-    else:
-        x = column_of(parameters, p, column)
-        nll = (1.0 - c) * x + tl.maximum(-x, 0.0) + log1p_of_exp(-tl.abs(x))
-        e = exp(-tl.abs(x))
-        slope = tl.zeros_like(parameters) + (tl.where(x >= 0, 1.0, e) / (1.0 + e) - c)[:, None]
     return nll, tl.where(here, slope, 0.0)
 
 
@@ -160,7 +158,7 @@ def store_information(nll, code, entropies, weights, bounds, term, CODES: tl.con
 def likelihood_kernel(
     normal, gain, shift, weight, bias, targets, entropies, weights, slopes, partials, bounds, term, batch,
     SLOPE: tl.constexpr, HIDDEN: tl.constexpr, WIDTH: tl.constexpr, LOW: tl.constexpr, HIGH: tl.constexpr,
-    RUNS: tl.constexpr, CODES: tl.constexpr, DIFFERENTIATED: tl.constexpr, WHOLE: tl.constexpr, SPAN: tl.constexpr,
+    GROUPS: tl.constexpr, CODES: tl.constexpr, DIFFERENTIATED: tl.constexpr, WHOLE: tl.constexpr, SPAN: tl.constexpr,
     ROWS: tl.constexpr, COLUMNS: tl.constexpr, ALL_CODES: tl.constexpr, CHUNK: tl.constexpr, OPERAND: tl.constexpr,
     DOT: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
@@ -194,12 +192,12 @@ def likelihood_kernel(
 
         losses = tl.zeros((ROWS, ALL_CODES), dtype=tl.float32)
         slope = tl.zeros((ROWS, COLUMNS), dtype=tl.float32)
-        for run in tl.static_range(0, len(RUNS), 5):
-            for index in range(RUNS[run + 2]):
-                code = RUNS[run + 3] + index
-                column = RUNS[run + 4] + index * RUNS[run + 1]
+        for i in tl.static_range(len(GROUPS)):
+            for index in range(GROUPS[i][LENGTH]):
+                code = GROUPS[i][FIRST_CODE] + index
+                column = GROUPS[i][FIRST_COLUMN] + index * GROUPS[i][SIZE]
                 c = tl.load(targets + row * CODES + code, live, 0.0)
-                nll, own = likelihood(parameters, p, c, column, RUNS[run], RUNS[run + 1], LOW, HIGH)
+                nll, own = likelihood(parameters, p, c, column, GROUPS[i][KIND], GROUPS[i][SIZE], LOW, HIGH)
                 losses = tl.where((code_of == code)[None, :], nll[:, None], losses)
                 if DIFFERENTIATED:
                     slope += own * tl.load(weights + code)

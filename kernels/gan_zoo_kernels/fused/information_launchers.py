@@ -8,7 +8,6 @@ features take another launch for the first product.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -16,11 +15,10 @@ import triton.language as tl
 from torch import Tensor
 
 from ..dispatch import interpreting
-from ..layout import Layout
+from ..layout import Layout, parse_layout
 from .information_backward_kernels import hidden_backward_kernel, outer_backward_kernel
 from .information_kernels import hidden_kernel, hidden_parts_kernel, information_kernel, likelihood_kernel
 from .launches import launch
-from .q_head_nll import layout_of, runs_of
 from .tiles import next_power_of_two
 
 ROWS = 128  # most rows of a block; products of two tiles have this many at most
@@ -57,10 +55,10 @@ def padded(parameters: int) -> int:
 
 
 @functools.lru_cache(maxsize=256)
-def _plan(segments: tuple[int, ...], low: float, high: float) -> tuple[Layout, dict[str, Any]]:
+def _plan(spec: str, low: float, high: float) -> tuple[Layout, dict[str, Any]]:
     """A layout and what the likelihood's kernel knows of it; put together once and looked up by later calls."""
-    layout = layout_of(segments, low, high)
-    return layout, {"WIDTH": layout.width, "LOW": float(low), "HIGH": float(high), "RUNS": runs_of(layout)}
+    layout = parse_layout(spec, low, high)
+    return layout, {"WIDTH": layout.width, "LOW": float(low), "HIGH": float(high), "GROUPS": layout.groups}
 
 
 def forward(
@@ -75,7 +73,7 @@ def forward(
     targets: Tensor,
     entropies: Tensor,
     weights: Tensor,
-    segments: Sequence[int],
+    spec: str,
     low: float,
     high: float,
     momentum: float,
@@ -85,8 +83,8 @@ def forward(
     differentiated: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """The term [], the bounds [C + 1], and for the backward pass: normal [B, H], scale [H], slopes [B, P padded]."""
-    layout, known = _plan(tuple(segments), low, high)
-    codes, parameters = len(layout.segments), layout.width
+    layout, known = _plan(spec, low, high)
+    codes, parameters = len(layout.columns), layout.width
     (batch, width), hidden = features.shape, weight1.shape[0]
     term, bounds, normal, scale, slopes = results = empty_results(features, hidden, layout, differentiated)
     options = _options(operand)
@@ -265,7 +263,7 @@ def empty_results(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     batch = features.shape[0]
     slopes_shape = (batch, padded(layout.width)) if differentiated else (0,)
-    shapes = ((), (len(layout.segments) + 1,), (batch, hidden), (hidden,), slopes_shape)
+    shapes = ((), (len(layout.columns) + 1,), (batch, hidden), (hidden,), slopes_shape)
     term, bounds, normal, scale, slopes = (features.new_empty(shape, dtype=torch.float32) for shape in shapes)
     return term, bounds, normal, scale, slopes
 

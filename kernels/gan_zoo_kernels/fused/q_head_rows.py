@@ -13,7 +13,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..layout import Kind, Layout
+from ..layout import CATEGORICAL, Layout
 from . import tiles
 from .column_sums import column_sums
 from .launches import launch, warp_size
@@ -96,15 +96,15 @@ def q_head_rows_backward_kernel(
 
 def equal_classes(layout: Layout) -> int:
     """The classes of each code, if these kernels take the layout: equal categorical codes; otherwise 0."""
-    (run, *others) = layout.runs
+    (group, *others) = layout.groups
     fits = (
         not others
-        and run.kind is Kind.CATEGORICAL
-        and run.size <= MOST_CLASSES
-        and run.size % 2 == 0  # a load of one half-precision value at a time is no better than the exchange saved
-        and run.count <= LANES // 4
+        and group.kind == CATEGORICAL
+        and group.size <= MOST_CLASSES
+        and group.size % 2 == 0  # a load of one half-precision value at a time is no better than the exchange saved
+        and group.length <= LANES // 4
     )
-    return run.size if fits else 0
+    return group.size if fits else 0
 
 
 def serves(parameters: Tensor, targets: Tensor, tile: tiles.Tile) -> bool:

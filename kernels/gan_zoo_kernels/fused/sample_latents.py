@@ -16,18 +16,14 @@ import triton.language as tl
 from torch import Tensor
 from triton.language.random import philox_impl
 
-from ..layout import CODE_KINDS as KINDS
-from ..layout import PriorCode, PriorLayout
+from ..layout import Layout, parse_layout
 from ..reference import CODE_COUNTERS as _CODE_COUNTERS
 from . import tiles
+from .codes import BERNOULLI, CATEGORICAL, GAUSSIAN, LOW, ONES, SPAN, UNIFORM, find_code, has, of_group
 from .launches import launch, warp_size
 from .normals import normal_pair
 from .operators import register
 
-CATEGORICAL = tl.constexpr(0)
-UNIFORM = tl.constexpr(1)
-GAUSSIAN = tl.constexpr(2)
-BERNOULLI = tl.constexpr(3)
 CODE_COUNTERS = tl.constexpr(_CODE_COUNTERS)
 
 
@@ -35,24 +31,6 @@ CODE_COUNTERS = tl.constexpr(_CODE_COUNTERS)
 def uniform(word, low, span):
     """low + u · span with u = the upper 24 bits / 2**24; the product and the sum are rounded apart."""
     return (word >> 8).to(tl.float32) * 5.9604644775390625e-08 * span + low
-
-
-@triton.jit
-def find_code(code, RUNS: tl.constexpr):
-    """(kind, width, first column, low, span) of a code; RUNS holds six numbers a run of equal codes."""
-    kind = RUNS[0]
-    size = RUNS[1]
-    column = RUNS[3] + (code - RUNS[2]) * RUNS[1]
-    low = RUNS[4]
-    span = RUNS[5]
-    for i in tl.static_range(6, len(RUNS), 6):
-        here = code >= RUNS[i + 2]
-        kind = tl.where(here, RUNS[i], kind)
-        size = tl.where(here, RUNS[i + 1], size)
-        column = tl.where(here, RUNS[i + 3] + (code - RUNS[i + 2]) * RUNS[i + 1], column)
-        low = tl.where(here, RUNS[i + 4], low)
-        span = tl.where(here, RUNS[i + 5], span)
-    return kind, size, column, low, span
 
 
 @triton.jit
@@ -90,20 +68,20 @@ def draw_noise(
 @triton.jit
 def draw_code(
     latents, targets, batch, first_row, c2, c3, k0, k1, program,
-    RUNS: tl.constexpr, KINDS: tl.constexpr, CODES: tl.constexpr, WIDTH: tl.constexpr,
+    GROUPS: tl.constexpr, CODES: tl.constexpr, WIDTH: tl.constexpr,
     ROWS: tl.constexpr, CLASSES: tl.constexpr,
 ):  # fmt: skip
     """One code of each row of a block: its columns of the input, and its target."""
     code = program % CODES
     row, live, c0 = rows_of(program // CODES, batch, first_row, ROWS)
-    kind, size, column, low, span = find_code(code, RUNS)
+    kind, size, column = find_code(code, GROUPS)
     out = latents + row * WIDTH + column
     zero = tl.zeros((ROWS,), dtype=tl.uint32)
     c1 = zero + (code // 2).to(tl.uint32) + tl.full((), CODE_COUNTERS, tl.uint32)
     a, b, c, d = philox_impl(c0, c1, zero + c2, zero + c3, k0, k1)
     word = tl.where(code % 2 == 0, a, c)
-    value = uniform(word, low, span)
-    if KINDS & 1:
+    value = uniform(word, of_group(code, GROUPS, LOW), of_group(code, GROUPS, SPAN))
+    if has(GROUPS, CATEGORICAL):
         if kind == CATEGORICAL:
             index = tl.umulhi(word, zero + size.to(tl.uint32)).to(tl.int32)
             value = index.to(tl.float32)
@@ -112,14 +90,14 @@ def draw_code(
             k = tl.arange(0, CLASSES)
             one_hot = (k[None, :] == index[:, None]).to(tl.float32).to(latents.dtype.element_ty)
             tl.store(out[:, None] + k[None, :], one_hot, mask=live[:, None] & (k < size)[None, :])
-    if KINDS & 4:
+    if has(GROUPS, GAUSSIAN):
         if kind == GAUSSIAN:
             value, _ = normal_pair(word, tl.where(code % 2 == 0, b, d))
-    if KINDS & 8:
+    if has(GROUPS, BERNOULLI):
         if kind == BERNOULLI:
-            value = ((word >> 8).to(tl.float32) < low).to(tl.float32)
-    if KINDS & 14:
-        tl.store(out, value.to(latents.dtype.element_ty), mask=live & (kind > CATEGORICAL))
+            value = ((word >> 8) < of_group(code, GROUPS, ONES)).to(tl.float32)
+    if has(GROUPS, UNIFORM, GAUSSIAN, BERNOULLI):
+        tl.store(out, value.to(latents.dtype.element_ty), mask=live & (kind != CATEGORICAL))
     tl.store(targets + row * CODES + code, value, mask=live)
 
 
@@ -128,7 +106,7 @@ def sample_latents_kernel(
     latents, targets, step_pointer,
     batch, first_row, step, stream, key0, key1,
     STEP_TENSOR: tl.constexpr, NOISE: tl.constexpr, NORMAL: tl.constexpr, NOISE_UNITS: tl.constexpr,
-    RUNS: tl.constexpr, KINDS: tl.constexpr, CODES: tl.constexpr, WIDTH: tl.constexpr,
+    GROUPS: tl.constexpr, CODES: tl.constexpr, WIDTH: tl.constexpr,
     ROWS: tl.constexpr, BLOCKS: tl.constexpr, CODE_ROWS: tl.constexpr, CLASSES: tl.constexpr,
 ):  # fmt: skip
     if STEP_TENSOR:
@@ -148,48 +126,34 @@ def sample_latents_kernel(
     elif CODES > 0:
         draw_code(
             latents, targets, batch, first_row, c2, c3, k0, k1, tl.program_id(0) - noise_programs,
-            RUNS, KINDS, CODES, WIDTH, CODE_ROWS, CLASSES,
+            GROUPS, CODES, WIDTH, CODE_ROWS, CLASSES,
         )  # fmt: skip
 
 
-def constants(layout: PriorLayout, warp_size: int) -> tuple[dict[str, Any], int]:
-    """What a compiled kernel knows of a layout, and its warps."""
+@functools.lru_cache(maxsize=256)
+def _plan(spec: str, warp_size: int) -> tuple[Layout, dict[str, Any], int]:
+    """The layout, what the compiled kernel knows of it, and its warps; later calls look them up."""
+    layout = parse_layout(spec)
     widest = layout.most_classes
     noise_blocks = -(-layout.noise // 4)
     tile = tiles.latent_tile(noise_blocks, widest, warp_size)
-    kinds = 0
-    runs: list[int | float] = []
-    for run in layout.runs:
-        kind = KINDS.index(run.code.kind)
-        kinds |= 1 << kind
-        runs += [kind, run.code.size, run.first_code, run.first_column, *_low_and_span(run.code)]
     known = {
         "NOISE": layout.noise,
-        "NORMAL": layout.distribution == "normal",
+        "NORMAL": layout.normal,
         "NOISE_UNITS": -(-noise_blocks // tile.columns),
-        "RUNS": tuple(runs),
-        "KINDS": kinds,
-        "CODES": len(layout.codes),
+        "GROUPS": layout.groups,
+        "CODES": len(layout.columns),
         "WIDTH": layout.width,
         "ROWS": tile.rows,
         "BLOCKS": tile.columns,
         "CODE_ROWS": tiles.rows_of_codes(widest),
         "CLASSES": tiles.next_power_of_two(widest),
     }
-    return known, tile.warps
-
-
-def _low_and_span(code: PriorCode) -> tuple[float, float]:
-    """Two floats a code needs: of a Bernoulli code, the number of 2**24 equally likely draws that give 1."""
-    if code.kind == "bernoulli":
-        return float(round(code.probability * 2**24)), 0.0
-    return float(code.low), float(code.high - code.low)
+    return layout, known, tile.warps
 
 
 def draw(
-    numbers: list[int],
-    floats: list[float],
-    kinds: list[int],
+    spec: str,
     batch: int,
     seed: int,
     step: int,
@@ -199,10 +163,10 @@ def draw(
     device: torch.device,
     dtype: torch.dtype,
 ) -> tuple[Tensor, Tensor]:
-    """(input, targets) of the layout whose `numbers` are these."""
-    layout, known, warps = _plan(tuple(numbers), tuple(floats), tuple(kinds), warp_size())
+    """(input, targets) of the layout whose `spec` this is."""
+    layout, known, warps = _plan(spec, warp_size())
     latents = torch.empty((batch, layout.width), dtype=dtype, device=device)
-    targets = torch.empty((batch, len(layout.codes)), dtype=torch.float32, device=device)
+    targets = torch.empty((batch, len(layout.columns)), dtype=torch.float32, device=device)
     if batch == 0:
         return latents, targets
     launch(
@@ -227,28 +191,14 @@ def _signed(word: int) -> int:
     return ((word & 0xFFFFFFFF) ^ 0x80000000) - 0x80000000
 
 
-@functools.lru_cache(maxsize=256)
-def _plan(
-    numbers: tuple[int, ...], floats: tuple[float, ...], kinds: tuple[int, ...], warps_of: int
-) -> tuple[PriorLayout, dict[str, Any], int]:
-    """The layout, its constants and the warps; put together once and looked up by later calls."""
-    noise, normal, *sizes = numbers
-    codes = tuple(
-        PriorCode(KINDS[kind], size, *floats[3 * i : 3 * i + 3])
-        for i, (kind, size) in enumerate(zip(kinds, sizes, strict=True))
-    )
-    layout = PriorLayout(noise, "normal" if normal else "uniform", codes)
-    return layout, *constants(layout, warps_of)
-
-
-def _fake(numbers, floats, kinds, batch, seed, step, step_tensor, stream, first_row, device, dtype):  # type: ignore[no-untyped-def]
-    width = numbers[0] + sum(numbers[2:])
-    latents = torch.empty((batch, width), dtype=dtype, device=device)
-    return latents, torch.empty((batch, len(kinds)), dtype=torch.float32, device=device)
+def _fake(spec, batch, seed, step, step_tensor, stream, first_row, device, dtype):  # type: ignore[no-untyped-def]
+    layout = parse_layout(spec)
+    latents = torch.empty((batch, layout.width), dtype=dtype, device=device)
+    return latents, torch.empty((batch, len(layout.columns)), dtype=torch.float32, device=device)
 
 
 _draw = register(
-    "sample_latents(int[] numbers, float[] floats, int[] kinds, SymInt batch, int seed, SymInt step, "
+    "sample_latents(str spec, SymInt batch, int seed, SymInt step, "
     "Tensor? step_tensor, int stream, SymInt first_row, Device device, ScalarType dtype) -> (Tensor, Tensor)",
     draw,
     _fake,
@@ -256,7 +206,7 @@ _draw = register(
 
 
 def sample_latents(
-    layout: PriorLayout,
+    layout: Layout,
     batch: int,
     seed: int,
     step: int | Tensor,
@@ -268,5 +218,5 @@ def sample_latents(
     """See `gan_zoo_kernels.sample_latents`; the arguments are trusted here."""
     number, tensor = (0, step) if isinstance(step, Tensor) else (step, None)
     seed = seed - 2**64 if seed >= 2**63 else seed  # an operator's integer is signed
-    drawn: tuple[Tensor, Tensor] = _draw(*layout.numbers, batch, seed, number, tensor, stream, first_row, device, dtype)
+    drawn: tuple[Tensor, Tensor] = _draw(layout.spec, batch, seed, number, tensor, stream, first_row, device, dtype)
     return drawn

@@ -4,14 +4,15 @@ import importlib
 
 import pytest
 import torch
-from gan_zoo_kernels import Kind, Layout, QHeadTensors, information_term
+from gan_zoo_kernels import Layout, QHeadTensors, information_term
 from gan_zoo_kernels.fused.launches import count_launches
 from gan_zoo_kernels.fused.traffic import recorded_traffic
+from gan_zoo_kernels.layout import BERNOULLI, CATEGORICAL
 
 TRAINED = ("weight1", "norm_weight", "norm_bias", "weight2", "bias2")
-MNIST = Layout.of(("categorical", 10), ("gaussian", 2), log_var_min=-0.3, log_var_max=0.3)
-CELEBA = Layout.of(*[("categorical", 10)] * 10)
-MIXED = Layout.of(("gaussian_fixed", 3), ("categorical", 7), ("bernoulli", 2), ("gaussian", 1), ("categorical", 16))
+MNIST = Layout("categorical:10|gaussian:2x2", log_var_min=-0.3, log_var_max=0.3)
+CELEBA = Layout("categorical:10x10")
+MIXED = Layout("gaussian:1x3|categorical:7|bernoulli:1x2|gaussian:2|categorical:16")
 LAYOUTS = {"mnist": MNIST, "celeba": CELEBA, "mixed": MIXED}
 # The interpreter rounds to bfloat16 by truncation: twice the largest error, and all in one direction.
 SLACK = {torch.float32: 3e-6, torch.float16: 4e-3, torch.bfloat16: 1e-1}
@@ -33,11 +34,13 @@ def draw(layout, batch, device, hidden=24, width=70, seed=0):
         normal(layout.width, scale=0.1),
     )
     columns = {
-        Kind.CATEGORICAL: lambda size: torch.randint(size, (batch,), generator=random).float(),
-        Kind.BERNOULLI: lambda size: torch.randint(2, (batch,), generator=random).float(),
+        CATEGORICAL: lambda size: torch.randint(size, (batch,), generator=random).float(),
+        BERNOULLI: lambda size: torch.randint(2, (batch,), generator=random).float(),
     }
     targets = [
-        columns.get(s.kind, lambda size: torch.rand(batch, generator=random) * 2 - 1)(s.size) for s in layout.segments
+        columns.get(group.kind, lambda size: torch.rand(batch, generator=random) * 2 - 1)(group.size)
+        for group in layout.groups
+        for _ in range(group.length)
     ]
     return normal(batch, width, scale=2.0) + 3.0, head, torch.stack(targets, 1).to(device)
 
@@ -50,7 +53,7 @@ def results(implementation, features, head, targets, layout, *, dtype=None, want
     head = QHeadTensors(*(t.to(dtype).clone() if t.is_floating_point() else t.clone() for t in head))
     for name in TRAINED:
         getattr(head, name).requires_grad_(name in wanted)
-    codes = len(layout.segments)
+    codes = len(layout.columns)
     entropies, weights = (
         torch.linspace(*ends, codes, device=features.device, dtype=dtype) for ends in ((1, 2), (1, 3))
     )
@@ -207,8 +210,7 @@ def test_compiled_whole_with_its_running_statistics(backend, device):
 def test_opcheck(batch, device):
     features, head, targets = draw(MNIST, batch, device)
     ones = torch.ones(3, device=device)
-    segments = [int(n) for s in MNIST.segments for n in (s.kind, s.start, s.size)]
-    constants = (segments, -8.0, 8.0, 0.1, 1e-5, 0.1, torch.float32, True)
+    constants = (MNIST.spec, -8.0, 8.0, 0.1, 1e-5, 0.1, torch.float32, True)
     importlib.import_module("gan_zoo_kernels.fused.information")  # which registers the operators
     operators = torch.ops.gan_zoo_kernels
     forward = (features, *head, targets, ones, ones, *constants)
@@ -226,8 +228,7 @@ def test_nothing_outside_the_tensors_is_touched(batch):
     features, head, targets = draw(MNIST, batch, "cpu")
     head = QHeadTensors(*head)
     ones = torch.ones(3)
-    segments = [int(n) for s in MNIST.segments for n in (s.kind, s.start, s.size)]
-    forward = (features, *head, targets, ones, ones, segments, -8.0, 8.0, 0.1, 1e-5, 0.1, torch.float32, True)
+    forward = (features, *head, targets, ones, ones, MNIST.spec, -8.0, 8.0, 0.1, 1e-5, 0.1, torch.float32, True)
     with recorded_traffic() as traffic:
         outputs = torch.ops.gan_zoo_kernels.information_term(*forward)
     assert traffic.stored(outputs[1]).tolist() == [0, 1, 2, 3]

@@ -13,8 +13,6 @@ import pytest
 import torch
 from gan_zoo_kernels import (
     Layout,
-    PriorCode,
-    PriorLayout,
     cross_entropy,
     gaussian_nll,
     q_head_nll,
@@ -22,9 +20,8 @@ from gan_zoo_kernels import (
 )
 from gan_zoo_kernels.fused.launches import count_launches
 
-LATENTS = PriorLayout(6, "normal", (PriorCode("categorical", size=10), PriorCode("uniform"), PriorCode("uniform")))
-Q_HEAD = Layout.of(("categorical", 10), ("gaussian", 2))
-SEGMENTS = [int(n) for s in Q_HEAD.segments for n in (s.kind, s.start, s.size)]
+LATENTS = Layout("noise(normal):6|categorical:10|uniform:1x2")
+Q_HEAD = Layout("categorical:10|gaussian:2x2")
 
 
 def information_term(parameters, implementation="triton"):
@@ -40,16 +37,16 @@ def cases(device):
     p, c = torch.randn(8, 14, device=device), torch.zeros(8, 3, device=device)
     label, one = torch.zeros(8, dtype=torch.int64, device=device), torch.ones((), device=device)
     return {
-        "q_head_nll": (p, c, SEGMENTS, -8.0, 8.0),
-        "q_head_nll_backward": (torch.ones(3, device=device), p, c, SEGMENTS, -8.0, 8.0),
+        "q_head_nll": (p, c, Q_HEAD.spec, -8.0, 8.0),
+        "q_head_nll_backward": (torch.ones(3, device=device), p, c, Q_HEAD.spec, -8.0, 8.0),
         "cross_entropy": (p.half(), label, "mean", None),
         "cross_entropy_backward": (torch.ones(8, device=device), one, one, p, label, "none", 3),
         "gaussian_nll": (p, p.bfloat16(), p, "none", -8.0, 8.0),
         "gaussian_nll_backward": (one, p, p.half(), p, "mean", -8.0, 8.0, [1, 0, 2]),
-        "consistency": (p, p[:5].half(), None, SEGMENTS, 4.0),
-        "consistency_backward": (one, p, p[:5].half(), torch.ones(10, device=device), p[0, :10], SEGMENTS, 4.0),
+        "consistency": (p, p[:5].half(), None, Q_HEAD.spec, 4.0),
+        "consistency_backward": (one, p, p[:5].half(), torch.ones(10, device=device), p[0, :10], Q_HEAD.spec, 4.0),
         "random_warp": (p.view(8, 1, 7, 2), None, p[:, :2], [0.5, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0]),
-        "sample_latents": ([5, 1, 3], [-1.0, 1.0, 0.5], [0], 4, 1, 2, None, 0, 0, device, torch.float32),
+        "sample_latents": ("noise(normal):5|categorical:3", 4, 1, 2, None, 0, 0, device, torch.float32),
     }
 
 

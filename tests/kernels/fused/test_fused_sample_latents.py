@@ -2,19 +2,16 @@
 
 import pytest
 import torch
-from gan_zoo_kernels import PriorCode, PriorLayout, sample_latents
+from gan_zoo_kernels import Layout, sample_latents
 from gan_zoo_kernels.fused.launches import count_launches
 from gan_zoo_kernels.fused.traffic import recorded_traffic
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-CATEGORICAL = PriorCode("categorical", size=10)
-UNIFORM = PriorCode("uniform")
-SKEWED = PriorCode("uniform", low=-0.3, high=1.7)
-GAUSSIAN = PriorCode("gaussian")
-BERNOULLI = PriorCode("bernoulli", probability=0.3)
-MNIST = PriorLayout(62, "normal", (CATEGORICAL, UNIFORM, UNIFORM))
-MIXED = PriorLayout(5, "uniform", (GAUSSIAN, CATEGORICAL, SKEWED, GAUSSIAN, BERNOULLI, UNIFORM, CATEGORICAL))
+MNIST = Layout("noise(normal):62|categorical:10|uniform:1x2")
+MIXED = Layout(
+    "noise(uniform):5|gaussian:1|categorical:10|uniform(-0.3,1.7):1|gaussian:1|bernoulli(0.3):1|uniform:1|categorical:10"
+)
 KEY = {"seed": 2**64 - 3, "step": 2**32 - 5, "stream": 2**31}
 
 
@@ -26,7 +23,7 @@ def check(layout, batch, device, **options):
         assert torch.equal(a, b)
 
 
-@pytest.mark.parametrize("layout", [MNIST, MIXED, PriorLayout(7), PriorLayout(0, codes=(CATEGORICAL,))])
+@pytest.mark.parametrize("layout", [MNIST, MIXED, Layout("noise(normal):7"), Layout("categorical:10")])
 @pytest.mark.parametrize("batch", [0, 1, 16, 17, 128])
 def test_values(layout, batch, device):
     check(layout, batch, device, first_row=2**32 - 200, **KEY)
@@ -34,17 +31,17 @@ def test_values(layout, batch, device):
 
 @pytest.mark.parametrize("noise", [1, 2, 3, 4, 255, 256, 257, 1000])
 def test_widths_of_noise(noise, device):
-    check(PriorLayout(noise, "normal", (UNIFORM,)), 5, device, seed=1, step=2)
+    check(Layout(f"noise(normal):{noise}|uniform:1"), 5, device, seed=1, step=2)
 
 
 @pytest.mark.parametrize("classes", [2, 3, 33, 1000, 4096])
 def test_numbers_of_classes(classes, device):
-    check(PriorLayout(4, "normal", (PriorCode("categorical", size=classes), UNIFORM)), 5, device, seed=1, step=2)
+    check(Layout(f"noise(normal):4|categorical:{classes}|uniform:1"), 5, device, seed=1, step=2)
 
 
 @pytest.mark.slow
 def test_a_hundred_thousand_normals(device):
-    check(PriorLayout(100), 1000, device, seed=5, step=9)
+    check(Layout("noise(normal):100"), 1000, device, seed=5, step=9)
 
 
 def test_half_precisions_round_the_float32_values(device):
@@ -76,7 +73,7 @@ def test_a_step_on_the_device_counts_by_its_low_32_bits(step, device):
 
 
 def test_one_launch(device):
-    for layout in (MNIST, MIXED, PriorLayout(128, "normal", (CATEGORICAL,) * 10)):
+    for layout in (MNIST, MIXED, Layout("noise(normal):128|categorical:10x10")):
         with count_launches() as names:
             sample_latents(layout, 40, seed=1, step=1, device=device, implementation="triton")
         assert names == ["sample_latents_kernel"]
@@ -94,10 +91,10 @@ def test_every_value_is_written_once_and_nothing_is_read(layout):
 
 
 codes = st.one_of(
-    st.builds(PriorCode, st.just("categorical"), size=st.integers(2, 40)),
-    st.builds(PriorCode, st.just("uniform"), low=st.floats(-9, 0), high=st.floats(0.125, 9)),
-    st.just(GAUSSIAN),
-    st.builds(PriorCode, st.just("bernoulli"), probability=st.floats(0, 1)),
+    st.builds("categorical:{}".format, st.integers(2, 40)),
+    st.builds("uniform({},{}):1".format, st.floats(-9, 0), st.floats(0.125, 9)),
+    st.just("gaussian:1"),
+    st.builds("bernoulli({}):1".format, st.floats(0, 1)),
 )
 
 
@@ -110,4 +107,4 @@ codes = st.one_of(
 )
 def test_any_layout(noise, distribution, mix, key):
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    check(PriorLayout(noise, distribution, tuple(mix)), 21, device, **key)
+    check(Layout("|".join([f"noise({distribution}):{noise}", *mix])), 21, device, **key)
