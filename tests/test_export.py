@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 import gan_zoo
 from gan_zoo.config import Config, Data
 from gan_zoo.errors import InputError
-from gan_zoo.export.hub import push
+from gan_zoo.export.hub_upload import push
 from gan_zoo.export.write import without_places
 from gan_zoo.files import digest
 from gan_zoo.training.hub_download import HubModel, download
@@ -264,7 +264,7 @@ def test_an_export_is_uploaded_again_if_it_was_made_for_that_name(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[Path] = []
-    monkeypatch.setattr("gan_zoo.export.hub.push", lambda folder, name, private: asked.append(folder) or name)
+    monkeypatch.setattr("gan_zoo.export.hub_upload.push", lambda folder, name, private: asked.append(folder) or name)
     out = tmp_path / "out"
     assert zoo("export", run.folder, "--out", out, "--push", "org/new").code == 0
     assert zoo("export", out, "--push", "org/new").code == 0

@@ -56,7 +56,8 @@ def test_a_place_is_tried_before_the_work(
 
     monkeypatch.chdir(place)
     for name in (
-        "training.run.load", "analysis.page.run_page", "bench.step.step", "bench.kernels.kernels", "export.write.load",
+        "training.run.load", "analysis.report_page.run_page", "bench.step.step", "bench.kernels.kernels",
+        "export.write.load",
     ):  # fmt: skip
         monkeypatch.setattr(f"gan_zoo.{name}", work)
     monkeypatch.setattr(centrality, "open_models", work)

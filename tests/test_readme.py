@@ -63,7 +63,7 @@ def examples() -> list[str]:
 
 WORK = (
     "analysis.centrality.open_models", "analysis.cluster.cluster", "analysis.encode.encode",
-    "analysis.evaluate.evaluate", "analysis.page.run_page", "analysis.survey.survey", "bench.record.read",
+    "analysis.evaluate.evaluate", "analysis.report_page.run_page", "analysis.survey.survey", "bench.record.read",
     "data.dataset.open_dataset", "explore.view.View", "export.write.export", "export.write.check_exported",
     "training.loop.prepare", "training.loop.train", "training.precision.pick_device",
     "training.run.find", "training.run.open_run",

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from gan_zoo.analysis.tables import number
+from gan_zoo.analysis.result_tables import number
 
 Curve = list[tuple[int, float]]
 

@@ -18,7 +18,7 @@ from gan_zoo.analysis.coverage import coverage
 from gan_zoo.analysis.disentanglement import disentanglement, representation
 from gan_zoo.analysis.encode import encoder
 from gan_zoo.analysis.fidelity import LEAST, fidelity
-from gan_zoo.analysis.information import information, informed
+from gan_zoo.analysis.mutual_information import information, informed
 from gan_zoo.analysis.results import Measurement, fingerprint
 from gan_zoo.analysis.subject import Reals, Subject
 from gan_zoo.errors import InputError, TrainingError, reason, unknown

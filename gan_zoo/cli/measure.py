@@ -46,8 +46,8 @@ def evaluate(
     from gan_zoo.analysis.evaluate import evaluate as measure
     from gan_zoo.analysis.evaluate import summary
     from gan_zoo.analysis.fidelity import LEAST
+    from gan_zoo.analysis.result_tables import evaluation_table, remarks
     from gan_zoo.analysis.results import keep
-    from gan_zoo.analysis.tables import evaluation_table, remarks
     from gan_zoo.cli.console import check_json, console, print_json, printed_first, wide
     from gan_zoo.files import write_json
     from gan_zoo.terminal import say
@@ -121,7 +121,7 @@ def cluster(
         gan-zoo cluster runs/infogan-mnist-5k-001 --k 20 --split test
     """
     from gan_zoo.analysis.cluster import cluster as find_clusters
-    from gan_zoo.analysis.tables import cluster_table
+    from gan_zoo.analysis.result_tables import cluster_table
     from gan_zoo.cli.console import check_json, console, print_json, printed_first
     from gan_zoo.files import write_json
     from gan_zoo.training.precision import pick_device
@@ -171,7 +171,7 @@ def centrality(
     """
     from gan_zoo.analysis.centrality import centrality as find_centrality
     from gan_zoo.analysis.centrality import open_models
-    from gan_zoo.analysis.tables import centrality_table
+    from gan_zoo.analysis.result_tables import centrality_table
     from gan_zoo.cli.console import check_json, console, print_json, printed_first
     from gan_zoo.files import write_json
     from gan_zoo.terminal import watched

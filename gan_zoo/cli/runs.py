@@ -23,8 +23,8 @@ def runs(
         gan-zoo runs
         gan-zoo runs ~/experiments --json
     """
+    from gan_zoo.analysis.result_tables import standing_remarks, standing_table
     from gan_zoo.analysis.survey import survey
-    from gan_zoo.analysis.tables import standing_remarks, standing_table
     from gan_zoo.cli.console import console, print_json, wide
 
     folders = folders or (Path("runs"),)
@@ -53,7 +53,7 @@ def report(run: Positional[Annotated[Path, arg(metavar="RUN")]], /, out: Path | 
     Examples:
         gan-zoo report runs/infogan-mnist-5k-001
     """
-    from gan_zoo.analysis.page import run_page
+    from gan_zoo.analysis.report_page import run_page
     from gan_zoo.cli.console import check_output, console
     from gan_zoo.files import write_text
     from gan_zoo.training.run import open_run
@@ -92,13 +92,13 @@ def export(
         gan-zoo export digits --push org/digits                              # if the first upload failed
     """
     from gan_zoo.cli.console import check_output, console
-    from gan_zoo.export import hub
+    from gan_zoo.export import hub_upload
     from gan_zoo.export.write import check_empty, check_exported
     from gan_zoo.export.write import export as write_export
     from gan_zoo.terminal import say
 
     if push is not None:
-        hub.check_pushable(push)
+        hub_upload.check_pushable(push)
     elif private:
         raise InputError("--private requires --push")
     if out is not None:
@@ -112,4 +112,4 @@ def export(
     else:
         check_exported(run, push)
     if push is not None:
-        console.print(hub.push(out or run, push, private=private))
+        console.print(hub_upload.push(out or run, push, private=private))

@@ -82,7 +82,7 @@ def application(views: Sequence[View]) -> Any:
     from fastapi import FastAPI
     from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-    from gan_zoo.explore.page import CSS, build
+    from gan_zoo.explore.app import CSS, build
 
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(Guard)

@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from gan_zoo import __version__, registry
+from gan_zoo.analysis.result_tables import number
 from gan_zoo.analysis.results import Measurement
-from gan_zoo.analysis.tables import number
 from gan_zoo.config import Config
 from gan_zoo.models.gan.model import GAN
 

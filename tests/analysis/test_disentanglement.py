@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from gan_zoo.analysis.disentanglement import DCI, beta_vae, dci, explicitness, factor_vae, mig, modularity, sap
-from gan_zoo.analysis.disentanglement.information import discretise, mutual_information
+from gan_zoo.analysis.disentanglement.mutual_information_gap import discretise, mutual_information
 from gan_zoo.errors import InputError
 
 Table = NDArray[np.float64]

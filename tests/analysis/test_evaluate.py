@@ -14,7 +14,7 @@ from narrow import narrow_train, one_line
 from gan_zoo.analysis import evaluate as module
 from gan_zoo.analysis.clustering import scores
 from gan_zoo.analysis.evaluate import METRICS, Metric, evaluate, summary
-from gan_zoo.analysis.tables import evaluation_table, remarks
+from gan_zoo.analysis.result_tables import evaluation_table, remarks
 from gan_zoo.errors import InputError
 from gan_zoo.training.run import find, load
 

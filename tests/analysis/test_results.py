@@ -15,6 +15,7 @@ from measured import write_striped
 from narrow import narrow_train
 
 import gan_zoo
+from gan_zoo.analysis.result_tables import number
 from gan_zoo.analysis.results import (
     Measurement,
     comparable,
@@ -27,7 +28,6 @@ from gan_zoo.analysis.results import (
     read_measurements,
 )
 from gan_zoo.analysis.survey import standing
-from gan_zoo.analysis.tables import number
 from gan_zoo.errors import InputError
 
 MANY = Measurement("fidelity", {"frechet": 2.68}, step=3, weights="a", n=5000, seed=0, features="classifier")

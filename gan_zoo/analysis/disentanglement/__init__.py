@@ -3,14 +3,14 @@
 Every metric is a function of codes [n, D] and factors [n, F], the same n images' representation and ground truth:
 
 - `groups`: factor_vae, beta_vae;
-- `information`: mig, modularity;
+- `mutual_information_gap`: mig, modularity;
 - `predictors`: sap, dci, explicitness;
 - `measure`: all of them on a dataset, and the representation of a model.
 """
 
 from gan_zoo.analysis.disentanglement.groups import beta_vae, factor_vae
-from gan_zoo.analysis.disentanglement.information import mig, modularity
 from gan_zoo.analysis.disentanglement.measure import Represent, disentanglement, encoded, representation
+from gan_zoo.analysis.disentanglement.mutual_information_gap import mig, modularity
 from gan_zoo.analysis.disentanglement.predictors import DCI, dci, explicitness, sap
 
 __all__ = [

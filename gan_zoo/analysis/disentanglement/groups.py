@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gan_zoo.analysis.disentanglement.tables import Floats, Integers, Tables, standardised, tables
+from gan_zoo.analysis.disentanglement.codes_and_factors import Floats, Integers, Tables, standardised, tables
 
 GROUPS = 15_000
 GROUP = 64

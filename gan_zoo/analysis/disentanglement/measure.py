@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gan_zoo.analysis.disentanglement.codes_and_factors import Floats, Integers
 from gan_zoo.analysis.disentanglement.groups import GROUPS, beta_vae, factor_vae
-from gan_zoo.analysis.disentanglement.information import mig, modularity
+from gan_zoo.analysis.disentanglement.mutual_information_gap import mig, modularity
 from gan_zoo.analysis.disentanglement.predictors import dci, explicitness, sap
-from gan_zoo.analysis.disentanglement.tables import Floats, Integers
 from gan_zoo.data.batches import normalise
 from gan_zoo.data.dataset import Dataset
 from gan_zoo.errors import InputError

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gan_zoo.analysis.disentanglement.tables import Floats, gap, standardised, tables
+from gan_zoo.analysis.disentanglement.codes_and_factors import Floats, gap, standardised, tables
 
 HELD_OUT = 1 / 3
 """The part of the images by which predictors are judged: disentanglement_lib's 5,000 beside 10,000."""

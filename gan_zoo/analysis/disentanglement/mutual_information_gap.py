@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gan_zoo.analysis.disentanglement.tables import Floats, Integers, gap, tables
+from gan_zoo.analysis.disentanglement.codes_and_factors import Floats, Integers, gap, tables
 
 BINS = 20
 """Of a continuous dimension, as disentanglement_lib has it (Locatello et al., 2019, arXiv:1811.12359, appendix)."""

@@ -8,7 +8,7 @@ import pytest
 import torch
 from narrow import Game, one_line
 
-from gan_zoo.analysis.information import information
+from gan_zoo.analysis.mutual_information import information
 from gan_zoo.errors import InputError
 from gan_zoo.models.gan.prior import SHOWN
 from gan_zoo.models.infogan.model import InfoGAN
