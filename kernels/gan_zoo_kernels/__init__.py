@@ -2,7 +2,7 @@
 
 from .dispatch import Choice, Implementation, implementation_for
 from .functional import Reduction, cross_entropy, gaussian_nll, q_head_nll, sample_latents
-from .information import QHeadTensors, fuses_information, information_term
+from .information_objective import QHeadTensors, fuses_information, information_term
 from .layout import Layout
 from .norms import batch_norm, leaky_relu
 from .reference_warp import WarpSteps

@@ -56,6 +56,11 @@ def span_of(rows: int) -> int:
     return -(-tiles // PARTS) * TILE.rows
 
 
+def _fake_forward(x: Tensor, weight: Tensor, bias: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
+    return torch.empty_like(x), x.new_empty((-(-x.shape[0] // rest[2]), 2, x.shape[1]), dtype=torch.float32)
+
+
+@register("batch_norm", _fake_forward, mutates=("running_mean", "running_var"))
 def forward(
     x: Tensor,
     weight: Tensor,
@@ -81,6 +86,7 @@ def forward(
     return y, stats
 
 
+@register("batch_norm_backward", lambda upstream, x, weight, bias, *rest: _empty_gradients(x, weight, bias, rest[-1]))
 def backward(
     upstream: Tensor, x: Tensor, weight: Tensor, bias: Tensor, stats: Tensor, rows: int, slope: float, trained: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -135,50 +141,24 @@ def _empty_gradients(x: Tensor, weight: Tensor, bias: Tensor, trained: bool) -> 
     return torch.empty_like(x), of_weight, of_bias
 
 
-def _fake_forward(x: Tensor, weight: Tensor, bias: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
-    return torch.empty_like(x), x.new_empty((-(-x.shape[0] // rest[2]), 2, x.shape[1]), dtype=torch.float32)
-
-
-def _fake_backward(upstream: Tensor, x: Tensor, weight: Tensor, bias: Tensor, *rest: Any) -> Any:
-    return _empty_gradients(x, weight, bias, rest[-1])
-
-
-_forward = register(
-    "batch_norm(Tensor x, Tensor weight, Tensor bias, Tensor(a!)? running_mean, Tensor(b!)? running_var, SymInt rows, "
-    "float momentum, float eps, float slope) -> (Tensor, Tensor)",
-    forward,
-    _fake_forward,
-)
-_backward = register(
-    "batch_norm_backward(Tensor upstream, Tensor x, Tensor weight, Tensor bias, Tensor stats, SymInt rows, "
-    "float slope, bool trained) -> (Tensor, Tensor, Tensor)",
-    backward,
-    _fake_backward,
-)
-
-
 class _Differentiable(torch.autograd.Function):
-    """y as it was computed, with its gradients in x, weight and bias."""
+    """y as it was computed, with its gradients in the first three of `saved`: x, weight and bias; the last is stats."""
 
     @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, y: Tensor, stats: Tensor, rows: int, slope: float
-    ) -> Tensor:
-        ctx.save_for_backward(x, weight, bias, stats)
+    def forward(ctx: Any, y: Tensor, rows: int, slope: float, *saved: Tensor) -> Tensor:
+        ctx.save_for_backward(*saved)
         ctx.options = (rows, slope)
         return y.view_as(y)
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight, bias, stats = ctx.saved_tensors
-        wanted = ctx.needs_input_grad[:3]
-        above = in_rows(upstream[0])
-        found = _backward(above, x, weight, bias, stats, *ctx.options, wanted[1] or wanted[2])
-        gradients = (
-            once_differentiable(gradient, upstream[0], x, weight, bias) if want else None
-            for gradient, want in zip(found, wanted, strict=True)
+        saved, wanted = ctx.saved_tensors, ctx.needs_input_grad[3:6]
+        gradients = backward(in_rows(upstream[0]), *saved, *ctx.options, wanted[1] or wanted[2])
+        guarded = (
+            once_differentiable(gradient, upstream[0], *saved[:3]) if want else None
+            for gradient, want in zip(gradients, wanted, strict=True)
         )
-        return *gradients, None, None, None, None
+        return None, None, None, *guarded, None
 
 
 def in_rows(x: Tensor) -> Tensor:
@@ -199,9 +179,8 @@ def batch_norm(
 ) -> Tensor:
     """See `gan_zoo_kernels.batch_norm`; the arguments are trusted here."""
     sources = (x, weight.contiguous(), bias.contiguous())
-    y: Tensor
     with torch.no_grad():
-        y, stats = _forward(*sources, running_mean, running_var, rows, momentum, eps, slope)
+        y, stats = forward(*sources, running_mean, running_var, rows, momentum, eps, slope)
     if torch.is_grad_enabled() and any(t.requires_grad for t in sources):
-        y = _Differentiable.apply(*sources, y, stats, rows, slope)  # type: ignore[no-untyped-call]
+        y = _Differentiable.apply(y, rows, slope, *sources, stats)  # type: ignore[no-untyped-call]
     return y

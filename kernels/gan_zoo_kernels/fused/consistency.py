@@ -145,6 +145,13 @@ def _plan(spec: str, threads_of_a_warp: int) -> Plan:
     return Plan(layout, tiles.row_tile(layout.most_classes, threads_of_a_warp), tuple(categorical), codes, classes)
 
 
+@register(
+    "consistency",
+    lambda parameters, warped, log_priors, spec, _: (
+        parameters.new_empty((), dtype=torch.float32),
+        parameters.new_empty(_plan(spec, 32).classes, dtype=torch.float32),
+    ),
+)
 def forward(
     parameters: Tensor, warped: Tensor, log_priors: Tensor | None, spec: str, spread: float
 ) -> tuple[Tensor, Tensor]:
@@ -178,6 +185,10 @@ def forward(
     return out, means
 
 
+@register(
+    "consistency_backward",
+    lambda upstream, parameters, warped, *_: (parameters.new_empty(parameters.shape), warped.new_empty(warped.shape)),
+)
 def backward(
     upstream: Tensor,
     parameters: Tensor,
@@ -219,32 +230,12 @@ def backward(
     return gradient, warped_gradient
 
 
-_forward = register(
-    "consistency(Tensor parameters, Tensor warped, Tensor? log_priors, str spec, float spread) -> (Tensor, Tensor)",
-    forward,
-    lambda parameters, warped, log_priors, spec, spread: (
-        parameters.new_empty((), dtype=torch.float32),
-        parameters.new_empty(_plan(spec, 32).classes, dtype=torch.float32),
-    ),
-)
-_backward = register(
-    "consistency_backward(Tensor upstream, Tensor parameters, Tensor warped, Tensor? log_priors, Tensor means, "
-    "str spec, float spread) -> (Tensor, Tensor)",
-    backward,
-    lambda upstream, parameters, warped, *_: (
-        parameters.new_empty(parameters.shape),
-        warped.new_empty(warped.shape),
-    ),
-)
-
-
 class _Consistency(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, parameters: Tensor, warped: Tensor, log_priors: Tensor | None, *options: str | float
     ) -> Tensor:
-        term: Tensor
-        term, means = _forward(parameters, warped, log_priors, *options)
+        term, means = forward(parameters, warped, log_priors, *options)
         ctx.save_for_backward(parameters, warped, log_priors, means)
         ctx.options = options
         return term
@@ -252,7 +243,7 @@ class _Consistency(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
         parameters, warped, log_priors, means = ctx.saved_tensors
-        gradients = _backward(upstream[0], parameters, warped, log_priors, means, *ctx.options)
+        gradients = backward(upstream[0], parameters, warped, log_priors, means, *ctx.options)
         guarded = (once_differentiable(g, upstream[0], parameters, warped) for g in gradients)
         return *guarded, None, None, None
 
@@ -264,9 +255,7 @@ def consistency(
     joined = None
     if log_priors is not None:
         joined = (log_priors[0] if len(log_priors) == 1 else torch.cat(tuple(log_priors))).float().contiguous()
-    term: Tensor
     if not is_differentiated(parameters, warped):
-        term, _ = _forward(parameters, warped, joined, layout.spec, spread)
-        return term
-    term = _Consistency.apply(parameters, warped, joined, layout.spec, spread)  # type: ignore[no-untyped-call]
+        return forward(parameters, warped, joined, layout.spec, spread)[0]
+    term: Tensor = _Consistency.apply(parameters, warped, joined, layout.spec, spread)  # type: ignore[no-untyped-call]
     return term

@@ -28,6 +28,7 @@ def _rows(tensor: Tensor, axes: int) -> Tensor:
     return tensor if axes == 1 else tensor.reshape(tensor.shape[:axes].numel(), *tensor.shape[axes:])
 
 
+@register("cross_entropy", lambda logits, target, reduction, _: _empty_results(logits, target, reduction))
 def forward(logits: Tensor, target: Tensor, reduction: str, ignore_index: int | None) -> tuple[Tensor, Tensor, Tensor]:
     """The loss [], the number of rows that count [] and, of long rows, their maxima and sums [rows, 2], else [0, 2].
 
@@ -89,6 +90,7 @@ def _forward_plan(columns: int, itemsize: int, contiguous: bool, warp_size: int)
     return tile.rows, {**known, "CHUNKS": tiles.chunks(tile, columns, itemsize, warp_size)}
 
 
+@register("cross_entropy_backward", lambda upstream, count, kept, logits, *_: logits.new_empty(logits.shape))
 def backward(
     upstream: Tensor,
     count: Tensor,
@@ -146,24 +148,10 @@ def _backward_plan(columns: int, itemsize: int, contiguous: bool, warp_size: int
     return tile.rows, 1, {**known, "CHUNKS": tiles.chunks(tile, columns, itemsize, warp_size, stored=True)}
 
 
-_forward = register(
-    "cross_entropy(Tensor logits, Tensor target, str reduction, int? ignore_index) -> (Tensor, Tensor, Tensor)",
-    forward,
-    lambda logits, target, reduction, ignore_index: _empty_results(logits, target, reduction),
-)
-_backward = register(
-    "cross_entropy_backward(Tensor upstream, Tensor count, Tensor kept, Tensor logits, Tensor target, str reduction, "
-    "int? ignore_index) -> Tensor",
-    backward,
-    lambda upstream, count, kept, logits, *_: logits.new_empty(logits.shape),
-)
-
-
 class _CrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: Tensor, target: Tensor, reduction: str, ignore_index: int | None) -> Tensor:
-        loss: Tensor
-        loss, count, kept = _forward(logits, target, reduction, ignore_index)
+        loss, count, kept = forward(logits, target, reduction, ignore_index)
         ctx.save_for_backward(logits, target, count, kept)
         ctx.options = (reduction, ignore_index)
         return loss
@@ -171,15 +159,13 @@ class _CrossEntropy(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
         logits, target, count, kept = ctx.saved_tensors
-        gradient = _backward(upstream[0], count, kept, logits, target, *ctx.options)
+        gradient = backward(upstream[0], count, kept, logits, target, *ctx.options)
         return once_differentiable(gradient, upstream[0], logits), None, None, None
 
 
 def cross_entropy(logits: Tensor, target: Tensor, reduction: str, ignore_index: int | None) -> Tensor:
     """See `gan_zoo_kernels.cross_entropy`; the arguments are trusted here."""
-    loss: Tensor
     if not is_differentiated(logits):
-        loss, *_ = _forward(logits, target, reduction, ignore_index)
-        return loss
-    loss = _CrossEntropy.apply(logits, target, reduction, ignore_index)  # type: ignore[no-untyped-call]
+        return forward(logits, target, reduction, ignore_index)[0]
+    loss: Tensor = _CrossEntropy.apply(logits, target, reduction, ignore_index)  # type: ignore[no-untyped-call]
     return loss

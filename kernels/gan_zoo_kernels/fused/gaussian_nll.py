@@ -117,6 +117,12 @@ def _widest(tensors: Sequence[Tensor]) -> int:
     return max([t.element_size() for t in tensors])
 
 
+@register(
+    "gaussian_nll",
+    lambda mean, log_var, target, reduction, *_: mean.new_empty(
+        mean.shape if reduction == "none" else (), dtype=torch.float32
+    ),
+)
 def forward(mean: Tensor, log_var: Tensor | None, target: Tensor, reduction: str, low: float, high: float) -> Tensor:
     """The loss; inputs have one shape, broadcast ones a stride of 0."""
     n = mean.numel()
@@ -154,6 +160,10 @@ def forward(mean: Tensor, log_var: Tensor | None, target: Tensor, reduction: str
     return out
 
 
+@register(
+    "gaussian_nll_backward",
+    lambda upstream, mean, log_var, target, *rest: _empty_gradients(mean, log_var, target, rest[-1]),
+)
 def backward(
     upstream: Tensor,
     mean: Tensor,
@@ -211,38 +221,14 @@ def _empty_gradients(
     return empty(mean, wanted[0]), empty(log_var, wanted[1]), empty(target, wanted[2])
 
 
-_forward = register(
-    "gaussian_nll(Tensor mean, Tensor? log_var, Tensor target, str reduction, float low, float high) -> Tensor",
-    forward,
-    lambda mean, log_var, target, reduction, low, high: mean.new_empty(
-        mean.shape if reduction == "none" else (), dtype=torch.float32
-    ),
-)
-_backward = register(
-    "gaussian_nll_backward(Tensor upstream, Tensor mean, Tensor? log_var, Tensor target, str reduction, "
-    "float low, float high, int[] wanted) -> (Tensor, Tensor, Tensor)",
-    backward,
-    lambda upstream, mean, log_var, target, reduction, low, high, wanted: _empty_gradients(
-        mean, log_var, target, wanted
-    ),
-)
-
-
 class _GaussianNLL(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any,
-        mean: Tensor,
-        log_var: Tensor | None,
-        target: Tensor,
-        reduction: str,
-        low: float,
-        high: float,
+        ctx: Any, mean: Tensor, log_var: Tensor | None, target: Tensor, reduction: str, low: float, high: float
     ) -> Tensor:
         ctx.save_for_backward(mean, log_var, target)
         ctx.options = (reduction, low, high)
-        loss: Tensor = _forward(*_expand(mean, log_var, target), *ctx.options)
-        return loss
+        return forward(*_expand(mean, log_var, target), *ctx.options)
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
@@ -256,7 +242,7 @@ class _GaussianNLL(torch.autograd.Function):
         ]
         sources = [t for t in inputs if t is not None]
         gradients: list[Tensor | None] = [None, None, None]
-        for i, gradient in enumerate(_backward(upstream[0], *expanded, *ctx.options, wanted)):
+        for i, gradient in enumerate(backward(upstream[0], *expanded, *ctx.options, wanted)):
             if wanted[i]:
                 t = inputs[i]
                 own = gradient if wanted[i] == IN_OWN_DTYPE else gradient.sum_to_size(t.shape).to(t.dtype)
@@ -279,9 +265,7 @@ def gaussian_nll(
     mean: Tensor, log_var: Tensor | None, target: Tensor, reduction: str, low: float, high: float
 ) -> Tensor:
     """See `gan_zoo_kernels.gaussian_nll`; the arguments are trusted here, `low` and `high` bound log_var."""
-    loss: Tensor
     if not is_differentiated(mean, log_var, target):
-        loss = _forward(*_expand(mean, log_var, target), reduction, float(low), float(high))
-        return loss
-    loss = _GaussianNLL.apply(mean, log_var, target, reduction, float(low), float(high))  # type: ignore[no-untyped-call]
+        return forward(*_expand(mean, log_var, target), reduction, float(low), float(high))
+    loss: Tensor = _GaussianNLL.apply(mean, log_var, target, reduction, float(low), float(high))  # type: ignore[no-untyped-call]
     return loss

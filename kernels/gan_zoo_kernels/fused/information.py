@@ -1,4 +1,4 @@
-"""The information term as torch operators, and its gradients."""
+"""The fused information term and its gradients."""
 
 from __future__ import annotations
 
@@ -7,69 +7,29 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..layout import Layout, parse_layout
-from .information_launchers import Gradients, backward, empty_gradients, empty_results, forward
-from .operators import is_differentiated, once_differentiable, register
-
-
-def _fake_forward(features: Tensor, weight1: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    return empty_results(features, weight1.shape[0], parse_layout(*rest[9:12]), rest[-1])
-
-
-def _fake_backward(upstream: Tensor, *rest: Any) -> Gradients:
-    return empty_gradients(*rest[:6], *rest[-2:])
-
-
-_forward = register(
-    "information_term(Tensor features, Tensor weight1, Tensor gain, Tensor shift, Tensor(a!) running_mean, "
-    "Tensor(b!) running_variance, Tensor weight2, Tensor bias2, Tensor targets, Tensor entropies, "
-    "Tensor weights, str spec, float low, float high, float momentum, float eps, float slope, "
-    "ScalarType operand, bool differentiated) -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
-    forward,
-    _fake_forward,
-)
-_backward = register(
-    "information_term_backward(Tensor upstream, Tensor features, Tensor weight1, Tensor gain, Tensor shift, "
-    "Tensor weight2, Tensor bias2, Tensor normal, Tensor scale, Tensor slopes, float slope, ScalarType operand, "
-    "bool of_features, bool of_weights) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
-    backward,
-    _fake_backward,
-)
+from ..layout import Layout
+from .information_launchers import backward, forward
+from .operators import is_differentiated, once_differentiable
 
 
 class _Differentiable(torch.autograd.Function):
-    """The term as it was computed, with its gradients in the features and the head's weights."""
+    """The term as it was computed, with its gradients in the first six of `saved`: the features and five weights."""
 
     @staticmethod
-    def forward(
-        ctx: Any,
-        features: Tensor,
-        weight1: Tensor,
-        gain: Tensor,
-        shift: Tensor,
-        weight2: Tensor,
-        bias2: Tensor,
-        term: Tensor,
-        normal: Tensor,
-        scale: Tensor,
-        slopes: Tensor,
-        slope: float,
-        operand: torch.dtype,
-    ) -> Tensor:
-        ctx.save_for_backward(features, weight1, gain, shift, weight2, bias2, normal, scale, slopes)
+    def forward(ctx: Any, term: Tensor, slope: float, operand: torch.dtype, *saved: Tensor) -> Tensor:
+        ctx.save_for_backward(*saved)
         ctx.options = (slope, operand)
         return term.view_as(term)
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
-        sources = ctx.saved_tensors
-        wanted = ctx.needs_input_grad[:6]
-        found = _backward(upstream[0], *sources, *ctx.options, wanted[0], any(wanted[1:]))
-        gradients = (
-            once_differentiable(gradient, upstream[0], *sources[:6]) if want else None
-            for gradient, want in zip(found, wanted, strict=True)
+        saved, wanted = ctx.saved_tensors, ctx.needs_input_grad[3:9]
+        gradients = backward(upstream[0], *saved, *ctx.options, wanted[0], any(wanted[1:]))
+        guarded = (
+            once_differentiable(gradient, upstream[0], *saved[:6]) if want else None
+            for gradient, want in zip(gradients, wanted, strict=True)
         )
-        return *gradients, None, None, None, None, None, None
+        return None, None, None, *guarded, None, None, None
 
 
 def information_term(
@@ -85,18 +45,20 @@ def information_term(
     operand: torch.dtype,
 ) -> tuple[Tensor, Tensor]:
     """See `gan_zoo_kernels.information_term`; the arguments are trusted here."""
-    weight1, gain, shift, running_mean, running_variance, weight2, bias2 = head
-    weights_of_head = (t.contiguous() for t in (weight1, gain, shift, weight2, bias2))
-    trained = (features if features.stride(1) == 1 else features.contiguous(), *weights_of_head)
+    weight1, norm_weight, norm_bias, running_mean, running_var, weight2, bias2 = head
+    trained = (
+        features if features.stride(1) == 1 else features.contiguous(),
+        *(t.contiguous() for t in (weight1, norm_weight, norm_bias, weight2, bias2)),
+    )
     differentiated = is_differentiated(*trained)
-    low, high = float(layout.log_var_min), float(layout.log_var_max)
-    momentum, eps, slope = float(momentum), float(eps), float(slope)  # as an operator takes them
-    statistics = (running_mean, running_variance)
+    slope = float(slope)  # as an operator takes it
     with torch.no_grad():
-        term, bounds, *saved = _forward(
-            *trained[:4], *statistics, *trained[4:], *(t.contiguous() for t in (targets, entropies, weights)),
-            layout.spec, low, high, momentum, eps, slope, operand, differentiated,
+        term, bounds, *saved = forward(
+            *trained[:4], running_mean, running_var, *trained[4:],
+            *(t.contiguous() for t in (targets, entropies, weights)),
+            layout.spec, float(layout.log_var_min), float(layout.log_var_max), float(momentum), float(eps), slope,
+            operand, differentiated,
         )  # fmt: skip
     if differentiated:
-        term = _Differentiable.apply(*trained, term, *saved, slope, operand)  # type: ignore[no-untyped-call]
+        term = _Differentiable.apply(term, slope, operand, *trained, *saved)  # type: ignore[no-untyped-call]
     return term, bounds

@@ -31,31 +31,31 @@ def add_product(
 
 
 @triton.jit(do_not_specialize=["batch"])
-def hidden_parts_kernel(
+def hidden_split_kernel(
     features, weight, partials, batch, row_stride,
-    WIDTH: tl.constexpr, HIDDEN: tl.constexpr, PART: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+    WIDTH: tl.constexpr, HIDDEN: tl.constexpr, SPLIT: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
     CHUNK: tl.constexpr, OPERAND: tl.constexpr, DOT: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """partials [parts, B, H]: features @ weightᵀ, each of a part of the features."""
+    """partials [splits, B, H]: features @ weightᵀ, each over SPLIT of the features."""
     column_blocks = tl.cdiv(HIDDEN, COLUMNS)
     row_blocks = tl.cdiv(batch, ROWS)
     column = tl.program_id(0) % column_blocks * COLUMNS + tl.arange(0, COLUMNS)
     row = tl.program_id(0) // column_blocks % row_blocks * ROWS + tl.arange(0, ROWS)
-    part = tl.program_id(0) // column_blocks // row_blocks
-    first = part * PART
+    split = tl.program_id(0) // column_blocks // row_blocks
+    first = split * SPLIT
     total = add_product(
         tl.zeros((ROWS, COLUMNS), dtype=tl.float32), features, row, row_stride, batch, weight, column, WIDTH, HIDDEN,
-        first, tl.minimum(first + PART, WIDTH), CHUNK, OPERAND, DOT, PRECISION,
+        first, tl.minimum(first + SPLIT, WIDTH), CHUNK, OPERAND, DOT, PRECISION,
     )  # fmt: skip
     live = (row < batch)[:, None] & (column < HIDDEN)[None, :]
-    out = partials + (part * batch + row).to(tl.int64)[:, None] * HIDDEN + column[None, :]
+    out = partials + (split * batch + row).to(tl.int64)[:, None] * HIDDEN + column[None, :]
     tl.store(out, total, live)
 
 
 @triton.jit(do_not_specialize=["batch"])
 def hidden_kernel(
-    features, weight, partials, running_mean, running_variance, normal, scale, batch, row_stride,
-    MOMENTUM: tl.constexpr, EPS: tl.constexpr, WIDTH: tl.constexpr, HIDDEN: tl.constexpr, PARTS: tl.constexpr,
+    features, weight, partials, running_mean, running_var, normal, scale, batch, row_stride,
+    MOMENTUM: tl.constexpr, EPS: tl.constexpr, WIDTH: tl.constexpr, HIDDEN: tl.constexpr, SPLITS: tl.constexpr,
     ROWS: tl.constexpr, COLUMNS: tl.constexpr, CHUNK: tl.constexpr, OPERAND: tl.constexpr, DOT: tl.constexpr,
     PRECISION: tl.constexpr,
 ):  # fmt: skip
@@ -69,9 +69,9 @@ def hidden_kernel(
     inside = column < HIDDEN
     live = (row < batch)[:, None] & inside[None, :]
     h = tl.zeros((ROWS, COLUMNS), dtype=tl.float32)
-    if PARTS:
-        for part in range(PARTS):
-            at = partials + (part * batch + row).to(tl.int64)[:, None] * HIDDEN + column[None, :]
+    if SPLITS:
+        for split in range(SPLITS):
+            at = partials + (split * batch + row).to(tl.int64)[:, None] * HIDDEN + column[None, :]
             h += tl.load(at, live, 0.0)
     else:
         h = add_product(
@@ -87,9 +87,9 @@ def hidden_kernel(
     old = tl.load(running_mean + column, inside, 0.0).to(tl.float32)
     new = (1.0 - MOMENTUM) * old + MOMENTUM * mean
     tl.store(running_mean + column, new.to(running_mean.dtype.element_ty), inside)
-    old = tl.load(running_variance + column, inside, 0.0).to(tl.float32)
+    old = tl.load(running_var + column, inside, 0.0).to(tl.float32)
     new = (1.0 - MOMENTUM) * old + MOMENTUM * tl.div_rn(squares, rows - 1.0)
-    tl.store(running_variance + column, new.to(running_variance.dtype.element_ty), inside)
+    tl.store(running_var + column, new.to(running_var.dtype.element_ty), inside)
 
 
 @triton.jit
@@ -159,7 +159,7 @@ def likelihood_kernel(
     normal, gain, shift, weight, bias, targets, entropies, weights, slopes, partials, bounds, term, batch,
     SLOPE: tl.constexpr, HIDDEN: tl.constexpr, WIDTH: tl.constexpr, LOW: tl.constexpr, HIGH: tl.constexpr,
     GROUPS: tl.constexpr, CODES: tl.constexpr, DIFFERENTIATED: tl.constexpr, WHOLE: tl.constexpr, SPAN: tl.constexpr,
-    ROWS: tl.constexpr, COLUMNS: tl.constexpr, ALL_CODES: tl.constexpr, CHUNK: tl.constexpr, OPERAND: tl.constexpr,
+    ROWS: tl.constexpr, COLUMNS: tl.constexpr, PADDED_CODES: tl.constexpr, CHUNK: tl.constexpr, OPERAND: tl.constexpr,
     DOT: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """The second linear layer and every code's likelihood: the result if one program has all rows, else its sums.
@@ -171,8 +171,8 @@ def likelihood_kernel(
     """
     p = tl.arange(0, COLUMNS)
     within = p < WIDTH
-    code_of = tl.arange(0, ALL_CODES)
-    sums = tl.zeros((ALL_CODES,), dtype=tl.float32)
+    code_of = tl.arange(0, PADDED_CODES)
+    sums = tl.zeros((PADDED_CODES,), dtype=tl.float32)
     rows = batch.to(tl.float32)
     start = tl.program_id(0) * SPAN
     for first in range(start, tl.minimum(start + SPAN, batch), ROWS):
@@ -190,17 +190,17 @@ def likelihood_kernel(
             parameters = tl.dot(y.to(OPERAND).to(DOT), w.to(OPERAND).to(DOT), parameters, input_precision=PRECISION)
         parameters += tl.load(bias + p, within, 0.0).to(tl.float32)[None, :]
 
-        losses = tl.zeros((ROWS, ALL_CODES), dtype=tl.float32)
+        losses = tl.zeros((ROWS, PADDED_CODES), dtype=tl.float32)
         slope = tl.zeros((ROWS, COLUMNS), dtype=tl.float32)
         for i in tl.static_range(len(GROUPS)):
             for index in range(GROUPS[i][LENGTH]):
                 code = GROUPS[i][FIRST_CODE] + index
                 column = GROUPS[i][FIRST_COLUMN] + index * GROUPS[i][SIZE]
                 c = tl.load(targets + row * CODES + code, live, 0.0)
-                nll, own = likelihood(parameters, p, c, column, GROUPS[i][KIND], GROUPS[i][SIZE], LOW, HIGH)
+                nll, code_slope = likelihood(parameters, p, c, column, GROUPS[i][KIND], GROUPS[i][SIZE], LOW, HIGH)
                 losses = tl.where((code_of == code)[None, :], nll[:, None], losses)
                 if DIFFERENTIATED:
-                    slope += own * tl.load(weights + code)
+                    slope += code_slope * tl.load(weights + code)
         sums += tl.sum(tl.where(live[:, None], losses, 0.0), axis=0)
         if DIFFERENTIATED:
             tl.store(slopes + row[:, None] * COLUMNS + p[None, :], slope / rows, live[:, None])
@@ -210,14 +210,14 @@ def likelihood_kernel(
         tl.store(partials + tl.program_id(0) * CODES + code_of, sums, code_of < CODES)
 
 
-@triton.jit(do_not_specialize=["parts", "batch"])
+@triton.jit(do_not_specialize=["blocks", "batch"])
 def information_kernel(
-    partials, entropies, weights, bounds, term, parts, batch, CODES: tl.constexpr, ALL_CODES: tl.constexpr
+    partials, entropies, weights, bounds, term, blocks, batch, CODES: tl.constexpr, PADDED_CODES: tl.constexpr
 ):  # fmt: skip
-    """The result, from the sums [parts, C] of the likelihoods of blocks of rows."""
-    code = tl.arange(0, ALL_CODES)
-    sums = tl.zeros((ALL_CODES,), dtype=tl.float32)
-    for part in range(parts):
-        sums += tl.load(partials + part * CODES + code, code < CODES, 0.0)
+    """The result, from the sums [blocks, C] of the likelihoods of blocks of rows."""
+    code = tl.arange(0, PADDED_CODES)
+    sums = tl.zeros((PADDED_CODES,), dtype=tl.float32)
+    for block in range(blocks):
+        sums += tl.load(partials + block * CODES + code, code < CODES, 0.0)
     nll = tl.div_rn(sums, batch.to(tl.float32))
     store_information(nll, code, entropies, weights, bounds, term, CODES)

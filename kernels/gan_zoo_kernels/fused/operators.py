@@ -6,8 +6,10 @@ directly.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any
+import functools
+import typing
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -15,25 +17,34 @@ from torch.autograd import forward_ad
 from torch.nn import Parameter
 
 _library = torch.library.Library("gan_zoo_kernels", "FRAGMENT")
+Result = TypeVar("Result")
 
 
-def register(schema: str, launcher: Callable[..., Any], fake: Callable[..., Any]) -> Callable[..., Any]:
-    """Define `gan_zoo_kernels::schema` with its launcher and its shapes; return a function that calls it.
+def register(
+    name: str, fake: Callable[..., Any], *, mutates: Sequence[str] = ()
+) -> Callable[[Callable[..., Result]], Callable[..., Result]]:
+    """Make a launcher the operator `gan_zoo_kernels::name`, whose schema its annotations state.
 
-    It calls the launcher itself in eager PyTorch, and the operator where something watches operators.
+    `fake` takes the same arguments and returns tensors of the results' shapes; `mutates` names the arguments that are
+    updated in place. The decorated function calls the launcher itself in eager PyTorch, and the operator where
+    something watches operators.
     """
-    name = schema[: schema.index("(")]
-    _library.define(schema)
-    _library.impl(name, launcher, "CompositeExplicitAutograd")
-    torch.library.register_fake(f"gan_zoo_kernels::{name}", fake, lib=_library)
-    operator: Callable[..., Any] = getattr(torch.ops.gan_zoo_kernels, name).default
 
-    def call(*arguments: Any) -> Any:
-        if torch.compiler.is_compiling() or operators_are_watched(arguments):
-            return operator(*arguments)
-        return launcher(*arguments)
+    def decorate(launcher: Callable[..., Result]) -> Callable[..., Result]:
+        launcher.__annotations__ = typing.get_type_hints(launcher)
+        _library.define(name + torch.library.infer_schema(launcher, mutates_args=mutates))
+        _library.impl(name, launcher, "CompositeExplicitAutograd")
+        torch.library.register_fake(f"gan_zoo_kernels::{name}", fake, lib=_library)
+        operator: Callable[..., Result] = getattr(torch.ops.gan_zoo_kernels, name).default
 
-    return call
+        @functools.wraps(launcher)
+        def call(*arguments: Any) -> Result:
+            watched = torch.compiler.is_compiling() or operators_are_watched(arguments)
+            return (operator if watched else launcher)(*arguments)
+
+        return call
+
+    return decorate
 
 
 def is_differentiated(*tensors: Tensor | None) -> bool:

@@ -160,6 +160,10 @@ def _plan(spec: str, low: float, high: float, threads_of_a_warp: int) -> tuple[t
     return tile, constants(layout, tile), q_head_rows.equal_classes(layout)
 
 
+@register(
+    "q_head_nll",
+    lambda parameters, targets, *_: parameters.new_empty(targets.shape[1], dtype=torch.float32),
+)
 def forward(parameters: Tensor, targets: Tensor, spec: str, low: float, high: float) -> Tensor:
     """[C] batch means; one launch, and a second that adds the parts of a batch of more than a few tiles.
 
@@ -193,6 +197,7 @@ def forward(parameters: Tensor, targets: Tensor, spec: str, low: float, high: fl
     return out
 
 
+@register("q_head_nll_backward", lambda upstream, parameters, *_: parameters.new_empty(parameters.shape))
 def backward(upstream: Tensor, parameters: Tensor, targets: Tensor, spec: str, low: float, high: float) -> Tensor:
     """[B, P] gradient in the dtype of the parameters, from the [C] gradient of the means."""
     tile, known, equal_classes = _plan(spec, low, high, warp_size())
@@ -221,40 +226,24 @@ def backward(upstream: Tensor, parameters: Tensor, targets: Tensor, spec: str, l
     return gradient
 
 
-_forward = register(
-    "q_head_nll(Tensor parameters, Tensor targets, str spec, float low, float high) -> Tensor",
-    forward,
-    lambda parameters, targets, spec, low, high: parameters.new_empty(targets.shape[1], dtype=torch.float32),
-)
-_backward = register(
-    "q_head_nll_backward(Tensor upstream, Tensor parameters, Tensor targets, str spec, float low, "
-    "float high) -> Tensor",
-    backward,
-    lambda upstream, parameters, *_: parameters.new_empty(parameters.shape),
-)
-
-
 class _QHeadNLL(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, parameters: Tensor, targets: Tensor, *layout: str | float) -> Tensor:
         ctx.save_for_backward(parameters, targets)
         ctx.layout = layout
-        mean: Tensor = _forward(parameters, targets, *layout)
-        return mean
+        return forward(parameters, targets, *layout)
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
         parameters, targets = ctx.saved_tensors
-        gradient = _backward(upstream[0], parameters, targets, *ctx.layout)
+        gradient = backward(upstream[0], parameters, targets, *ctx.layout)
         return once_differentiable(gradient, upstream[0], parameters), None, None, None, None
 
 
 def q_head_nll(parameters: Tensor, targets: Tensor, layout: Layout) -> Tensor:
     """See `gan_zoo_kernels.q_head_nll`; the arguments are trusted here."""
     known = (layout.spec, float(layout.log_var_min), float(layout.log_var_max))
-    mean: Tensor
     if not is_differentiated(parameters):
-        mean = _forward(parameters, targets, *known)
-        return mean
-    mean = _QHeadNLL.apply(parameters, targets, *known)  # type: ignore[no-untyped-call]
+        return forward(parameters, targets, *known)
+    mean: Tensor = _QHeadNLL.apply(parameters, targets, *known)  # type: ignore[no-untyped-call]
     return mean

@@ -153,6 +153,7 @@ def random_warp_kernel(
         tl.store(to + c * out_channel_stride, seen.to(out.dtype.element_ty), live)
 
 
+@register("random_warp", lambda images, *_: torch.empty_like(images))
 def forward(images: Tensor, normals: Tensor | None, values: Tensor | None, steps: Sequence[float]) -> Tensor:
     """The warped images, dense and laid out as the images are; `steps` are the numbers of `WarpSteps`."""
     out = torch.empty_like(images)
@@ -194,14 +195,6 @@ def forward(images: Tensor, normals: Tensor | None, values: Tensor | None, steps
     return out
 
 
-_forward = register(
-    "random_warp(Tensor images, Tensor? normals, Tensor? values, float[] steps) -> Tensor",
-    forward,
-    lambda images, normals, values, steps: torch.empty_like(images),
-)
-
-
 def random_warp(images: Tensor, normals: Tensor | None, values: Tensor | None, steps: WarpSteps) -> Tensor:
     """See `gan_zoo_kernels.random_warp`; the arguments are trusted here, and the images need no gradient."""
-    warped: Tensor = _forward(images, normals, values, steps.numbers)
-    return warped
+    return forward(images, normals, values, steps.numbers)

@@ -152,6 +152,12 @@ def _plan(spec: str, warp_size: int) -> tuple[Layout, dict[str, Any], int]:
     return layout, known, tile.warps
 
 
+def _fake(spec: str, batch: int, *rest: Any) -> tuple[Tensor, Tensor]:
+    device, dtype = rest[-2:]
+    return _empty_results(parse_layout(spec), batch, device, dtype)
+
+
+@register("sample_latents", _fake)
 def draw(
     spec: str,
     batch: int,
@@ -165,8 +171,7 @@ def draw(
 ) -> tuple[Tensor, Tensor]:
     """(input, targets) of the layout whose `spec` this is."""
     layout, known, warps = _plan(spec, warp_size())
-    latents = torch.empty((batch, layout.width), dtype=dtype, device=device)
-    targets = torch.empty((batch, len(layout.columns)), dtype=torch.float32, device=device)
+    latents, targets = _empty_results(layout, batch, device, dtype)
     if batch == 0:
         return latents, targets
     launch(
@@ -186,23 +191,14 @@ def draw(
     return latents, targets
 
 
-def _signed(word: int) -> int:
-    """The low 32 bits as a signed number, so that every value has one argument type."""
-    return ((word & 0xFFFFFFFF) ^ 0x80000000) - 0x80000000
-
-
-def _fake(spec, batch, seed, step, step_tensor, stream, first_row, device, dtype):  # type: ignore[no-untyped-def]
-    layout = parse_layout(spec)
+def _empty_results(layout: Layout, batch: int, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     latents = torch.empty((batch, layout.width), dtype=dtype, device=device)
     return latents, torch.empty((batch, len(layout.columns)), dtype=torch.float32, device=device)
 
 
-_draw = register(
-    "sample_latents(str spec, SymInt batch, int seed, SymInt step, "
-    "Tensor? step_tensor, int stream, SymInt first_row, Device device, ScalarType dtype) -> (Tensor, Tensor)",
-    draw,
-    _fake,
-)
+def _signed(word: int) -> int:
+    """The low 32 bits as a signed number, so that every value has one argument type."""
+    return ((word & 0xFFFFFFFF) ^ 0x80000000) - 0x80000000
 
 
 def sample_latents(
@@ -218,5 +214,4 @@ def sample_latents(
     """See `gan_zoo_kernels.sample_latents`; the arguments are trusted here."""
     number, tensor = (0, step) if isinstance(step, Tensor) else (step, None)
     seed = seed - 2**64 if seed >= 2**63 else seed  # an operator's integer is signed
-    drawn: tuple[Tensor, Tensor] = _draw(layout.spec, batch, seed, number, tensor, stream, first_row, device, dtype)
-    return drawn
+    return draw(layout.spec, batch, seed, number, tensor, stream, first_row, device, dtype)

@@ -1,4 +1,4 @@
-"""The information term of InfoGAN from the discriminator's features on: arguments are checked here, once."""
+"""The information term of InfoGAN from the discriminator's features on: its definition in torch, or its kernels."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import batch_norm, leaky_relu, linear
 
-from . import fused, information_reference, reference
+from . import fused, reference
 from .dispatch import Implementation, implementation_for
 from .functional import q_head_nll
 from .layout import Layout
@@ -82,16 +83,19 @@ def information_term(
         fewer than 2 rows; TypeError for dtypes.
     """
     _check(features, head, targets, layout, entropies, weights)
-    options = (layout, entropies, weights, momentum, eps, slope)
     if fuses_information(features, layout, implementation):
-        kind = features.device.type
-        operand = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else features.dtype
-        return fused.information.information_term(features, head, targets, *options, operand)
-
-    def nll(parameters: Tensor, targets: Tensor, layout: Layout) -> Tensor:
-        return q_head_nll(parameters, targets, layout, implementation=implementation)
-
-    return information_reference.information_term(features, head, targets, *options, nll)
+        device, dtype = features.device.type, features.dtype
+        operand = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else dtype
+        return fused.information.information_term(
+            features, head, targets, layout, entropies, weights, momentum, eps, slope, operand
+        )
+    weight1, norm_weight, norm_bias, running_mean, running_var, weight2, bias2 = head
+    dtype = features.dtype
+    hidden = linear(features, weight1.to(dtype))
+    normal = batch_norm(hidden, running_mean, running_var, norm_weight, norm_bias, True, momentum, eps)
+    parameters = linear(leaky_relu(normal, slope), weight2.to(dtype), bias2.to(dtype))
+    bounds = entropies - q_head_nll(parameters, targets, layout, implementation=implementation)
+    return -torch.dot(weights.to(bounds.dtype), bounds), torch.cat((bounds, bounds.sum(0, keepdim=True))).detach()
 
 
 def _check(
