@@ -37,9 +37,9 @@ from gan_zoo.config import Training
 from gan_zoo.models.gan.model import GAN, Objective, StepTensors
 from gan_zoo.models.gan.prior import Latents
 from gan_zoo.models.infogan.model import InfoGAN
-from gan_zoo.training.checkpoint import State
 from gan_zoo.training.environment import environment
 from gan_zoo.training.precision import pick_device, pick_precision, tuned
+from gan_zoo.training.state import State
 from gan_zoo.training.step import MicroBatch, StepFunctions, alternating
 
 

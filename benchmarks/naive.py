@@ -21,8 +21,7 @@ from gan_zoo.config import Config
 from gan_zoo.data.batches import normalise
 from gan_zoo.data.dataset import open_dataset
 from gan_zoo.models.infogan.model import InfoGAN
-from gan_zoo.training.loop import with_facts
-from gan_zoo.training.run import build
+from gan_zoo.training.build import build_model, with_facts
 
 CLASSES, CONTINUOUS = 10, 2
 """The codes of the suite of steps: `gan_zoo.bench.places.CODES`."""
@@ -41,7 +40,7 @@ class Naive:
         self.device = torch.device(config.training.device)
         dataset = open_dataset(config.data)
         config = with_facts(config, dataset, self.device)
-        model = build(config, self.device)
+        model = build_model(config, self.device)
         assert isinstance(model, InfoGAN)
         assert model.layout.width == CLASSES + CONTINUOUS
         self.model, self.noise = model.train(), config.latent.noise

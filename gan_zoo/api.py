@@ -13,9 +13,10 @@ from gan_zoo.errors import InputError, shown
 from gan_zoo.models.gan.model import GAN
 from gan_zoo.resolve import resolve, trace
 from gan_zoo.training import loop
+from gan_zoo.training.build import build_model, with_facts
 from gan_zoo.training.hub_download import hub_model, is_name
 from gan_zoo.training.precision import pick_device
-from gan_zoo.training.run import Run, build, existing_run
+from gan_zoo.training.run import Run, existing_run
 from gan_zoo.training.run import load as load_run
 
 __all__ = ["create", "load", "train"]
@@ -45,8 +46,8 @@ def create(
     """
     resolved, place = resolve(model, config, settings), pick_device(str(device))
     if None in (resolved.data.resolution, resolved.data.channels, resolved.data.classes):
-        resolved = loop.with_facts(resolved, open_dataset(resolved.data), place)
-    return build(resolved, place)
+        resolved = with_facts(resolved, open_dataset(resolved.data), place)
+    return build_model(resolved, place)
 
 
 def train(
@@ -80,7 +81,7 @@ def train(
     """
     folder = Path(out) if out is not None else None
     held = existing_run(folder) if resume else None
-    found = trace(model, held.ground(model) if held else config, settings)
+    found = trace(model, held.base_config(model) if held else config, settings)
     resume = held is not None
     return loop.train(found.config, out=folder, resume=resume, new_data=new_data, quiet=quiet, notes=found.notes)
 

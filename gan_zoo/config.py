@@ -211,8 +211,6 @@ class Logging(Settings):
     """Checkpoints of steps that are a multiple of it are kept as well; 0 is none."""
     trackers: Annotated[tuple[Annotated[str, AfterValidator(loggers.check)], ...], Field(strict=False)] = ()
     """Where metrics and pictures go beside the run folder (see `gan-zoo loggers`), e.g. tensorboard wandb."""
-    tensorboard: bool = False
-    """The older way to name the tracker tensorboard."""
 
 
 class Config(Settings):

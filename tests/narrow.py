@@ -17,10 +17,10 @@ from gan_zoo.draws import Draws
 from gan_zoo.models.gan.model import GAN, Objective, StepTensors
 from gan_zoo.models.gan.prior import Latents
 from gan_zoo.resolve import resolve
-from gan_zoo.training.checkpoint import State
-from gan_zoo.training.loop import new_state
+from gan_zoo.training.build import new_state
 from gan_zoo.training.precision import pick_device
 from gan_zoo.training.run import Run
+from gan_zoo.training.state import State
 from gan_zoo.training.step import ORDERS, MicroBatch, StepFunctions
 
 NARROW: dict[str, Any] = {

@@ -142,7 +142,6 @@ VALUES = {
     "training.precision": st.sampled_from(["fp32", "bf16", "fp16"]),
     "training.device": text,
     "training.ema": fraction,
-    "logging.tensorboard": st.booleans(),
     "logging.trackers": st.lists(st.sampled_from(list(loggers.entries)), max_size=2).map(tuple),
     "infogan.codes": st.sampled_from(["categorical:10x4, uniform:2", "gaussian:1", "bernoulli(0.3):2"]),
     "infogan.lambda_continuous": weight,

@@ -290,7 +290,7 @@ def test_a_name_goes_to_the_hub_only_if_no_path_can_be_meant(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs").mkdir()
     for path in ("runs/misspelt", tmp_path / "org" / "digits", "org/digits/more", "digits", "../org/digits"):
-        with pytest.raises(InputError, match="no run folder"):
+        with pytest.raises(InputError, match="not a run folder"):
             gan_zoo.load(path)
     assert not asked
     assert gan_zoo.load("org/digits").codes
@@ -323,7 +323,7 @@ def test_a_command_takes_a_model_of_the_hub_and_writes_beside_it_nothing(
 def test_a_hub_without_the_model_is_told_in_one_line(here: Hub, tmp_path: Path) -> None:
     with pytest.raises(InputError) as error:
         download(HubModel("org/absent"), endpoint=here.address)
-    assert "org/absent is no folder here" in one_line(error)
+    assert "cannot download org/absent from the Hub" in one_line(error)
     assert "no such model" in one_line(error)
     here.models["org/empty"] = {"notes.txt": b""}
     with pytest.raises(InputError) as error:

@@ -15,7 +15,7 @@ from gan_zoo.errors import InputError, TrainingError
 from gan_zoo.export import onnx as of_onnx
 from gan_zoo.models.gan.model import GAN
 from gan_zoo.models.infogan.q_head import Gaussian
-from gan_zoo.training.run import build
+from gan_zoo.training.build import build_model
 
 MIX = "categorical:5, uniform:1, gaussian:1, bernoulli(0.3):2"
 
@@ -26,7 +26,7 @@ ort = pytest.importorskip("onnxruntime")
 
 def model_of(name: str, trunk: str, **settings: Any) -> GAN:
     """A model with weights and statistics that are not those of its beginning."""
-    model = build(narrow_config(name, trunk__name=trunk, **settings))
+    model = build_model(narrow_config(name, trunk__name=trunk, **settings))
     random = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for tensor in model.state_dict().values():

@@ -87,7 +87,7 @@ def test_tensorboard_which_takes_no_such_folder_is_refused(here: Path) -> None:
     pytest.importorskip("tensorboard")
     ended = zoo("train", "gan", "--out", f"run-{CAFE}", *SMALL, "--logging.trackers", "tensorboard")
     assert (ended.code, ended.err.count("\n")) == (2, 1)
-    assert "tensorboard writes to no folder whose name is no UTF-8" in ended.err
+    assert "tensorboard requires a folder whose name is UTF-8" in ended.err
     assert not (here / f"run-{CAFE}").exists()
 
 

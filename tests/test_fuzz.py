@@ -224,7 +224,6 @@ PLAUSIBLE: dict[str, st.SearchStrategy[Any]] = {
     "infogan.head_width": mostly([1, 8], [10**12]),
     "infogan_cr.head_width": mostly([1, 8], [10**12]),
     "logging.keep": st.sampled_from([1, 2**40]),
-    "logging.tensorboard": mostly([False], [True]),
 }  # fmt: skip
 SMALL = {
     "latent.noise", "trunk.width", "data.workers", "data.resolution", "training.compile", "infogan.head_width",

@@ -25,7 +25,7 @@ from gan_zoo.data.dataset import Dataset
 from gan_zoo.errors import InputError
 from gan_zoo.models.gan.model import GAN
 from gan_zoo.resolve import resolve
-from gan_zoo.training.run import build
+from gan_zoo.training.build import build_model
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -65,7 +65,7 @@ WORK = (
     "analysis.centrality.open_models", "analysis.cluster.cluster", "analysis.encode.encode",
     "analysis.evaluate.evaluate", "analysis.report_page.run_page", "analysis.survey.survey", "bench.record.read",
     "data.dataset.open_dataset", "explore.view.View", "export.write.export", "export.write.check_exported",
-    "training.loop.prepare", "training.loop.train", "training.precision.pick_device",
+    "training.begin.prepare", "training.loop.train", "training.precision.pick_device",
     "training.run.find", "training.run.open_run",
 )  # fmt: skip
 """With what a command begins its work, once its arguments are checked."""
@@ -194,6 +194,6 @@ def test_a_toml_block_with_a_model_or_a_preset_is_accepted(content: str, tmp_pat
     file = tmp_path / "block.toml"
     file.write_text(content, encoding="utf-8")
     try:
-        build(resolve(None if "model = " in content else "infogan", file, {"trunk.width": 4}))
+        build_model(resolve(None if "model = " in content else "infogan", file, {"trunk.width": 4}))
     except InputError as error:
         pytest.fail(str(error))

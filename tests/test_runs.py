@@ -15,7 +15,7 @@ from narrow import narrow_train, spoil_loss
 from gan_zoo.analysis.survey import standing, survey
 from gan_zoo.errors import TrainingError, shown
 from gan_zoo.training import checkpoint
-from gan_zoo.training.lock import LOCK, is_held, locked
+from gan_zoo.training.lock import LOCK, is_locked, locked
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,10 @@ def test_listing_reads_no_weights_and_tells_what_their_lengths_tell(
     found = {Path(one.run).name: one for one in survey([runs])}
     assert set(read) == {"state.json"}
     assert found["interrupted"].state == "interrupted"
-    assert (found["done"].state, "ema.safetensors is not as it was written" in found["done"].why) == ("damaged", True)
+    assert (found["done"].state, "ema.safetensors has changed since it was written" in found["done"].why) == (
+        "damaged",
+        True,
+    )
 
 
 def test_an_error_that_ended_a_run_is_told_until_it_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,13 +91,13 @@ def test_an_error_that_ended_a_run_is_told_until_it_goes_on(tmp_path: Path, monk
     assert (standing(tmp_path / "run").state, standing(tmp_path / "run").why) == ("done", "")
 
 
-def test_a_run_whose_lock_is_held_is_running_and_asking_leaves_it_alone(runs: Path) -> None:
+def test_a_run_whose_lock_is_locked_is_running_and_asking_leaves_it_alone(runs: Path) -> None:
     folder = runs / "interrupted"
-    assert not is_held(folder)
+    assert not is_locked(folder)
     with locked(folder):
-        assert is_held(folder)
+        assert is_locked(folder)
         assert standing(folder).state == "running"
-        assert is_held(folder)
+        assert is_locked(folder)
     assert standing(folder).state == "interrupted"
     with locked(folder):
         pass
@@ -104,10 +107,10 @@ def test_asking_follows_no_link_and_makes_no_file(runs: Path) -> None:
     folder, other = runs / "done", runs / "notes.txt"
     other.write_text("kept")
     (folder / LOCK).unlink(missing_ok=True)
-    assert not is_held(folder)
+    assert not is_locked(folder)
     assert not (folder / LOCK).exists()
     (folder / LOCK).symlink_to(other)
-    assert not is_held(folder)
+    assert not is_locked(folder)
     assert other.read_text() == "kept"
 
 

@@ -12,7 +12,7 @@ from gan_zoo.analysis.evaluate import METRICS
 from gan_zoo.analysis.results import Measurement, comparable, measured
 from gan_zoo.errors import InputError
 from gan_zoo.training.checkpoint import newest_whole, step_of
-from gan_zoo.training.lock import is_held
+from gan_zoo.training.lock import is_locked
 from gan_zoo.training.run import CONFIG, Run, open_run
 
 State = Literal["running", "done", "interrupted", "failed", "damaged"]
@@ -71,7 +71,7 @@ def standing(folder: Path) -> Standing:
     steps = run.config.training.steps
     state: State
     why = "; ".join(complaints)
-    if is_held(folder):
+    if is_locked(folder):
         state, saved = "running", max([saved, *(record["step"] for record in run.metrics()[-1:])])
     elif newest is None:
         state, why = ("damaged", why) if why else ("failed", run.failure or "it ended before anything was saved")

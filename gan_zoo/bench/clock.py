@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 import torch
 
-from gan_zoo.training.loop import is_out_of_memory
+from gan_zoo.training.build import is_out_of_memory
 
 
 def elapsed(call: Callable[[], object], device: torch.device) -> float:

@@ -27,12 +27,12 @@ from gan_zoo.bench.record import Cell, Report, Samples
 from gan_zoo.config import Config, Training
 from gan_zoo.data.dataset import open_dataset
 from gan_zoo.errors import InputError
+from gan_zoo.training.build import new_state, with_facts
 from gan_zoo.training.capture import WARM_UP
-from gan_zoo.training.checkpoint import State
 from gan_zoo.training.environment import environment
 from gan_zoo.training.iterations import Iterations
-from gan_zoo.training.loop import new_state, with_facts
 from gan_zoo.training.precision import tuned
+from gan_zoo.training.state import State
 from gan_zoo.training.step import UpdateOrder
 
 BLOCK = 0.05

@@ -46,7 +46,7 @@ def train(args: list[str]) -> None:
         raise InputError(f"{known.out} holds no run to resume; name a model to start one there")
     if existing and known.config:
         print(f"gan-zoo: --config is ignored: {known.out} resumes with its own configuration", file=sys.stderr)
-    source = existing.ground(model) if existing else known.config
+    source = existing.base_config(model) if existing else known.config
     named = {} if known.data is None else {"data.name": known.data}
     base = trace(model, source, named).config
     given, options = call(train_command(base), args[1:] if model else args, f"gan-zoo train {base.model}")
@@ -108,12 +108,12 @@ def _dry_run(resolved: Resolved, existing: Run | None, *, new_data: bool) -> Non
     """Print the configuration that a training would use, and the sizes of its networks."""
     from gan_zoo.cli.console import console
     from gan_zoo.resolve import changes, to_toml
-    from gan_zoo.training import loop
+    from gan_zoo.training.begin import prepare
     from gan_zoo.training.penalties import check_norm
 
     if not existing:
         check_norm(resolved.config)
-    filled, _, state = loop.prepare(resolved.config, held=existing, new_data=new_data)
+    filled, _, state = prepare(resolved.config, existing=existing, new_data=new_data)
     determined = {change.partition(":")[0] for change in changes(resolved.config, filled)}
     origins = {key: "data" if key.startswith("data.") else "device" for key in determined}
     for note in resolved.notes:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from gan_zoo.errors import InputError
 from gan_zoo.extras import require
-from gan_zoo.training.hub_download import NAME, told
+from gan_zoo.training.hub_download import NAME, hub_errors
 
 
 def check_pushable(name: str) -> None:
@@ -39,7 +39,7 @@ def push(folder: Path, name: str, *, private: bool = False, endpoint: str | None
     from huggingface_hub import HfApi
 
     api = HfApi(endpoint=endpoint)
-    with told(f"{folder} is whole, but was not uploaded (again: gan-zoo export {folder} --push {name})"):
+    with hub_errors(f"{folder} is whole, but was not uploaded (again: gan-zoo export {folder} --push {name})"):
         where = api.create_repo(name, private=private, exist_ok=True)
         api.upload_folder(repo_id=name, folder_path=folder, commit_message="gan-zoo export")
     return str(where)

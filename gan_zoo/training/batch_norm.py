@@ -12,26 +12,26 @@ from gan_zoo.training.ranks import Ranks
 
 
 class SyncBatchNorm(_BatchNorm):
-    """Batch norm (Ioffe & Szegedy, 2015) whose mean and variance are those of equal batches on all ranks together.
+    """Batch norm (Ioffe & Szegedy, 2015) with the mean and variance over equal batches of all ranks.
 
-    torch's own of this name refuses tensors on a CPU, and does not pass a gradient's gradient.
+    torch's SyncBatchNorm does not support CPUs nor second derivatives.
     """
 
     def __init__(self, norm: _BatchNorm, ranks: Ranks) -> None:
         super().__init__(norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats)
-        self.weight, self.bias = norm.weight, norm.bias  # where and as they are
+        self.weight, self.bias = norm.weight, norm.bias  # the same tensors
         self.running_mean, self.running_var = norm.running_mean, norm.running_var
         self.num_batches_tracked = norm.num_batches_tracked
-        self.slope: float = getattr(norm, "slope", 1.0)  # of the activation inside a LotNorm
+        self.slope: float = getattr(norm, "slope", 1.0)  # of a LotNorm's activation
         self.ranks = ranks
 
     def _check_input_dim(self, input: Tensor) -> None:
         pass
 
     def forward(self, input: Tensor) -> Tensor:
-        """Normalise [n, C, …], by the statistics of the batch in training and by the running ones otherwise.
+        """Normalise [n, C, …]: by the batch's statistics in training, by running ones otherwise.
 
-        The leaky ReLU of a LotNorm in whose place this stands follows.
+        The leaky ReLU of the replaced LotNorm follows.
         """
         return leaky_relu(self._normalise(input), self.slope)
 
@@ -62,7 +62,7 @@ class SyncBatchNorm(_BatchNorm):
 
 
 def synchronise(model: nn.Module, ranks: Ranks) -> None:
-    """Let every batch norm in `model` take its statistics over all ranks."""
+    """Replace every batch norm in `model` by one over all ranks."""
     for module in list(model.modules()):
         for name, child in module.named_children():
             if isinstance(child, _BatchNorm) and not isinstance(child, SyncBatchNorm):

@@ -1,4 +1,4 @@
-"""The folder of a training: made for a new run, or found, with the run brought to where it stands."""
+"""What a run begins with: its data and state, and its folder, new or resumed."""
 
 from __future__ import annotations
 
@@ -8,35 +8,76 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from gan_zoo.config import Config
+from gan_zoo.data.dataset import Dataset, open_dataset
+from gan_zoo.data.fingerprint import fingerprint
 from gan_zoo.errors import InputError
 from gan_zoo.files import remove_partial, write_json
 from gan_zoo.resolve import changes
-from gan_zoo.training.checkpoint import State, newest_whole
+from gan_zoo.training.build import is_out_of_memory, new_state, with_facts
+from gan_zoo.training.checkpoint import newest_whole
 from gan_zoo.training.environment import environment
 from gan_zoo.training.lock import locked
 from gan_zoo.training.network_optimizer import lr_factor
-from gan_zoo.training.provenance import recorded, refusal, unrecorded
+from gan_zoo.training.precision import kernel_path, pick_device
+from gan_zoo.training.provenance import moved, open_at, recorded, refusal, unrecorded
+from gan_zoo.training.ranks import ALONE, Ranks
 from gan_zoo.training.run import ENVIRONMENT, Run, is_free
+from gan_zoo.training.state import State
+
+
+def prepare(
+    config: Config, ranks: Ranks = ALONE, existing: Run | None = None, *, new_data: bool = False
+) -> tuple[Config, Dataset, State]:
+    """What a run needs before its folder is made: the configuration with the data's facts, the data, the state at
+    step 0.
+
+    Args:
+        config: The configuration.
+        ranks: The ranks that train.
+        existing: The run to resume, if any.
+        new_data: Whether the data may differ from that run's; its classes are counted again then.
+
+    Raises:
+        InputError: If the configuration cannot be carried out.
+    """
+    device = pick_device(config.training.device)
+    kernel_path(device)
+    if existing:
+        config = config.model_copy(update={"data": moved(existing.config.data, config.data)})
+        if new_data and config.data.classes == existing.config.data.classes:
+            config = config.model_copy(update={"data": config.data.model_copy(update={"classes": None})})
+    dataset = open_at(config.data, existing) if existing and not new_data else open_dataset(config.data)
+    config = with_facts(config, dataset, device)
+    try:
+        state = new_state(config, device, ranks)
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        raise InputError(f"the networks of this configuration do not fit the memory of {device}") from None
+    state.data = fingerprint(dataset)
+    return config, dataset, state
 
 
 def begin(
-    config: Config, out: Path | None, held: Run | None, state: State, *, new_data: bool, stack: ExitStack
+    config: Config, out: Path | None, existing: Run | None, state: State, *, new_data: bool, stack: ExitStack
 ) -> tuple[Run, list[str]]:
-    """The run's folder, made or found by rank 0 and locked while `stack` is open, and `state` where the run stands.
+    """Make or resume a run: rank 0 makes or opens its folder and locks it until `stack` closes.
+
+    Nothing is written to the folder of a resumed run yet, unless it is complete.
 
     Args:
-        config: The tree, with the data's facts and place.
+        config: The configuration, with the data's facts and absolute path.
         out: The folder; by default the next free one.
-        held: The run that is gone on with, as it was.
-        state: At step 0; its `data` is the fingerprint of the data that is there.
-        new_data: Whether that may be other data than the run's.
+        existing: The run to resume, as it was.
+        state: At step 0, with the fingerprint of the data; loaded from the newest checkpoint of `existing`.
+        new_data: Whether to accept data that differs from the run's.
         stack: Holds the lock.
 
     Returns:
-        The run, and what its user should know. Of a run that is held nothing is written yet, but for one that is done.
+        The run, and notes for the user.
 
     Raises:
-        InputError: If there are checkpoints and none is whole, or the data is not the run's.
+        InputError: If there are checkpoints and all are damaged, or if the data differs from the run's.
     """
     ranks = state.ranks
 
@@ -44,31 +85,31 @@ def begin(
         if not ranks.leads:
             return "", []
         folder = out or next_free(config)
-        if not held:
-            check_free(folder)  # before the lock leaves its file there
+        if not existing:
+            check_free(folder)  # before the lock writes its file there
         stack.enter_context(locked(folder))
-        if held:
-            return str(folder), _resume(held, config, state, new_data=new_data)
+        if existing:
+            return str(folder), _resume(existing, config, state, new_data=new_data)
         create_run(config, folder, state)
         return str(folder), []
 
     folder, notes = ranks.together(first)
     run = Run(Path(ranks.text_from_first(folder)), config)
-    (begun,) = ranks.from_first([state.step])
-    if begun and not ranks.leads:
-        state.load(run.checkpoint(begun))
-    if held and begun >= config.training.steps:
-        run = Run(run.folder, _finished(held.config, config))
+    (step,) = ranks.from_first([state.step])
+    if step and not ranks.leads:
+        state.load(run.checkpoint(step))
+    if existing and step >= config.training.steps:
+        run = Run(run.folder, _complete(existing.config, config))
         if ranks.leads:
             run.keep(state.data)
     return run, notes
 
 
 def create_run(config: Config, folder: Path, state: State) -> None:
-    """Write down, in a folder that is this process's own, what a run is of; from then on it is a run.
+    """Write a new run's environment, configuration and data record to an empty folder.
 
     Raises:
-        InputError: If `folder` holds something already.
+        InputError: If `folder` is not empty.
     """
     check_free(folder)
     remove_partial(folder)
@@ -77,20 +118,20 @@ def create_run(config: Config, folder: Path, state: State) -> None:
 
 
 def check_free(folder: Path) -> None:
-    """Refuse a folder that a run cannot begin in.
+    """Check that a new run can use a folder.
 
     Raises:
-        InputError: If it is a file, or holds something already.
+        InputError: If it is a file, or is not empty.
     """
     if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder} is a file; a run needs a folder")
+        raise InputError(f"{folder} is a file, and a run needs a folder")
     if not is_free(folder):
-        raise InputError(f"{folder} is not empty; go on with its run by --resume, or name another folder")
+        raise InputError(f"{folder} is not empty; resume its run with --resume, or choose another folder")
 
 
 def next_free(config: Config) -> Path:
-    """A new folder `runs/MODEL-DATA-NNN`, with the next number that nobody has."""
-    name = Path(os.path.abspath(os.path.expanduser(config.data.name))).stem or "data"  # of `.` its own name
+    """Make the folder `runs/MODEL-DATA-NNN` with the next free number."""
+    name = Path(os.path.abspath(os.path.expanduser(config.data.name))).stem or "data"  # `.` gets its folder's name
     parent, stem = Path("runs"), f"{config.model}-{name}"
     taken = [int(p.name.rsplit("-", 1)[1]) for p in parent.glob(f"{stem}-*") if p.name.rsplit("-", 1)[1].isdigit()]
     number = max(taken, default=0) + 1
@@ -104,16 +145,16 @@ def next_free(config: Config) -> Path:
             return folder
 
 
-def _resume(held: Run, config: Config, state: State, *, new_data: bool) -> list[str]:
-    """Bring `state` to the newest whole checkpoint of a run, of which `config` is the tree from here on.
+def _resume(existing: Run, config: Config, state: State, *, new_data: bool) -> list[str]:
+    """Load the newest undamaged checkpoint of a run that continues with `config`.
 
     Returns:
-        What its user should know: newer checkpoints that are damaged, what is not what it was.
+        Notes for the user: damaged newer checkpoints, changed settings.
     """
-    run, before = Run(held.folder, config), recorded(held)
+    run, before = Run(existing.folder, config), recorded(existing)
     change = before.change(state.data) if before else ""
-    if change and held.config.data.balance != config.data.balance:
-        change += f" (data.balance was {[*held.config.data.balance]} then)"
+    if change and existing.config.data.balance != config.data.balance:
+        change += f" (data.balance was {[*existing.config.data.balance]} then)"
     if change and not new_data:
         raise InputError(refusal(run, change))
     for folder in (run.folder, run.checkpoints, run.samples):
@@ -125,40 +166,41 @@ def _resume(held: Run, config: Config, state: State, *, new_data: bool) -> list[
         raise InputError("; ".join(complaints))
     if change and state.step >= config.training.steps:
         raise InputError(
-            f"{run.folder} is done, so --new-data has no step to take; add steps with --steps, or measure it by "
-            f"its path: gan-zoo encode {run.folder} PATH"
+            f"{run.folder} is complete, so --new-data has no effect; add steps with --steps, or encode other images: "
+            f"gan-zoo encode {run.folder} PATH"
         )
-    notes = [f"passed over: {complaint}" for complaint in complaints]
+    notes = [f"skipped: {complaint}" for complaint in complaints]
     if before is None:
         notes += unrecorded(run)
     if change:
         notes.append(f"new data: {change}")
-    return notes + _differences(held.config, config, state.step)
+    return notes + _differences(existing.config, config, state.step)
 
 
 def _differences(before: Config, now: Config, step: int) -> list[str]:
-    """What is not as it was in the tree of a run of which `step` steps are done, and what that means."""
+    """The settings that differ from those of a run after `step` steps, and what follows from that."""
     differ = changes(before, now)
     if step >= now.training.steps:
-        kept = [change for change in differ if not change.startswith(("data.name:", "data.path:"))]
-        return [f"not changed, since no step is to be made: {change}" for change in kept]
+        ignored = [change for change in differ if not change.startswith(("data.name:", "data.path:"))]
+        return [f"ignored, since all steps are done: {change}" for change in ignored]
     notes = [f"changed: {change}" for change in differ]
     if step and before.seed != now.seed:
         notes.append(
-            f"batches, latents and augmentation are those of seed {now.seed} from here on; the weights began with seed "
-            f"{before.seed}"
+            f"batches, latents and augmentation follow seed {now.seed} from here on; the weights were initialised with "
+            f"seed {before.seed}"
         )
-    then, here = (lr_factor(tree.optimizer, step, tree.training.steps) for tree in (before, now))
+    then, here = (lr_factor(config.optimizer, step, config.training.steps) for config in (before, now))
     if step and not math.isclose(then, here):
         last = lr_factor(before.optimizer, step - 1, before.training.steps)
         notes.append(
-            f"the learning rates go from {last:.3g} of full in step {step:,} to {here:.3g} in the next: the schedule "
-            f"({now.optimizer.schedule}, warmup {now.optimizer.warmup:,}) is one of {now.training.steps:,} steps now"
+            f"the learning rates change from {last:.3g} of their maximum in step {step:,} to {here:.3g} in the next: "
+            f"the schedule ({now.optimizer.schedule}, warmup {now.optimizer.warmup:,}) now spans "
+            f"{now.training.steps:,} steps"
         )
     return notes
 
 
-def _finished(before: Config, now: Config) -> Config:
-    """The tree of a run that makes no further step: as it was, but for where its data lies."""
-    lies = {"name": now.data.name, "path": now.data.path}
-    return before.model_copy(update={"data": before.data.model_copy(update=lies)})
+def _complete(before: Config, now: Config) -> Config:
+    """The configuration of a run without further steps: unchanged, except for the path of its data."""
+    path = {"name": now.data.name, "path": now.data.path}
+    return before.model_copy(update={"data": before.data.model_copy(update=path)})

@@ -1,13 +1,11 @@
-"""Checkpoints: folders of safetensors and JSON that appear whole or not at all, and say when they are damaged.
+"""Checkpoints: folders of safetensors and JSON that are written atomically and detect damage when read.
 
 step-00000500/
     model.safetensors      every weight and buffer
     ema.safetensors        the generator's moving average, if there is one
-    optimizer.safetensors  Adam's moments, as player/parameter/moment
-    state.json             schema, model, step, gradient scaler, steps left out, the data's fingerprint
+    optimizer.safetensors  Adam's moments, as network/parameter/moment
+    state.json             schema, model, step, gradient scaler, skipped steps, the data's fingerprint
     SHA256SUMS             of each file above, as `sha256sum --check` reads it
-
-In schema 1 the sums stood in state.json, which had none of its own.
 """
 
 from __future__ import annotations
@@ -26,133 +24,70 @@ from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 
 from gan_zoo.data.bounds import check_memory
-from gan_zoo.data.fingerprint import Fingerprint
 from gan_zoo.errors import InputError, TrainingError, shown
 from gan_zoo.files import atomic_folder, digest, remove_partial, utf8_name, write
-from gan_zoo.models.gan.model import GAN
-from gan_zoo.training.ema import EMA
-from gan_zoo.training.network_optimizer import NetworkOptimizer
-from gan_zoo.training.precision import Precision
-from gan_zoo.training.ranks import ALONE, Ranks
 
 SCHEMA = 2
 SUMS = "SHA256SUMS"
+REQUIRED = ("model.safetensors", "optimizer.safetensors", "state.json")
 SCALER = {"scale", "growth_factor", "backoff_factor", "growth_interval", "_growth_tracker"}
-MOST_STATE = 2**20
-"""Bytes of JSON and of sums beyond which a file is no checkpoint's."""
+MAX_STATE_BYTES = 2**20
+"""state.json and SHA256SUMS may not be larger."""
 _NAME = re.compile(r"step-(\d{8,18})")
 _SUM = re.compile(r"([0-9a-f]{64})  ([a-z0-9][a-z0-9.]*)")
 
 
 class LaterSchemaError(InputError):
-    """A whole checkpoint that only a newer release can read: it is neither passed over nor written over."""
+    """An undamaged checkpoint of a newer release: it is neither skipped nor overwritten."""
 
 
-class State:
-    """All that a run carries from one step to the next."""
+def save(
+    folder: Path,
+    facts: dict[str, Any],
+    tensors: Mapping[str, Mapping[str, Tensor]],
+    *,
+    keep: int,
+    keep_every: int = 0,
+) -> Path:
+    """Write `folder/step-NNNNNNNN` atomically, verify it, then delete older checkpoints.
 
-    def __init__(
-        self,
-        model: GAN,
-        ema: EMA | None,
-        players: dict[str, NetworkOptimizer],
-        precision: Precision,
-        ranks: Ranks = ALONE,
-    ) -> None:
-        self.model = model
-        self.ema = ema
-        self.optimizers = players
-        self.precision = precision
-        self.ranks = ranks
-        self.data = Fingerprint({}, 0, (), {})  # of what is learned from, once that is opened
-        self.step = 0  # steps done
-        self.skipped = torch.zeros((), dtype=torch.int64, device=model.device)  # of them, left out
+    Args:
+        folder: Where a run's checkpoints are.
+        facts: The content of state.json, but for the schema.
+        tensors: By file name, then by name.
+        keep: How many of the newest to keep.
+        keep_every: Also keep those whose step is a multiple of it; 0 disables this.
 
-    def save(self, folder: Path, *, keep: int, keep_every: int = 0) -> Path:
-        """Write `folder/step-NNNNNNNN`, whole or not at all; once it can be read back, older ones are dropped.
+    Raises:
+        OSError: If it cannot be written; existing checkpoints stay.
+        TrainingError: If the disk returns other bytes than were written; existing checkpoints stay.
+    """
+    step = facts["step"]
+    target = folder / name_of(step)
+    remove_partial(folder)
+    with atomic_folder(target) as partial:  # replaces a damaged checkpoint of the same step
+        sums = {name: write(partial / name, to_safetensors(_on_cpu(t))) for name, t in tensors.items()}
+        text = json.dumps({"schema": SCHEMA} | facts, indent=2)
+        sums["state.json"] = write(partial / "state.json", text.encode() + b"\n")
+        write(partial / SUMS, _sums_text(sums).encode())
+    past = [(number, path) for path in checkpoints(folder) if (number := step_of(path) or 0) <= step]
+    old = [path for number, path in past[:-keep] if not keep_every or number % keep_every]
+    if old:
+        _verify_written(target)
+    for path in old:
+        shutil.rmtree(path)
+    return target
 
-        Args:
-            folder: Where a run's checkpoints lie.
-            keep: How many of the newest stay.
-            keep_every: Those whose step is a multiple of it stay as well; 0 is none.
 
-        Raises:
-            OSError: If it cannot be written; what was there before stays.
-            TrainingError: If the disk gives other bytes than were written; what was there before stays.
-        """
-        target = folder / name_of(self.step)
-        remove_partial(folder)
-        with atomic_folder(target) as beside:  # one of this name was passed over as damaged, and an older one read
-            sums = {name: write(beside / name, to_safetensors(_held(t))) for name, t in self.tensors().items()}
-            sums["state.json"] = write(beside / "state.json", json.dumps(self._facts(), indent=2).encode() + b"\n")
-            write(beside / SUMS, _sums_text(sums).encode())
-        past = [path for path in checkpoints(folder) if (step_of(path) or 0) <= self.step]
-        old = [path for path in past[:-keep] if not keep_every or (step_of(path) or 0) % keep_every]
-        if old:
-            _read_back(target)
-        for path in old:
-            shutil.rmtree(path)
-        return target
+def _on_cpu(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
 
-    def load(self, checkpoint: Path) -> None:
-        """Go back to a checkpoint.
 
-        Raises:
-            InputError: If it is damaged, or is of another model, schema or shape than this state.
-        """
-        state = read_state(checkpoint)
-        if state["model"] != self.model.config.model:
-            raise InputError(f"{checkpoint} is of model {shown(state['model'])}, not {self.model.config.model}")
-        load_weights(self.model, checkpoint / "model.safetensors")
-        if self.ema:
-            averaged = has_average(checkpoint)
-            file = checkpoint / ("ema.safetensors" if averaged else "model.safetensors")
-            load_weights(self.ema.module, file, prefix="" if averaged else "generator.")
-        self._load_moments(read_tensors(checkpoint / "optimizer.safetensors"), checkpoint)
-        if state.get("scaler") and self.precision.scaler.is_enabled():
-            self.precision.scaler.load_state_dict(state["scaler"])
-        self.step = state["step"]
-        self.skipped.fill_(state.get("skipped", 0))
-
-    def _facts(self) -> dict[str, Any]:
-        return {
-            "schema": SCHEMA,
-            "model": self.model.config.model,
-            "step": self.step,
-            "skipped": int(self.skipped),
-            "scaler": self.precision.scaler.state_dict(),
-            **({"data": self.data.record} if self.data.images else {}),
-        }
-
-    def tensors(self) -> dict[str, Mapping[str, Tensor]]:
-        """What is kept, by the name of its file."""
-        files = {"model.safetensors": self.model.state_dict(), "optimizer.safetensors": self._moments()}
-        return files | ({"ema.safetensors": self.ema.module.state_dict()} if self.ema else {})
-
-    def _moments(self) -> dict[str, Tensor]:
-        return {
-            f"{player_name}/{parameter_name}/{moment}": value
-            for player_name, player in self.optimizers.items()
-            for parameter_name, parameter in player.parameters.items()
-            for moment, value in player.adam.state[parameter].items()
-        }
-
-    def _load_moments(self, moments: Mapping[str, Tensor], checkpoint: Path) -> None:
-        file, known = checkpoint / "optimizer.safetensors", set()
-        for player_name, player in self.optimizers.items():
-            for name, parameter in player.parameters.items():
-                prefix, held = f"{player_name}/{name}/", player.adam.state[parameter]
-                found = {key.removeprefix(prefix): t for key, t in moments.items() if key.startswith(prefix)}
-                if found and found.keys() != held.keys():
-                    raise InputError(f"{file}: the moments of {name} are not {', '.join(sorted(held))}")
-                for moment, own in held.items():
-                    value = found.get(moment, torch.zeros(()))  # none yet: earlier releases made them when first used
-                    if found and value.shape != own.shape:
-                        raise InputError(f"{file}: {name} is not of shape {list(parameter.shape)}")
-                    own.copy_(value)
-                known |= {prefix + moment for moment in found}
-        for name in moments.keys() - known:
-            raise InputError(f"{file}: {name} is not part of this model")
+def _verify_written(checkpoint: Path) -> None:
+    try:
+        read_state(checkpoint)
+    except InputError as error:
+        raise TrainingError(f"the disk does not return what was written to it: {error}") from None
 
 
 def checkpoints(folder: Path) -> list[Path]:
@@ -167,7 +102,7 @@ def name_of(step: int) -> str:
 
 
 def step_of(path: Path) -> int | None:
-    """The step in a checkpoint's name; none if it is not named like one."""
+    """The step in a checkpoint's name; None if it is not a checkpoint's name."""
     match = _NAME.fullmatch(path.name)
     return int(match[1]) if match else None
 
@@ -176,9 +111,9 @@ def newest_whole(folder: Path, model: str | None = None, *, hashed: bool = True)
     """The newest undamaged checkpoint, and what is wrong with newer ones.
 
     Args:
-        folder: Where checkpoints lie.
-        model: Whose they have to be, if it is known.
-        hashed: Whether every byte is looked at, or files of tensors by their length alone.
+        folder: Where the checkpoints are.
+        model: The model's name, if checkpoints of another are to be skipped.
+        hashed: Whether to check the SHA-256 of tensors, or only the length of their files.
 
     Raises:
         InputError: If a newer release wrote the newest one.
@@ -194,19 +129,19 @@ def newest_whole(folder: Path, model: str | None = None, *, hashed: bool = True)
             continue
         if model in (None, state["model"]):
             return path, complaints
-        complaints.append(f"{path} is of model {shown(state['model'])}, not {model}")
+        complaints.append(f"{path} is a checkpoint of model {shown(state['model'])}, not {model}")
     return None, complaints
 
 
 def read_state(checkpoint: Path, *, hashed: bool = True) -> dict[str, Any]:
-    """What a checkpoint's `state.json` says, once every file is found to be as it was written.
+    """The content of `state.json`, after every file of the checkpoint was checked.
 
     Args:
         checkpoint: The checkpoint.
-        hashed: Whether every byte is looked at, or files of tensors by their length alone.
+        hashed: Whether to check the SHA-256 of tensors, or only the length of their files.
 
     Raises:
-        InputError: If anything is missing or differs, or if a newer release wrote it.
+        InputError: If a file is missing or changed, or if a newer release wrote the checkpoint.
     """
     sums = _read_sums(checkpoint)
     for name, expected in sums.items():
@@ -215,55 +150,50 @@ def read_state(checkpoint: Path, *, hashed: bool = True) -> dict[str, Any]:
             raise InputError(f"{checkpoint} is damaged: {name} is missing")
         check_memory(file.stat().st_size, str(file))
         try:
-            tensors = file.suffix == ".safetensors"
-            same = has_its_length(file) if tensors and not hashed else digest(file) == expected
+            only_length = file.suffix == ".safetensors" and not hashed
+            same = has_expected_length(file) if only_length else digest(file) == expected
         except OSError as error:
             raise InputError(f"{checkpoint} is damaged: {name} cannot be read: {error.strerror}") from None
         if not same:
-            raise InputError(f"{checkpoint} is damaged: {name} is not as it was written (SHA-256)")
+            raise InputError(f"{checkpoint} is damaged: {name} has changed since it was written (SHA-256 differs)")
     state = read_facts(checkpoint)
     if state["schema"] > SCHEMA:
-        told = f"{checkpoint} has schema {state['schema']}; this release reads 1 to {SCHEMA}"
-        raise LaterSchemaError(f"{told}: a newer one is needed, pip install --upgrade gan-zoo")
+        raise LaterSchemaError(
+            f"{checkpoint} has schema {state['schema']}, and this release reads {SCHEMA}; upgrade with "
+            "pip install --upgrade gan-zoo"
+        )
     if step_of(checkpoint) not in (None, state["step"]):
-        raise InputError(f"{checkpoint} is damaged: it holds step {state['step']}")
-    needed = {"model.safetensors", "optimizer.safetensors", *(["state.json"] if state["schema"] > 1 else [])}
-    for name in sorted(needed - sums.keys()):
-        raise InputError(f"{checkpoint} is damaged: {SUMS} does not name {name}")
+        raise InputError(f"{checkpoint} is damaged: state.json is of step {state['step']}")
+    for name in REQUIRED:
+        if name not in sums:
+            raise InputError(f"{checkpoint} is damaged: {SUMS} does not list {name}")
     return state
 
 
-def _read_back(checkpoint: Path) -> None:
-    try:
-        read_state(checkpoint)
-    except InputError as error:
-        raise TrainingError(f"the disk does not keep what is written: {error}") from None
-
-
 def has_average(checkpoint: Path) -> bool:
-    """Whether a whole checkpoint holds a moving average."""
+    """Whether an undamaged checkpoint holds a moving average."""
     return (checkpoint / "ema.safetensors").is_file()
 
 
 def read_facts(checkpoint: Path) -> dict[str, Any]:
-    """What a checkpoint's `state.json` says.
+    """The content of a checkpoint's `state.json`.
 
     Raises:
-        InputError: If it is not there, or not as one is written.
+        InputError: If it is missing or not as `save` writes it.
     """
     try:
         state = json.loads(_small_text(checkpoint / "state.json"))
         counts = state["step"], state.get("skipped", 0), state["schema"]
         if any(type(count) is not int or not 0 <= count < 2**63 for count in counts):
             raise TypeError
-        if not isinstance(state["model"], str) or not state["schema"]:
+        if not isinstance(state["model"], str) or state["schema"] < SCHEMA:
             raise TypeError
         if (scaler := state.get("scaler")) and (
             scaler.keys() != SCALER or any(type(value) not in (int, float) for value in scaler.values())
         ):
             raise TypeError
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise InputError(f"{checkpoint} is no whole checkpoint: state.json is missing or damaged") from None
+        raise InputError(f"{checkpoint} is damaged: state.json is missing or invalid") from None
     return dict(state)
 
 
@@ -271,10 +201,6 @@ def _read_sums(checkpoint: Path) -> dict[str, str]:
     """The SHA-256 of each file, by name."""
     file = checkpoint / SUMS
     if not file.exists():
-        state = read_facts(checkpoint)
-        told = state.get("sha256")
-        if state["schema"] == 1 and isinstance(told, dict) and all(_SUM.fullmatch(f"{told[n]}  {n}") for n in told):
-            return told
         raise InputError(f"{checkpoint} is damaged: {SUMS} is missing")
     try:
         text = _small_text(file)
@@ -282,7 +208,7 @@ def _read_sums(checkpoint: Path) -> dict[str, str]:
     except (OSError, ValueError):
         text, sums = "", {}
     if not sums or text != _sums_text(sums):
-        raise InputError(f"{checkpoint} is damaged: {SUMS} is not as it was written")
+        raise InputError(f"{checkpoint} is damaged: {SUMS} has changed since it was written")
     return sums
 
 
@@ -291,13 +217,9 @@ def _sums_text(sums: Mapping[str, str]) -> str:
 
 
 def _small_text(path: Path) -> str:
-    if not path.is_file() or path.stat().st_size > MOST_STATE:
+    if not path.is_file() or path.stat().st_size > MAX_STATE_BYTES:
         raise ValueError
-    return path.read_bytes().decode()  # as it stands: reading text would take one line end for another
-
-
-def _held(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    return path.read_bytes().decode()  # read_text would translate line ends, and miss a change of them
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -309,8 +231,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise InputError(f"{path}: not readable as safetensors: {error}") from None
 
 
-def has_its_length(path: Path) -> bool:
-    """Whether a safetensors file is as long as its header says, which is all that is read."""
+def has_expected_length(path: Path) -> bool:
+    """Whether a safetensors file is as long as its header says; only the header is read."""
     try:
         with utf8_name(path) as name, safe_open(name, framework="pt"):
             return True
@@ -320,16 +242,18 @@ def has_its_length(path: Path) -> bool:
 
 @torch.no_grad()
 def load_weights(module: nn.Module, path: Path, *, prefix: str = "") -> None:
-    """Fill `module` from a file, whose names start with `prefix`; every weight must be there, of the right shape.
+    """Load the weights of `module` from those tensors of a file whose names start with `prefix`.
 
     Raises:
-        InputError: Naming the first weight that is missing, left over or of another shape.
+        InputError: Naming the first weight that is missing, unexpected or of another shape.
     """
     stored = {n.removeprefix(prefix): t for n, t in read_tensors(path).items() if n.startswith(prefix)}
-    own = module.state_dict()
-    for name in sorted(own.keys() ^ stored.keys()):
-        raise InputError(f"{path}: {name} is {'missing' if name in own else 'not part of this model'}")
-    for name, tensor in own.items():
+    weights = module.state_dict()
+    for name in sorted(weights.keys() ^ stored.keys()):
+        raise InputError(f"{path}: {name} is {'missing' if name in weights else 'not part of this model'}")
+    for name, tensor in weights.items():
         if tensor.shape != stored[name].shape:
-            raise InputError(f"{path}: {name} is {list(stored[name].shape)}, and the model's {list(tensor.shape)}")
+            raise InputError(
+                f"{path}: {name} has shape {list(stored[name].shape)}, and the model needs {list(tensor.shape)}"
+            )
         tensor.copy_(stored[name])

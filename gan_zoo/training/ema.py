@@ -1,4 +1,4 @@
-"""The moving average of the generator, which samples are drawn from."""
+"""The generator's exponential moving average, which draws samples."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from torch import Tensor, nn
 class EMA:
     """θ̄ ← d θ̄ + (1 - d) θ after every update, of weights and of batch statistics alike.
 
-    The decay d rises with the number of updates t as min(decay, (1 + t) / (10 + t)), so that the first averages do
-    not remember the initial weights.
+    The decay d of update t is min(decay, (1 + t) / (10 + t)): it starts low, so that the initial weights are
+    forgotten.
     """
 
     def __init__(self, module: nn.Module, decay: float) -> None:
@@ -25,10 +25,10 @@ class EMA:
 
     @torch.no_grad()
     def update(self, module: nn.Module, weight: float | Tensor) -> None:
-        """Take in `module` with a weight of 1 - d.
+        """Average in the weights of `module` with a weight of 1 - d.
 
-        A weight on the device is a learning rate: θ̄ - (1 - d) (θ̄ - θ) is a step of descent, which torch has as one
-        launch for all tensors.
+        θ̄ - (1 - d) (θ̄ - θ) is a step of SGD with learning rate 1 - d. torch has a fused SGD that reads its learning
+        rate from the device: one launch for all tensors.
         """
         mean, new = self.module.state_dict(), module.state_dict()
         floating = [name for name, value in mean.items() if value.is_floating_point()]

@@ -1,4 +1,4 @@
-"""What a run stands on."""
+"""The software and hardware that a run was made with."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ PACKAGES = (
 
 
 def environment(device: torch.device) -> dict[str, Any]:
-    """What a run stands on: versions, device, git revision of the code."""
+    """Versions, device and git revision of the code."""
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "packages": {name: found for name in PACKAGES if (found := version_of(name))},
+        "packages": {name: installed for name in PACKAGES if (installed := version_of(name))},
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
         "cuda": torch.version.cuda,
         **(_card(device) if device.type == "cuda" else {}),
@@ -49,10 +49,10 @@ def _processor() -> str:
 
 
 def _card(device: torch.device) -> dict[str, Any]:
-    """What tells a card and its driver apart from others of the name."""
+    """What distinguishes a card and its driver from others of the same name."""
     facts = torch.cuda.get_device_properties(device)
     return {
-        "driver": _told("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader", "--id=0"),
+        "driver": _output_of("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader", "--id=0"),
         "capability": f"{facts.major}.{facts.minor}",
         "memory": facts.total_memory,
         "multiprocessors": facts.multi_processor_count,
@@ -60,17 +60,17 @@ def _card(device: torch.device) -> dict[str, Any]:
 
 
 def _revision() -> str | None:
-    """The commit of the checkout that this code is run from, if it is one."""
+    """The commit, if this code runs from a git checkout."""
     here = Path(__file__).resolve().parents[2]
     if not (here / ".git").exists():
         return None
-    return _told("git", "-C", str(here), "describe", "--always", "--dirty")
+    return _output_of("git", "-C", str(here), "describe", "--always", "--dirty")
 
 
-def _told(*command: str) -> str | None:
-    """What a program prints, if it is there and does its work."""
+def _output_of(*command: str) -> str | None:
+    """The output of a program; None if it is missing or fails."""
     try:
-        told = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return told.stdout.strip() or None
+    return done.stdout.strip() or None

@@ -1,4 +1,4 @@
-"""Numbers that are not finite: a run that meets them ends and names them, or leaves the step out and counts it."""
+"""Values that are not finite: the run ends and names them, or skips the step and counts it."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ import torch
 from torch import Tensor
 
 from gan_zoo.errors import TrainingError
-from gan_zoo.training.checkpoint import State, newest_whole
+from gan_zoo.training.checkpoint import newest_whole
 from gan_zoo.training.meter import Meter
 from gan_zoo.training.run import Run
+from gan_zoo.training.state import State
 
-LEAST_SCALE = 2.0**-20
-"""The loss scale of fp16 below which no gradient could be finite for being scaled less."""
+MIN_LOSS_SCALE = 2.0**-20
+"""A loss scale of fp16 below this means that gradients are not finite at any scale."""
 
 
 class Skipping:
-    """Leaves faulty steps out of a run, without waiting for the device.
+    """Skips faulty steps without waiting for the device.
 
     A network whose losses or gradients are not finite is not updated (`NetworkOptimizer.update`). This class restores
     the batch statistics and other buffers, and counts the step. The moving average includes the weights as they are.
@@ -31,29 +32,29 @@ class Skipping:
         self.scale: Tensor | None = None
 
     def begin(self) -> None:
-        """Before a step: hold what its forward passes write."""
+        """Before a step: copy the buffers that its forward passes write."""
         self.before = [buffer.clone() for buffer in self.buffers]
         self.scale = self._scale()
-        for player in self.state.optimizers.values():
-            player.norm = player.fault = None
+        for optimizer in self.state.optimizers.values():
+            optimizer.norm = optimizer.fault = None
 
     @torch.no_grad()
     def end(self) -> dict[str, Tensor]:
-        """After a step: undo it if it was faulty.
+        """After a step: restore the buffers if it was faulty.
 
         Returns:
-            The norm of each player's gradient, to be watched.
+            The norm of each network's gradient.
         """
-        players = self.state.optimizers
-        faults = [player.fault for player in players.values() if player.fault is not None]
+        optimizers = self.state.optimizers
+        faults = [optimizer.fault for optimizer in optimizers.values() if optimizer.fault is not None]
         faulty = torch.stack(faults).any()
         for buffer, before in zip(self.buffers, self.before, strict=True):
             buffer.copy_(torch.where(faulty, before, buffer))
         self.state.skipped += faulty
         scale, now = self.scale, self._scale()
-        if scale is not None and now is not None:  # fp16's scaler took the fault for gradients that are too large
+        if scale is not None and now is not None:  # fp16's scaler lowered it as for gradients that are too large
             self.state.precision.scaler.update(torch.where(faulty, scale, now))
-        return {f"gradient_norm/{name}": p.norm for name, p in players.items() if p.norm is not None}
+        return {f"gradient_norm/{name}": o.norm for name, o in optimizers.items() if o.norm is not None}
 
     def _scale(self) -> Tensor | None:
         scaler = self.state.precision.scaler
@@ -61,54 +62,54 @@ class Skipping:
 
 
 class Watch:
-    """Reads, where a run waits for the device anyway, whether all is well, and ends the run if not."""
+    """Looks for values that are not finite when a run waits for the device anyway, and ends the run if need be."""
 
     def __init__(self, run: Run, state: State) -> None:
         self.run, self.state, self.settings = run, state, run.config.training
-        self.told = int(state.skipped)
+        self.reported = int(state.skipped)
 
     def losses(self, meter: Meter, say: Callable[[str], None]) -> None:
-        """Look at what the meter took in since its last reset.
+        """Check the losses and metrics since the meter's last reset.
 
         Raises:
-            TrainingError: If something was not finite and steps are not to be left out, or too many were.
+            TrainingError: If one was not finite and steps may not be skipped, or if too many were skipped.
         """
         scaler = self.state.precision.scaler
-        if scaler.is_enabled() and scaler.get_scale() < LEAST_SCALE:
-            raise self._end(f"fp16: gradients are not finite though the loss is scaled by {scaler.get_scale():g}")
-        found = meter.not_finite()
+        if scaler.is_enabled() and scaler.get_scale() < MIN_LOSS_SCALE:
+            raise self._end(f"fp16: gradients are not finite even with a loss scale of {scaler.get_scale():g}")
+        first = meter.not_finite()
+        fault = "{} was not finite at step {}".format(*first) if first else ""
         if self.settings.on_nan == "stop":
-            if found:
-                raise self._end("{} was not finite at step {}".format(*found))
+            if fault:
+                raise self._end(fault)
             return
         skipped = int(self.state.skipped)
-        if found and skipped > self.told:
-            say("{} was not finite at step {}: ".format(*found) + f"steps left out so far: {skipped}")
-        self.told = skipped
+        if fault and skipped > self.reported:
+            say(f"{fault}; steps skipped so far: {skipped}")
+        self.reported = skipped
         if skipped > self.settings.max_skipped:
-            last = "; {} was not finite at step {}".format(*found) if found else ""
-            raise self._end(f"{skipped} steps were left out, training.max_skipped = {self.settings.max_skipped}{last}")
+            limit = f"{skipped} steps were skipped, more than training.max_skipped = {self.settings.max_skipped}"
+            raise self._end(f"{limit}; {fault}" if fault else limit)
 
     def weights(self) -> None:
-        """Look at all that a checkpoint keeps: a finite loss can have gradients, or their squares, that are not.
+        """Check everything that a checkpoint stores: gradients of a finite loss, or their squares, can be infinite.
 
         Raises:
             TrainingError: Naming the first that is not finite.
         """
-        weights = {name: value for held in self.state.tensors().values() for name, value in held.items()}
-        whole = torch.stack([value.isfinite().all() for value in weights.values()]).long()
-        for name, fine in zip(weights, self.state.ranks.least(whole).tolist(), strict=True):
-            if not fine:
+        weights = {name: value for file in self.state.tensors().values() for name, value in file.items()}
+        finite = torch.stack([value.isfinite().all() for value in weights.values()]).long()
+        for name, is_finite in zip(weights, self.state.ranks.minimum(finite).tolist(), strict=True):
+            if not is_finite:
                 raise self._end(f"{name} was not finite at step {self.state.step}")
 
     def counts(self) -> dict[str, Any]:
-        """What a line of metrics says about it."""
-        scaler, found = self.state.precision.scaler, {}
-        if scaler.is_enabled():
-            found["loss_scale"] = scaler.get_scale()
-        return found | ({"skipped": self.told} if self.settings.on_nan == "skip" else {})
+        """The loss scale and the skipped steps, for a line of metrics."""
+        scaler = self.state.precision.scaler
+        scale = {"loss_scale": scaler.get_scale()} if scaler.is_enabled() else {}
+        return scale | ({"skipped": self.reported} if self.settings.on_nan == "skip" else {})
 
-    def _end(self, reason: str) -> TrainingError:
+    def _end(self, fault: str) -> TrainingError:
         newest, _ = newest_whole(self.run.checkpoints)
-        rest = f"the last good checkpoint is {newest}" if newest else "there is no checkpoint before it"
-        return TrainingError(f"{reason}; {rest}")
+        rest = f"the last good checkpoint is {newest}" if newest else "there is no earlier checkpoint"
+        return TrainingError(f"{fault}; {rest}")

@@ -1,4 +1,4 @@
-"""Weights in half precision, cast once an update: what autocast would cast anew for every pass."""
+"""Weights in half precision, cast once per update; autocast casts them in every pass."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from torch.nn.utils.parametrize import is_parametrized
 from gan_zoo.trunks.convolutions import ConvFromImage, ConvToImage
 
 CAST = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d, ConvFromImage, ConvToImage)
-"""Layers whose weights autocast casts; a subclass of another package may compute with its weights before that."""
+"""Layers whose weights autocast casts. Not their subclasses: those may compute with the float32 weights first."""
 
 
 class HalfWeights:
-    """Copies in half precision of networks' weights, which a step's passes read in their place.
+    """Copies of weights in half precision, which the forward passes of a step read in their place.
 
-    The float32 weights stay the parameters: they are what the optimizer moves, the moving average takes in and a
-    checkpoint holds. Gradients arrive at the copies and are added to the parameters' in float32.
+    Optimizer, moving average and checkpoints use the float32 weights. Gradients arrive at the copies and are added to
+    the weights' in float32.
 
     Args:
-        networks: Whose linear layers and convolutions get copies.
+        networks: Their linear layers and convolutions get copies.
         dtype: Of the copies; float32 makes none.
     """
 
@@ -41,7 +41,7 @@ class HalfWeights:
 
     @contextmanager
     def in_use(self, use: bool) -> Iterator[None]:
-        """Within, if `use`, the layers compute with the copies."""
+        """A context in which the layers compute with the copies, if `use`."""
         self.active = use
         for layer, name, weight in self.places:
             layer._parameters[name] = self.active_weight(weight)
@@ -53,19 +53,19 @@ class HalfWeights:
                 layer._parameters[name] = weight
 
     def active_weight(self, weight: nn.Parameter) -> nn.Parameter:
-        """What passes read: the weight, or its copy."""
+        """What forward passes read: the weight or its copy."""
         return self.copies.get(weight, weight) if self.active else weight
 
     @torch.no_grad()
     def refresh(self, weights: Iterable[nn.Parameter]) -> None:
-        """Cast weights anew that have moved, in one launch."""
-        moved: list[Tensor] = [weight for weight in weights if weight in self.copies]
-        if moved:
-            torch._foreach_copy_([self.copies[weight] for weight in moved], moved)
+        """Cast updated weights to their copies, in one launch."""
+        updated: list[Tensor] = [weight for weight in weights if weight in self.copies]
+        if updated:
+            torch._foreach_copy_([self.copies[weight] for weight in updated], updated)
 
     @torch.no_grad()
     def collect_gradients(self, weights: Iterable[nn.Parameter]) -> None:
-        """Add the gradients that arrived at copies to those of the weights, in one launch; the copies' are dropped."""
+        """Move the copies' gradients to the weights, in one launch."""
         arrived = [(weight, copy) for weight in weights if (copy := self.copies.get(weight)) is not None]
         arrived = [(weight, copy) for weight, copy in arrived if copy.grad is not None]
         first = [pair for pair in arrived if pair[0].grad is None]

@@ -1,7 +1,6 @@
 """Exported models on the Hugging Face Hub, through `huggingface_hub` (the extra `hub`).
 
-Where the Hub is, who asks and what is kept on this machine follow that library's own settings (HF_ENDPOINT, HF_TOKEN,
-HF_HOME, HF_HUB_OFFLINE).
+That library's own settings apply: HF_ENDPOINT, HF_TOKEN, HF_HOME, HF_HUB_OFFLINE.
 """
 
 from __future__ import annotations
@@ -24,38 +23,40 @@ _ADDRESS = re.compile(f"hf://({_PART}/{_PART})(?:@({_REVISION}))?")
 
 @dataclass(frozen=True)
 class HubModel:
-    """A model on the Hub: `org/name`, and a branch, a tag or a commit of it, by default its main branch."""
+    """A model on the Hub: `org/name`, and a branch, tag or commit; by default the main branch."""
 
     name: str
     revision: str | None = None
 
     @property
     def title(self) -> str:
-        """Its name without the owner's."""
+        """Its name without the owner."""
         return self.name.partition("/")[2]
 
 
 def hub_model(source: Path | str) -> HubModel | None:
-    """The model that `source` names, if it is `hf://org/name` or `hf://org/name@revision`.
+    """The model of `hf://org/name` or `hf://org/name@revision`; None for other sources.
 
     Raises:
-        InputError: If it begins so and goes on otherwise.
+        InputError: If the source begins with hf:// but has another form.
     """
     address = written(source)
     match = _ADDRESS.fullmatch(address)
     if match is None and address.startswith("hf://"):
-        raise InputError(f"{cut(address)!r} is no model on the Hub; accepted: hf://org/name, hf://org/name@revision")
+        raise InputError(
+            f"{cut(address)!r} is not the address of a model; accepted: hf://org/name, hf://org/name@revision"
+        )
     return HubModel(match[1], match[2]) if match else None
 
 
 def written(source: Path | str) -> str:
-    """A source as it was typed: a path makes one slash of an address's two."""
+    """A source as it was typed: Path turns the two slashes of an address into one."""
     return re.sub("^hf:/+", "hf://", str(source))
 
 
 def is_name(source: Path | str) -> bool:
-    """Whether `source` can only be a model's name on the Hub: `org/name`, where there is neither such a path nor a
-    folder `org` that it could be a slip in.
+    """Whether `source` can only be a model's name on the Hub: `org/name`, and neither that path nor a folder `org`
+    exists.
     """
     if not isinstance(source, str) or not NAME.fullmatch(source):
         return False
@@ -63,11 +64,11 @@ def is_name(source: Path | str) -> bool:
 
 
 def download(model: HubModel, *, endpoint: str | None = None) -> Path:
-    """The folder on this machine that a model's description and weights were loaded into; nothing else is loaded.
+    """Download a model's description and weights, and nothing else; returns their local folder.
 
     Args:
-        model: Which.
-        endpoint: The Hub's address; by default what `huggingface_hub` takes.
+        model: The model.
+        endpoint: The Hub's address; by default that of `huggingface_hub`.
 
     Raises:
         InputError: If there is no such model, or the Hub cannot be reached.
@@ -75,7 +76,7 @@ def download(model: HubModel, *, endpoint: str | None = None) -> Path:
     require("huggingface_hub", "hub", f"{model.name} on the Hub")
     from huggingface_hub import snapshot_download
 
-    with told(f"{model.name} is no folder here, and cannot be had from the Hub"):
+    with hub_errors(f"cannot download {model.name} from the Hub"):
         folder = snapshot_download(
             model.name, revision=model.revision, allow_patterns=[DESCRIPTION, WEIGHTS], endpoint=endpoint
         )
@@ -83,8 +84,8 @@ def download(model: HubModel, *, endpoint: str | None = None) -> Path:
 
 
 @contextmanager
-def told(what: str) -> Iterator[None]:
-    """Within, what the library and its connection raise becomes one line that begins with `what`."""
+def hub_errors(what: str) -> Iterator[None]:
+    """A context that turns the errors of the library and its connection into one line that begins with `what`."""
     from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
     try:
@@ -93,5 +94,5 @@ def told(what: str) -> Iterator[None]:
         raise InputError(f"{what}: there is no such revision") from None
     except RepositoryNotFoundError:
         raise InputError(f"{what}: there is no such model, or it is private; `hf auth login` logs in") from None
-    except Exception as error:  # the library lets through what its HTTP client raises, which changes with its version
+    except Exception as error:  # also its HTTP client's, which differ between versions
         raise InputError(f"{what}: {cut(' '.join(str(error).split()) or type(error).__name__, 300)}") from None

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM, a lost terminal: the first lets the step end and the run be saved, a second Ctrl-C ends at once."""
+"""Ctrl-C, SIGTERM, a closed terminal: the first ends the run after its step, saved; a second Ctrl-C ends it at once."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "
 
 
 class Interruption:
-    """A context in which signals only set `asked`, and a Ctrl-C after the first signal does what it did before.
+    """A context in which signals only set `asked`; after the first, Ctrl-C has its usual effect again.
 
-    Further SIGTERMs change nothing: launchers and job schedulers send it to a whole group, and to each of it once more.
+    Further SIGTERMs are ignored: launchers and job schedulers send it to a process group and to each member.
     """
 
     def __init__(self) -> None:
@@ -22,8 +22,9 @@ class Interruption:
 
     def __enter__(self) -> Interruption:
         if threading.current_thread() is threading.main_thread():
-            heeded = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]  # nohup ignores one
-            self._before = {number: signal.signal(number, self._first) for number in heeded}
+            for number in SIGNALS:
+                if signal.getsignal(number) != signal.SIG_IGN:  # nohup ignores SIGHUP
+                    self._before[number] = signal.signal(number, self._first)
         return self
 
     def __exit__(

@@ -16,11 +16,11 @@ from gan_zoo.draws import Draws
 from gan_zoo.errors import InputError
 from gan_zoo.models.gan.model import GAN
 from gan_zoo.training.capture import Captured, CudaGraphs, capture_obstacle
-from gan_zoo.training.checkpoint import State
 from gan_zoo.training.faults import Skipping
 from gan_zoo.training.half_weights import HalfWeights
 from gan_zoo.training.meter import Meter
 from gan_zoo.training.precision import stores_pixel_by_pixel
+from gan_zoo.training.state import State
 from gan_zoo.training.step import ORDERS, MicroBatch, StepFunctions
 from gan_zoo.training.step_tables import StepTables
 

@@ -1,4 +1,4 @@
-"""One process at a time trains in a run folder."""
+"""The lock of a run folder: one process at a time trains there."""
 
 from __future__ import annotations
 
@@ -16,28 +16,30 @@ LOCK = ".lock"
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Within, no other process gets the lock of `folder`, which is made if need be.
+    """A context that holds the lock of `folder`, which is made if it is missing.
 
-    The lock is the operating system's (flock), on the file `.lock`: it ends with the process, however that ends, and
-    the file that stays behind means nothing.
+    The operating system holds the lock (flock on the file `.lock`) and releases it however the process ends; the file
+    stays and does not matter.
 
     Raises:
-        InputError: If another process holds it.
+        InputError: If another process holds the lock.
     """
     make_folder(folder)
     lock = FileLock(folder / LOCK)
     try:
         lock.acquire(blocking=False)
     except Timeout:
-        raise InputError(f"{folder} is being trained by another process; wait for it, or name another folder") from None
+        raise InputError(
+            f"{folder} is in use by another training process; wait for it to end, or choose another folder"
+        ) from None
     try:
         yield
     finally:
         lock.release()
 
 
-def is_held(folder: Path) -> bool:
-    """Whether a process trains in `folder` now. Asking takes the lock for an instant if nobody has it."""
+def is_locked(folder: Path) -> bool:
+    """Whether a process trains in `folder` now. The check takes a free lock for an instant."""
     file = folder / LOCK
     if file.is_symlink() or not file.is_file():
         return False
@@ -46,7 +48,7 @@ def is_held(folder: Path) -> bool:
         lock.acquire(blocking=False)
     except Timeout:
         return True
-    except OSError:  # of a place that may only be read
+    except OSError:  # a read-only folder
         return False
     lock.release()
     return False

@@ -1,12 +1,10 @@
-"""The two players of the game: each some parameters and the optimizer that moves them."""
+"""The optimizers of a model's two networks."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
-from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
@@ -19,118 +17,119 @@ from gan_zoo.training.ranks import ALONE, Ranks
 
 
 class NetworkOptimizer:
-    """Named parameters, and Adam on them with the learning rate a function of the step.
+    """Adam on some of a model's parameters, with learning rates that are functions of the step.
 
-    Adam's moments are there from the start, also those of parameters whose first gradient comes late.
+    Adam's moments exist from the start, also those of parameters that get their first gradient late.
 
     Args:
+        model: The model; its `schedules` apply to parameters with a schedule of their own.
         parameters: By name.
-        lr: Their learning rate at its height.
-        settings: Adam's decays, and the schedule.
-        steps: In the whole run.
-        precision: Whose gradient scaler is used.
-        schedules: Of parameters that have one of their own, by name.
+        lr: The maximum of their learning rate.
+        precision: Holds the gradient scaler.
         ranks: Over which gradients are averaged.
-        parts: Of a batch that gradients are averaged over.
-        skips: Whether an update whose losses or gradients are not finite is left out.
 
     Attributes:
-        half_weights: Copies of the parameters that passes read in their place.
-        norm: Where updates may be left out, of the last one's gradient, on the device.
-        fault: Whether that update was left out; in fp16, for another reason than the scaler's.
+        half_weights: Copies of the parameters that forward passes read in their place.
+        norm: The norm of the last update's gradient, on the device, with `training.on_nan = "skip"`.
+        fault: Whether that update was skipped; in fp16, for another reason than the scaler's.
     """
 
     def __init__(
         self,
+        model: GAN,
         parameters: dict[str, nn.Parameter],
         lr: float,
-        settings: Optimizer,
-        steps: int,
         precision: Precision,
-        schedules: Mapping[str, LearningRateSchedule] = MappingProxyType({}),
         ranks: Ranks = ALONE,
-        *,
-        parts: int = 1,
-        skips: bool = False,
     ) -> None:
-        shared = {n: p for n, p in parameters.items() if n not in schedules}
-        own = {n: p for n, p in parameters.items() if n in schedules}
-        self.parameters = shared | own
+        settings, training = model.config.optimizer, model.config.training
+        shared = {n: p for n, p in parameters.items() if n not in model.schedules}
+        scheduled = {n: p for n, p in parameters.items() if n in model.schedules}
+        self.parameters = shared | scheduled
+        self.schedules = [LearningRateSchedule(lr), *(model.schedules[n] for n in scheduled)]
         self.settings = settings
-        self.steps = steps
+        self.steps = training.steps
         self.scaler = precision.scaler
         self.ranks = ranks
-        self.skips = skips
-        self.share = torch.tensor(1 / parts, device=precision.device)
+        self.skips_faults = training.on_nan == "skip"
+        self.share = torch.tensor(1 / training.accumulate, device=precision.device)  # of a micro-batch
         self.half_weights = NONE
         self.losses: list[Tensor] = []
         self.norm: Tensor | None = None
         self.fault: Tensor | None = None
-        self.schedules = [LearningRateSchedule(lr), *(schedules[n] for n in own)]
         self.adam = torch.optim.Adam(
-            [{"params": list(shared.values())}, *({"params": [p]} for p in own.values())],
+            [{"params": list(shared.values())}, *({"params": [p]} for p in scheduled.values())],
             lr=lr,
             betas=(settings.beta1, settings.beta2),
             fused=True,
         )
-        for parameter in self.parameters.values():  # which torch makes at a parameter's first gradient
+        for parameter in self.parameters.values():  # as Adam would at a parameter's first gradient
             state = {name: torch.zeros_like(parameter, requires_grad=False) for name in ("exp_avg", "exp_avg_sq")}
             self.adam.state[parameter] = {"step": torch.zeros((), device=parameter.device), **state}
 
     def backward(
         self, objective: Objective, *, retain_graph: bool = False, through: tuple[Tensor, Tensor] | None = None
     ) -> None:
-        """Add this player's gradients of an objective of one part of the batch to those that are held.
+        """Accumulate the gradients of one micro-batch's objective.
 
-        Every term is a root of its own, and nothing but this player's parameters gets a gradient.
+        Every term is a root of its own, and only this optimizer's parameters get gradients.
 
         Args:
-            objective: Of this player.
-            retain_graph: Whether the other player's loss is yet to go through the graph.
-            through: A tensor of this player's graph and a leaf that stands for it in the objective.
+            objective: The objective.
+            retain_graph: Whether the other network's objective will be differentiated through the same graph.
+            through: A tensor of this network's graph, and the leaf that replaces it in the objective.
         """
         terms = [term for term in objective.terms.values() if term.requires_grad]
-        if self.skips:
+        if self.skips_faults:
             self.losses.append(objective.loss.detach())
         share = self.scaler.scale(self.share)
-        own, cut = self._leaves(), through[1:] if through else ()
-        torch.autograd.backward(terms, [share] * len(terms), retain_graph=retain_graph, inputs=[*own, *cut])
+        leaves, cut = self._leaves(), through[1:] if through else ()
+        torch.autograd.backward(terms, [share] * len(terms), retain_graph=retain_graph, inputs=[*leaves, *cut])
         if through and through[1].grad is not None:
-            torch.autograd.backward(through[0], through[1].grad, inputs=own)
+            torch.autograd.backward(through[0], through[1].grad, inputs=leaves)
         self.half_weights.collect_gradients(self.parameters.values())
 
     def rates(self, step: int) -> list[float]:
-        """The learning rate of each of the optimizer's groups in step `step`."""
+        """The learning rate of each of Adam's parameter groups in step `step`."""
         factor = lr_factor(self.settings, step, self.steps)
-        return [pace.lr * factor if step >= pace.start else 0.0 for pace in self.schedules]
+        return [schedule.lr * factor if step >= schedule.start else 0.0 for schedule in self.schedules]
 
     def set_rates(self, rates: Sequence[float | Tensor]) -> None:
-        """Have the optimizer use these learning rates; tensors of one number are read anew at every update."""
+        """Set the learning rates; Adam reads those that are tensors at every update."""
         for rate, group in zip(rates, self.adam.param_groups, strict=True):
             group["lr"], group["capturable"] = rate, isinstance(rate, Tensor)
 
     def update(self) -> None:
-        """Move along the gradients held, and drop them. In fp16 a step of infinite gradients is left out."""
+        """Update the parameters and drop the gradients. In fp16 an update with infinite gradients is skipped."""
         gradients = [p.grad for p in self.parameters.values() if p.grad is not None]
-        if self.skips:
-            self._check(gradients)
+        if self.skips_faults:
+            self._skip_if_faulty(gradients)
         else:
             self.ranks.average(gradients)
         self.scaler.step(self.adam)
         self.adam.zero_grad(set_to_none=True)
         self.half_weights.refresh(self.parameters.values())
 
+    def drop_gradients(self) -> None:
+        """Undo a part of a step that did not reach `update`."""
+        self.losses.clear()
+        self.adam.zero_grad(set_to_none=True)
+        for parameter in self.parameters.values():
+            parameter.requires_grad_(True)
+            if (copy := self.half_weights.copies.get(parameter)) is not None:
+                copy.requires_grad_(True).grad = None
+
     def _leaves(self) -> list[Tensor]:
-        """What gradients arrive at: the parameters, or the copies that are used in their place."""
+        """Where gradients arrive: the parameters, or the copies that replace them."""
         return [self.half_weights.active_weight(parameter) for parameter in self.parameters.values()]
 
-    def _check(self, gradients: list[Tensor]) -> None:
-        """Average over the ranks, losses too, so that a fault of one is a fault of all; have Adam heed it."""
+    def _skip_if_faulty(self, gradients: list[Tensor]) -> None:
+        """Average gradients and losses over the ranks, and have Adam skip an update that is not finite on any rank."""
         loss = torch.stack(self.losses).sum()
         self.losses = []
         self.ranks.average([*gradients, loss])
         self.norm = torch.nn.utils.get_total_norm(gradients)
-        if self.scaler.is_enabled():  # which looks for what is not finite in the gradients alone
+        if self.scaler.is_enabled():  # the scaler skips gradients that are not finite, and does not see losses
             self.fault = ~loss.isfinite()
             torch._foreach_mul_(gradients, torch.where(self.fault, math.nan, 1.0))
             self.norm = self.norm / self.scaler.scale(torch.ones_like(self.norm))
@@ -140,7 +139,7 @@ class NetworkOptimizer:
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
-        """Within, no gradient is computed for this player's parameters."""
+        """A context in which these parameters get no gradient."""
         for leaf in self._leaves():
             leaf.requires_grad_(False)
         try:
@@ -150,33 +149,26 @@ class NetworkOptimizer:
                 leaf.requires_grad_(True)
 
 
-def players(model: GAN, precision: Precision, ranks: Ranks = ALONE) -> tuple[NetworkOptimizer, NetworkOptimizer]:
-    """The discriminator, with every head on its trunk, and the generator, with what its prior learns."""
-    settings, training = model.config.optimizer, model.config.training
-    player = partial(
-        NetworkOptimizer,
-        settings=settings,
-        steps=training.steps,
-        precision=precision,
-        schedules=model.schedules,
-        ranks=ranks,
-        parts=training.accumulate,
-        skips=training.on_nan == "skip",
-    )
+def network_optimizers(model: GAN, precision: Precision, ranks: Ranks = ALONE) -> dict[str, NetworkOptimizer]:
+    """The optimizers of the discriminator with every head, and of the generator with a learned prior."""
+    settings = model.config.optimizer
     trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
     generator = {n: p for n, p in trained.items() if n.startswith(("generator.", "prior."))}
-    others = {n: p for n, p in trained.items() if n not in generator}
-    return player(others, settings.discriminator_lr), player(generator, settings.generator_lr)
+    discriminator = {n: p for n, p in trained.items() if n not in generator}
+    return {
+        "discriminator": NetworkOptimizer(model, discriminator, settings.discriminator_lr, precision, ranks),
+        "generator": NetworkOptimizer(model, generator, settings.generator_lr, precision, ranks),
+    }
 
 
 def lr_factor(settings: Optimizer, step: int, steps: int) -> float:
-    """Share of the full learning rate at `step` of `steps`: warm-up, then the schedule's fall to zero."""
-    rise = min(1.0, (step + 1) / settings.warmup) if settings.warmup else 1.0
+    """The share of the maximal learning rate at `step` of `steps`: warm-up, then the schedule's decay to zero."""
+    warmup = min(1.0, (step + 1) / settings.warmup) if settings.warmup else 1.0
     done = min(step / steps, 1.0)
     match settings.schedule:
         case "constant":
-            return rise
+            return warmup
         case "linear":
-            return rise * (1 - done)
+            return warmup * (1 - done)
         case "cosine":
-            return rise * 0.5 * (1 + math.cos(math.pi * done))
+            return warmup * 0.5 * (1 + math.cos(math.pi * done))

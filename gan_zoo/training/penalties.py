@@ -1,4 +1,4 @@
-"""When the gradient penalties are due, and with what weight."""
+"""The gradient penalties of a configuration: when they are computed, and their weights."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gan_zoo.models.gan.model import Discriminator, DiscriminatorOutput
 
 
 class Penalties:
-    """The penalties of a configuration; computed at every n-th step, weighted n times (lazy regularisation)."""
+    """The penalties; computed at every n-th step with n times their weight (lazy regularisation)."""
 
     def __init__(self, settings: Loss) -> None:
         self.settings = settings
@@ -20,20 +20,17 @@ class Penalties:
 
     @property
     def of_passes(self) -> bool:
-        """Whether they take the slopes of the two passes that are made anyway (R1, R2)."""
+        """Whether they differentiate the passes over reals and fakes that are made anyway (R1, R2)."""
         return max(self.settings.r1, self.settings.r2) > 0
 
     def due(self, step: int) -> bool:
-        """Whether step `step` is one that pays them."""
+        """Whether they are computed in step `step`."""
         return self.any and step % self.settings.penalty_interval == 0
 
     def __call__(
         self, discriminator: Discriminator, *, real: DiscriminatorOutput, fake: DiscriminatorOutput, random: Draws
     ) -> dict[str, Tensor]:
-        """The terms that the discriminator's loss is to be added in a step that pays them, weights applied.
-
-        R1 and R2 take the slope of the logits in the images that were judged, which require gradients for it.
-        """
+        """The terms of D's objective, weights applied. For R1 and R2 `images` must require gradients."""
         s, terms = self.settings, {}
         if s.gradient_penalty:
             mix = random.uniform(len(real.images))[:, :, None, None]
@@ -47,16 +44,16 @@ class Penalties:
 
 
 def check_norm(config: Config) -> None:
-    """Refuse to begin a training whose gradient penalty, a term of single images, meets a norm that mixes them.
+    """Refuse a new run with a gradient penalty, a term of single images, and batch norm, which mixes them.
 
-    Gulrajani et al., 2017, section 4, "No critic batch normalization". Runs that began before this was refused go on.
+    Gulrajani et al., 2017, section 4, "No critic batch normalization".
 
     Raises:
-        InputError: If both are asked for.
+        InputError: If both are set.
     """
     if config.loss.gradient_penalty and config.trunk.discriminator_norm == "batch":
         raise InputError(
-            f"loss.gradient_penalty = {config.loss.gradient_penalty:g} does not go with trunk.discriminator_norm = "
-            '"batch": the penalty is of single images, and batch norm mixes them; set trunk.discriminator_norm to '
-            '"layer" or "none", or loss.gradient_penalty to 0'
+            f"loss.gradient_penalty = {config.loss.gradient_penalty:g} is incompatible with trunk.discriminator_norm = "
+            '"batch": the penalty is defined for single images, and batch norm mixes them; set '
+            'trunk.discriminator_norm to "layer" or "none", or loss.gradient_penalty to 0'
         )

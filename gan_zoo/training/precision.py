@@ -1,4 +1,4 @@
-"""What is computed in which number format: fp32 weights and losses, autocast in between."""
+"""Number formats and devices: weights and losses in fp32, autocast in between."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Precision:
 
     Args:
         name: fp32, bf16 or fp16.
-        device: Where the model lies.
+        device: The model's.
     """
 
     def __init__(self, name: Literal["fp32", "bf16", "fp16"], device: torch.device) -> None:
@@ -35,8 +35,8 @@ class Precision:
         """The context of a forward pass.
 
         Args:
-            penalised: Whether the pass is differentiated twice. Slopes of single pixels would leave fp16's range,
-                so such a pass is made in fp32 then; bf16 has the range.
+            penalised: Whether the pass is differentiated twice. Gradients of single pixels exceed the range of fp16,
+                where such a pass is computed in fp32; bf16 has the range.
         """
         enabled = self.name != "fp32" and not (penalised and self.name == "fp16")
         return torch.autocast(self.device.type, dtype=self.dtype, enabled=enabled)
@@ -45,7 +45,7 @@ class Precision:
 def pick_precision(
     name: Literal["auto", "fp32", "bf16", "fp16"], device: torch.device
 ) -> Literal["fp32", "bf16", "fp16"]:
-    """The precision called `name`; `auto` is bf16 on a device with instructions for it, else fp32.
+    """The precision `name`; `auto` is bf16 on a device with instructions for it, else fp32.
 
     A CPU without them emulates bf16, many times slower than fp32.
     """
@@ -53,15 +53,15 @@ def pick_precision(
         return name
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    able = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-    return "bf16" if device.type == "cpu" and (able.get("amx_bf16") or able.get("avx512_bf16")) else "fp32"
+    supports = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return "bf16" if device.type == "cpu" and (supports.get("amx_bf16") or supports.get("avx512_bf16")) else "fp32"
 
 
 def pick_device(name: str) -> torch.device:
-    """The device called `name`; `auto` is this rank's CUDA device, the first for one alone, else the CPU; as is `cuda`.
+    """The device `name`; `cuda` is this rank's CUDA device, and `auto` the same if there is one, else the CPU.
 
     Raises:
-        InputError: If there is no such device here.
+        InputError: If the machine has no such device.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -73,16 +73,18 @@ def pick_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError, NotImplementedError):
         here = ["cpu", *(f"cuda:{k}" for k in range(torch.cuda.device_count()))]
         usable = ", ".join(["auto", *here])
-        raise InputError(f"training.device = {shown(name)!r}: not usable here; usable: {usable}") from None
+        raise InputError(
+            f"training.device = {shown(name)!r}: not available on this machine; available: {usable}"
+        ) from None
     if device.type == "meta":
-        raise InputError("training.device = 'meta' holds no numbers")
+        raise InputError("training.device = 'meta': a meta device stores no values; choose another")
     if device.type == "cuda" and device.index is not None:
-        torch.cuda.set_device(device)  # streams and events are the current device's
+        torch.cuda.set_device(device)  # new streams and events belong to the current device
     return device
 
 
 def stores_pixel_by_pixel(model: nn.Module, settings: Training, device: torch.device) -> bool:
-    """Whether the feature maps of `model` are stored pixel by pixel (NHWC), by the setting `channels_last`."""
+    """Whether feature maps of `model` are stored channels-last (NHWC), by the setting `channels_last`."""
     if settings.channels_last != "auto":
         return settings.channels_last == "on"
     half = pick_precision(settings.precision, device) != "fp32"
@@ -91,8 +93,8 @@ def stores_pixel_by_pixel(model: nn.Module, settings: Training, device: torch.de
 
 @contextmanager
 def as_started() -> Iterator[None]:
-    """Within, torch is as it starts, whatever the program around has set: gradients are recorded, new tensors are fp32
-    and on the CPU, and operations compute in the type of their tensors.
+    """A context with torch's defaults, whatever the calling program has set: gradients are recorded, new tensors are
+    fp32 on the CPU, and autocast is off.
     """
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode(mode=False))
@@ -102,17 +104,17 @@ def as_started() -> Iterator[None]:
                 stack.enter_context(torch.autocast(kind, enabled=False))
         stack.callback(torch.set_default_dtype, torch.get_default_dtype())
         torch.set_default_dtype(torch.float32)
-        if torch.get_default_device().type != "cpu":  # each operation takes longer within
+        if torch.get_default_device().type != "cpu":  # only then: it makes every operation slower
             stack.enter_context(torch.device("cpu"))
         yield
 
 
 @contextmanager
 def tuned(settings: Training, device: torch.device) -> Iterator[None]:
-    """Within, torch computes as `settings` ask, process-wide; then as before.
+    """A context with torch's process-wide options as `settings` want them.
 
-    On CUDA convolutions are chosen by timing them, and fp32 is multiplied as TF32 or not. The compiled losses of a
-    simultaneous step may be differentiated twice, which torch's reuse of their buffers would forbid.
+    On CUDA convolution algorithms are chosen by timing, and fp32 products use TF32 or not. A simultaneous step
+    differentiates compiled losses twice, which donated buffers do not allow.
     """
     with ExitStack() as stack:
         if settings.compile and settings.update == "simultaneous":
@@ -129,10 +131,10 @@ def tuned(settings: Training, device: torch.device) -> Iterator[None]:
 
 
 def kernel_path(device: torch.device) -> Choice:
-    """Which implementation of the kernels a call on `device` takes, and why.
+    """The implementation of the kernels on `device`, and why.
 
     Raises:
-        InputError: If the environment variable GAN_ZOO_KERNELS asks for what is unknown or cannot run here.
+        InputError: If GAN_ZOO_KERNELS is unknown or unavailable here.
     """
     try:
         return implementation_for(device)

@@ -1,4 +1,4 @@
-"""What a run keeps of its data: where it lies (in config.toml), and by what it is known again (data.json)."""
+"""What a run records of its data: its path (in config.toml) and its fingerprint (data.json)."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from gan_zoo.data.fingerprint import Fingerprint, fingerprint, from_record, loca
 from gan_zoo.errors import InputError, shown
 from gan_zoo.registry import datasets
 from gan_zoo.terminal import say
-from gan_zoo.training.checkpoint import MOST_STATE, checkpoints, read_facts
+from gan_zoo.training.checkpoint import MAX_STATE_BYTES, checkpoints, read_facts
 from gan_zoo.training.run import CONFIG, DATA, Run
 
 
 def open_training_data(run: Run, settings: Data | None = None) -> Dataset:
-    """The set that a run learned from.
+    """The dataset that a run was trained on.
 
     Args:
         run: The run.
-        settings: How to open it, where not as the run did.
+        settings: How to open it; by default as the run did.
 
     Raises:
-        InputError: If nothing lies there, or another set than the run's.
+        InputError: If it is missing or differs from the run's.
     """
     dataset = open_at(settings or run.config.data, run)
     check_data(run, dataset)
@@ -32,11 +32,11 @@ def open_training_data(run: Run, settings: Data | None = None) -> Dataset:
 
 
 def open_at(settings: Data, run: Run) -> Dataset:
-    """The set that `settings` name, for a run.
+    """The dataset of `settings`, for a run.
 
     Raises:
-        InputError: If it cannot be opened; with the difference if it is another set than the run's, with how to name
-            another place if nothing lies there.
+        InputError: If it cannot be opened; with the difference if it is not the run's data, and with the option that
+            names another path if the run's does not exist.
     """
     folder = run.folder
     try:
@@ -49,17 +49,16 @@ def open_at(settings: Data, run: Run) -> Dataset:
             raise
         if (key, text) != location(run.config.data):
             raise
-        told = f"the data of {folder} is not at {shown(path.absolute(), 200)}"
+        message = f"the data of {folder} is no longer at {shown(path.absolute(), 200)}"
         if key == "path" and not path.is_absolute():  # which may be a name on the Hub
-            told = f"{error}; {told}"
-        how = f"; where it has moved: {_resume_with(folder, '--data PATH')}" if (folder / CONFIG).exists() else ""
-        raise InputError(told + how) from None
+            message = f"{error}; {message}"
+        if (folder / CONFIG).exists():
+            message += f"; name its new path: {_resume_with(folder, '--data PATH')}"
+        raise InputError(message) from None
 
 
 def _change_of_classes(settings: Data, run: Run) -> str:
-    """What differs from the run's data in a set whose classes are not those that `settings` count; nothing if that is
-    not what is wrong with it.
-    """
+    """How data whose number of classes differs from `settings` differs from the run's; empty if it fails otherwise."""
     before = recorded(run)
     try:
         opened = open_dataset(settings.model_copy(update={"classes": None, "balance": ()})) if before else None
@@ -69,7 +68,7 @@ def _change_of_classes(settings: Data, run: Run) -> str:
 
 
 def check_data(run: Run, dataset: Dataset) -> None:
-    """Refuse a set that is not the one that a run learned from.
+    """Check that a dataset is the one that a run was trained on.
 
     Raises:
         InputError: Naming the difference.
@@ -83,17 +82,19 @@ def check_data(run: Run, dataset: Dataset) -> None:
 
 
 def unrecorded(run: Run) -> list[str]:
-    """What is told of a run without a record: what is taken for its data, where that could be other data."""
-    told = location(run.config.data)[1]
-    return [f"{run.folder} keeps no record of its data: {shown(told, 200)} is taken for it"] if told is not None else []
+    """The notes for a run without a data record: its data cannot be checked, unless it is built in."""
+    path = location(run.config.data)[1]
+    if path is None:
+        return []
+    return [f"{run.folder} has no record of its data; assuming that it is {shown(path, 200)}, unchanged"]
 
 
 def refusal(run: Run, change: str) -> str:
-    """The message that a run's data is not what it was."""
-    told = location(run.config.data)[1] or run.config.data.name
+    """The message for data that has changed."""
+    path = location(run.config.data)[1] or run.config.data.name
     return (
-        f"{run.folder} learned from other data than {shown(told, 200)} holds: {change}; where it has moved: "
-        f"{_resume_with(run.folder, '--data PATH')}, and to go on with what is there now: --new-data"
+        f"{shown(path, 200)} differs from the data that {run.folder} was trained on: {change}; if that has moved, name "
+        f"its new path: {_resume_with(run.folder, '--data PATH')}; to continue with the present data, add --new-data"
     )
 
 
@@ -102,21 +103,19 @@ def _resume_with(folder: Path, flag: str) -> str:
 
 
 def recorded(run: Run) -> Fingerprint | None:
-    """What a run keeps of its data: in its folder, or else in its newest checkpoint; none if an earlier release wrote
-    both.
-    """
+    """The fingerprint of a run's data from its folder, or else from its newest checkpoint; None if neither has one."""
     record = from_record(_read(run.folder / DATA))
     for checkpoint in reversed(checkpoints(run.checkpoints)) if record is None else ():
         try:
             return from_record(read_facts(checkpoint).get("data"))
-        except InputError:  # it is damaged, which is told by who reads the weights
+        except InputError:  # damaged, which is reported when the weights are read
             continue
     return record
 
 
 def _read(path: Path) -> Any:
     try:
-        if path.is_symlink() or path.stat().st_size > MOST_STATE:
+        if path.is_symlink() or path.stat().st_size > MAX_STATE_BYTES:
             return None
         return json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
@@ -124,7 +123,7 @@ def _read(path: Path) -> Any:
 
 
 def moved(before: Data, now: Data) -> Data:
-    """`now`, where a set that has moved is named by data.name or data.path alone, in whichever of them it stands."""
+    """`now`, with the new path of moved data put into whichever of data.name and data.path the run uses."""
     registered = before.name in datasets.entries
     if registered and before.path is not None and now.path == before.path and now.name not in datasets.entries:
         return now.model_copy(update={"name": before.name, "path": now.name})

@@ -1,8 +1,8 @@
-"""The processes that train one model together, each on its part of every batch.
+"""The processes (ranks) that train one model together, each on some rows of every batch.
 
-`torchrun` starts them and tells each its rank. What a step draws is a function of (seed, step, row), rows being counted
-over all ranks, so that a run means the same on any number of them; gradients and metrics are means over the ranks. Only
-rank 0 writes. Tensors are all that is exchanged: torch's collectives for Python objects would unpickle them.
+`torchrun` starts them and sets their ranks. Random numbers are functions of (seed, step, row), with rows counted over
+all ranks, so a run is the same on any number of them; gradients and metrics are means over the ranks. Only rank 0
+writes. Ranks exchange tensors only: torch's collectives for Python objects unpickle what they receive.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from gan_zoo.errors import InputError, TrainingError, reason
 T = TypeVar("T")
 
 GONE = re.compile(r"connection|socket|broken pipe|time[d -]*out|remote (process|error)|ncclRemoteError", re.IGNORECASE)
-"""What gloo and NCCL say where another process has ended, or does not answer; they raise it as a plain RuntimeError."""
+"""In the messages of gloo and NCCL when another process has ended or does not answer; both raise RuntimeError."""
 
 
 class Ranks:
-    """This process among `world` of them. One that is alone exchanges nothing.
+    """This process among `world` processes; a single one exchanges nothing.
 
     Args:
         rank: Its number, from 0.
-        world: How many there are.
+        world: The number of processes.
     """
 
     def __init__(self, rank: int = 0, world: int = 1) -> None:
@@ -41,11 +41,11 @@ class Ranks:
 
     @property
     def leads(self) -> bool:
-        """Whether this is the one that writes and tells."""
+        """Whether this process writes files and messages."""
         return self.rank == 0
 
     def average(self, tensors: Sequence[Tensor]) -> None:
-        """Put the mean over the ranks in the place of each tensor, in one exchange.
+        """Replace each tensor by its mean over the ranks, in one exchange.
 
         Raises:
             TrainingError: If another rank is gone, or does not answer within the timeout.
@@ -60,14 +60,14 @@ class Ranks:
         torch._foreach_copy_(list(tensors), [m.view(t.shape) for m, t in zip(means, tensors, strict=True)])
 
     def mean(self, tensor: Tensor) -> Tensor:
-        """The mean of all ranks' tensors, differentiable as often as asked: its gradient is the mean of theirs."""
+        """The mean of all ranks' tensors, differentiable to any order: its gradient is the mean of theirs."""
         if self.world == 1:
             return tensor
         mean: Tensor = _Mean.apply(tensor, self)  # type: ignore[no-untyped-call]
         return mean
 
-    def least(self, tensor: Tensor) -> Tensor:
-        """The least of all ranks' values, elementwise."""
+    def minimum(self, tensor: Tensor) -> Tensor:
+        """The minimum over the ranks, elementwise."""
         if self.world > 1:
             tensor = tensor.clone()
             with self._reaching():
@@ -75,55 +75,55 @@ class Ranks:
         return tensor
 
     def from_first(self, numbers: Sequence[int]) -> list[int]:
-        """Rank 0's numbers, of which every rank names as many."""
+        """Rank 0's numbers; every rank must pass as many."""
         if self.world == 1:
             return list(numbers)
-        told = torch.tensor(numbers, dtype=torch.int64)
+        received = torch.tensor(numbers, dtype=torch.int64)
         with self._reaching():
-            dist.broadcast(told, 0)
-        return told.tolist()
+            dist.broadcast(received, 0)
+        return received.tolist()
 
     def text_from_first(self, text: str) -> str:
         """Rank 0's text."""
-        content = text.encode(errors="surrogateescape")  # of a path, whose names may be any bytes
+        content = text.encode(errors="surrogateescape")  # a path may contain any bytes
         (length,) = self.from_first([len(content)])
         letters = list(content) if self.leads else [0] * length
         return bytes(self.from_first(letters)).decode(errors="surrogateescape") if length else ""
 
     def together(self, work: Callable[[], T]) -> T:
-        """What `work` gives; where rank 0 is refused, all ranks are, in its words.
+        """The result of `work`; an InputError on rank 0 is raised on all ranks.
 
         Raises:
-            InputError: Rank 0's, on every rank; or this rank's own, which then names the rank.
+            InputError: Rank 0's, on every rank; or this rank's, prefixed by the rank.
         """
-        result, refusal = None, None
+        if self.world == 1:
+            return work()
+        result, failure = None, None
         try:
             result = work()
         except InputError as error:
-            if self.world == 1:
-                raise
-            refusal = error
-        if told := self.text_from_first(str(refusal or "")):
-            raise InputError(told) from refusal
-        if refusal:
-            raise InputError(f"rank {self.rank}: {refusal}") from refusal
+            failure = error
+        if message := self.text_from_first(str(failure or "")):
+            raise InputError(message) from failure
+        if failure:
+            raise InputError(f"rank {self.rank}: {failure}") from failure
         return cast(T, result)
 
     def check_same(self, what: str, facts: str) -> None:
-        """Refuse to go on with facts that are not rank 0's.
+        """Check that all ranks have the same facts.
 
         Raises:
-            InputError: If they are not.
+            InputError: If this rank's differ from rank 0's.
         """
         mine = [int.from_bytes(blake2b(facts.encode(), digest_size=7).digest())]
         if self.from_first(mine) != mine:
-            raise InputError(f"rank {self.rank}: {what} is not that of rank 0")
+            raise InputError(f"rank {self.rank}: {what} differs from rank 0's")
 
     def vote(self, mine: bool) -> bool:
-        """Cast a vote, and learn whether any rank said yes at the vote before; alone, the vote itself.
+        """Cast a vote; returns whether any rank voted yes the time before. A single process gets its own vote.
 
-        The answers travel while the next step is computed, so that nobody waits for them, and all ranks come to know
-        them at the same step.
+        Votes are exchanged while the next step is computed, so no rank waits for them, and all ranks get the result at
+        the same step.
         """
         if self.world == 1:
             return mine
@@ -136,7 +136,7 @@ class Ranks:
         return bool(before and before[0].item())
 
     def close(self) -> None:
-        """Take in the answer that is still on its way."""
+        """Wait for a vote that is still being exchanged."""
         if self._vote:
             with self._reaching():
                 self._vote[1].wait()
@@ -148,8 +148,8 @@ class Ranks:
             yield
         except RuntimeError as error:
             gone = isinstance(error, dist.DistNetworkError | dist.DistStoreError) or GONE.search(str(error))
-            told = "another rank is gone or does not answer" if gone else reason(error)
-            raise TrainingError(f"rank {self.rank} of {self.world}: {told}; go on with --resume") from error
+            cause = "another rank has ended or does not answer" if gone else reason(error)
+            raise TrainingError(f"rank {self.rank} of {self.world}: {cause}; continue with --resume") from error
 
 
 class _Mean(torch.autograd.Function):
@@ -170,36 +170,38 @@ ALONE = Ranks()
 
 @contextmanager
 def joined(device: torch.device, timeout: float) -> Iterator[Ranks]:
-    """The ranks of this training, by what `torchrun` says in the environment; `ALONE` where it says nothing.
+    """Join the ranks that `torchrun` set in the environment; `ALONE` without torchrun.
 
     Args:
         device: Where this rank computes.
-        timeout: Seconds that a rank waits for the others before it gives up.
+        timeout: Seconds to wait for the other ranks.
 
     Raises:
-        InputError: If the environment is not understood.
-        TrainingError: If the others do not come.
+        InputError: If the environment variables are invalid.
+        TrainingError: If the other ranks do not join.
     """
-    if dist.is_initialized():  # by the program that calls this one
+    if dist.is_initialized():  # by the calling program
         ranks = Ranks(dist.get_rank(), dist.get_world_size())
         yield ranks
         ranks.close()
         return
-    if _told("WORLD_SIZE", 1) == 1:
+    if _from_environment("WORLD_SIZE", 1) == 1:
         yield ALONE
         return
-    ranks = Ranks(_told("RANK", 0), _told("WORLD_SIZE", 1))
+    ranks = Ranks(_from_environment("RANK", 0), _from_environment("WORLD_SIZE", 1))
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     try:
         with ranks._reaching():
             dist.init_process_group(backend, timeout=timedelta(seconds=timeout))
     except ValueError as error:
-        raise InputError(f"the environment is not torchrun's: {next(iter(str(error).splitlines()), '')}") from None
+        raise InputError(
+            f"torchrun's environment variables are incomplete: {next(iter(str(error).splitlines()), '')}"
+        ) from None
     try:
         yield ranks
         ranks.close()
     except BaseException:
-        if backend == "gloo":  # NCCL would wait for an exchange that nobody ends: the process's end is its end
+        if backend == "gloo":  # NCCL would wait for an exchange that never ends; it ends with the process
             dist.destroy_process_group()
         raise
     dist.destroy_process_group()
@@ -207,16 +209,16 @@ def joined(device: torch.device, timeout: float) -> Iterator[Ranks]:
 
 def local_rank() -> int:
     """The number of this process on its machine."""
-    return _told("LOCAL_RANK", 0)
+    return _from_environment("LOCAL_RANK", 0)
 
 
 def global_rank() -> int:
     """The number of this process among all."""
-    return _told("RANK", 0)
+    return _from_environment("RANK", 0)
 
 
-def _told(name: str, otherwise: int) -> int:
-    said = os.environ.get(name, str(otherwise))
-    if not said.isdigit():
-        raise InputError(f"the environment variable {name} is {said!r}; torchrun sets it to a number")
-    return int(said)
+def _from_environment(name: str, default: int) -> int:
+    value = os.environ.get(name, str(default))
+    if not value.isdigit():
+        raise InputError(f"the environment variable {name} must be a number, as torchrun sets it, not {value!r}")
+    return int(value)

@@ -1,14 +1,14 @@
-"""A run folder: where it is made, what lies in it, and how it is opened again.
+"""A run folder, and how its model is loaded.
 
-config.toml                  the resolved tree; `gan-zoo train --config` takes it back
-data.json                    by what its data is known again; see `gan_zoo.training.provenance`
+config.toml                  the resolved configuration; `gan-zoo train --config` accepts it
+data.json                    the fingerprint of its data; see `gan_zoo.training.provenance`
 environment.json             versions, device, git revision
-metrics.jsonl                a line a logging step
+metrics.jsonl                one line for each logging step
 checkpoints/step-NNNNNNNN/   see `gan_zoo.training.checkpoint`
 samples/                     pictures
-failure.txt                  what ended the run, if it was an error; gone once it goes on
-tensorboard/, wandb/         what these trackers write, if they are named; tracker-id: the run's name among others
-.lock                        held by the process that trains here
+failure.txt                  the error that ended the run, until it is resumed
+tensorboard/, wandb/         written by these trackers; tracker-id: the run's id for them
+.lock                        locked by the process that trains here
 """
 
 from __future__ import annotations
@@ -23,22 +23,20 @@ from typing import Any
 import torch
 
 from gan_zoo.config import Config
-from gan_zoo.data.bounds import check_memory
 from gan_zoo.data.fingerprint import Fingerprint
 from gan_zoo.errors import InputError, PassedOver, TrainingError, shown
 from gan_zoo.files import PARTIAL, write_json, write_text
 from gan_zoo.models.gan.model import GAN
-from gan_zoo.registry import models
 from gan_zoo.resolve import resolve, to_toml
+from gan_zoo.training.build import build_model
 from gan_zoo.training.checkpoint import has_average, load_weights, name_of, newest_whole, read_state, step_of
 from gan_zoo.training.exported import check_weights, is_exported, read_description
 from gan_zoo.training.hub_download import download, hub_model, is_name
 from gan_zoo.training.lock import LOCK
 from gan_zoo.training.loggers.jsonlines import read_records
-from gan_zoo.training.precision import as_started
 
 CONFIG, ENVIRONMENT, DATA, FAILURE = "config.toml", "environment.json", "data.json", "failure.txt"
-PARTS = ("checkpoints", "samples", "tensorboard")
+SUBFOLDERS = ("checkpoints", "samples", "tensorboard")
 
 
 @dataclass(frozen=True)
@@ -50,12 +48,12 @@ class Run:
 
     @property
     def checkpoints(self) -> Path:
-        """Where its checkpoints lie."""
+        """The folder of its checkpoints."""
         return self.folder / "checkpoints"
 
     @property
     def samples(self) -> Path:
-        """Where its pictures lie."""
+        """The folder of its sample images."""
         return self.folder / "samples"
 
     @property
@@ -65,7 +63,7 @@ class Run:
 
     @property
     def failure(self) -> str:
-        """The error that ended it, in one line; empty if none did."""
+        """The error that ended the run, in one line; empty if there was none."""
         try:
             with (self.folder / FAILURE).open(encoding="utf-8", errors="replace") as file:
                 return shown(file.readline(1000).strip(), 300)
@@ -74,7 +72,7 @@ class Run:
 
     @contextmanager
     def failing(self) -> Iterator[None]:
-        """Within, an error that ends the run is written down in its folder."""
+        """A context that writes an error that ends the run to failure.txt."""
         try:
             yield
         except (InputError, TrainingError) as error:
@@ -84,36 +82,38 @@ class Run:
             raise
 
     def keep(self, data: Fingerprint) -> None:
-        """Write down what the run is of, from here on: its tree and its data; what ended it before is past."""
+        """Write the run's configuration and data record, and delete failure.txt."""
         write_json(data.record, self.folder / DATA)
         write_text(to_toml(self.config), self.folder / CONFIG)
         (self.folder / FAILURE).unlink(missing_ok=True)
 
     def checkpoint(self, step: int) -> Path:
-        """Where the checkpoint of a step lies, if there is one."""
+        """The path of the checkpoint of a step."""
         return self.checkpoints / name_of(step)
 
-    def ground(self, model: str | None) -> Path:
-        """The tree that a continuation of this run starts from.
+    def base_config(self, model: str | None) -> Path:
+        """The configuration file that a resumed run starts from.
 
         Raises:
             InputError: If `model` is given and is not the run's.
         """
         if model not in (None, self.config.model):
-            raise InputError(f"{self.folder} is a run of {self.config.model}, not of {model}; name another folder")
-        return self.folder / "config.toml"
+            raise InputError(f"{self.folder} is a run of model {self.config.model}, not {model}; choose another folder")
+        return self.folder / CONFIG
 
     def metrics(self) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl."""
         return read_records(self.metrics_file)
 
     def load(self, device: torch.device | str = "cpu") -> GAN:
-        """The model of its newest whole checkpoint; see `load`."""
+        """The model of its newest undamaged checkpoint; see `load`."""
         return load(self.folder, device=device)
 
 
 def is_free(folder: Path) -> bool:
-    """Whether nothing lies there but what is left of a process that ended before its run had begun."""
+    """Whether a new run can use a folder: it is missing, or has only what a process left that ended before its run
+    began.
+    """
     if not folder.exists():
         return True
     return folder.is_dir() and all(p.name in (LOCK, ENVIRONMENT, DATA) or PARTIAL in p.name for p in folder.iterdir())
@@ -123,89 +123,60 @@ def open_run(folder: Path | str) -> Run:
     """The run in a folder.
 
     Raises:
-        InputError: If there is none.
+        InputError: If the folder holds no run.
     """
     path = Path(folder)
     config = path / CONFIG
     if not config.is_file():
         if is_export(path):
-            raise InputError(f"{path} is an exported model, without log and checkpoints; a run is needed here")
+            raise InputError(f"{path} is an exported model, without a log and checkpoints; a run folder is needed")
         what = "does not exist" if not path.exists() else "has no config.toml, nor an export's config.json"
-        remote = f"; a model on the Hugging Face Hub is named hf://{path}" if is_name(str(path)) else ""
-        raise InputError(f"{path} is no run folder: it {what}{remote}")
-    for name in PARTS:
+        remote = f"; for a model on the Hugging Face Hub write hf://{path}" if is_name(str(path)) else ""
+        raise InputError(f"{path} is not a run folder: it {what}{remote}")
+    for name in SUBFOLDERS:
         if (path / name).is_symlink():
-            raise InputError(f"{path / name} is a link, by which files elsewhere would be written; link the whole run")
+            raise InputError(
+                f"{path / name} is a link, which gan-zoo does not write through; link the whole run folder"
+            )
     return Run(path, resolve(config=config))
 
 
 def existing_run(folder: Path | None) -> Run | None:
-    """The run that `--resume` goes on with; none if `folder` is still to be made.
+    """The run that `--resume` continues; None if `folder` does not hold a run yet.
 
     Raises:
-        InputError: If no folder is given, or if it holds something that is no run.
+        InputError: If no folder is given, or if it holds anything but a run.
     """
     if folder is None:
-        raise InputError("--resume needs the run's folder: --out DIR")
+        raise InputError("--resume requires the run's folder: --out DIR")
     return None if is_free(folder) else open_run(folder)
 
 
-def build(config: Config, device: torch.device | str = "cpu", *, copies: int = 1) -> GAN:
-    """A new model, its weights decided by the seed alone.
-
-    Args:
-        config: The resolved tree, with the data's facts.
-        device: Where to put it.
-        copies: How many tensors of a weight's size there will be for each weight, itself included.
-
-    Raises:
-        InputError: If they would not fit this machine's memory: before any is taken.
-    """
-    _check_size(config, copies)
-    with as_started(), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        model: GAN = models.get(config.model)(config)
-    return model.to(device)
-
-
-def _check_size(config: Config, copies: int) -> None:
-    """Build the model without memory for its weights, and see how much they would take."""
-    what = "the networks of this configuration"
-    try:
-        with as_started(), torch.random.fork_rng(devices=[]), torch.device("meta"):
-            model: GAN = models.get(config.model)(config)
-    except (RuntimeError, TypeError, OverflowError) as error:
-        if "meta" in str(error):  # a model whose making reads numbers, which are not there
-            return
-        raise InputError(f"{what} are larger than any machine's memory") from None  # sizes beyond what can be counted
-    check_memory(copies * sum(value.nbytes for value in model.state_dict().values()), what)
-
-
 def is_checkpoint(path: Path) -> bool:
-    """Whether `path` is named as a run's checkpoint, and not a run folder itself."""
+    """Whether `path` has a checkpoint's name, and is not a run folder."""
     return step_of(path) is not None and not (path / CONFIG).exists()
 
 
 def is_export(path: Path) -> bool:
-    """Whether `path` is an exported model, and no run folder."""
+    """Whether `path` is an exported model, and not a run folder."""
     return is_exported(path) and not (path / CONFIG).exists()
 
 
 def find_step(checkpoint: Path) -> int:
-    """After how many steps the weights were taken that `find` found."""
+    """The step of a checkpoint or exported model from `find`."""
     step = step_of(checkpoint)
     return read_description(checkpoint).step if step is None else step
 
 
 def find(source: Path | str) -> tuple[Run, Path]:
-    """The run and the checkpoint that `source` names: a checkpoint, or a run folder's newest whole one.
+    """The run and the checkpoint for a path to a checkpoint or to a run folder, whose newest undamaged one is taken.
 
-    An exported model is both at once: a run folder whose only checkpoint is the folder itself. Of one on the Hub
-    (`hf://org/name`) the checkpoint is the copy on this machine, and the run a folder of its name, here, which is made
-    when something is written there.
+    An exported model counts as a run whose only checkpoint is the folder itself. For one on the Hub (`hf://org/name`)
+    the checkpoint is the local copy, and the run a folder of its name in the working directory, made when something is
+    written to it.
 
     Raises:
-        InputError: If there is no run, or a run without a whole checkpoint.
+        InputError: If there is no run, or a run without an undamaged checkpoint.
     """
     if model := hub_model(source):
         copy = download(model)
@@ -215,41 +186,41 @@ def find(source: Path | str) -> tuple[Run, Path]:
         return Run(path, read_description(path).config), path
     if is_checkpoint(path):
         run = open_run(path.absolute().parent.parent)
-        _check_or_offer(path, run)
+        _check_or_suggest(path, run)
         return run, path
     run = open_run(path)
     newest, complaints = newest_whole(run.checkpoints, run.config.model)
     if newest is None:
         raise InputError("; ".join(complaints) or f"{path} has no checkpoint yet")
     for complaint in complaints:
-        warnings.warn(f"passed over: {complaint}; {newest} is used", PassedOver, stacklevel=2)
+        warnings.warn(f"skipped: {complaint}; using {newest}", PassedOver, stacklevel=2)
     return run, newest
 
 
-def _check_or_offer(checkpoint: Path, run: Run) -> None:
+def _check_or_suggest(checkpoint: Path, run: Run) -> None:
     try:
         read_state(checkpoint)
     except InputError as error:
         newest, _ = newest_whole(run.checkpoints)
-        raise InputError(f"{error}; the newest whole one is {newest}" if newest else str(error)) from None
+        raise InputError(f"{error}; the newest undamaged one is {newest}" if newest else str(error)) from None
 
 
 def load(source: Path | str, *, device: torch.device | str = "cpu") -> GAN:
-    """A trained model, for evaluation: the generator's moving average where the run keeps one.
+    """A trained model in evaluation mode, with the generator's moving average if the run has one.
 
     Args:
-        source: A run folder (its newest whole checkpoint is read), one checkpoint, or an exported model, also
+        source: A run folder (its newest undamaged checkpoint is loaded), a checkpoint, or an exported model, also
             `hf://org/name`.
         device: Where to put the model.
 
     Raises:
-        InputError: If there is no whole checkpoint, in one line that says what was found.
+        InputError: If there is no undamaged checkpoint or export.
     """
     path = download(remote) if (remote := hub_model(source)) else Path(source)
     if is_export(path):
         return _load_export(path).to(device).eval()
     run, checkpoint = find(path)
-    model = build(run.config)
+    model = build_model(run.config)
     load_weights(model, checkpoint / "model.safetensors")
     if has_average(checkpoint):
         load_weights(model.generator, checkpoint / "ema.safetensors")
@@ -260,7 +231,7 @@ def _load_export(folder: Path) -> GAN:
     description = read_description(folder)
     weights = check_weights(folder, description)
     try:
-        model = build(description.config)
+        model = build_model(description.config)
     except InputError as error:
         raise InputError(f"{folder}: {error}") from None
     load_weights(model, weights)

@@ -15,9 +15,9 @@ from gan_zoo.draws import Draws
 from gan_zoo.models.gan.model import GAN, Discriminator, DiscriminatorOutput, Objective, StepTensors
 from gan_zoo.models.gan.prior import Latents
 from gan_zoo.registry import trunks
-from gan_zoo.training.checkpoint import State
 from gan_zoo.training.penalties import Penalties
 from gan_zoo.training.precision import Precision
+from gan_zoo.training.state import State
 from gan_zoo.trunks.layers import LotNorm, SpectralNorm
 
 UpdateOrder = Callable[..., list[Objective]]

@@ -213,8 +213,8 @@ def test_without_the_term_it_is_infogan_bit_for_bit() -> None:
 def test_a_run_that_ends_before_its_regulariser_sets_in_says_so(after: int, steps: int) -> None:
     _, model = infogan_cr(training__steps=steps, infogan_cr__contrast_after=after)
     expected = "infogan_cr.contrast_after = 8: the run ends at step 8, before its regulariser sets in"
-    assert [expected in remark for remark in model.remarks()] == ([True] if after >= steps else [])
-    assert not infogan_cr(training__steps=2, infogan_cr__contrast=0.0, infogan_cr__contrast_after=9)[1].remarks()
+    assert [expected in remark for remark in model.notes()] == ([True] if after >= steps else [])
+    assert not infogan_cr(training__steps=2, infogan_cr__contrast=0.0, infogan_cr__contrast_after=9)[1].notes()
 
 
 def test_the_gap_falls_to_nothing_when_it_is_said() -> None:

@@ -15,7 +15,7 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from gan_zoo.errors import InputError
 from gan_zoo.models.acgan.model import ACGAN
-from gan_zoo.training.loop import new_state
+from gan_zoo.training.build import new_state
 from gan_zoo.training.precision import pick_device
 
 WEIGHTED = (torch.nn.Linear, torch.nn.Conv2d)

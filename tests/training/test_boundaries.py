@@ -17,10 +17,11 @@ from gan_zoo.images import save_image
 from gan_zoo.registry import datasets
 from gan_zoo.resolve import changes
 from gan_zoo.shapes import ImageShape
+from gan_zoo.training.build import build_model
 from gan_zoo.training.checkpoint import checkpoints
 from gan_zoo.training.precision import pick_precision
 from gan_zoo.training.progress import clock
-from gan_zoo.training.run import build, is_checkpoint
+from gan_zoo.training.run import is_checkpoint
 from gan_zoo.training.step import ORDERS
 
 CPU = torch.device("cpu")
@@ -33,7 +34,7 @@ def test_a_run_whose_checkpoints_are_all_damaged_is_not_begun_anew(tmp_path: Pat
         (checkpoint / "model.safetensors").write_bytes(b"")
     with pytest.raises(InputError) as error:
         narrow_train(None, run.folder, resume=True, training__steps=4)
-    assert "model.safetensors is not as it was written" in one_line(error)
+    assert "model.safetensors has changed since it was written" in one_line(error)
     assert run.metrics_file.read_bytes() == log
 
 
@@ -129,7 +130,7 @@ def test_a_dataset_that_is_not_what_it_says_is_refused(
     [(0, None, "from 1"), (2.5, None, "from 1"), (2, "c1=3", "by name"), (2, {"c1": "three"}, "numbers")],
 )
 def test_samples_are_asked_for_in_words_that_are_understood(n: int, codes: object, says: str) -> None:
-    model = build(narrow_config("infogan"))
+    model = build_model(narrow_config("infogan"))
     with pytest.raises(InputError) as error:
         model.sample(n, codes)  # type: ignore[arg-type]
     assert says in one_line(error)

@@ -25,11 +25,12 @@ from gan_zoo import api, cli
 from gan_zoo.errors import InputError, TrainingError
 from gan_zoo.files import PARTIAL
 from gan_zoo.resolve import to_toml
-from gan_zoo.training.checkpoint import State, newest_whole
+from gan_zoo.training.checkpoint import newest_whole
 from gan_zoo.training.interrupt import Interruption
 from gan_zoo.training.lock import locked
 from gan_zoo.training.loggers.jsonlines import read_records
 from gan_zoo.training.run import Run, is_free
+from gan_zoo.training.state import State
 
 KILLS = 20 * SOAK
 OFTEN = {"logging__checkpoint_every": 6, "logging__log_every": 3}
@@ -263,7 +264,7 @@ def test_further_signals_that_are_no_ctrl_c_do_not_keep_a_run_from_being_saved(
             time.sleep(0.1)
         training.join(60)
     assert training.exitcode == 130
-    assert "saved; go on with" in (tmp_path / "complaints").read_text()
+    assert "saved; resume with" in (tmp_path / "complaints").read_text()
 
 
 def test_sigterm_saves_and_leaves_within_seconds(tmp_path: Path, training: BaseProcess) -> None:
@@ -277,14 +278,14 @@ def test_sigterm_saves_and_leaves_within_seconds(tmp_path: Path, training: BaseP
     assert newest is not None
     step = int(newest.name.removeprefix("step-"))
     assert (tmp_path / "complaints").read_text() == (
-        f"gan-zoo: stopped at step {step}, saved; go on with: gan-zoo train --resume --out {tmp_path / 'run'}\n"
+        f"gan-zoo: stopped at step {step} and saved; resume with: gan-zoo train --resume --out {tmp_path / 'run'}\n"
     )
 
 
 def test_a_second_process_in_a_run_folder_is_refused_until_the_first_is_gone(
     tmp_path: Path, training: BaseProcess
 ) -> None:
-    for resume, refusal in ((True, "run is being trained by another process; wait for it"), (False, "is not empty")):
+    for resume, refusal in ((True, "run is in use by another training process; wait for it"), (False, "is not empty")):
         with pytest.raises(InputError, match=refusal) as error:
             narrow_train("infogan", tmp_path / "run", resume=resume, training__steps=3)
         assert one_line(error)
@@ -317,7 +318,7 @@ def test_the_lock_does_not_outlive_its_owner_in_the_processes_that_decode_for_it
 
 
 def test_two_that_begin_in_one_folder_do_not_share_it(tmp_path: Path) -> None:
-    with locked(tmp_path / "run"), pytest.raises(InputError, match="is being trained by another process"):
+    with locked(tmp_path / "run"), pytest.raises(InputError, match="is in use by another training process"):
         narrow_train("gan", tmp_path / "run", training__steps=1)
     assert is_free(tmp_path / "run")
     narrow_train("gan", tmp_path / "run", training__steps=1)

@@ -18,10 +18,11 @@ from soak import SOAK
 from gan_zoo import api
 from gan_zoo.data.dataset import open_dataset
 from gan_zoo.errors import TrainingError
-from gan_zoo.training.checkpoint import State, checkpoints, read_state
-from gan_zoo.training.faults import LEAST_SCALE
+from gan_zoo.training.build import new_state
+from gan_zoo.training.checkpoint import checkpoints, read_state
+from gan_zoo.training.faults import MIN_LOSS_SCALE
 from gan_zoo.training.iterations import Iterations
-from gan_zoo.training.loop import new_state
+from gan_zoo.training.state import State
 
 CPU = torch.device("cpu")
 EVERYTHING: dict[str, dict[str, Any]] = {
@@ -146,7 +147,7 @@ def test_faulty_steps_are_left_out_told_and_counted_over_a_resumed_run(
     settings = {"training__on_nan": "skip", "logging__log_every": 5, "logging__checkpoint_every": 5}
     run = narrow_train("gan", tmp_path, training__steps=5, **settings)
     api.train(None, {}, out=tmp_path, resume=True, **{"training.steps": 12})
-    assert "discriminator/adversarial was not finite at step 9: steps left out so far: 3" in capsys.readouterr().out
+    assert "discriminator/adversarial was not finite at step 9; steps skipped so far: 3" in capsys.readouterr().out
     assert [(line["step"], line["skipped"]) for line in run.metrics()] == [(5, 2), (10, 3), (12, 3)]
     assert all(math.isfinite(value) for line in run.metrics() for value in line.values())
     assert [read_state(path)["skipped"] for path in checkpoints(run.checkpoints)] == [3, 3]
@@ -160,8 +161,8 @@ def test_too_many_faulty_steps_end_the_run(
     settings = {"training__on_nan": "skip", "training__max_skipped": most, "training__precision": precision}
     with pytest.raises(TrainingError) as error:
         narrow_train("gan", tmp_path, training__steps=90, **settings)
-    assert one_line(error).startswith(f"{most + 1} steps were left out, training.max_skipped = {most}; ")
-    assert str(error.value).endswith(f"was not finite at step {most + 4}; there is no checkpoint before it")
+    assert one_line(error).startswith(f"{most + 1} steps were skipped, more than training.max_skipped = {most}; ")
+    assert str(error.value).endswith(f"was not finite at step {most + 4}; there is no earlier checkpoint")
 
 
 def test_moments_that_overflow_are_not_kept_either(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,11 +204,11 @@ def test_fp16_gradients_that_fit_no_scale_end_the_run(tmp_path: Path, monkeypatc
         return objectives
 
     around_steps(monkeypatch, hopeless)
-    with pytest.raises(TrainingError, match="fp16: gradients are not finite though the loss is scaled by") as error:
+    with pytest.raises(TrainingError, match="fp16: gradients are not finite even with a loss scale of") as error:
         narrow_train("gan", tmp_path, training__steps=60, training__precision="fp16")
     assert one_line(error)
     steps = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[-1])["step"]
-    assert steps == 16 - math.log2(LEAST_SCALE)
+    assert steps == 16 - math.log2(MIN_LOSS_SCALE)
 
 
 def test_the_gaussian_term_cannot_run_to_minus_infinity() -> None:

@@ -19,9 +19,9 @@ from narrow import narrow_config
 from recorder import Operations
 
 from gan_zoo.data.dataset import open_dataset
+from gan_zoo.training.build import new_state
 from gan_zoo.training.capture import Captured
 from gan_zoo.training.iterations import Iterations
-from gan_zoo.training.loop import new_state
 
 CODES = "categorical:10, uniform:2"
 WARP = "rotate:0.2, scale:0.1, shift:0.05, shear:0.4, height:0.2, elastic:0.04"

@@ -19,8 +19,8 @@ from gan_zoo.errors import InputError, TrainingError
 from gan_zoo.registry import models
 from gan_zoo.resolve import resolve
 from gan_zoo.training import loop
-from gan_zoo.training.checkpoint import State
 from gan_zoo.training.run import Run
+from gan_zoo.training.state import State
 
 ALWAYS = {"step", "images_per_second", "discriminator/adversarial", "generator/adversarial"}
 
@@ -156,7 +156,7 @@ def test_parts_of_a_batch_add_up_to_the_batch() -> None:
 
 @pytest.mark.parametrize("accumulate", [3, 16])
 def test_parts_that_do_not_divide_the_batch_are_refused(accumulate: int, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="does not divide") as error:
+    with pytest.raises(InputError, match="is not divisible by") as error:
         narrow_train("gan", tmp_path / "run", training__accumulate=accumulate)
     assert f"training.accumulate = {accumulate}" in one_line(error)
     assert not (tmp_path / "run").exists()
@@ -250,7 +250,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_by_name_step_and_last_good_chec
 
 def test_without_a_checkpoint_before_it_the_message_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     poison(1, "generator", monkeypatch)
-    with pytest.raises(TrainingError, match=r"not finite at step 2; there is no checkpoint before it"):
+    with pytest.raises(TrainingError, match=r"not finite at step 2; there is no earlier checkpoint"):
         narrow_train("gan", tmp_path, training__steps=3)
 
 
@@ -272,7 +272,7 @@ def test_a_weight_that_is_not_finite_never_reaches_a_checkpoint(
 
 @pytest.mark.parametrize("penalty", ["gradient_penalty", "r1", "r2"])
 def test_compiling_with_a_penalty_is_refused_before_a_folder_is_made(penalty: str, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"training\.compile: .*gradient penalties") as error:
+    with pytest.raises(InputError, match=r"training\.compile does not support gradient penalties") as error:
         narrow_train("gan", tmp_path / "run", training__compile=True, **{f"loss__{penalty}": 1.0})
     assert one_line(error)
     assert not (tmp_path / "run").exists()

@@ -13,8 +13,8 @@ from waits import Waits
 
 from gan_zoo.data.dataset import open_dataset
 from gan_zoo.registry import models
+from gan_zoo.training.build import new_state
 from gan_zoo.training.iterations import Iterations
-from gan_zoo.training.loop import new_state
 from gan_zoo.training.precision import pick_device
 
 EVERYTHING: dict[str, dict[str, Any]] = {

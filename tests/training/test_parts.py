@@ -16,7 +16,7 @@ from gan_zoo.config import Optimizer
 from gan_zoo.errors import InputError
 from gan_zoo.training.ema import EMA
 from gan_zoo.training.loggers.jsonlines import JSONLines
-from gan_zoo.training.meter import LINES, Meter
+from gan_zoo.training.meter import ROWS, Meter
 from gan_zoo.training.network_optimizer import lr_factor
 from gan_zoo.training.precision import Precision, pick_device
 
@@ -145,13 +145,13 @@ class Log:
     """Writes scalars to a meter, as steps do."""
 
     def __init__(self) -> None:
-        self.line = torch.zeros(1, dtype=torch.int64)
-        self.meter = Meter(self.line)
+        self.row = torch.zeros(1, dtype=torch.int64)
+        self.meter = Meter(self.row)
 
     def add(self, step: int, **values: float) -> None:
         kind = tuple(values)
         self.meter.write(kind, [(name, torch.tensor(value)) for name, value in values.items()])
-        self.line.add_(1)
+        self.row.add_(1)
         self.meter.wrote(kind, step)
 
 
@@ -176,15 +176,15 @@ def test_a_meter_gives_means_and_the_first_value_that_was_not_finite() -> None:
 
 def test_a_meter_goes_on_where_its_table_is_full() -> None:
     log = Log()
-    for step in range(2 * LINES + 3):
+    for step in range(2 * ROWS + 3):
         log.add(step, **({"a": float(step)} if step % 3 else {"a": float(step), "b": 1.0}))
-    assert log.meter.means() == {"a": pytest.approx(LINES + 1), "b": 1.0}
+    assert log.meter.means() == {"a": pytest.approx(ROWS + 1), "b": 1.0}
 
 
 def test_a_name_that_a_step_writes_twice_is_averaged_over_both() -> None:
     log = Log()
     log.meter.write("parts", [("a", torch.tensor(1.0)), ("a", torch.tensor(4.0))])
-    log.line.add_(1)
+    log.row.add_(1)
     log.meter.wrote("parts", 1)
     assert log.meter.means() == {"a": 2.5}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,7 @@ def test_a_set_that_moved_is_named_either_way(form: str, run: Run, tmp_path: Pat
             "infogan", tmp_path / "run2", data={"name": "folder", "path": "pets"}, training__steps=2, **SMALL
         )
     shutil.move("pets", tmp_path / "moved")
-    told = f"the data of {run.folder} is not at {tmp_path}/here/pets; where it has moved: gan-zoo train --resume --out"
+    told = f"the data of {run.folder} is no longer at {tmp_path}/here/pets; name its new path: gan-zoo train --resume"
     assert told in refusal(run, training__steps=3)
     for command in ("encode", "evaluate", "cluster"):
         ended = zoo(command, run.folder)
@@ -90,7 +91,7 @@ def test_a_set_that_moved_is_named_either_way(form: str, run: Run, tmp_path: Pat
     flag = "--data" if form == "folder" else form
     ended = zoo("train", "--resume", "--out", run.folder, flag, "../moved")
     assert ended.code == 0
-    assert "is done: 2 steps" in ended.out
+    assert "is complete: 2 steps" in ended.out
     assert open_run(run.folder).config.data.path in (None, str(tmp_path / "moved"))
     assert zoo("encode", run.folder).code == 0
     assert goes_on(run, training__steps=3).metrics()[-1]["step"] == 3
@@ -111,7 +112,7 @@ def test_a_change_is_refused_until_it_is_accepted(change: str, run: Run, tmp_pat
     told, make = CHANGES[change]
     make(Path("pets"))
     line = refusal(run, training__steps=3, data__resolution=8)
-    assert f"{run.folder} learned from other data than {tmp_path}/here/pets holds: {told}" in line
+    assert f"{tmp_path}/here/pets differs from the data that {run.folder} was trained on: {told}" in line
     assert line.endswith("--new-data")
     refusal(run, training__steps=3, data=str(tmp_path / "here/pets"))
     for command in ("encode", "evaluate", "cluster"):
@@ -128,7 +129,7 @@ def test_a_run_that_is_done_takes_no_new_data(run: Run) -> None:
     Path("pets/cat/0.png").unlink()
     ended = zoo("train", "--resume", "--out", run.folder, "--new-data")
     assert (ended.code, ended.err.count("\n")) == (2, 1)
-    assert "is done, so --new-data has no step to take; add steps with --steps" in ended.err
+    assert "is complete, so --new-data has no effect; add steps with --steps" in ended.err
     assert "8 images then, 7 now" in zoo("encode", run.folder).err
 
 
@@ -146,33 +147,34 @@ def test_a_class_folder_swapped_for_the_other_is_noticed(tmp_path: Path) -> None
     assert "files differ" in refusal(run, training__steps=2)
 
 
-def of_an_earlier_release(run: Run, place: str) -> None:
-    """Have a run as earlier releases left it."""
+def without_record(run: Run, place: str) -> None:
+    """Have a run know the place of its data, as given, and nothing else."""
     (run.folder / "data.json").unlink()
     tree = run.folder / "config.toml"
     tree.write_text(tree.read_text().replace(run.config.data.name, place))
     for checkpoint in run.checkpoints.iterdir():
-        state = json.loads((checkpoint / "state.json").read_text())
-        state.pop("data")
-        state["schema"] = 1
-        sums = [line.split("  ") for line in (checkpoint / "SHA256SUMS").read_text().splitlines()]
-        state["sha256"] = {name: digest for digest, name in sums if name != "state.json"}
-        (checkpoint / "state.json").write_text(json.dumps(state))
-        (checkpoint / "SHA256SUMS").unlink()
+        file, sums = checkpoint / "state.json", checkpoint / "SHA256SUMS"
+        before = sha256(file.read_bytes()).hexdigest()
+        state = json.loads(file.read_text())
+        file.write_text(json.dumps({key: value for key, value in state.items() if key != "data"}))
+        sums.write_text(sums.read_text().replace(before, sha256(file.read_bytes()).hexdigest()))
 
 
-def test_a_run_of_an_earlier_release_goes_on_with_a_line_that_says_so(
+def test_a_run_without_a_record_of_its_data_resumes_with_a_note(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    of_an_earlier_release(run, "pets")
+    without_record(run, "pets")
     monkeypatch.chdir(tmp_path / "elsewhere")
-    told = f"the data of {run.folder} is not at {tmp_path}/elsewhere/pets; where it has moved"
+    told = f"the data of {run.folder} is no longer at {tmp_path}/elsewhere/pets; name its new path"
     assert told in refusal(run, training__steps=3)
     monkeypatch.chdir(tmp_path / "here")
     ended = zoo("encode", run.folder)
-    assert (ended.code, ended.err) == (0, f"{run.folder} keeps no record of its data: pets is taken for it\n")
+    assert (ended.code, ended.err) == (
+        0,
+        f"{run.folder} has no record of its data; assuming that it is pets, unchanged\n",
+    )
     ended = zoo("train", "--resume", "--out", run.folder, "--steps", "3")
-    assert f"{run.folder} keeps no record of its data: {tmp_path}/here/pets is taken for it" in ended.out
+    assert f"{run.folder} has no record of its data; assuming that it is {tmp_path}/here/pets, unchanged" in ended.out
     Path("pets/cat/0.png").unlink()
     assert "8 images then, 7 now" in refusal(run, training__steps=4)
 

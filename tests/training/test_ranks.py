@@ -28,10 +28,10 @@ from gan_zoo.errors import InputError, TrainingError
 from gan_zoo.models.gan.model import Objective
 from gan_zoo.resolve import to_toml
 from gan_zoo.training.batch_norm import SyncBatchNorm, synchronise
+from gan_zoo.training.build import new_state
 from gan_zoo.training.checkpoint import newest_whole
 from gan_zoo.training.iterations import Iterations
 from gan_zoo.training.loggers.jsonlines import read_records
-from gan_zoo.training.loop import new_state
 from gan_zoo.training.ranks import ALONE, Ranks, joined
 from gan_zoo.training.run import Run, open_run
 from gan_zoo.training.step import MicroBatch
@@ -297,7 +297,7 @@ def test_a_rank_that_dies_ends_the_others_and_the_run_goes_on_on_any_number_of_r
     assert codes[1 - killed] == 1
     line = said(folder)[1 - killed].splitlines()[-1]
     assert re.fullmatch(
-        rf"gan-zoo: rank {1 - killed} of 2: another rank is gone or does not answer; go on with --resume", line
+        rf"gan-zoo: rank {1 - killed} of 2: another rank has ended or does not answer; continue with --resume", line
     )
     newest, _ = newest_whole(folder / "checkpoints")
     assert newest is not None
@@ -317,7 +317,7 @@ def test_a_rank_that_does_not_answer_ends_the_others_within_the_timeout(tmp_path
     ranks[0].join(30)
     assert 1 < time.monotonic() - begun < 12
     assert ranks[0].exitcode == 1
-    assert "another rank is gone or does not answer" in said(tmp_path / "run")[0].splitlines()[-1]
+    assert "another rank has ended or does not answer" in said(tmp_path / "run")[0].splitlines()[-1]
     ranks[1].kill()
     ended(ranks)
 
@@ -347,9 +347,9 @@ def test_another_rank_is_gone_only_where_it_is(said: str, monkeypatch: pytest.Mo
             exchange(Ranks(1, 2))
         line = one_line(error)
         assert line.startswith("rank 1 of 2: ")
-        assert line.endswith("; go on with --resume")
-        assert (SAID[said] or "another rank is gone") in line
-        assert ("another rank is gone" in line) is (not SAID[said])
+        assert line.endswith("; continue with --resume")
+        assert (SAID[said] or "another rank has ended") in line
+        assert ("another rank has ended" in line) is (not SAID[said])
 
 
 @pytest.mark.parametrize("asked", [0, 1])
@@ -362,7 +362,7 @@ def test_a_signal_to_one_rank_saves_and_ends_all_at_one_step(asked: int, tmp_pat
     assert newest is not None
     assert not complaints
     step = int(newest.name.removeprefix("step-"))
-    assert said(folder)[0].splitlines()[-1].startswith(f"gan-zoo: stopped at step {step}, saved; go on with")
+    assert said(folder)[0].splitlines()[-1].startswith(f"gan-zoo: stopped at step {step} and saved; resume with")
     assert said(folder)[1] == ""
     assert open_run(folder).metrics()[-1]["step"] == step
 
@@ -398,7 +398,7 @@ def test_the_launcher_s_command_trains_and_a_stop_is_saved_whoever_else_is_told(
     slow.write_text(
         "import time, sys\n"
         "from gan_zoo import cli\n"
-        "from gan_zoo.training.checkpoint import State\n"
+        "from gan_zoo.training.state import State\n"
         "save = State.save\n"
         "State.save = lambda *args, **keywords: (time.sleep(2), save(*args, **keywords))[1]\n"
         "cli.main(sys.argv[1:])\n"
@@ -436,7 +436,7 @@ def test_what_all_ranks_refuse_is_told_once(tmp_path: Path) -> None:
     words = ["train", "infogan", "--batch-size", "7", "--device", "cpu", *to(tmp_path / "run")]
     assert ended(start(command, 2, tmp_path / "run.said", words)) == [2, 2]
     lead, other = said(tmp_path / "run")
-    assert lead == "gan-zoo: training.accumulate = 1 on 2 ranks does not divide training.batch_size = 7\n"
+    assert lead == "gan-zoo: training.batch_size = 7 is not divisible by training.accumulate = 1 x 2 ranks\n"
     assert other == ""
     assert not (tmp_path / "run").exists()
     (tmp_path / "run").mkdir()
@@ -444,7 +444,7 @@ def test_what_all_ranks_refuse_is_told_once(tmp_path: Path) -> None:
     words[3] = "8"
     assert ended(start(command, 2, tmp_path / "run.said", words)) == [2, 2]
     lead, other = said(tmp_path / "run")
-    assert lead == f"gan-zoo: {tmp_path / 'run'} is not empty; go on with its run by --resume, or name another folder\n"
+    assert lead == f"gan-zoo: {tmp_path / 'run'} is not empty; resume its run with --resume, or choose another folder\n"
     assert other == ""
 
 
@@ -456,7 +456,7 @@ def unlike(folder: Path) -> None:
 def test_ranks_whose_trees_or_data_differ_are_refused(tmp_path: Path) -> None:
     ranks = start(unlike, 2, tmp_path / "run.said", tmp_path / "run")
     assert ended(ranks) == [1, 1]
-    assert "InputError: rank 1: the configuration or the data is not that of rank 0" in said(tmp_path / "run")[1]
+    assert "InputError: rank 1: the configuration or the data differs from rank 0's" in said(tmp_path / "run")[1]
     assert not (tmp_path / "run/metrics.jsonl").exists()
 
 
@@ -470,13 +470,16 @@ def test_an_environment_that_is_not_the_launcher_s_is_refused(monkeypatch: pytes
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "0")
     monkeypatch.delenv("MASTER_ADDR", raising=False)
-    with pytest.raises(InputError, match=r"the environment is not torchrun's: .*MASTER_ADDR") as error, joined(CPU, 1):
+    with (
+        pytest.raises(InputError, match=r"torchrun's environment variables are incomplete: .*MASTER_ADDR") as error,
+        joined(CPU, 1),
+    ):
         pass
     assert one_line(error)
 
 
 def test_compiling_on_several_ranks_is_refused() -> None:
-    with pytest.raises(InputError, match=r"training\.compile: not on 2 ranks"):
+    with pytest.raises(InputError, match=r"training\.compile does not support several ranks \(2 here\)"):
         new_state(narrow_config("gan", training__compile=True), CPU, Unheard(0, 2))
 
 
@@ -486,7 +489,7 @@ def test_one_process_is_alone_and_exchanges_nothing() -> None:
     value = torch.ones(2)
     ALONE.average([value])
     assert torch.equal(value, torch.ones(2))
-    assert ALONE.least(value) is value
+    assert ALONE.minimum(value) is value
     assert ALONE.from_first([3, 4]) == [3, 4]
     assert ALONE.text_from_first("runs/ä") == "runs/ä"
     assert ALONE.vote(True)

@@ -18,8 +18,8 @@ from narrow import NARROW, around_steps, narrow_train, one_line, same_bytes
 from gan_zoo import api
 from gan_zoo.errors import InputError
 from gan_zoo.training import loop
-from gan_zoo.training.checkpoint import State
 from gan_zoo.training.run import Run
+from gan_zoo.training.state import State
 
 STEPS, EVERY, CRASH = 13, 4, 7
 RUNS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -109,7 +109,7 @@ def test_a_run_that_is_done_says_so_and_stays_as_it_is(tmp_path: Path) -> None:
     for words in (["train", "--resume", "--out", str(folder)], ["train", "gan", "--resume", "--out", str(folder)]):
         ended = zoo(*words)
         assert ended.code == 0
-        assert f"{folder} is done: 2 steps; ask for more by --steps" in ended.out
+        assert f"{folder} is complete: 2 steps; train on with a larger --steps" in ended.out
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
     shutil.rmtree(run.samples)
     assert zoo("train", "--resume", "--out", str(folder)).code == 0
@@ -130,14 +130,18 @@ SCHEDULES: dict[str, tuple[list[str], list[str], str]] = {
     "linear": (
         ["schedule=linear"],
         [],
-        "from 0.1 of full in step 10 to 0.5 in the next: the schedule (linear, warmup 0)",
+        "from 0.1 of their maximum in step 10 to 0.5 in the next: the schedule (linear, warmup 0)",
     ),
     "cosine": (
         ["schedule=cosine"],
         [],
-        "from 0.0245 of full in step 10 to 0.5 in the next: the schedule (cosine, warmup 0)",
+        "from 0.0245 of their maximum in step 10 to 0.5 in the next: the schedule (cosine, warmup 0)",
     ),
-    "warm-up": ([], ["warmup=22"], "from 1 of full in step 10 to 0.5 in the next: the schedule (constant, warmup 22)"),
+    "warm-up": (
+        [],
+        ["warmup=22"],
+        "from 1 of their maximum in step 10 to 0.5 in the next: the schedule (constant, warmup 22)",
+    ),
     "constant": ([], [], ""),
     "warm-up that is past": (["warmup=3"], ["warmup=4"], ""),
 }
@@ -155,18 +159,19 @@ def test_learning_rates_that_jump_are_told_with_both_figures(name: str, tmp_path
     flags = [f"--optimizer.{word}" for word in then]
     ended = zoo("train", "--resume", "--out", tmp_path / "run", "--steps", "20", *flags)
     assert ended.code == 0
-    line = f"the learning rates go {told} is one of 20 steps now\n"
+    line = f"the learning rates change {told} now spans 20 steps\n"
     assert line in ended.out if told else "learning rates" not in ended.out
 
 
 def test_another_seed_is_told_for_what_it_is(tmp_path: Path) -> None:
     narrow_train("gan", tmp_path / "run", training__steps=2)
     ended = zoo("train", "--resume", "--out", tmp_path / "run", "--seed", "5")
-    assert "not changed, since no step is to be made: seed: 0 → 5\n" in ended.out
+    assert "ignored, since all steps are done: seed: 0 → 5\n" in ended.out
     assert "seed = 0" in (tmp_path / "run/config.toml").read_text()
     ended = zoo("train", "--resume", "--out", tmp_path / "run", "--seed", "5", "--steps", "3")
     assert (
-        "batches, latents and augmentation are those of seed 5 from here on; the weights began with seed 0" in ended.out
+        "batches, latents and augmentation follow seed 5 from here on; the weights were initialised with seed 0"
+        in ended.out
     )
     assert "seed = 5" in (tmp_path / "run/config.toml").read_text()
 
@@ -189,15 +194,15 @@ def test_what_cannot_be_resumed_is_refused_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     (tmp_path / "other/thesis.txt").write_text("mine")
     cases: list[tuple[dict[str, Any], str]] = [
-        ({"model": "dcgan", "out": run.folder}, "is a run of gan, not of dcgan"),
-        ({"model": "gan", "out": tmp_path / "other"}, "is no run folder: it has no config.toml"),
+        ({"model": "dcgan", "out": run.folder}, "is a run of model gan, not dcgan"),
+        ({"model": "gan", "out": tmp_path / "other"}, "is not a run folder: it has no config.toml"),
         ({"model": None, "out": run.folder, "training__steps": 4, "trunk__width": 8}, "the model's"),
     ]
     for keywords, expected in cases:
         with pytest.raises(InputError) as error:
             narrow_train(resume=True, **keywords)
         assert expected in one_line(error)
-    with pytest.raises(InputError, match="--resume needs the run's folder"):
+    with pytest.raises(InputError, match="--resume requires the run's folder"):
         api.train("gan", resume=True, quiet=True)
     with pytest.raises(InputError, match="is not empty"):
         narrow_train("gan", run.folder, training__steps=2)
@@ -270,7 +275,7 @@ def test_ctrl_c_saves_says_how_to_resume_and_exits_130(tmp_path: Path, never_sto
     assert process.returncode == 130
     assert complaint == (
         f"gan-zoo: stopped at step {int(reached.name.removeprefix('step-'))}, saved; "
-        f"go on with: gan-zoo train --resume --out {folder}\n"
+        f"resume with: gan-zoo train --resume --out {folder}\n"
     )
     resumed = narrow_train(None, folder, resume=True)
     assert same_bytes(end_of(resumed), end_of(never_stopped))

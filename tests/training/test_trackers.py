@@ -21,9 +21,8 @@ from narrow import narrow_train, one_line
 from PIL import Image
 
 from gan_zoo import registry
-from gan_zoo.config import Logging
 from gan_zoo.errors import InputError
-from gan_zoo.training.loggers.logger import run_id, trackers
+from gan_zoo.training.loggers.logger import run_id
 from gan_zoo.training.run import Run
 
 EXTRAS = ("tensorboard", "trackio", "wandb")
@@ -148,13 +147,6 @@ def test_a_tracker_that_is_not_installed_is_refused_and_no_run_is_made(
 def test_every_tracker_is_an_extra_of_its_name() -> None:
     declared = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
     assert set(registry.loggers.entries) == set(EXTRAS) <= set(declared["optional-dependencies"])
-
-
-def test_the_old_word_for_tensorboard_names_it_once() -> None:
-    assert list(trackers(Logging(tensorboard=True))) == ["tensorboard"]
-    assert list(trackers(Logging(tensorboard=True, trackers=("tensorboard",)))) == ["tensorboard"]
-    assert list(trackers(Logging(trackers=("wandb", "trackio", "wandb")))) == ["wandb", "trackio"]
-    assert trackers(Logging()) == {}
 
 
 def test_trackers_are_named_by_one_flag(tmp_path: Path) -> None:

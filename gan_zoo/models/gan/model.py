@@ -178,7 +178,7 @@ class GAN(GANRecipe, nn.Module):
         """The latent codes, in the order of `Latents.codes`."""
         return self.prior.codes
 
-    def divided(self, rows: int, accumulate: int, over_ranks: Mean) -> None:
+    def configure_batches(self, rows: int, gradient_accumulation: int, over_ranks: Mean) -> None:
         """Learn, before the first step, how batches are divided, which may not change what is minimised.
 
         A mean over images is the same in any division, so there is nothing to do for it. An objective that is another
@@ -193,7 +193,7 @@ class GAN(GANRecipe, nn.Module):
             InputError: If it cannot be minimised so.
         """
 
-    def remarks(self) -> list[str]:
+    def notes(self) -> list[str]:
         """What the user of a run should know of its configuration, a line each."""
         training, warmup, found = self.config.training, self.config.optimizer.warmup, []
         if warmup >= training.steps:

@@ -63,14 +63,14 @@ class InfoGAN(InfoGANRecipe, GAN):
         self.register_buffer("total_entropy", self.entropy.sum(), persistent=False)
         self.register_buffer("weights", torch.tensor(weights), persistent=False)
 
-    def divided(self, rows: int, accumulate: int, over_ranks: Mean) -> None:
+    def configure_batches(self, rows: int, gradient_accumulation: int, over_ranks: Mean) -> None:
         """As the GAN's; the mean code of a batch and a learned prior's mean are those of all ranks.
 
         Raises:
             InputError: If such a mean is asked for of a batch in parts, each of which knows its own images only.
         """
         self.over_ranks = over_ranks
-        if accumulate == 1:
+        if gradient_accumulation == 1:
             return
         table = table_name(self.config.model)
         if self.learned:
@@ -80,13 +80,13 @@ class InfoGAN(InfoGANRecipe, GAN):
         else:
             return
         raise InputError(
-            f"training.accumulate = {accumulate}: {key} asks for the mean code of a whole batch, and a part knows only "
-            f"its own; set training.accumulate to 1, or {otherwise}"
+            f"training.accumulate = {gradient_accumulation}: {key} needs the mean code of the whole batch, and a "
+            f"micro-batch has only its own; set training.accumulate to 1, or {otherwise}"
         )
 
-    def remarks(self) -> list[str]:
+    def notes(self) -> list[str]:
         """The GAN's, and whether a learned prior will move."""
-        found, delay, steps = super().remarks(), self.prior_schedule.start, self.config.training.steps
+        found, delay, steps = super().notes(), self.prior_schedule.start, self.config.training.steps
         if self.learned and delay >= steps:
             key = f"{table_name(self.config.model)}.prior_delay = {delay}"
             found.append(f"{key}: the run ends at step {steps}, before the prior begins to learn")

@@ -68,9 +68,9 @@ class InfoGANCR(InfoGANCRRecipe, InfoGAN):
         trunk = config.trunk.model_copy(update={"width": own.contrast_width or config.trunk.width})
         self.h = PairNetwork(self.image, len(self.codes), trunk)
 
-    def remarks(self) -> list[str]:
+    def notes(self) -> list[str]:
         """InfoGAN's, and whether the regulariser will set in."""
-        found, steps = super().remarks(), self.config.training.steps
+        found, steps = super().notes(), self.config.training.steps
         if self.h and self.contrast_after >= steps:
             key = f"{table_name(self.config.model)}.contrast_after = {self.contrast_after}"
             found.append(
@@ -92,13 +92,13 @@ class InfoGANCR(InfoGANCRRecipe, InfoGAN):
         over = self.contrast_gap_after is not None and step >= self.contrast_gap_after
         return 0.0 if over else self.contrast_gap
 
-    def divided(self, rows: int, accumulate: int, over_ranks: Mean) -> None:
+    def configure_batches(self, rows: int, gradient_accumulation: int, over_ranks: Mean) -> None:
         """As InfoGAN's; pairs are made within a part.
 
         Raises:
             InputError: If the rows of a part are no pairs, or fewer than two.
         """
-        super().divided(rows, accumulate, over_ranks)
+        super().configure_batches(rows, gradient_accumulation, over_ranks)
         whole = rows == self.config.training.batch_size
         if self.h and (rows < 4 or (rows % 2 and not whole)):
             raise InputError(

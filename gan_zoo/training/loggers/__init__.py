@@ -1,1 +1,1 @@
-"""Where the metrics of a run go: metrics.jsonl always, and the trackers that are named."""
+"""metrics.jsonl, which every run has, and trackers."""

@@ -13,12 +13,12 @@ from PIL.Image import Image
 from gan_zoo.data.bounds import check_memory
 from gan_zoo.files import write_all, write_text
 
-LONGEST = 2**20
-"""Bytes of a line beyond which it is none of metrics."""
+MAX_LINE_BYTES = 2**20
+"""Longer lines are not metrics."""
 
 
 class JSONLines:
-    """metrics.jsonl, a JSON object a line. Lines after `start` are of steps that are trained anew: dropped."""
+    """metrics.jsonl, one JSON object per line. Lines after step `start` are dropped: those steps are trained again."""
 
     def __init__(self, path: Path, start: int) -> None:
         kept = {record["step"]: json.dumps(record) + "\n" for record in read_records(path) if record["step"] <= start}
@@ -30,7 +30,7 @@ class JSONLines:
         write_all(self._file, json.dumps(record).encode() + b"\n")
 
     def picture(self, picture: Image, step: int) -> None:
-        """Pictures lie in the run's `samples`."""
+        """Does nothing: pictures are in the run's `samples`."""
 
     def flush(self) -> None:
         """Sync the file."""
@@ -42,7 +42,7 @@ class JSONLines:
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:
-    """The lines of a metrics.jsonl; one that a crash cut off or garbled is left out."""
+    """The lines of a metrics.jsonl, without those that a crash truncated or garbled."""
     records: list[dict[str, Any]] = []
     if not path.is_file():
         return records
@@ -58,6 +58,6 @@ def read_records(path: Path) -> list[dict[str, Any]]:
 
 
 def _lines(path: Path) -> Iterator[bytes]:
-    """The lines of a file, one that is too long in pieces."""
+    """The lines of a file; one that is too long comes in pieces."""
     with path.open("rb") as file:
-        yield from iter(lambda: file.readline(LONGEST), b"")
+        yield from iter(lambda: file.readline(MAX_LINE_BYTES), b"")

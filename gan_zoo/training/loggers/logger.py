@@ -1,4 +1,4 @@
-"""The face of a logger, and the loggers of a run."""
+"""The interface of loggers, and the trackers of a run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gan_zoo.registry import loggers
 
 
 class Logger(Protocol):
-    """A place for metrics and pictures."""
+    """Receives metrics and pictures."""
 
     def log(self, record: dict[str, Any]) -> None:
         """Take a line of metrics: `step` and numbers by name."""
@@ -25,20 +25,20 @@ class Logger(Protocol):
         """Take a grid of samples."""
 
     def flush(self) -> None:
-        """Have the disk hold what was taken in, as far as that can be had."""
+        """Write buffered metrics to disk, as far as the logger can."""
 
     def close(self) -> None:
-        """Write what is still held."""
+        """Write what is buffered, and close."""
 
 
 class Tracker(Protocol):
-    """What is registered among the loggers: a class whose instances are loggers."""
+    """An entry of the registry of loggers: a class whose instances are loggers."""
 
     def __call__(self, folder: Path, config: Config, start: int) -> Logger:
-        """The logger of the run in `folder`, which has `start` steps behind it: 0 begins, more goes on with it."""
+        """The logger of the run in `folder`, resumed if `start`, the steps done, is above 0."""
 
     def check(self) -> None:
-        """Refuse, before a run is made, what could not be carried out; a static method.
+        """Check before a run starts that the logger can be used; a static method.
 
         Raises:
             InputError: If a package is missing, naming what to install.
@@ -46,27 +46,26 @@ class Tracker(Protocol):
 
 
 def trackers(settings: Logging) -> dict[str, Tracker]:
-    """The trackers that `settings` names, by name; `tensorboard = true` is the old word for one of them.
+    """The trackers of `settings`, by name.
 
     Raises:
-        InputError: If there is none of a name, or a plug-in's is no tracker.
+        InputError: If a name is unknown, or a plug-in's entry is not a tracker.
     """
-    named = dict.fromkeys([*settings.trackers, *(["tensorboard"] if settings.tensorboard else [])])
-    return {name: _tracker(name) for name in named}
+    return {name: _tracker(name) for name in settings.trackers}
 
 
 def check_trackers(settings: Logging) -> None:
-    """Refuse trackers that cannot be had.
+    """Check that all trackers of `settings` can be used.
 
     Raises:
-        InputError: In one line that says which and why.
+        InputError: Naming one that cannot, and why.
     """
     for tracker in trackers(settings).values():
         tracker.check()
 
 
 def open_trackers(folder: Path, config: Config, start: int, stack: ExitStack) -> list[Logger]:
-    """The trackers of a run, each closed with `stack`."""
+    """The trackers of a run; closing `stack` closes them."""
     opened = []
     for tracker in trackers(config.logging).values():
         logger = tracker(folder, config, start)
@@ -76,7 +75,7 @@ def open_trackers(folder: Path, config: Config, start: int, stack: ExitStack) ->
 
 
 def run_id(folder: Path) -> str:
-    """The name of a run that no other has: 8 hexadecimal digits, drawn once and kept in the run folder."""
+    """A run's unique id: 8 hexadecimal digits, drawn once and kept in the run folder."""
     file = folder / "tracker-id"
     if not file.is_file():
         write_text(uuid4().hex[:8] + "\n", file)
@@ -84,8 +83,8 @@ def run_id(folder: Path) -> str:
 
 
 def _tracker(name: str) -> Tracker:
-    found = loggers.get(name)
-    if not (callable(found) and callable(getattr(found, "check", None))):
+    tracker = loggers.get(name)
+    if not (callable(tracker) and callable(getattr(tracker, "check", None))):
         origin = loggers.entries[name].origin
-        raise InputError(f"logger {name!r} from {origin} is {found!r}, and no class with a static method `check`")
-    return cast(Tracker, found)
+        raise InputError(f"logger {name!r} from {origin} must be a class with a static method check, not {tracker!r}")
+    return cast(Tracker, tracker)

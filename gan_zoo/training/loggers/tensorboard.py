@@ -22,13 +22,11 @@ class TensorBoard:
         try:
             self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=start + 1 if start else None)
         except UnicodeEncodeError:
-            raise InputError(
-                f"{folder}: tensorboard writes to no folder whose name is no UTF-8; name another"
-            ) from None
+            raise InputError(f"{folder}: tensorboard requires a folder whose name is UTF-8; choose another") from None
 
     @staticmethod
     def check() -> None:
-        """Refuse before a run is made if TensorBoard is not installed."""
+        """Check that TensorBoard is installed."""
         require("tensorboard", "tensorboard", "logging.trackers: tensorboard")
 
     def log(self, record: dict[str, Any]) -> None:
@@ -43,7 +41,7 @@ class TensorBoard:
         self._writer.add_image("samples", pixels, step, dataformats="HWC")
 
     def flush(self) -> None:
-        """Hand over what is held."""
+        """Write buffered events."""
         self._writer.flush()
 
     def close(self) -> None:

@@ -16,8 +16,8 @@ from gan_zoo.training.loggers.logger import run_id
 class Trackio:
     """A run in trackio's own folder (the extra `trackio`), which `trackio show` reads.
 
-    It stays on this machine unless TRACKIO_SPACE_ID or TRACKIO_SERVER_URL says otherwise; TRACKIO_DIR and
-    TRACKIO_PROJECT say where. A resumed run goes on in the same one; steps that are trained anew are logged anew.
+    It stays on this machine unless TRACKIO_SPACE_ID or TRACKIO_SERVER_URL is set; TRACKIO_DIR and TRACKIO_PROJECT set
+    its place. A resumed run continues the same trackio run; steps that are trained again are logged again.
     """
 
     def __init__(self, folder: Path, config: Config, start: int) -> None:
@@ -36,7 +36,7 @@ class Trackio:
 
     @staticmethod
     def check() -> None:
-        """Refuse before a run is made if trackio is not installed."""
+        """Check that trackio is installed."""
         require("trackio", "trackio", "logging.trackers: trackio")
 
     def log(self, record: dict[str, Any]) -> None:
@@ -48,7 +48,7 @@ class Trackio:
         self._run.log({"samples": self._image(picture)}, step=step)
 
     def flush(self) -> None:
-        """Its own thread writes every half second."""
+        """Does nothing: trackio's thread writes every half second."""
 
     def close(self) -> None:
         """Wait until all is written."""

@@ -19,8 +19,8 @@ MODES = ("online", "offline", "disabled", "shared")
 class WandB:
     """A run of Weights & Biases (the extra `wandb`), kept in the run folder's `wandb`.
 
-    It stays offline unless WANDB_MODE says otherwise; `wandb sync` uploads it later. WANDB_PROJECT and WANDB_ENTITY say
-    where to. A resumed run goes on in the same one; steps that are trained anew are logged anew.
+    Offline unless WANDB_MODE is set; `wandb sync` uploads it later, to WANDB_PROJECT and WANDB_ENTITY. A resumed run
+    continues the same W&B run; steps that are trained again are logged again.
     """
 
     def __init__(self, folder: Path, config: Config, start: int) -> None:
@@ -40,11 +40,11 @@ class WandB:
             )
         except wandb.errors.Error as error:
             raise InputError(f"logging.trackers: wandb: {error}; WANDB_MODE=offline needs no account") from error
-        self._run.define_metric("*", step_metric="step")  # W&B's own count never goes back, a resumed run's may
+        self._run.define_metric("*", step_metric="step")  # W&B's own step never decreases, a resumed run's may
 
     @staticmethod
     def check() -> None:
-        """Refuse before a run is made if Weights & Biases is not installed, or is to run in no mode of its own."""
+        """Check that Weights & Biases is installed, and WANDB_MODE valid."""
         require("wandb", "wandb", "logging.trackers: wandb")
         if _mode() not in MODES:
             raise InputError(f"logging.trackers: wandb: WANDB_MODE={_mode()}; accepted: {', '.join(MODES)}")
@@ -58,7 +58,7 @@ class WandB:
         self._run.log({"step": step, "samples": self._image(picture)})
 
     def flush(self) -> None:
-        """Its own process writes at once."""
+        """Does nothing: W&B's process writes at once."""
 
     def close(self) -> None:
         """Wait until all is written."""

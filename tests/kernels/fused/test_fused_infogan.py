@@ -11,14 +11,14 @@ import torch
 from gan_zoo_kernels.fused.launches import count_launches
 from narrow import MIX, Game, narrow_config, narrow_train
 
-from gan_zoo.training.run import build
+from gan_zoo.training.build import build_model
 
 STEPS = 31
 TOLERANCE = 64 * torch.finfo(torch.float32).eps
 
 
 def kernel_launches_of_the_information_term(codes, device, variance="learned"):
-    model = build(narrow_config("infogan", infogan__codes=codes, infogan__variance=variance), device)
+    model = build_model(narrow_config("infogan", infogan__codes=codes, infogan__variance=variance), device)
     latents = model.prior.sample(64, seed=0, device=device)
     features = model.discriminator.trunk(model.generator(latents.input)).detach().requires_grad_()
     with count_launches() as names:
@@ -36,7 +36,7 @@ def test_the_information_term_launches_our_kernels_four_times_at_most_whatever_t
 
 def test_the_latents_of_a_step_are_one_launch_of_our_kernel(device, monkeypatch):
     monkeypatch.setenv("GAN_ZOO_KERNELS", "triton")
-    model = build(narrow_config("infogan", infogan__codes=MIX), device)
+    model = build_model(narrow_config("infogan", infogan__codes=MIX), device)
     with count_launches() as names:
         model.prior.sample(64, seed=0, step=3, device=device)
     assert len(names) == 1

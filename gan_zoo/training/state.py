@@ -1,0 +1,105 @@
+"""All that a run carries from one step to the next, saved to and loaded from checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from gan_zoo.data.fingerprint import Fingerprint
+from gan_zoo.errors import InputError, shown
+from gan_zoo.models.gan.model import GAN
+from gan_zoo.training import checkpoint as files
+from gan_zoo.training.ema import EMA
+from gan_zoo.training.network_optimizer import NetworkOptimizer
+from gan_zoo.training.precision import Precision
+from gan_zoo.training.ranks import ALONE, Ranks
+
+
+class State:
+    """The model, its moving average, both optimizers, the gradient scaler and the counts of steps."""
+
+    def __init__(
+        self,
+        model: GAN,
+        ema: EMA | None,
+        optimizers: dict[str, NetworkOptimizer],
+        precision: Precision,
+        ranks: Ranks = ALONE,
+    ) -> None:
+        self.model = model
+        self.ema = ema
+        self.optimizers = optimizers
+        self.precision = precision
+        self.ranks = ranks
+        self.data = Fingerprint({}, 0, (), {})  # of the training data, once it is open
+        self.step = 0  # steps done
+        self.skipped = torch.zeros((), dtype=torch.int64, device=model.device)  # of them, without an update
+
+    def save(self, folder: Path, *, keep: int, keep_every: int = 0) -> Path:
+        """Write a checkpoint; see `checkpoint.save`."""
+        facts = {
+            "model": self.model.config.model,
+            "step": self.step,
+            "skipped": int(self.skipped),
+            "scaler": self.precision.scaler.state_dict(),
+            **({"data": self.data.record} if self.data.images else {}),
+        }
+        return files.save(folder, facts, self.tensors(), keep=keep, keep_every=keep_every)
+
+    def load(self, checkpoint: Path) -> None:
+        """Load a checkpoint.
+
+        Raises:
+            InputError: If it is damaged, or of another model, schema or shape than this state.
+        """
+        state = files.read_state(checkpoint)
+        if state["model"] != self.model.config.model:
+            raise InputError(
+                f"{checkpoint} is a checkpoint of model {shown(state['model'])}, not {self.model.config.model}"
+            )
+        files.load_weights(self.model, checkpoint / "model.safetensors")
+        if self.ema:
+            averaged = files.has_average(checkpoint)
+            file = checkpoint / ("ema.safetensors" if averaged else "model.safetensors")
+            files.load_weights(self.ema.module, file, prefix="" if averaged else "generator.")
+        self.load_moments(files.read_tensors(checkpoint / "optimizer.safetensors"), checkpoint)
+        if state.get("scaler") and self.precision.scaler.is_enabled():
+            self.precision.scaler.load_state_dict(state["scaler"])
+        self.step = state["step"]
+        self.skipped.fill_(state.get("skipped", 0))
+
+    def tensors(self) -> dict[str, Mapping[str, Tensor]]:
+        """Everything that a checkpoint stores, by file name."""
+        model = {"model.safetensors": self.model.state_dict(), "optimizer.safetensors": self._moments()}
+        return model | ({"ema.safetensors": self.ema.module.state_dict()} if self.ema else {})
+
+    def _moments(self) -> dict[str, Tensor]:
+        return {
+            f"{network}/{name}/{moment}": value
+            for network, optimizer in self.optimizers.items()
+            for name, parameter in optimizer.parameters.items()
+            for moment, value in optimizer.adam.state[parameter].items()
+        }
+
+    def load_moments(self, stored: Mapping[str, Tensor], checkpoint: Path) -> None:
+        """Load Adam's moments.
+
+        Raises:
+            InputError: If one is missing, unexpected or of another shape.
+        """
+        moments = self._moments()
+        for key in sorted(moments.keys() ^ stored.keys()):
+            _, _, name = key.rpartition("/")[0].partition("/")
+            if key in moments:
+                raise InputError(f"{checkpoint}: optimizer state is incomplete: no moments for {name}")
+            raise InputError(f"{checkpoint}: optimizer state does not match: {shown(key)} is not part of this model")
+        for key, value in moments.items():
+            if value.shape != stored[key].shape:
+                raise InputError(
+                    f"{checkpoint}: optimizer state does not match: {key} has shape {list(stored[key].shape)}, and the "
+                    f"model needs {list(value.shape)}"
+                )
+            value.copy_(stored[key])
