@@ -95,7 +95,7 @@ def test_a_command_of_the_documents_is_one(line: str, monkeypatch: pytest.Monkey
         monkeypatch.setattr(f"gan_zoo.{name}", begin)
     Path("theirs.toml").write_text('model = "dcgan"', encoding="utf-8")
     if "--resume" in args:
-        held = SimpleNamespace(ground=lambda _: "mnist-5k")
+        held = SimpleNamespace(base_config=lambda _: "mnist-5k")
         monkeypatch.setattr("gan_zoo.training.run.existing_run", lambda _: held)
     try:
         ended = zoo(*args)

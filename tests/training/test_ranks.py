@@ -423,7 +423,7 @@ def test_the_launcher_s_command_trains_and_a_stop_is_saved_whoever_else_is_told(
     newest, damaged = newest_whole(folder / "checkpoints")
     assert newest is not None, complaints
     assert not damaged
-    assert f"gan-zoo: stopped at step {int(newest.name.removeprefix('step-'))}, saved" in complaints
+    assert f"gan-zoo: stopped at step {int(newest.name.removeprefix('step-'))} and saved" in complaints
     assert open_run(folder).metrics()[-1]["step"] == int(newest.name.removeprefix("step-"))
 
 

@@ -196,7 +196,7 @@ def test_what_cannot_be_resumed_is_refused_in_one_line(tmp_path: Path) -> None:
     cases: list[tuple[dict[str, Any], str]] = [
         ({"model": "dcgan", "out": run.folder}, "is a run of model gan, not dcgan"),
         ({"model": "gan", "out": tmp_path / "other"}, "is not a run folder: it has no config.toml"),
-        ({"model": None, "out": run.folder, "training__steps": 4, "trunk__width": 8}, "the model's"),
+        ({"model": None, "out": run.folder, "training__steps": 4, "trunk__width": 8}, "the model needs"),
     ]
     for keywords, expected in cases:
         with pytest.raises(InputError) as error:
@@ -274,7 +274,7 @@ def test_ctrl_c_saves_says_how_to_resume_and_exits_130(tmp_path: Path, never_sto
     assert reached.name < end_of(never_stopped).name
     assert process.returncode == 130
     assert complaint == (
-        f"gan-zoo: stopped at step {int(reached.name.removeprefix('step-'))}, saved; "
+        f"gan-zoo: stopped at step {int(reached.name.removeprefix('step-'))} and saved; "
         f"resume with: gan-zoo train --resume --out {folder}\n"
     )
     resumed = narrow_train(None, folder, resume=True)
@@ -297,7 +297,7 @@ def test_a_signal_after_the_step_s_losses_are_logged_still_ends_in_a_saved_run(
     with pytest.raises(loop.Interrupted) as stop:
         narrow_train("gan", tmp_path, training__steps=9, logging__sample_every=3)
     (checkpoint,) = (tmp_path / "checkpoints").iterdir()
-    assert f"stopped at step {int(checkpoint.name.removeprefix('step-'))}, saved" in str(stop.value)
+    assert f"stopped at step {int(checkpoint.name.removeprefix('step-'))} and saved" in str(stop.value)
 
 
 def test_signals_are_answered_as_before_once_the_run_has_ended(tmp_path: Path) -> None:
