@@ -205,9 +205,7 @@ def test_a_checkpoint_of_another_model_is_refused(run: Run, tmp_path: Path) -> N
     assert "is a checkpoint of model gan, not infogan" in one_line(error)
     shutil.copytree(newest(other), run.checkpoints / "step-00000007")
     rewrite_state(run.checkpoints / "step-00000007", step=7)
-    with pytest.warns(
-        PassedOver, match="step-00000007 is a checkpoint of model gan, .*using .*step-00000006"
-    ):
+    with pytest.warns(PassedOver, match="step-00000007 is a checkpoint of model gan, .*using .*step-00000006"):
         api.load(run.folder)
     resumed = narrow_train(None, run.folder, resume=True, training__steps=8)
     assert [line["step"] for line in resumed.metrics()] == list(range(1, 9))
