@@ -18,6 +18,8 @@ from commandline import Ended, pip_install, zoo
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from gan_zoo import skeleton
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -43,6 +45,7 @@ def test_the_wheel_holds_both_packages_with_types_presets_and_digits(built: Path
     assert {"gan_zoo/py.typed", "gan_zoo_kernels/py.typed"} <= names
     sources = [p for p in (ROOT / "gan_zoo").rglob("*") if p.is_file() and "__pycache__" not in p.parts]
     assert {str(path.relative_to(ROOT)) for path in sources} <= names
+    assert {f"gan_zoo/plugin_example/{path}" for path in skeleton.FILES} <= names
     assert not [name for name in names if "__pycache__" in name or name.startswith("tests")]
 
 

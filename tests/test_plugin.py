@@ -73,9 +73,9 @@ def refused_in_one_line(ended: Ended, *words: str) -> None:
 def test_a_plug_in_is_listed_with_its_origin(command: str, name: str, installed: Path) -> None:
     plain = zoo_process(command, PYTHONPATH=str(installed))
     (line,) = (line for line in plain.out.splitlines() if line.startswith(f"{name} "))
-    assert line.endswith("(from gan-zoo-plugin 1.2.3)")
+    assert line.endswith("(from gan-zoo-plugin 0.1.0)")
     rows = {row["name"]: row for row in json.loads(zoo_process(command, "--json", PYTHONPATH=str(installed)).out)}
-    assert rows[name]["from"] == "gan-zoo-plugin 1.2.3"
+    assert rows[name]["from"] == "gan-zoo-plugin 0.1.0"
 
 
 def test_a_plug_in_is_listed_without_being_imported(installed: Path) -> None:
@@ -92,7 +92,8 @@ def test_a_plug_in_s_model_trains_with_its_trunk_on_its_dataset(
     plug(installed)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.toml").write_text(
-        "[training]\nprecision = 'fp32'\n[logging]\ntrackers = ['csv']\n[infogan]\ncodes = 'uniform:1'\n"
+        "[trunk]\nname = 'linear'\n[data]\nname = 'stripes'\n[training]\nprecision = 'fp32'\n"
+        "[logging]\ntrackers = ['csv']\n[infogan]\ncodes = 'uniform:1'\n"
     )
     ended = zoo(
         *("train", "calm-gan", "--config", "mine.toml", "--calm-gan.weight", "2", "--latent.noise", "5"),
@@ -185,7 +186,7 @@ def test_two_plug_ins_of_one_name_are_refused(installed: Path, plug: Plug, tmp_p
     plug(installed)
     plug(site)
     ended = zoo("models")
-    refused_in_one_line(ended, "named 'calm-gan'", "gan-zoo-plugin 1.2.3", "usurper 1.0")
+    refused_in_one_line(ended, "named 'calm-gan'", "gan-zoo-plugin 0.1.0", "usurper 1.0")
 
 
 @pytest.mark.parametrize(

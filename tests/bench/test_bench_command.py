@@ -90,7 +90,7 @@ def test_a_slow_down_beyond_the_intervals_ends_with_exit_code_1(tmp_path: Path) 
     slow = zoo("bench", "compare", first, tmp_path / "slow.json")
     assert slow.code == 1
     assert slow.err.startswith(
-        f"gan-zoo: slower than {first} beyond the intervals, or failed: dcgan · 64 · 100 · fp32 · eager"
+        f"gan-zoo: slower than {first} beyond the confidence intervals, or failed: dcgan · 64 · 100 · fp32 · eager"
     )
     assert "×1.200 slower" in slow.out
 
@@ -102,7 +102,7 @@ def test_a_slow_down_beyond_the_intervals_ends_with_exit_code_1(tmp_path: Path) 
         (("compare", "none.json", "other.json"), ["none.json", "No such file"]),
         (("kernels", "--trunk", "dcgan"), ["gan-zoo bench kernels has no --trunk"]),
         (("compare", "a.json", "b.json", "--quick"), ["gan-zoo bench compare has no --quick"]),
-        (("step", "a.json"), ["reads no report", "a.json", "bench compare"]),
+        (("step", "a.json"), ["takes no reports", "a.json", "bench compare"]),
         (("step", "--out", "report.txt"), ["report.txt", ".json"]),
         (("step", "--device", "tpu"), ["'tpu'"]),
         (("step", "--trunk", "resnett", "--device", "cpu"), ["unknown trunk", "'resnett'", "'resnet'"]),
