@@ -368,7 +368,7 @@ def _batch_norm(name: str, dtype: torch.dtype) -> Iterator[Case]:
         x, c = torch.zeros(shape, dtype=dtype), torch.zeros(shape[1])
         x = x.contiguous(memory_format=torch.channels_last) if len(shape) == 4 else x
         stats = torch.zeros(-(-shape[0] // rows), 2, shape[1])
-        in_parts = batch_norm.shape_of(x, rows).rows > batch_norm.HELD
+        in_parts = batch_norm.shape_of(x, rows).rows > batch_norm.REGISTER_ROWS
         forward, backward = ("apply", "apply_backward") if in_parts else ("forward", "backward")
         read = (x, x) if in_parts else (x,)  # once in each launch
         limits = {

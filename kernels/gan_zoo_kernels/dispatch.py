@@ -61,16 +61,16 @@ def _choose(
     """The same, of everything that decides it: the device's properties stay what they are."""
     wanted, asked_by = requested(implementation, environment)
     if wanted == "reference":
-        return Choice("reference", f"asked for by {asked_by}")
+        return Choice("reference", f"{asked_by} selects it")
     obstacle = _obstacle(device, interpreted, dtype, columns)
     if wanted == "triton":
         if obstacle:
-            raise RuntimeError(f"{asked_by} asks for the Triton kernels, but {obstacle}")
-        return Choice("triton", f"asked for by {asked_by}")
+            raise RuntimeError(f"{asked_by} requires the Triton kernels, but {obstacle}")
+        return Choice("triton", f"{asked_by} selects it")
     if obstacle:
         return Choice("reference", obstacle)
     if device.type == "cpu":
-        return Choice("reference", "a CPU is served by plain torch; the interpreter is for tests")
+        return Choice("reference", "plain torch is the path on a CPU")
     properties = torch.cuda.get_device_properties(device)
     if torch.version.hip is None and (properties.major, properties.minor) < MIN_CAPABILITY:
         have, need = f"{properties.major}.{properties.minor}", ".".join(map(str, MIN_CAPABILITY))
@@ -89,7 +89,7 @@ def requested(implementation: str | None, environment: str | None) -> tuple[str,
         asked_by = f"{ENVIRONMENT_VARIABLE}={implementation}"
     if implementation not in IMPLEMENTATIONS:
         accepted = ", ".join(IMPLEMENTATIONS)
-        raise ValueError(f"{asked_by}: unknown implementation, it is one of {accepted}")
+        raise ValueError(f"{asked_by}: implementation must be one of {accepted}")
     return implementation, asked_by
 
 
@@ -105,7 +105,7 @@ def _obstacle(device: torch.device, interpreted: bool, dtype: torch.dtype | None
     if dtype == torch.float64:
         return "the kernels compute in float32 and a tensor is float64"
     if columns > MAX_COLUMNS:
-        return f"a row of {columns} classes is longer than the kernels hold, {MAX_COLUMNS}"
+        return f"{columns} classes exceed the kernels' limit of {MAX_COLUMNS}"
     if device.type == "cuda" or interpreted:
         return ""
     if device.type == "cpu":

@@ -85,10 +85,12 @@ def cross_entropy(
     if logits.dtype not in _FLOATING:
         _refuse_dtype(logits=logits)
     if target.dtype not in _INTEGERS:
-        raise TypeError(f"target holds integers, not {target.dtype}")
+        raise TypeError(f"target must have an integer dtype, not {target.dtype}")
     shape, device = logits.shape, logits.device
     if not shape or shape[-1] < 1 or shape[:-1] != target.shape:
-        raise ValueError(f"logits [..., K] and target [...] do not fit: {list(logits.shape)} and {list(target.shape)}")
+        raise ValueError(
+            f"logits must be [..., K] and target [...] of the same shape, not {list(shape)} and {list(target.shape)}"
+        )
     if target.device != device:
         _refuse_devices(logits=logits, target=target)
     if implementation_for(device, implementation, dtype=logits.dtype).path == "triton":
@@ -122,15 +124,17 @@ def q_head_nll(
     if parameters.dtype not in _FLOATING:
         _refuse_dtype(parameters=parameters)
     if targets.dtype != torch.float32 and not (targets.dtype == parameters.dtype == torch.float64):
-        raise TypeError(f"targets are float32, not {targets.dtype}")
+        raise TypeError(f"targets must be float32, not {targets.dtype}")
     if len(shape) != 2 or shape[1] != layout.width:
-        raise ValueError(f"parameters are [B, {layout.width}] by the layout, not {list(shape)}")
+        raise ValueError(f"parameters must be [B, {layout.width}] for this layout, not {list(shape)}")
     if not layout.is_posterior:
-        raise ValueError(f"layout {layout.spec!r} has noise or uniform codes: Q of a uniform code is gaussian:1 or :2")
+        raise ValueError(
+            f"layout {layout.spec!r} describes latents: Q has no noise, and gaussian:1 or gaussian:2 for a uniform code"
+        )
     if targets.shape != (shape[0], len(layout.columns)):
-        raise ValueError(f"targets are [{shape[0]}, {len(layout.columns)}], not {list(targets.shape)}")
+        raise ValueError(f"targets must be [{shape[0]}, {len(layout.columns)}], not {list(targets.shape)}")
     if targets.requires_grad:
-        raise ValueError("targets are constants here; gaussian_nll has a gradient in its target")
+        raise ValueError("targets must not require a gradient; gaussian_nll is differentiable in its target")
     if targets.device != device:
         _refuse_devices(parameters=parameters, targets=targets)
     columns = layout.most_classes
@@ -170,22 +174,24 @@ def sample_latents(
     if not isinstance(device, torch.device):
         device = torch.device(device)
     if batch < 0 or first_row < 0 or first_row + batch > 2**32:
-        raise ValueError(f"rows lie in 0 … 2**32 - 1: first_row {first_row}, batch {batch}")
+        raise ValueError(
+            f"first_row and batch must be 0 or more with a sum of at most 2**32, not {first_row} and {batch}"
+        )
     if not 0 <= seed < 2**64:
-        raise ValueError(f"seed lies in 0 … 2**64 - 1, not {seed}")
+        raise ValueError(f"seed must be 0 to 2**64 - 1, not {seed}")
     if not 0 <= stream < 2**32:
-        raise ValueError(f"stream lies in 0 … 2**32 - 1, not {stream}")
+        raise ValueError(f"stream must be 0 to 2**32 - 1, not {stream}")
     if isinstance(step, Tensor):
         elsewhere = step.device.type != device.type or device.index not in (None, step.device.index)
         if step.ndim != 0 or step.dtype != torch.int64 or elsewhere:
-            found = f"{step.dtype} {list(step.shape)} on {step.device}"
-            raise ValueError(f"a step tensor is int64, 0-d and on {device}, not {found}")
+            given = f"{step.dtype} {list(step.shape)} on {step.device}"
+            raise ValueError(f"a step tensor must be int64 [] on {device}, not {given}")
     elif not 0 <= step < 2**32:
-        raise ValueError(f"step lies in 0 … 2**32 - 1, not {step}")
+        raise ValueError(f"step must be 0 to 2**32 - 1, not {step}")
     if not layout.is_prior:
-        raise ValueError(f"layout {layout.spec!r} has codes of two columns; a latent code has one, or K classes")
+        raise ValueError(f"layout {layout.spec!r} describes Q's parameters: a latent Gaussian code is gaussian:1")
     if dtype not in _FLOATING:
-        raise TypeError(f"latents are floating-point, not {dtype}")
+        raise TypeError(f"dtype must be float32, float16, bfloat16 or float64, not {dtype}")
     if implementation_for(device, implementation, dtype=dtype, columns=layout.most_classes).path == "triton":
         return fused.sample_latents.sample_latents(layout, batch, seed, step, stream, first_row, device, dtype)
     return reference.sample_latents(layout, batch, seed, step, stream, first_row, device, dtype)
@@ -193,17 +199,17 @@ def sample_latents(
 
 def _check_reduction(reduction: str) -> None:
     if reduction not in ("mean", "sum", "none"):
-        raise ValueError(f"unknown reduction {reduction!r}: it is one of mean, sum, none")
+        raise ValueError(f"reduction must be 'mean', 'sum' or 'none', not {reduction!r}")
 
 
 def _refuse_dtype(**tensors: Tensor | None) -> NoReturn:
     name, dtype = next((n, t.dtype) for n, t in tensors.items() if t is not None and t.dtype not in _FLOATING)
-    raise TypeError(f"{name} is float32, float16, bfloat16 or float64, not {dtype}")
+    raise TypeError(f"{name} must be float32, float16, bfloat16 or float64, not {dtype}")
 
 
 def _refuse_devices(**tensors: Tensor | None) -> NoReturn:
-    places = ", ".join(f"{name} on {tensor.device}" for name, tensor in tensors.items() if tensor is not None)
-    raise ValueError(f"the tensors are on different devices: {places}")
+    devices = ", ".join(f"{name} on {tensor.device}" for name, tensor in tensors.items() if tensor is not None)
+    raise ValueError(f"all tensors must be on one device: {devices}")
 
 
 def _check_broadcast(**tensors: Tensor | None) -> None:
@@ -212,7 +218,7 @@ def _check_broadcast(**tensors: Tensor | None) -> None:
         torch.broadcast_shapes(*given.values())
     except RuntimeError:
         shapes = ", ".join(f"{name} {list(shape)}" for name, shape in given.items())
-        raise ValueError(f"the shapes do not broadcast together: {shapes}") from None
+        raise ValueError(f"shapes do not broadcast: {shapes}") from None
 
 
 __all__ = [

@@ -47,7 +47,7 @@ def random_warp(
     """
     _check_floating(images=images)
     if images.ndim != 4:
-        raise ValueError(f"images are [n, c, h, w], not {list(images.shape)}")
+        raise ValueError(f"images must be [n, c, h, w], not {list(images.shape)}")
     _check_draws("normals", normals, steps.normals, images)
     _check_draws("values", values, steps.values, images)
     choice = implementation_for(images.device, implementation, dtype=compute_dtype(images))
@@ -94,14 +94,14 @@ def consistency(
     _check_floating(parameters=parameters, warped=warped)
     n, m = len(parameters), len(warped)
     if parameters.shape != (n, layout.width) or warped.shape != (m, layout.width) or m > n:
-        found = f"{list(parameters.shape)} and {list(warped.shape)}"
-        raise ValueError(f"parameters [n, {layout.width}] and warped [m ≤ n, {layout.width}] are expected, not {found}")
+        shapes = f"{list(parameters.shape)} and {list(warped.shape)}"
+        raise ValueError(f"parameters and warped must be [n, {layout.width}] and [m ≤ n, {layout.width}], not {shapes}")
     if warped.device != parameters.device:
         raise ValueError(f"parameters are on {parameters.device}, warped on {warped.device}")
     columns = reference_consistency.categorical_columns(layout)
     sizes = [at.stop - at.start for at in columns]
     if log_priors is not None and [p.shape for p in log_priors] != [(size,) for size in sizes]:
-        raise ValueError(f"log_priors have {sizes} values, not {[list(p.shape) for p in log_priors]}")
+        raise ValueError(f"log_priors must have {sizes} values, not {[list(p.shape) for p in log_priors]}")
     dtype = compute_dtype(parameters, warped, *(log_priors or ()))
     choice = implementation_for(parameters.device, implementation, dtype=dtype)
     fits = columns and m > 0 and over_ranks is None and not any(p.requires_grad for p in log_priors or ())
@@ -119,7 +119,7 @@ def _check_floating(**tensors: Tensor) -> None:
 def _check_draws(name: str, draws: Tensor | None, columns: int, images: Tensor) -> None:
     if draws is None:
         if columns:
-            raise ValueError(f"{name} [{len(images)}, {columns}] are missing")
+            raise ValueError(f"{name} [{len(images)}, {columns}] must be given for these steps")
         return
     if draws.shape != (len(images), columns):
         raise ValueError(f"{name} must be [{len(images)}, {columns}], not {list(draws.shape)}")

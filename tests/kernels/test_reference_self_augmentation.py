@@ -59,9 +59,9 @@ def test_consistency_is_differentiable_twice():
 @pytest.mark.parametrize(
     ("change", "error", "words"),
     [
-        ({"images": torch.zeros(2, 8, 8)}, ValueError, "images are .n, c, h, w., not .2, 8, 8."),
+        ({"images": torch.zeros(2, 8, 8)}, ValueError, "images must be .n, c, h, w., not .2, 8, 8."),
         ({"images": torch.zeros(2, 1, 8, 8, dtype=torch.int32)}, TypeError, "images must be .* not torch.int32"),
-        ({"normals": None}, ValueError, "normals .2, 32. are missing"),
+        ({"normals": None}, ValueError, "normals .2, 32. must be given"),
         ({"values": torch.zeros(2, 6)}, ValueError, "values must be .2, 7., not .2, 6."),
         ({"values": torch.zeros(2, 7).half()}, TypeError, "values must be float32, not torch.float16"),
         ({"normals": torch.zeros(2, 32, device="meta")}, ValueError, "images are on cpu, normals on meta"),
@@ -83,11 +83,11 @@ def test_amounts_are_refused(amounts):
 @pytest.mark.parametrize(
     ("change", "error", "words"),
     [
-        ({"warped": torch.zeros(5, 9)}, ValueError, r"warped \[m ≤ n, 9\] are expected, not \[4, 9\] and \[5, 9\]"),
+        ({"warped": torch.zeros(5, 9)}, ValueError, r"must be \[n, 9\] and \[m ≤ n, 9\], not \[4, 9\] and \[5, 9\]"),
         ({"parameters": torch.zeros(4, 8)}, ValueError, r"not \[4, 8\]"),
         ({"parameters": torch.zeros(4, 9).long()}, TypeError, "parameters must be"),
         ({"warped": torch.zeros(3, 9, device="meta")}, ValueError, "warped on meta"),
-        ({"log_priors": [torch.zeros(4)]}, ValueError, r"log_priors have \[4, 3\] values"),
+        ({"log_priors": [torch.zeros(4)]}, ValueError, r"log_priors must have \[4, 3\] values"),
     ],
 )
 def test_a_consistency_term_is_refused(change, error, words):

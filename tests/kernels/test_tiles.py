@@ -3,27 +3,24 @@
 import pytest
 import torch
 from gan_zoo_kernels.fused import tiles
-from gan_zoo_kernels.fused.tiles import Tile
 
 COLUMNS = [1, 2, 3, 10, 16, 17, 100, 128, 1000, 1024, 4096, 4097, tiles.MAX_COLUMNS]
 
 
-def test_examples():
-    assert tiles.row_tile(10) == Tile(rows=128, columns=16, warps=8)
-    assert tiles.row_tile(1000) == Tile(rows=2, columns=1024, warps=8)
-    assert tiles.row_tile(4096) == Tile(rows=1, columns=4096, warps=16)
-    assert tiles.row_tile(10, warp_size=64) == Tile(rows=128, columns=16, warps=4)
-    assert tiles.dense_tile(10) == Tile(rows=128, columns=16, warps=4)
-    assert tiles.dense_tile(256) == Tile(rows=16, columns=256, warps=4)
-    assert tiles.dense_tile(8192) == Tile(rows=1, columns=8192, warps=8)
-    assert tiles.dense_tile(4096, values=16) == Tile(rows=1, columns=4096, warps=8)
-    assert tiles.flat_tile(256, 2, summed=True) == Tile(rows=1, columns=256, warps=2)
-    assert tiles.flat_tile(2**25, 2) == Tile(rows=1, columns=2048, warps=4)
-    assert tiles.flat_tile(2**25, 4) == Tile(rows=1, columns=1024, warps=4)
-    assert tiles.latent_tile(16, 10) == Tile(rows=16, columns=16, warps=4)
-    assert tiles.parts(4) == 1
-    assert tiles.parts(5) == 5
-    assert tiles.parts(10**6) == tiles.PARTS
+@pytest.mark.parametrize("warp_size", [32, 64])
+@pytest.mark.parametrize("itemsize", [2, 4])
+@pytest.mark.parametrize("n", [1, 256, 257, 2**17, 2**17 + 1, 2**25])
+def test_a_thread_of_a_flat_tile_loads_at_most_two_vectors(n, itemsize, warp_size):
+    for summed in (False, True):
+        tile = tiles.flat_tile(n, itemsize, warp_size, summed=summed)
+        values = tile.columns // (tile.warps * warp_size)
+        assert values >= 1 and values & (values - 1) == 0
+        assert values * itemsize <= 2 * tiles.VECTOR_BYTES
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 1000, 10**6])
+def test_the_partial_sums_of_a_sum_are_bounded(count):
+    assert 1 <= tiles.programs_of_a_sum(count) <= min(count, tiles.MAX_PARTIAL_SUMS)
 
 
 @pytest.mark.parametrize("warp_size", [32, 64])

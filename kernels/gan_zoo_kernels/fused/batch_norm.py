@@ -21,9 +21,9 @@ from .launches import launch, warp_size
 from .operators import once_differentiable, register
 from .tiles import Tile, next_power_of_two
 
-HELD = 1_024  # most rows of a lot that one program holds in registers
+REGISTER_ROWS = 1_024  # most rows of a lot that one program holds in registers
 TILE = Tile(rows=128, columns=32, warps=8)  # of the two-launch form, with warps of 32 threads
-PARTS = 128  # most partial sums of a lot: every program of the second launch reads them all
+MAX_PARTS = 128  # of a lot: every program of the second launch reads the partial sums of them all
 
 
 class Shape(NamedTuple):
@@ -43,7 +43,7 @@ def shape_of(x: Tensor, rows: int) -> Shape:
     return Shape(rows * pixels, (images - (lots - 1) * rows) * pixels, lots, channels)
 
 
-def held_tile(rows: int) -> Tile:
+def register_tile(rows: int) -> Tile:
     """All rows of a lot, 16 values a thread; 512 threads at most, for more have too few registers."""
     height = max(32, next_power_of_two(rows))
     width = 16 if height <= 256 else 8
@@ -53,7 +53,7 @@ def held_tile(rows: int) -> Tile:
 def span_of(rows: int) -> int:
     """Rows of a part: a multiple of a tile's."""
     tiles = -(-rows // TILE.rows)
-    return -(-tiles // PARTS) * TILE.rows
+    return -(-tiles // MAX_PARTS) * TILE.rows
 
 
 def _fake_forward(x: Tensor, weight: Tensor, bias: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
@@ -78,8 +78,8 @@ def forward(
     running = (stats, stats) if running_mean is None or running_var is None else (running_mean, running_var)
     tensors = (x, y, weight, bias, *running, stats)
     options = {"MOMENTUM": momentum, "EPS": eps, "SLOPE": slope, "RECORDED": running_mean is not None}
-    if shape.rows <= HELD:
-        _launch_held(batch_norm_forward_kernel, shape, tensors, options)
+    if shape.rows <= REGISTER_ROWS:
+        _launch_in_registers(batch_norm_forward_kernel, shape, tensors, options)
         return y, stats
     partials = _launch_parts(batch_norm_moments_kernel, shape, (x,), {})
     _launch_apply(batch_norm_apply_kernel, shape, (*tensors, partials), options)
@@ -94,8 +94,10 @@ def backward(
     shape = shape_of(x, min(rows, x.shape[0]))
     gradients = _empty_gradients(x, weight, bias, trained)
     read = (x, upstream, weight, bias, stats)
-    if shape.rows <= HELD:
-        _launch_held(batch_norm_backward_kernel, shape, (*read, *gradients), {"SLOPE": slope, "TRAINED": trained})
+    if shape.rows <= REGISTER_ROWS:
+        _launch_in_registers(
+            batch_norm_backward_kernel, shape, (*read, *gradients), {"SLOPE": slope, "TRAINED": trained}
+        )
         return gradients
     partials = _launch_parts(batch_norm_sums_kernel, shape, read, {"SLOPE": slope})
     tensors = (*read, partials, *gradients)
@@ -103,8 +105,8 @@ def backward(
     return gradients
 
 
-def _launch_held(kernel: Any, shape: Shape, tensors: tuple[Tensor, ...], options: dict[str, Any]) -> None:
-    tile = held_tile(shape.rows)
+def _launch_in_registers(kernel: Any, shape: Shape, tensors: tuple[Tensor, ...], options: dict[str, Any]) -> None:
+    tile = register_tile(shape.rows)
     programs = -(-shape.channels // tile.columns)
     launch(
         kernel, programs, tensors[0], *tensors, *shape[:3],
@@ -122,7 +124,7 @@ def _launch_parts(kernel: Any, shape: Shape, tensors: tuple[Tensor, ...], option
 
 def _launch_apply(kernel: Any, shape: Shape, tensors: tuple[Tensor, ...], options: dict[str, Any]) -> None:
     parts = -(-shape.rows // span_of(shape.rows))
-    _launch_tiles(kernel, shape, tensors, {**options, "PARTS": next_power_of_two(parts)})
+    _launch_tiles(kernel, shape, tensors, {**options, "PADDED_PARTS": next_power_of_two(parts)})
 
 
 def _launch_tiles(kernel: Any, shape: Shape, tensors: tuple[Tensor, ...], options: dict[str, Any]) -> None:

@@ -114,7 +114,7 @@ def batch_norm_forward_kernel(
 
 
 @triton.jit
-def place(rows, last, lots, CHANNELS: tl.constexpr, parts, COLUMNS: tl.constexpr):
+def locate(rows, last, lots, CHANNELS: tl.constexpr, parts, COLUMNS: tl.constexpr):
     """This program's channels, part and lot, and the rows of its lot; programs of neighbouring channels are next."""
     blocks = tl.cdiv(CHANNELS, COLUMNS)
     program = tl.program_id(0)
@@ -125,9 +125,9 @@ def place(rows, last, lots, CHANNELS: tl.constexpr, parts, COLUMNS: tl.constexpr
 
 
 @triton.jit
-def load_parts(partials, which, lot, parts, column, CHANNELS: tl.constexpr, PARTS: tl.constexpr):
-    """[PARTS, COLUMNS]: one of the two numbers of every part of a lot."""
-    part = tl.arange(0, PARTS)
+def load_parts(partials, which, lot, parts, column, CHANNELS: tl.constexpr, PADDED_PARTS: tl.constexpr):
+    """[PADDED_PARTS, COLUMNS]: one of the two numbers of every part of a lot."""
+    part = tl.arange(0, PADDED_PARTS)
     at = ((lot * 2 + which) * parts + part).to(tl.int64)[:, None] * CHANNELS + column[None, :]
     return tl.load(partials + at, live_rows(part, parts, column, CHANNELS), 0.0)
 
@@ -139,11 +139,11 @@ def store_part(partials, which, lot, parts, part, value, column, CHANNELS: tl.co
 
 
 @triton.jit
-def joined_moments(partials, lot, count, parts, span, column, CHANNELS: tl.constexpr, PARTS: tl.constexpr):
+def joined_moments(partials, lot, count, parts, span, column, CHANNELS: tl.constexpr, PADDED_PARTS: tl.constexpr):
     """Mean and sum of squared deviations of a lot, of those of its parts (Chan, Golub & LeVeque, 1979)."""
-    sizes = tl.minimum(tl.maximum(count - tl.arange(0, PARTS) * span, 0), span).to(tl.float32)[:, None]
-    means = load_parts(partials, 0, lot, parts, column, CHANNELS, PARTS)
-    squares = load_parts(partials, 1, lot, parts, column, CHANNELS, PARTS)
+    sizes = tl.minimum(tl.maximum(count - tl.arange(0, PADDED_PARTS) * span, 0), span).to(tl.float32)[:, None]
+    means = load_parts(partials, 0, lot, parts, column, CHANNELS, PADDED_PARTS)
+    squares = load_parts(partials, 1, lot, parts, column, CHANNELS, PADDED_PARTS)
     mean = divided(tl.sum(means * sizes, axis=0), count.to(tl.float32))
     deviation = means - mean[None, :]
     return mean, tl.sum(squares + sizes * deviation * deviation, axis=0)
@@ -155,7 +155,7 @@ def batch_norm_moments_kernel(
     ROWS: tl.constexpr, COLUMNS: tl.constexpr, CHANNELS: tl.constexpr,
 ):  # fmt: skip
     """Mean and sum of squared deviations of one part, joined tile after tile by Chan's formula."""
-    column, part, lot, count = place(rows, last, lots, CHANNELS, parts, COLUMNS)
+    column, part, lot, count = locate(rows, last, lots, CHANNELS, parts, COLUMNS)
     at = offsets_in_tile(column, CHANNELS, ROWS)
     mean = tl.zeros((COLUMNS,), tl.float32)
     squares = tl.zeros((COLUMNS,), tl.float32)
@@ -164,6 +164,8 @@ def batch_norm_moments_kernel(
         row = first + tl.arange(0, ROWS)
         live = live_rows(row, count, column, CHANNELS)
         v = tl.load(x + first_of(lot, rows, first, CHANNELS) + at, live, 0.0).to(tl.float32)
+        # Of n_old rows with mean m and n_new with mean m': the mean moves by (m' - m) n_new / (n_old + n_new), and the
+        # squares grow by those of the new rows and (m' - m)² n_old n_new / (n_old + n_new).
         new = tl.minimum(end - first, ROWS)
         new_mean, new_squares = moments(v, live, new)
         old = (first - part * span).to(tl.float32)
@@ -179,12 +181,12 @@ def batch_norm_moments_kernel(
 def batch_norm_apply_kernel(
     x, y, weight, bias, running_mean, running_var, stats, partials, rows, last, lots, parts, span,
     MOMENTUM: tl.constexpr, EPS: tl.constexpr, SLOPE: tl.constexpr, RECORDED: tl.constexpr,
-    PARTS: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, CHANNELS: tl.constexpr,
+    PADDED_PARTS: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, CHANNELS: tl.constexpr,
 ):  # fmt: skip
     """The output of one part. The first program of a lot stores its statistics, the first of all the running ones."""
-    column, part, lot, count = place(rows, last, lots, CHANNELS, parts, COLUMNS)
+    column, part, lot, count = locate(rows, last, lots, CHANNELS, parts, COLUMNS)
     at = offsets_in_tile(column, CHANNELS, ROWS)
-    mean, squares = joined_moments(partials, lot, count, parts, span, column, CHANNELS, PARTS)
+    mean, squares = joined_moments(partials, lot, count, parts, span, column, CHANNELS, PADDED_PARTS)
     scale = scale_of(squares, count, EPS)
     if part == 0:
         store_per_channel(stats + 2 * lot * CHANNELS, mean, column, CHANNELS)
@@ -195,8 +197,8 @@ def batch_norm_apply_kernel(
                 known_var = per_channel(running_var, column, CHANNELS)
                 for k in range(lots):
                     n = tl.where(k == lots - 1, last, rows)
-                    own, own_squares = joined_moments(partials, k, n, parts, span, column, CHANNELS, PARTS)
-                    known_mean, known_var = average(known_mean, known_var, own, own_squares, n, MOMENTUM)
+                    lot_mean, lot_squares = joined_moments(partials, k, n, parts, span, column, CHANNELS, PADDED_PARTS)
+                    known_mean, known_var = average(known_mean, known_var, lot_mean, lot_squares, n, MOMENTUM)
                 store_per_channel(running_mean, known_mean, column, CHANNELS)
                 store_per_channel(running_var, known_var, column, CHANNELS)
     w = per_channel(weight, column, CHANNELS)

@@ -33,6 +33,12 @@ def has_learned_variance(groups: Any) -> bool:
 
 
 @triton.jit
+def is_class(c, classes):
+    """Whether a target is a class index; losses and gradients of others are NaN."""
+    return (c >= 0) & (c < classes) & (c == tl.floor(c))
+
+
+@triton.jit
 def of_group(code, GROUPS: tl.constexpr, FIELD: tl.constexpr):
     """A field of the group that a code belongs to."""
     value = GROUPS[0][FIELD]

@@ -46,18 +46,7 @@ def column_sums(
     rows, columns = partials.shape
     tile_rows, tile_columns, warps = NARROW if columns <= NARROW[1] else WIDE
     launch(
-        column_sums_kernel,
-        -(-columns // tile_columns),
-        out,
-        partials,
-        out,
-        out if count is None else count,
-        rows,
-        columns,
-        float(divisor),
-        COUNTED=count is not None,
-        RATIO=ratio,
-        ROWS=tile_rows,
-        COLUMNS=tile_columns,
-        num_warps=warps,
-    )
+        column_sums_kernel, -(-columns // tile_columns), out,
+        partials, out, out if count is None else count, rows, columns, float(divisor),
+        COUNTED=count is not None, RATIO=ratio, ROWS=tile_rows, COLUMNS=tile_columns, num_warps=warps,
+    )  # fmt: skip

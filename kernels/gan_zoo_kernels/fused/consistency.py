@@ -52,6 +52,7 @@ def consistency_forward_kernel(
     rows, shared, spread, row_stride, column_stride, warped_row_stride, warped_column_stride,
     PRIORS: tl.constexpr, GROUPS: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
+    """One code's spread · KL(mean of p ‖ prior) - mean of Σ p log q, with p of the image and q of its copy."""
     code = tl.program_id(0)
     _, size, column = find_code(code, GROUPS)
     first_class = column + of_group(code, GROUPS, FIRST_CLASS) - of_group(code, GROUPS, FIRST_COLUMN)
@@ -62,7 +63,7 @@ def consistency_forward_kernel(
     for first in range(0, rows, ROWS):
         row = first + tl.arange(0, ROWS)
         live = row < rows
-        pair = row < shared
+        pair = row < shared  # images that have a copy
         x = load_logits(parameters, row, live, column, here, k, row_stride, column_stride)
         y = load_logits(warped, row, pair, column, here, k, warped_row_stride, warped_column_stride)
         e = exp(x - tl.max(x, axis=1)[:, None])
@@ -73,10 +74,11 @@ def consistency_forward_kernel(
         agreed += p * tl.where(pair[:, None] & here[None, :], log_q, 0.0)
     mean = tl.sum(total, axis=0) / rows
     tl.store(means + first_class + k, mean, here)
-    told = tl.log(tl.where(mean < FLOOR, FLOOR, mean))
+    # KL(mean ‖ prior) = Σ mean (log mean - log prior); without priors log K is left out
+    log_ratio = tl.log(tl.where(mean < FLOOR, FLOOR, mean))
     if PRIORS:
-        told -= tl.load(log_priors + first_class + k, here, 0.0)
-    divergence = tl.sum(tl.where(here, mean * told, 0.0), axis=0)
+        log_ratio -= tl.load(log_priors + first_class + k, here, 0.0)
+    divergence = tl.sum(tl.where(here, mean * log_ratio, 0.0), axis=0)
     agreement = tl.sum(tl.sum(agreed, axis=1), axis=0) / shared
     tl.store(out + tl.program_id(0), spread * divergence - agreement)
 
@@ -88,6 +90,7 @@ def consistency_backward_kernel(
     PRIORS: tl.constexpr, GROUPS: tl.constexpr, CODES: tl.constexpr, WIDTH: tl.constexpr,
     ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
+    """Both inputs' gradients in one code's columns of a block of rows; 0 unless the code is categorical."""
     code = tl.program_id(0) % CODES
     kind, size, column = find_code(code, GROUPS)
     first_class = column + of_group(code, GROUPS, FIRST_CLASS) - of_group(code, GROUPS, FIRST_COLUMN)
@@ -95,7 +98,7 @@ def consistency_backward_kernel(
     here = k < size
     row = tl.program_id(0) // CODES * ROWS + tl.arange(0, ROWS)
     live = row < rows
-    pair = row < shared
+    pair = row < shared  # images that have a copy
     d = tl.zeros((ROWS, COLUMNS), tl.float32)
     warped_d = tl.zeros((ROWS, COLUMNS), tl.float32)
     if kind == CATEGORICAL:
@@ -109,12 +112,14 @@ def consistency_backward_kernel(
         sum_e = tl.sum(e, axis=1)
         log_q = y - tl.log(sum_e)[:, None]
         mean = tl.load(means + first_class + k, here, 1.0)
+        # v = ∂loss/∂p = spread (log mean + 1 - log prior) / n - log q / m; below FLOOR the logarithm is constant
         pull = tl.log(tl.where(mean < FLOOR, FLOOR, mean))
         pull += tl.where(mean < FLOOR, 0.0, 1.0)
         if PRIORS:
             pull -= tl.load(log_priors + first_class + k, here, 0.0)
         pull = (tl.zeros((ROWS, COLUMNS), tl.float32) + pull[None, :]) * (spread / rows)
         pull -= tl.where(pair[:, None] & here[None, :], log_q, 0.0) / shared
+        # through the softmax, ∂loss/∂x = p (v - ⟨p, v⟩); and ∂(-Σ p log q)/∂y = q - p
         d = g * (p * (pull - tl.sum(p * pull, axis=1)[:, None]))
         warped_d = g * ((e / sum_e[:, None] - p) / shared)
     at = (row.to(tl.int64) * WIDTH)[:, None] + (column + k)[None, :]
@@ -161,25 +166,11 @@ def forward(
     means = torch.empty(classes, dtype=torch.float32, device=parameters.device)
     partials = out if codes == 1 else torch.empty((codes, 1), dtype=torch.float32, device=parameters.device)
     launch(
-        consistency_forward_kernel,
-        codes,
-        parameters,
-        parameters,
-        warped,
-        means if log_priors is None else log_priors,
-        partials,
-        means,
-        len(parameters),
-        len(warped),
-        spread,
-        *parameters.stride(),
-        *warped.stride(),
-        PRIORS=log_priors is not None,
-        GROUPS=groups,
-        ROWS=tile.rows,
-        COLUMNS=tile.columns,
-        num_warps=tile.warps,
-    )
+        consistency_forward_kernel, codes, parameters,
+        parameters, warped, means if log_priors is None else log_priors, partials, means,
+        len(parameters), len(warped), spread, *parameters.stride(), *warped.stride(),
+        PRIORS=log_priors is not None, GROUPS=groups, ROWS=tile.rows, COLUMNS=tile.columns, num_warps=tile.warps,
+    )  # fmt: skip
     if codes > 1:
         column_sums(partials, out)
     return out, means
@@ -204,29 +195,12 @@ def backward(
     gradient = torch.empty(parameters.shape, dtype=parameters.dtype, device=parameters.device)
     warped_gradient = torch.empty(warped.shape, dtype=warped.dtype, device=warped.device)
     launch(
-        consistency_backward_kernel,
-        -(-len(parameters) // tile.rows) * codes,
-        parameters,
-        upstream,
-        parameters,
-        warped,
-        means if log_priors is None else log_priors,
-        means,
-        gradient,
-        warped_gradient,
-        len(parameters),
-        len(warped),
-        spread,
-        *parameters.stride(),
-        *warped.stride(),
-        PRIORS=log_priors is not None,
-        GROUPS=layout.groups,
-        CODES=codes,
-        WIDTH=layout.width,
-        ROWS=tile.rows,
-        COLUMNS=tile.columns,
-        num_warps=tile.warps,
-    )
+        consistency_backward_kernel, -(-len(parameters) // tile.rows) * codes, parameters,
+        upstream, parameters, warped, means if log_priors is None else log_priors, means, gradient, warped_gradient,
+        len(parameters), len(warped), spread, *parameters.stride(), *warped.stride(),
+        PRIORS=log_priors is not None, GROUPS=layout.groups, CODES=codes, WIDTH=layout.width,
+        ROWS=tile.rows, COLUMNS=tile.columns, num_warps=tile.warps,
+    )  # fmt: skip
     return gradient, warped_gradient
 
 

@@ -43,28 +43,15 @@ def forward(logits: Tensor, target: Tensor, reduction: str, ignore_index: int | 
     long = columns > tiles.MAX_COLUMNS
     rows_of_a_program, known = _forward_plan(columns, x.element_size(), x.is_contiguous(), warp_size())
     blocks = -(-rows // rows_of_a_program)
-    parts = tiles.parts(blocks) if long or not none else blocks
-    second = parts > 1 and not none
-    partials = torch.empty((parts, 2), dtype=torch.float32, device=out.device) if second else None
+    programs = tiles.programs_of_a_sum(blocks) if long or not none else blocks
+    second = programs > 1 and not none
+    partials = torch.empty((programs, 2), dtype=torch.float32, device=out.device) if second else None
     launch(
-        cross_entropy_long_forward_kernel if long else cross_entropy_forward_kernel,
-        parts,
-        logits,
-        x,
-        labels,
-        out if partials is None else partials,
-        count if partials is None else partials.view(-1)[1:],
-        *((kept,) if long else ()),
-        2,
-        rows,
-        *x.stride(),
-        labels.stride(0),
-        0 if ignore_index is None else ignore_index,
-        IGNORES=ignore_index is not None,
-        NONE=none,
-        DIVIDE=reduction == "mean" and not second,
-        **known,
-    )
+        cross_entropy_long_forward_kernel if long else cross_entropy_forward_kernel, programs, logits,
+        x, labels, out if partials is None else partials, count if partials is None else partials.view(-1)[1:],
+        *((kept,) if long else ()), rows, *x.stride(), labels.stride(0), 0 if ignore_index is None else ignore_index,
+        IGNORES=ignore_index is not None, NONE=none, DIVIDE=reduction == "mean" and not second, **known,
+    )  # fmt: skip
     if partials is not None:
         column_sums(partials, out, count=count, ratio=reduction == "mean")
     return out, count, kept
@@ -111,24 +98,12 @@ def backward(
     rows_of_a_program, stretches, known = _backward_plan(columns, x.element_size(), x.is_contiguous(), warp_size())
     launch(
         cross_entropy_long_backward_kernel if long else cross_entropy_backward_kernel,
-        -(-rows // rows_of_a_program) * stretches,
-        logits,
-        g,
-        count,
-        x,
-        labels,
-        gradient,
-        *((kept,) if long else ()),
-        rows,
-        g.stride(0) if reduction == "none" else 0,
-        *x.stride(),
-        labels.stride(0),
+        -(-rows // rows_of_a_program) * stretches, logits,
+        g, count, x, labels, gradient, *((kept,) if long else ()),
+        rows, g.stride(0) if reduction == "none" else 0, *x.stride(), labels.stride(0),
         0 if ignore_index is None else ignore_index,
-        IGNORES=ignore_index is not None,
-        MEAN=reduction == "mean",
-        NONE=reduction == "none",
-        **known,
-    )
+        IGNORES=ignore_index is not None, MEAN=reduction == "mean", NONE=reduction == "none", **known,
+    )  # fmt: skip
     return gradient
 
 

@@ -29,7 +29,7 @@ def load_stretch(
 
 @triton.jit(do_not_specialize=["rows", "label_stride", "ignore_index"])
 def cross_entropy_long_forward_kernel(
-    logits, labels, out, count_out, tops_and_sums, part_stride,
+    logits, labels, out, count_out, tops_and_sums,
     rows, row_stride, column_stride, label_stride, ignore_index: tl.int64,
     IGNORES: tl.constexpr, NONE: tl.constexpr, DIVIDE: tl.constexpr, CONTIGUOUS: tl.constexpr,
     K: tl.constexpr, CHUNKS: tl.constexpr, COLUMNS: tl.constexpr,
@@ -50,7 +50,7 @@ def cross_entropy_long_forward_kernel(
             x, _ = load_stretch(start, first, column_stride, CONTIGUOUS, K, CHUNKS, COLUMNS)
             higher = tl.maximum(tops, tl.max(x, axis=0))
             finite = tl.where(higher == float("-inf"), 0.0, higher)  # a lane may have met no finite logit yet
-            sums = sums * exp_below_1(tops - finite, False)
+            sums = sums * exp_below_1(tops - finite, False)  # what was added under the old maximum
             sums += tl.sum(exp_below_1(x - finite[None, :], False), axis=0)
             tops = higher
         top = tl.max(tops, axis=0)
@@ -63,7 +63,7 @@ def cross_entropy_long_forward_kernel(
             tl.store(out + row.to(tl.int64), nll)
         total += nll
         count += counted.to(tl.float32)
-    store_sums(out, count_out, part_stride, total, count, NONE, DIVIDE)
+    store_sums(out, count_out, total, count, NONE, DIVIDE)
 
 
 @triton.jit(do_not_specialize=["rows", "label_stride", "ignore_index"])
@@ -85,6 +85,7 @@ def cross_entropy_long_backward_kernel(
     row_sum = tl.load(tops_and_sums + 2 * i + 1)
     first = tl.program_id(0) % stretches * (CHUNKS * COLUMNS)
     x, k = load_stretch(logits + i * stride, first, column_stride, CONTIGUOUS, K, CHUNKS, COLUMNS)
+    # d/dx_k (log Σ e^x - x_label) = e^(x_k - top) / row_sum - [k = label]
     d = exp_below_1(x - top, gradient.dtype.element_ty == tl.float32) * (g / row_sum)[:, None]
     d = tl.where(k == label[:, None], d - g[:, None], d)
     if IGNORES:

@@ -22,7 +22,7 @@ from .mathematics import HALF_LOG_2_PI, bound, exp
 from .operators import is_differentiated, once_differentiable, register
 from .strides import as_rows_and_columns, extent
 
-IN_OWN_DTYPE, IN_FLOAT32 = 1, 2  # how a gradient is wanted; 0 is not at all
+IN_INPUT_DTYPE, IN_FLOAT32 = 1, 2  # how a gradient is wanted; 0 is not at all
 
 
 @triton.jit
@@ -82,13 +82,14 @@ def gaussian_nll_backward_kernel(
         g = tl.load(upstream + offset(i, columns, upstream_row, upstream_column, FLAT), live, 0.0)
     mu = tl.load(mean + offset(i, columns, mean_row, mean_column, FLAT), live, 0.0).to(tl.float32)
     c = tl.load(target + offset(i, columns, target_row, target_column, FLAT), live, 0.0).to(tl.float32)
-    d = mu - c
+    d = mu - c  # d/dμ ½(c - μ)²; times e^-s with a log-variance s; its negative is the gradient in c
     if LEARNED:
         at = log_var + offset(i, columns, log_var_row, log_var_column, FLAT)
         raw = tl.load(at, live, 0.0).to(tl.float32)
         scaled = (mu - c) * exp(-bound(raw, LOW, HIGH))
         if LOG_VAR:
-            inside = (raw >= LOW) & (raw <= HIGH)
+            inside = (raw >= LOW) & (raw <= HIGH)  # beyond its bounds a log-variance has no gradient
+            # d/ds ½(s + (c - μ)² e^-s) = ½(1 - (c - μ)² e^-s)
             ds = tl.where(inside, 0.5 * (1.0 - d * scaled) * g, 0.0)
             tl.store(log_var_gradient + i, ds.to(log_var_gradient.dtype.element_ty), mask=live)
         d = scaled
@@ -133,28 +134,16 @@ def forward(mean: Tensor, log_var: Tensor | None, target: Tensor, reduction: str
     tensors, columns, strides, walk = _walk([mean, mean if log_var is None else log_var, target])
     tile = tiles.flat_tile(n, _widest(tensors), warp_size(), summed=not none)
     blocks = -(-n // tile.columns)
-    parts = blocks if none else tiles.parts(blocks)
-    second = parts > 1 and not none
-    partials = torch.empty((parts, 1), dtype=torch.float32, device=out.device) if second else out
+    programs = blocks if none else tiles.programs_of_a_sum(blocks)
+    second = programs > 1 and not none
+    partials = torch.empty((programs, 1), dtype=torch.float32, device=out.device) if second else out
     divisor = float(n) if reduction == "mean" else 1.0
     launch(
-        gaussian_nll_forward_kernel,
-        parts,
-        mean,
-        *tensors,
-        partials,
-        n,
-        columns,
-        *strides,
-        1.0 if second else divisor,
-        LOW=low,
-        HIGH=high,
-        LEARNED=log_var is not None,
-        NONE=none,
-        **walk,
-        ELEMENTS=tile.columns,
-        num_warps=tile.warps,
-    )
+        gaussian_nll_forward_kernel, programs, mean,
+        *tensors, partials, n, columns, *strides, 1.0 if second else divisor,
+        LOW=low, HIGH=high, LEARNED=log_var is not None, NONE=none,
+        **walk, ELEMENTS=tile.columns, num_warps=tile.warps,
+    )  # fmt: skip
     if second:
         column_sums(partials, out, divisor)
     return out
@@ -176,7 +165,7 @@ def backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Contiguous gradients of mean, log_var and target.
 
-    `wanted` says of each: 0 (an empty tensor is returned), IN_OWN_DTYPE or IN_FLOAT32.
+    `wanted` says of each: 0 (an empty tensor is returned), IN_INPUT_DTYPE or IN_FLOAT32.
     """
     gradients = _empty_gradients(mean, log_var, target, wanted)
     n = mean.numel()
@@ -187,27 +176,13 @@ def backward(
     tensors, columns, strides, walk = _walk(inputs)
     tile = tiles.flat_tile(n, _widest([*tensors, *gradients]), warp_size())
     launch(
-        gaussian_nll_backward_kernel,
-        -(-n // tile.columns),
-        mean,
-        upstream if scalar else tensors[0],
-        *tensors[1:],
-        *gradients,
-        n,
-        columns,
-        *strides,
-        float(n) if reduction == "mean" else 1.0,
-        LOW=low,
-        HIGH=high,
-        LEARNED=log_var is not None,
-        MEAN=wanted[0] > 0,
-        LOG_VAR=wanted[1] > 0,
-        TARGET=wanted[2] > 0,
-        SCALAR=scalar,
-        **walk,
-        ELEMENTS=tile.columns,
-        num_warps=tile.warps,
-    )
+        gaussian_nll_backward_kernel, -(-n // tile.columns), mean,
+        upstream if scalar else tensors[0], *tensors[1:], *gradients,
+        n, columns, *strides, float(n) if reduction == "mean" else 1.0,
+        LOW=low, HIGH=high, LEARNED=log_var is not None,
+        MEAN=wanted[0] > 0, LOG_VAR=wanted[1] > 0, TARGET=wanted[2] > 0, SCALAR=scalar,
+        **walk, ELEMENTS=tile.columns, num_warps=tile.warps,
+    )  # fmt: skip
     return gradients
 
 
@@ -237,7 +212,7 @@ class _GaussianNLL(torch.autograd.Function):
         shape = expanded[0].shape
         # A broadcast input's gradient is a sum: its terms stay in float32 until they are added.
         wanted = [
-            0 if t is None or not needed else IN_OWN_DTYPE if t.shape == shape else IN_FLOAT32
+            0 if t is None or not needed else IN_INPUT_DTYPE if t.shape == shape else IN_FLOAT32
             for t, needed in zip(inputs, ctx.needs_input_grad, strict=False)
         ]
         sources = [t for t in inputs if t is not None]
@@ -245,8 +220,9 @@ class _GaussianNLL(torch.autograd.Function):
         for i, gradient in enumerate(backward(upstream[0], *expanded, *ctx.options, wanted)):
             if wanted[i]:
                 t = inputs[i]
-                own = gradient if wanted[i] == IN_OWN_DTYPE else gradient.sum_to_size(t.shape).to(t.dtype)
-                gradients[i] = once_differentiable(own, upstream[0], *sources)
+                if wanted[i] == IN_FLOAT32:
+                    gradient = gradient.sum_to_size(t.shape).to(t.dtype)
+                gradients[i] = once_differentiable(gradient, upstream[0], *sources)
         return *gradients, None, None, None
 
 

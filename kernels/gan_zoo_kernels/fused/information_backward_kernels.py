@@ -14,15 +14,31 @@ def before_activation(
     SLOPE: tl.constexpr, HIDDEN: tl.constexpr, PADDED: tl.constexpr, OPERAND: tl.constexpr, DOT: tl.constexpr,
     PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """Of a block of rows and columns: the gradient above the leaky ReLU, the normal values, the activations; and the
-    gradient in the parameters [ROWS, PADDED]."""
+    """For a block of rows and columns: the gradient d in y = gain · x + shift, x = normal, the activations; and e, the
+    gradient in the parameters [ROWS, PADDED].
+    """
     p = tl.arange(0, PADDED)
     live = (row < batch)[:, None]
     e = tl.load(slopes + row[:, None] * PADDED + p[None, :], live, 0.0) * upstream
     x = tl.load(normal + row[:, None] * HIDDEN + column[None, :], live & (column < HIDDEN)[None, :], 0.0)
     y, slope = activation(x, gain[None, :], shift[None, :], SLOPE)
+    # parameters = activation(y) @ wᵀ, so the gradient in the activations is e @ w
     d = tl.dot(e.to(OPERAND).to(DOT), w.to(OPERAND).to(DOT), input_precision=PRECISION)
     return d * slope, x, y, e
+
+
+@triton.jit
+def store_hidden_gradient(
+    hidden, d, x, of_beta, of_gamma, inverse, gamma, row, batch, column, HIDDEN: tl.constexpr
+):  # fmt: skip
+    """The gradient in h, of d, the gradient in y = gamma x + beta with x = (h - mean) · inverse.
+
+    Mean and variance depend on every row: it is inverse · gamma · (d - (Σ d + x Σ d x) / B), and the sums are the
+    gradients in beta and gamma.
+    """
+    d = inverse[None, :] * gamma[None, :] * (d - (of_beta[None, :] + x * of_gamma[None, :]) / batch)
+    live = (row < batch)[:, None] & (column < HIDDEN)[None, :]
+    tl.store(hidden + row[:, None] * HIDDEN + column[None, :], d.to(hidden.dtype.element_ty), live)
 
 
 @triton.jit(do_not_specialize=["batch"])
@@ -63,9 +79,7 @@ def hidden_backward_kernel(
             of_bias = tl.sum(e, axis=0)
             left = tl.trans(e.to(OPERAND).to(DOT))
             of_weight = tl.dot(left, y.to(OPERAND).to(DOT), of_weight, input_precision=PRECISION)
-        d = inverse[None, :] * gamma[None, :] * (d - (of_beta[None, :] + x * of_gamma[None, :]) / batch)
-        live = (row < batch)[:, None] & inside[None, :]
-        tl.store(hidden + row[:, None] * HIDDEN + column[None, :], d.to(hidden.dtype.element_ty), live)
+        store_hidden_gradient(hidden, d, x, of_beta, of_gamma, inverse, gamma, row, batch, column, HIDDEN)
     else:
         for first in range(0, batch, ROWS):
             row = first + tl.arange(0, ROWS)
@@ -85,9 +99,7 @@ def hidden_backward_kernel(
                 g, slopes, normal, w, gamma, beta, row, batch, column, SLOPE, HIDDEN, PADDED, OPERAND, DOT,
                 PRECISION,
             )  # fmt: skip
-            d = inverse[None, :] * gamma[None, :] * (d - (of_beta[None, :] + x * of_gamma[None, :]) / batch)
-            live = (row < batch)[:, None] & inside[None, :]
-            tl.store(hidden + row[:, None] * HIDDEN + column[None, :], d.to(hidden.dtype.element_ty), live)
+            store_hidden_gradient(hidden, d, x, of_beta, of_gamma, inverse, gamma, row, batch, column, HIDDEN)
     if TRAINED:
         tl.store(d_gain + column, of_gamma.to(d_gain.dtype.element_ty), inside)
         tl.store(d_shift + column, of_beta.to(d_shift.dtype.element_ty), inside)

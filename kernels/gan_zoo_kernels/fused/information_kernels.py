@@ -10,7 +10,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from .codes import BERNOULLI, CATEGORICAL, FIRST_CODE, FIRST_COLUMN, KIND, LENGTH, SIZE
+from .codes import BERNOULLI, CATEGORICAL, FIRST_CODE, FIRST_COLUMN, KIND, LENGTH, SIZE, is_class
 from .mathematics import HALF_LOG_2_PI, bound, exp, log1p_of_exp
 
 
@@ -37,6 +37,7 @@ def hidden_split_kernel(
     CHUNK: tl.constexpr, OPERAND: tl.constexpr, DOT: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """partials [splits, B, H]: features @ weightᵀ, each over SPLIT of the features."""
+    # Programs of neighbouring columns run side by side, then those of the next rows, then the next split.
     column_blocks = tl.cdiv(HIDDEN, COLUMNS)
     row_blocks = tl.cdiv(batch, ROWS)
     column = tl.program_id(0) % column_blocks * COLUMNS + tl.arange(0, COLUMNS)
@@ -88,7 +89,7 @@ def hidden_kernel(
     new = (1.0 - MOMENTUM) * old + MOMENTUM * mean
     tl.store(running_mean + column, new.to(running_mean.dtype.element_ty), inside)
     old = tl.load(running_var + column, inside, 0.0).to(tl.float32)
-    new = (1.0 - MOMENTUM) * old + MOMENTUM * tl.div_rn(squares, rows - 1.0)
+    new = (1.0 - MOMENTUM) * old + MOMENTUM * tl.div_rn(squares, rows - 1.0)  # the unbiased variance, as torch's
     tl.store(running_var + column, new.to(running_var.dtype.element_ty), inside)
 
 
@@ -118,27 +119,30 @@ def likelihood(
         e = exp(x - top[:, None])
         total = tl.sum(e, axis=1)
         chosen = (p - column)[None, :].to(tl.float32) == c[:, None]
-        is_class = (c >= 0) & (c < CODE_SIZE) & (c == tl.floor(c))
+        valid = is_class(c, CODE_SIZE)
         log_p = tl.sum(tl.where(here & chosen, parameters, 0.0), axis=1) - top - tl.log(total)
-        nll = tl.where(is_class, -log_p, float("nan"))
+        nll = tl.where(valid, -log_p, float("nan"))
+        # d/dx_k (log Σ e^x - x_c) = softmax(x)_k - [k = c]
         slope = e * (1.0 / total)[:, None] - tl.where(chosen, 1.0, 0.0)
-        slope = tl.where(is_class[:, None], slope, float("nan"))
+        slope = tl.where(valid[:, None], slope, float("nan"))
     elif CODE_KIND == BERNOULLI:
         x = column_of(parameters, p, column)
         nll = (1.0 - c) * x + tl.maximum(-x, 0.0) + log1p_of_exp(-tl.abs(x))
         e = exp(-tl.abs(x))
+        # d/dx ((1 - c) x + log(1 + e^-x)) = σ(x) - c, σ by the exponential that does not overflow
         slope = tl.zeros_like(parameters) + (tl.where(x >= 0, 1.0, e) / (1.0 + e) - c)[:, None]
     elif CODE_SIZE == 1:
         error = column_of(parameters, p, column) - c
         nll = 0.5 * error * error + HALF_LOG_2_PI
-        slope = tl.zeros_like(parameters) + error[:, None]
+        slope = tl.zeros_like(parameters) + error[:, None]  # d/dμ ½(c - μ)² = μ - c
     else:
         error = column_of(parameters, p, column) - c
         raw = column_of(parameters, p, column + 1)
         log_variance = bound(raw, LOW, HIGH)
         precision = exp(-log_variance)
         nll = 0.5 * (log_variance + error * error * precision) + HALF_LOG_2_PI
-        free = (raw >= LOW) & (raw <= HIGH)
+        free = (raw >= LOW) & (raw <= HIGH)  # beyond its bounds a log-variance has no gradient
+        # d/dμ ½(s + (c - μ)² e^-s) = (μ - c) e^-s, and d/ds = ½(1 - (c - μ)² e^-s)
         of_variance = tl.where(free, 0.5 * (1.0 - error * error * precision), 0.0)
         slope = tl.where((p == column)[None, :], (error * precision)[:, None], of_variance[:, None])
     return nll, tl.where(here, slope, 0.0)
@@ -148,6 +152,7 @@ def likelihood(
 def store_information(nll, code, entropies, weights, bounds, term, CODES: tl.constexpr):
     """Entropies less `nll`, their sum, and minus their weighted sum: bounds [C + 1] and term []."""
     here = code < CODES
+    # L_I(c_i) = H(c_i) - E[-log Q(c_i | x)] (eq. 5), and the term -Σ λ_i L_I(c_i) (eq. 6)
     information = tl.where(here, tl.load(entropies + code, here, 0.0) - nll, 0.0)
     tl.store(bounds + code, information, here)
     tl.store(bounds + CODES, tl.sum(information, axis=0))
@@ -178,6 +183,7 @@ def likelihood_kernel(
     for first in range(start, tl.minimum(start + SPAN, batch), ROWS):
         row = first + tl.arange(0, ROWS)
         live = row < batch
+        # parameters = leaky_relu(gain · normal + shift) @ weightᵀ + bias, CHUNK hidden units at a time
         parameters = tl.zeros((ROWS, COLUMNS), dtype=tl.float32)
         for unit in range(0, HIDDEN, CHUNK):
             k = unit + tl.arange(0, CHUNK)
@@ -190,6 +196,7 @@ def likelihood_kernel(
             parameters = tl.dot(y.to(OPERAND).to(DOT), w.to(OPERAND).to(DOT), parameters, input_precision=PRECISION)
         parameters += tl.load(bias + p, within, 0.0).to(tl.float32)[None, :]
 
+        # Each code's loss is put into its column; the slopes of all codes add up, for each has columns of its own.
         losses = tl.zeros((ROWS, PADDED_CODES), dtype=tl.float32)
         slope = tl.zeros((ROWS, COLUMNS), dtype=tl.float32)
         for i in tl.static_range(len(GROUPS)):

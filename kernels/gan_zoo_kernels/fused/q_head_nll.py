@@ -18,12 +18,28 @@ from torch import Tensor
 from .. import layout as layouts
 from ..layout import Layout, parse_layout
 from . import q_head_rows, tiles
-from .codes import BERNOULLI, CATEGORICAL, GAUSSIAN, find_code, has, has_learned_variance
+from .codes import BERNOULLI, CATEGORICAL, GAUSSIAN, find_code, has, has_learned_variance, is_class
 from .column_sums import column_sums
 from .launches import launch, warp_size
 from .mathematics import HALF_LOG_2_PI, bound, exp, log1p_of_exp
 from .operators import is_differentiated, once_differentiable, register
 from .strides import offsets
+
+
+@triton.jit
+def load_logits(
+    parameters, row_offset, live, column, size, column_stride,
+    ALIGN: tl.constexpr, CONTIGUOUS: tl.constexpr, COLUMNS: tl.constexpr,
+):  # fmt: skip
+    """A code's logits [ROWS, COLUMNS] in float32, -inf beyond its last class, and which columns are classes.
+
+    `column` and `size` are multiples of ALIGN; the compiler joins loads of neighbours only if it can see that.
+    """
+    k = tl.arange(0, COLUMNS)[None, :]
+    here = k < size // ALIGN * ALIGN
+    start = row_offset + offsets(column // ALIGN * ALIGN, column_stride, CONTIGUOUS)
+    x = tl.load(parameters + start[:, None] + offsets(k, column_stride, CONTIGUOUS), live[:, None] & here, 0.0)
+    return tl.where(here, x.to(tl.float32), float("-inf")), here
 
 
 @triton.jit(do_not_specialize=["batch", "target_row_stride", "target_column_stride", "divisor"])
@@ -33,32 +49,30 @@ def q_head_nll_forward_kernel(
     LOW: tl.constexpr, HIGH: tl.constexpr, GROUPS: tl.constexpr, CODES: tl.constexpr,
     ALIGN: tl.constexpr, CONTIGUOUS: tl.constexpr, WIDTH: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
+    """The sum of one code's -log Q(c | x) over this program's rows, divided by `divisor`."""
     code = tl.program_id(0) % CODES
-    part = tl.program_id(0) // CODES
-    parts = tl.num_programs(0) // CODES
+    first_tile = tl.program_id(0) // CODES
+    programs = tl.num_programs(0) // CODES  # of each code: they take its tiles in turns
     kind, size, column = find_code(code, GROUPS)
     stride = WIDTH if CONTIGUOUS else row_stride
     total = tl.zeros((ROWS,), dtype=tl.float32)
-    for first in range(part * ROWS, batch, parts * ROWS):
+    for first in range(first_tile * ROWS, batch, programs * ROWS):
         row = first + tl.arange(0, ROWS)
         live = row < batch
-        wide = row.to(tl.int64)
+        wide = row.to(tl.int64)  # offsets of rows may exceed 32 bits
         q = parameters + wide * stride + offsets(column, column_stride, CONTIGUOUS)
         c = tl.load(targets + wide * target_row_stride + code.to(tl.int64) * target_column_stride, live, 0.0)
         nll = tl.zeros((ROWS,), dtype=tl.float32)
         if has(GROUPS, CATEGORICAL):
             if kind == CATEGORICAL:
-                k = tl.arange(0, COLUMNS)
-                here = k[None, :] < size // ALIGN * ALIGN  # as below: what the compiler must know to join loads
-                start = wide * stride + offsets(column // ALIGN * ALIGN, column_stride, CONTIGUOUS)
-                logits = parameters + start[:, None] + offsets(k, column_stride, CONTIGUOUS)[None, :]
-                x = tl.load(logits, live[:, None] & here, 0.0).to(tl.float32)
-                x = tl.where(here, x, float("-inf"))
-                top = tl.max(x, axis=1)
+                x, _ = load_logits(
+                    parameters, wide * stride, live, column, size, column_stride, ALIGN, CONTIGUOUS, COLUMNS
+                )
+                top = tl.max(x, axis=1)  # subtracted, so that no exponential overflows
                 log_sum = tl.log(tl.sum(exp(x - top[:, None]), axis=1))
-                chosen = tl.sum(tl.where(k[None, :].to(tl.float32) == c[:, None], x, 0.0), axis=1)
-                is_class = (c >= 0) & (c < size) & (c == tl.floor(c))
-                nll = tl.where(is_class, log_sum + (top - chosen), float("nan"))
+                k = tl.arange(0, COLUMNS)[None, :].to(tl.float32)
+                chosen = tl.sum(tl.where(k == c[:, None], x, 0.0), axis=1)
+                nll = tl.where(is_class(c, size), log_sum + (top - chosen), float("nan"))
         if has(GROUPS, GAUSSIAN):
             if kind == GAUSSIAN:
                 mean = tl.load(q, live, 0.0).to(tl.float32)
@@ -71,6 +85,7 @@ def q_head_nll_forward_kernel(
                     nll = 0.5 * (log_var + square * exp(-log_var)) + HALF_LOG_2_PI
         if has(GROUPS, BERNOULLI):
             if kind == BERNOULLI:
+                # -c log σ(x) - (1 - c) log σ(-x) = (1 - c) x + log(1 + e^-x), without the e^-x that overflows
                 x = tl.load(q, live, 0.0).to(tl.float32)
                 nll = (1.0 - c) * x + tl.maximum(-x, 0.0) + log1p_of_exp(-tl.abs(x))
         total += tl.where(live, nll, 0.0)
@@ -84,6 +99,7 @@ def q_head_nll_backward_kernel(
     LOW: tl.constexpr, HIGH: tl.constexpr, GROUPS: tl.constexpr, CODES: tl.constexpr,
     ALIGN: tl.constexpr, CONTIGUOUS: tl.constexpr, WIDTH: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
+    """The gradient in one code's parameters of a block of rows: that of its -log Q(c | x), times g = upstream / B."""
     code = tl.program_id(0) % CODES
     kind, size, column = find_code(code, GROUPS)
     stride = WIDTH if CONTIGUOUS else row_stride
@@ -96,35 +112,35 @@ def q_head_nll_backward_kernel(
     g = tl.div_rn(tl.load(upstream + code * upstream_stride), divisor)
     if has(GROUPS, CATEGORICAL):
         if kind == CATEGORICAL:
-            k = tl.arange(0, COLUMNS)
-            here = k[None, :] < size // ALIGN * ALIGN  # what the compiler must know to join loads and stores
-            first_logit = column // ALIGN * ALIGN
-            start = wide * stride + offsets(first_logit, column_stride, CONTIGUOUS)
-            logits = parameters + start[:, None] + offsets(k, column_stride, CONTIGUOUS)[None, :]
-            x = tl.load(logits, live[:, None] & here, 0.0).to(tl.float32)
-            x = tl.where(here, x, float("-inf"))
+            x, here = load_logits(
+                parameters, wide * stride, live, column, size, column_stride, ALIGN, CONTIGUOUS, COLUMNS
+            )
             e = exp(x - tl.max(x, axis=1)[:, None])
             p = e / tl.sum(e, axis=1)[:, None]
-            d = tl.where(k[None, :].to(tl.float32) == c[:, None], p - 1.0, p) * g
-            is_class = (c >= 0) & (c < size) & (c == tl.floor(c))
-            d = tl.where(is_class[:, None], d, float("nan"))
-            at = gradient + (wide * WIDTH + first_logit)[:, None] + k[None, :]
+            # d/dx_k (log Σ e^x - x_c) = softmax(x)_k - [k = c]
+            k = tl.arange(0, COLUMNS)[None, :]
+            d = tl.where(k.to(tl.float32) == c[:, None], p - 1.0, p) * g
+            d = tl.where(is_class(c, size)[:, None], d, float("nan"))
+            at = gradient + (wide * WIDTH + column // ALIGN * ALIGN)[:, None] + k
             tl.store(at, d.to(gradient.dtype.element_ty), live[:, None] & here)
     if has(GROUPS, GAUSSIAN):
         if kind == GAUSSIAN:
+            # With variance 1, d/dμ ½(c - μ)² = μ - c.
             error = tl.load(q, live, 0.0).to(tl.float32) - c
             if has_learned_variance(GROUPS):
                 learned = size == 2
                 raw = tl.load(q + column_stride, live & learned, 0.0).to(tl.float32)
                 log_var = tl.where(learned, bound(raw, LOW, HIGH), 0.0)
-                inside = (raw >= LOW) & (raw <= HIGH)
+                inside = (raw >= LOW) & (raw <= HIGH)  # beyond its bounds a log-variance has no gradient
                 precision = exp(-log_var)
+                # d/ds ½(s + (c - μ)² e^-s) = ½(1 - (c - μ)² e^-s), and d/dμ = (μ - c) e^-s
                 d = tl.where(inside, 0.5 * (1.0 - error * error * precision) * g, 0.0)
                 tl.store(out + 1, d.to(gradient.dtype.element_ty), live & learned)
                 error = error * precision
             tl.store(out, (error * g).to(gradient.dtype.element_ty), live)
     if has(GROUPS, BERNOULLI):
         if kind == BERNOULLI:
+            # d/dx ((1 - c) x + log(1 + e^-x)) = σ(x) - c, σ by the exponential that does not overflow
             x = tl.load(q, live, 0.0).to(tl.float32)
             e = exp(-tl.abs(x))
             p = tl.where(x >= 0, 1.0, e) / (1.0 + e)
@@ -165,7 +181,7 @@ def _plan(spec: str, low: float, high: float, threads_of_a_warp: int) -> tuple[t
     lambda parameters, targets, *_: parameters.new_empty(targets.shape[1], dtype=torch.float32),
 )
 def forward(parameters: Tensor, targets: Tensor, spec: str, low: float, high: float) -> Tensor:
-    """[C] batch means; one launch, and a second that adds the parts of a batch of more than a few tiles.
+    """[C] batch means; one launch, and a second that adds the partial sums of a batch of more than a few tiles.
 
     `spec` is a layout's; `low` and `high` bound its log-variances.
     """
@@ -176,23 +192,15 @@ def forward(parameters: Tensor, targets: Tensor, spec: str, low: float, high: fl
         return out.fill_(math.nan)
     if equal_classes and q_head_rows.serves(parameters, targets, tile):
         return q_head_rows.forward(parameters, targets, equal_classes)
-    parts = tiles.parts(-(-batch // tile.rows))
-    partials = out if parts == 1 else torch.empty((parts, codes), dtype=torch.float32, device=out.device)
+    programs = tiles.programs_of_a_sum(-(-batch // tile.rows))
+    partials = out if programs == 1 else torch.empty((programs, codes), dtype=torch.float32, device=out.device)
     launch(
-        q_head_nll_forward_kernel,
-        parts * codes,
-        parameters,
-        parameters,
-        targets,
-        partials,
-        batch,
-        *parameters.stride(),
-        *targets.stride(),
-        float(batch) if parts == 1 else 1.0,
-        **known,
-        CONTIGUOUS=parameters.is_contiguous(),
-    )
-    if parts > 1:
+        q_head_nll_forward_kernel, programs * codes, parameters,
+        parameters, targets, partials,
+        batch, *parameters.stride(), *targets.stride(), float(batch) if programs == 1 else 1.0,
+        **known, CONTIGUOUS=parameters.is_contiguous(),
+    )  # fmt: skip
+    if programs > 1:
         column_sums(partials, out, float(batch))
     return out
 
@@ -208,21 +216,11 @@ def backward(upstream: Tensor, parameters: Tensor, targets: Tensor, spec: str, l
     if equal_classes and q_head_rows.serves(parameters, targets, tile):
         return q_head_rows.backward(upstream, parameters, targets, equal_classes)
     launch(
-        q_head_nll_backward_kernel,
-        -(-batch // tile.rows) * codes,
-        parameters,
-        upstream,
-        parameters,
-        targets,
-        gradient,
-        batch,
-        upstream.stride(0),
-        *parameters.stride(),
-        *targets.stride(),
-        float(batch),
-        **known,
-        CONTIGUOUS=parameters.is_contiguous(),
-    )
+        q_head_nll_backward_kernel, -(-batch // tile.rows) * codes, parameters,
+        upstream, parameters, targets, gradient,
+        batch, upstream.stride(0), *parameters.stride(), *targets.stride(), float(batch),
+        **known, CONTIGUOUS=parameters.is_contiguous(),
+    )  # fmt: skip
     return gradient
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..layout import CATEGORICAL, Layout
 from . import tiles
+from .codes import is_class
 from .column_sums import column_sums
 from .launches import launch, warp_size
 from .mathematics import exp_below_1
@@ -34,7 +35,7 @@ def load_codes(parameters, lane, live, K: tl.constexpr, VECTOR: tl.constexpr, CO
 
 @triton.jit
 def sums_of_codes(total, CODES: tl.constexpr, ROWS: tl.constexpr, CODES_2: tl.constexpr, ROWS_2: tl.constexpr):
-    """[CODES_2] sums over the rows of lanes that are ROWS rows of CODES codes."""
+    """[CODES_2] sums over the rows of lanes that are ROWS rows of CODES codes; a gather sorts them by code."""
     i = tl.arange(0, CODES_2 * ROWS_2)
     code, row = i // ROWS_2, i % ROWS_2
     inside = (code < CODES) & (row < ROWS)
@@ -42,27 +43,28 @@ def sums_of_codes(total, CODES: tl.constexpr, ROWS: tl.constexpr, CODES_2: tl.co
     return tl.sum(tl.where(inside, sorted_by_code, 0.0).reshape(CODES_2, ROWS_2), axis=1)
 
 
-@triton.jit(do_not_specialize=["batch", "rows_of_a_part"])
+@triton.jit(do_not_specialize=["batch", "rows_of_a_program"])
 def q_head_rows_forward_kernel(
-    parameters, targets, out, batch, rows_of_a_part,
+    parameters, targets, out, batch, rows_of_a_program,
     K: tl.constexpr, CODES: tl.constexpr, VECTOR: tl.constexpr, COLUMNS: tl.constexpr, LANES: tl.constexpr,
     ROWS: tl.constexpr, CODES_2: tl.constexpr, ROWS_2: tl.constexpr,
 ):  # fmt: skip
+    """Sums by code of -log Q(c | x) over this program's rows; they follow each other, ROWS at a time."""
     lane = tl.arange(0, LANES)
-    end = tl.minimum(batch, (tl.program_id(0) + 1) * rows_of_a_part)
+    end = tl.minimum(batch, (tl.program_id(0) + 1) * rows_of_a_program)
     total = tl.zeros((LANES,), dtype=tl.float32)
-    for first in range(tl.program_id(0) * rows_of_a_part, end, ROWS):
+    for first in range(tl.program_id(0) * rows_of_a_program, end, ROWS):
         live = (lane < ROWS * CODES) & (first + lane // CODES < end)
-        before = (tl.full((), 0, tl.int64) + first) * CODES
+        before = (tl.full((), 0, tl.int64) + first) * CODES  # lanes of earlier rows, which may exceed 32 bits
         c = tl.load(targets + before + lane, live, 0.0)
         here = parameters + before * K
         x, _ = load_codes(here, lane, live, K, VECTOR, COLUMNS)
-        is_class = (c >= 0) & (c < K) & (c == tl.floor(c))
-        label = tl.where(is_class, c, 0.0).to(tl.int32)
+        valid = is_class(c, K)
+        label = tl.where(valid, c, 0.0).to(tl.int32)
         chosen = tl.load(here + lane * K + label, live, 0.0).to(tl.float32)
         top = tl.max(tl.max(x, axis=0), axis=1)
         log_sum = tl.log(tl.sum(tl.sum(exp_below_1(x - top[None, :, None], False), axis=0), axis=1))
-        nll = tl.where(is_class, log_sum + (top - chosen), float("nan"))
+        nll = tl.where(valid, log_sum + (top - chosen), float("nan"))
         total += tl.where(live, nll, 0.0)
     code = tl.arange(0, CODES_2)
     sums = sums_of_codes(total, CODES, ROWS, CODES_2, ROWS_2)
@@ -74,6 +76,7 @@ def q_head_rows_backward_kernel(
     upstream, parameters, targets, gradient, batch, upstream_stride, divisor,
     K: tl.constexpr, CODES: tl.constexpr, VECTOR: tl.constexpr, COLUMNS: tl.constexpr, LANES: tl.constexpr,
 ):  # fmt: skip
+    """The gradient in the logits of LANES codes; they may begin and end within a row."""
     lane = tl.arange(0, LANES)
     before = tl.program_id(0).to(tl.int64) * LANES
     live = lane < tl.minimum(batch.to(tl.int64) * CODES - before, LANES).to(tl.int32)
@@ -81,10 +84,11 @@ def q_head_rows_backward_kernel(
     x, k = load_codes(parameters + before * K, lane, live, K, VECTOR, COLUMNS)
     code = ((before % CODES).to(tl.int32) + lane) % CODES
     g = tl.div_rn(tl.load(upstream + code * upstream_stride), divisor)
-    is_class = (c >= 0) & (c < K) & (c == tl.floor(c))
-    g = tl.where(is_class, g, float("nan"))
-    label = tl.where(is_class, c, 0.0).to(tl.int32)
+    valid = is_class(c, K)
+    g = tl.where(valid, g, float("nan"))
+    label = tl.where(valid, c, 0.0).to(tl.int32)
     e = exp_below_1(x - tl.max(tl.max(x, axis=0), axis=1)[None, :, None], gradient.dtype.element_ty == tl.float32)
+    # d/dx_k (log Σ e^x - x_c) = softmax(x)_k - [k = c]; one division a code, and products for its classes
     d = e * (g / tl.sum(tl.sum(e, axis=0), axis=1))[None, :, None]
     d = tl.where(k == label[None, :, None], d - g[None, :, None], d)
     # Threads exchange the rounded gradients, so that neighbours in memory are stored together.
@@ -123,25 +127,16 @@ def forward(parameters: Tensor, targets: Tensor, classes: int) -> Tensor:
     batch, codes = targets.shape
     rows = LANES // codes
     blocks = -(-batch // rows)
-    blocks_of_a_part = -(-blocks // tiles.PARTS)
-    parts = -(-blocks // blocks_of_a_part)
-    partials = torch.empty((parts, codes), dtype=torch.float32, device=parameters.device)
+    blocks_of_a_program = -(-blocks // tiles.MAX_PARTIAL_SUMS)
+    programs = -(-blocks // blocks_of_a_program)
+    partials = torch.empty((programs, codes), dtype=torch.float32, device=parameters.device)
     launch(
-        q_head_rows_forward_kernel,
-        parts,
-        parameters,
-        parameters,
-        targets,
-        partials,
-        batch,
-        blocks_of_a_part * rows,
-        **_constants(classes, targets.shape[1], parameters.element_size()),
-        LANES=LANES,
-        ROWS=rows,
-        CODES_2=tiles.next_power_of_two(codes),
-        ROWS_2=tiles.next_power_of_two(rows),
+        q_head_rows_forward_kernel, programs, parameters,
+        parameters, targets, partials, batch, blocks_of_a_program * rows,
+        **_constants(classes, codes, parameters.element_size()), LANES=LANES,
+        ROWS=rows, CODES_2=tiles.next_power_of_two(codes), ROWS_2=tiles.next_power_of_two(rows),
         num_warps=tiles.THREADS // warp_size(),
-    )
+    )  # fmt: skip
     out = torch.empty(codes, dtype=torch.float32, device=parameters.device)
     column_sums(partials, out, float(batch))
     return out
@@ -149,21 +144,13 @@ def forward(parameters: Tensor, targets: Tensor, classes: int) -> Tensor:
 
 def backward(upstream: Tensor, parameters: Tensor, targets: Tensor, classes: int) -> Tensor:
     """[B, P] gradient in the dtype of the parameters, from the [C] gradient of the means."""
+    batch, codes = targets.shape
     gradient = torch.empty_like(parameters)
     lanes = LANES if parameters.element_size() == 2 else LANES // 2  # float32's exact exponentials need registers
     launch(
-        q_head_rows_backward_kernel,
-        -(-targets.numel() // lanes),
-        parameters,
-        upstream,
-        parameters,
-        targets,
-        gradient,
-        targets.shape[0],
-        upstream.stride(0),
-        float(targets.shape[0]),
-        **_constants(classes, targets.shape[1], parameters.element_size()),
-        LANES=lanes,
+        q_head_rows_backward_kernel, -(-targets.numel() // lanes), parameters,
+        upstream, parameters, targets, gradient, batch, upstream.stride(0), float(batch),
+        **_constants(classes, codes, parameters.element_size()), LANES=lanes,
         num_warps=tiles.THREADS // warp_size(),
-    )
+    )  # fmt: skip
     return gradient

@@ -163,35 +163,15 @@ def forward(images: Tensor, normals: Tensor | None, values: Tensor | None, steps
     flip, scale, tall, shear, rotate, shift, elastic = steps
     blocks = -(-height * width // BLOCK)
     launch(
-        random_warp_kernel,
-        n * blocks,
-        images,
-        images,
-        images if normals is None else normals,
-        images if values is None else values,
-        out,
-        *images.stride(),
-        *out.stride(),
-        *((0, 0) if normals is None else normals.stride()),
+        random_warp_kernel, n * blocks, images,
+        images, images if normals is None else normals, images if values is None else values, out,
+        *images.stride(), *out.stride(), *((0, 0) if normals is None else normals.stride()),
         *((0, 0) if values is None else values.stride()),
-        flip,
-        elastic,
-        (PLACES - 1) / max(1, height - 1),
-        (PLACES - 1) / max(1, width - 1),
-        FLIP=flip > 0,
-        SCALE=bool(scale),
-        HEIGHT=bool(tall),
-        SHEAR=bool(shear),
-        ROTATE=bool(rotate),
-        SHIFT=bool(shift),
-        ELASTIC=elastic > 0,
-        C=channels,
-        H=height,
-        W=width,
-        BLOCKS=blocks,
-        BLOCK=BLOCK,
-        num_warps=WARPS,
-    )
+        flip, elastic, (PLACES - 1) / max(1, height - 1), (PLACES - 1) / max(1, width - 1),
+        FLIP=flip > 0, SCALE=bool(scale), HEIGHT=bool(tall), SHEAR=bool(shear), ROTATE=bool(rotate),
+        SHIFT=bool(shift), ELASTIC=elastic > 0,
+        C=channels, H=height, W=width, BLOCKS=blocks, BLOCK=BLOCK, num_warps=WARPS,
+    )  # fmt: skip
     return out
 
 

@@ -176,18 +176,11 @@ def draw(
         return latents, targets
     launch(
         sample_latents_kernel,
-        -(-batch // known["ROWS"]) * known["NOISE_UNITS"] + -(-batch // known["CODE_ROWS"]) * known["CODES"],
-        latents,
-        latents,
-        targets,
-        targets if step_tensor is None else step_tensor,
-        batch,
-        *(_signed(word) for word in (first_row, step, stream, seed, seed >> 32)),
-        STEP_TENSOR=step_tensor is not None,
-        **known,
-        num_warps=warps,
-        enable_fp_fusion=False,
-    )
+        -(-batch // known["ROWS"]) * known["NOISE_UNITS"] + -(-batch // known["CODE_ROWS"]) * known["CODES"], latents,
+        latents, targets, targets if step_tensor is None else step_tensor,
+        batch, *(_signed(word) for word in (first_row, step, stream, seed, seed >> 32)),
+        STEP_TENSOR=step_tensor is not None, **known, num_warps=warps, enable_fp_fusion=False,
+    )  # fmt: skip
     return latents, targets
 
 

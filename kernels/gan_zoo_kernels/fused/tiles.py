@@ -23,7 +23,7 @@ FLAT_BYTES = 2 * VECTOR_BYTES  # that each thread of a flat kernel loads of each
 MAX_ELEMENTS = THREADS * FLAT_BYTES // 2
 FEW_ELEMENTS = 256  # of a flat kernel where latency counts
 SPREAD = 2**17  # up to so many elements, a flat kernel without a sum takes few a program
-PARTS = 1_024  # most partial sums that are left to the second launch: 8 programs for each of 132 multiprocessors
+MAX_PARTIAL_SUMS = 1_024  # left to the second launch: 8 programs for each of 132 multiprocessors
 ALONE = 4  # up to so many tiles, one program does them all and the second launch is saved
 
 
@@ -109,6 +109,6 @@ def rows_of_codes(widest_code: int) -> int:
     return min(MAX_ROWS, max(1, THREADS * VALUES_PER_THREAD // next_power_of_two(widest_code)))
 
 
-def parts(tiles: int) -> int:
-    """Programs that share `tiles` tiles of one sum, and so the partial sums that they leave behind."""
-    return 1 if tiles <= ALONE else min(tiles, PARTS)
+def programs_of_a_sum(tiles: int) -> int:
+    """How many programs add up `tiles` tiles; each leaves one partial sum."""
+    return 1 if tiles <= ALONE else min(tiles, MAX_PARTIAL_SUMS)
