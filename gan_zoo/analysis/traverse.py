@@ -128,7 +128,7 @@ def pair_traversal(
         held: Values of further codes, by name, that are not drawn.
         most_side: Pixels to which larger images are shrunk as they come.
     """
-    latents = model.prior.vary([(other, other_values), (code, values)], samples, seed=seed, held=held)
+    latents = model.prior.vary([(other, other_values), (code, values)], samples, seed=seed, fixed=held)
     images = _generate(model, latents, most_side)
     return rearrange(images, "(s o v) c h w -> s o v c h w", s=samples, o=len(other_values))
 

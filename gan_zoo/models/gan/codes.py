@@ -107,9 +107,9 @@ def parse_codes(text: str) -> tuple[Code, ...]:
     codes: list[Code] = []
     columns = 0
     for term in filter(None, (part.strip() for part in text.split(","))):
-        found = _parse_term(term)
-        codes += [Code(f"c{len(codes) + k + 1}", *facts) for k, facts in enumerate(found)]
-        columns += sum(classes for _, classes, _ in found)
+        parsed = _parse_term(term)
+        codes += [Code(f"c{len(codes) + k + 1}", *facts) for k, facts in enumerate(parsed)]
+        columns += sum(classes for _, classes, _ in parsed)
         if len(codes) > MOST_CODES:
             raise InputError(f"codes {cut(text)!r}: more than {MOST_CODES} codes")
         if columns > MOST_COLUMNS:

@@ -101,7 +101,7 @@ class Prior:
         samples: int,
         *,
         seed: int,
-        held: Mapping[str, float] | None = None,
+        fixed: Mapping[str, float] | None = None,
     ) -> Latents:
         """Latents of samples that share their noise and their other codes over all combinations of some codes' values.
 
@@ -109,13 +109,13 @@ class Prior:
             varied: Codes, each with the values that it takes.
             samples: How many samples.
             seed: Decides the noise and the other codes.
-            held: Values of other codes, by name, that are not drawn.
+            fixed: Values of other codes, by name, that are not drawn.
 
         Returns:
             Latents sample after sample, the last of the codes turning fastest.
         """
         drawn = self.sample(samples, seed=seed, stream=SHOWN)
-        for name, value in (held or {}).items():
+        for name, value in (fixed or {}).items():
             drawn.codes[:, [code.name for code in self.codes].index(name)] = value
         combinations = torch.tensor(list(product(*(values for _, values in varied))), dtype=drawn.codes.dtype)
         noise = drawn.input[:, : self.noise].repeat_interleave(len(combinations), 0)

@@ -80,17 +80,15 @@ def posteriors(parameters: Tensor, layout: Layout, codes: Sequence[Code]) -> dic
         For a categorical code its probabilities [n, K], for a bernoulli code P(c = 1) [n], for a continuous one the
         mean and log-variance.
     """
-    found: dict[str, Posterior] = {}
+    result: dict[str, Posterior] = {}
     for code, columns in zip(codes, layout.columns, strict=True):
-        own = parameters[:, columns].float()
+        q = parameters[:, columns].float()
         if code.kind == "categorical":
-            found[code.name] = own.softmax(1)
+            result[code.name] = q.softmax(1)
         elif code.kind == "bernoulli":
-            found[code.name] = own[:, 0].sigmoid()
+            result[code.name] = q[:, 0].sigmoid()
         else:
-            learned = own.shape[1] == 2
-            log_variance = own[:, 1].clamp(layout.log_var_min, layout.log_var_max) if learned else None
-            found[code.name] = Gaussian(
-                own[:, 0], log_variance if log_variance is not None else torch.zeros_like(own[:, 0])
-            )
-    return found
+            learned = q.shape[1] == 2
+            bounded = q[:, 1].clamp(layout.log_var_min, layout.log_var_max) if learned else torch.zeros_like(q[:, 0])
+            result[code.name] = Gaussian(q[:, 0], bounded)
+    return result

@@ -49,7 +49,7 @@ def forward(logits: Tensor, target: Tensor, reduction: str, ignore_index: int | 
     launch(
         cross_entropy_long_forward_kernel if long else cross_entropy_forward_kernel, programs, logits,
         x, labels, out if partials is None else partials, count if partials is None else partials.view(-1)[1:],
-        *((kept,) if long else ()), rows, *x.stride(), labels.stride(0), 0 if ignore_index is None else ignore_index,
+        *((kept,) if long else ()), 2, rows, *x.stride(), labels.stride(0), 0 if ignore_index is None else ignore_index,
         IGNORES=ignore_index is not None, NONE=none, DIVIDE=reduction == "mean" and not second, **known,
     )  # fmt: skip
     if partials is not None:

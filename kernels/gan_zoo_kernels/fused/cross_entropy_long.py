@@ -29,7 +29,7 @@ def load_stretch(
 
 @triton.jit(do_not_specialize=["rows", "label_stride", "ignore_index"])
 def cross_entropy_long_forward_kernel(
-    logits, labels, out, count_out, tops_and_sums,
+    logits, labels, out, count_out, tops_and_sums, partial_stride,
     rows, row_stride, column_stride, label_stride, ignore_index: tl.int64,
     IGNORES: tl.constexpr, NONE: tl.constexpr, DIVIDE: tl.constexpr, CONTIGUOUS: tl.constexpr,
     K: tl.constexpr, CHUNKS: tl.constexpr, COLUMNS: tl.constexpr,
@@ -63,7 +63,7 @@ def cross_entropy_long_forward_kernel(
             tl.store(out + row.to(tl.int64), nll)
         total += nll
         count += counted.to(tl.float32)
-    store_sums(out, count_out, total, count, NONE, DIVIDE)
+    store_sums(out, count_out, partial_stride, total, count, NONE, DIVIDE)
 
 
 @triton.jit(do_not_specialize=["rows", "label_stride", "ignore_index"])

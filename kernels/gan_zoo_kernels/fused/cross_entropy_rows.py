@@ -57,20 +57,20 @@ def load_upstream(
 
 
 @triton.jit
-def store_sums(out, count_out, total, count, NONE: tl.constexpr, DIVIDE: tl.constexpr):
+def store_sums(out, count_out, partial_stride, total, count, NONE: tl.constexpr, DIVIDE: tl.constexpr):
     """A program's sum of losses and number of rows that count; those of several programs alternate in memory."""
     if not NONE:
         sum_of_losses = tl.sum(total, axis=0)
         row_count = tl.sum(count, axis=0)
         if DIVIDE:
             sum_of_losses = tl.div_rn(sum_of_losses, row_count)
-        tl.store(out + 2 * tl.program_id(0), sum_of_losses)
-        tl.store(count_out + 2 * tl.program_id(0), row_count)
+        tl.store(out + tl.program_id(0) * partial_stride, sum_of_losses)
+        tl.store(count_out + tl.program_id(0) * partial_stride, row_count)
 
 
 @triton.jit(do_not_specialize=["rows", "label_stride", "ignore_index"])
 def cross_entropy_forward_kernel(
-    logits, labels, out, count_out,
+    logits, labels, out, count_out, partial_stride,
     rows, row_stride, column_stride, label_stride, ignore_index: tl.int64,
     IGNORES: tl.constexpr, NONE: tl.constexpr, DIVIDE: tl.constexpr, CONTIGUOUS: tl.constexpr,
     K: tl.constexpr, GATHER: tl.constexpr, ROWS: tl.constexpr, CHUNKS: tl.constexpr, COLUMNS: tl.constexpr,
@@ -96,7 +96,7 @@ def cross_entropy_forward_kernel(
             tl.store(out + row.to(tl.int64), nll, mask=live)
         total += nll
         count += counted.to(tl.float32)
-    store_sums(out, count_out, total, count, NONE, DIVIDE)
+    store_sums(out, count_out, partial_stride, total, count, NONE, DIVIDE)
 
 
 @triton.jit(do_not_specialize=["rows", "label_stride", "ignore_index"])
