@@ -49,7 +49,7 @@ def gaussian_nll(
         log_var = log_var.unsqueeze(-1)  # torch's rule for one variance a row
     widths = (mean.dtype, target.dtype, mean.dtype if log_var is None else log_var.dtype)
     if not _FLOATING.issuperset(widths):
-        _refuse_dtype(mean=mean, log_var=log_var, target=target)
+        check_floating(mean=mean, log_var=log_var, target=target)
     if target.device != device or (log_var is not None and log_var.device != device):
         _refuse_devices(mean=mean, log_var=log_var, target=target)
     if target.shape != shape or (log_var is not None and log_var.shape != shape):
@@ -83,7 +83,7 @@ def cross_entropy(
     """
     _check_reduction(reduction)
     if logits.dtype not in _FLOATING:
-        _refuse_dtype(logits=logits)
+        check_floating(logits=logits)
     if target.dtype not in _INTEGERS:
         raise TypeError(f"target must have an integer dtype, not {target.dtype}")
     shape, device = logits.shape, logits.device
@@ -122,7 +122,7 @@ def q_head_nll(
     """
     shape, device = parameters.shape, parameters.device
     if parameters.dtype not in _FLOATING:
-        _refuse_dtype(parameters=parameters)
+        check_floating(parameters=parameters)
     if targets.dtype != torch.float32 and not (targets.dtype == parameters.dtype == torch.float64):
         raise TypeError(f"targets must be float32, not {targets.dtype}")
     if len(shape) != 2 or shape[1] != layout.width:
@@ -202,9 +202,10 @@ def _check_reduction(reduction: str) -> None:
         raise ValueError(f"reduction must be 'mean', 'sum' or 'none', not {reduction!r}")
 
 
-def _refuse_dtype(**tensors: Tensor | None) -> NoReturn:
-    name, dtype = next((n, t.dtype) for n, t in tensors.items() if t is not None and t.dtype not in _FLOATING)
-    raise TypeError(f"{name} must be float32, float16, bfloat16 or float64, not {dtype}")
+def check_floating(**tensors: Tensor | None) -> None:
+    for name, tensor in tensors.items():
+        if tensor is not None and tensor.dtype not in _FLOATING:
+            raise TypeError(f"{name} must be float32, float16, bfloat16 or float64, not {tensor.dtype}")
 
 
 def _refuse_devices(**tensors: Tensor | None) -> NoReturn:

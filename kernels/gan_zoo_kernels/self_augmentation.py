@@ -13,11 +13,10 @@ from torch import Tensor
 
 from . import fused, reference_consistency, reference_warp
 from .dispatch import Implementation, implementation_for
+from .functional import check_floating
 from .layout import Layout
 from .reference import compute_dtype
 from .reference_warp import WarpSteps
-
-_FLOATING = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
 
 def random_warp(
@@ -45,7 +44,7 @@ def random_warp(
     Returns: [n, c, h, w] in the images' dtype; the fused path keeps their memory format.
     Raises: ValueError for shapes or devices, TypeError for dtypes.
     """
-    _check_floating(images=images)
+    check_floating(images=images)
     if images.ndim != 4:
         raise ValueError(f"images must be [n, c, h, w], not {list(images.shape)}")
     _check_draws("normals", normals, steps.normals, images)
@@ -91,7 +90,7 @@ def consistency(
     Returns: a scalar, float32 (float64 if an input is float64); 0 if no code is categorical.
     Raises: ValueError for shapes or devices, TypeError for dtypes.
     """
-    _check_floating(parameters=parameters, warped=warped)
+    check_floating(parameters=parameters, warped=warped)
     n, m = len(parameters), len(warped)
     if parameters.shape != (n, layout.width) or warped.shape != (m, layout.width) or m > n:
         shapes = f"{list(parameters.shape)} and {list(warped.shape)}"
@@ -108,12 +107,6 @@ def consistency(
     if choice.path == "triton" and fits and fused.consistency.covers(n, layout):
         return fused.consistency.consistency(parameters, warped, layout, float(spread), log_priors)
     return reference_consistency.consistency(parameters, warped, layout, spread, log_priors, over_ranks)
-
-
-def _check_floating(**tensors: Tensor) -> None:
-    for name, tensor in tensors.items():
-        if tensor.dtype not in _FLOATING:
-            raise TypeError(f"{name} must be float32, float16, bfloat16 or float64, not {tensor.dtype}")
 
 
 def _check_draws(name: str, draws: Tensor | None, columns: int, images: Tensor) -> None:
