@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import gan_zoo
+from gan_zoo.config_text import changes
 from gan_zoo.errors import InputError
-from gan_zoo.resolve import changes, resolve
+from gan_zoo.resolve import resolve
 from gan_zoo.training.run import Run, open_run
 
 FREE = ("training.precision", "data.resolution", "data.channels", "data.classes")

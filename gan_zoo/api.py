@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from gan_zoo.data.dataset import open_dataset
-from gan_zoo.errors import InputError, shown
+from gan_zoo.errors import InputError, quoted
 from gan_zoo.models.gan.model import GAN
 from gan_zoo.resolve import resolve, trace
 from gan_zoo.training import loop
@@ -103,6 +103,6 @@ def load(source: Path | str, *, revision: str | None = None, device: torch.devic
         source = f"hf://{source}"
     if revision is not None:
         if not hub_model(source):
-            raise InputError(f"revision {revision!r} is of a model on the Hub, which {shown(source)} is not")
+            raise InputError(f"revision {revision!r} is of a model on the Hub, which {quoted(source)} is not")
         source = f"{source}@{revision}"
     return load_run(source, device=pick_device(str(device)))

@@ -1,43 +1,42 @@
-"""How a configuration is filled: defaults < the model's own < preset < file < flags, later ones winning.
+"""Resolve a configuration from layers: defaults < the model's defaults < preset < file < flags; later ones win.
 
-One rule holds for a model that is swapped into a configuration, by the word in the file or on the command line: what
-the configuration states holds, and what it leaves open are the defaults of the model that is trained.
+If another model is swapped into a configuration, in the file or on the command line, the values that the configuration
+sets stay, and all others are the defaults of the new model.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
-import tomli_w
 from pydantic import BaseModel, ValidationError, create_model
 
 from gan_zoo.config import Config, table_name
-from gan_zoo.errors import InputError, shown
+from gan_zoo.config_text import swap_notes
+from gan_zoo.errors import InputError
 from gan_zoo.registry import models, presets
 from gan_zoo.sources import Layer, defaults, read, recipe
-from gan_zoo.trees import FLAG, Tree, check_keys, expand, flat, invalid, labelled, merge, value_shown
+from gan_zoo.trees import FLAG, Tree, check_keys, expand, flat, invalid, labelled, merge, quoted_value
 
 DEFAULT_PRESET = "mnist-5k"
-OWN_PRESETS = {"sprites": "sprites-32", "dsprites": "sprites-32"}
-"""Presets for sets whose name they do not have."""
-PRESET_FOR_OTHERS = "folder-64"
-DATA_AND_BUDGET = ("data", "training", "logging")
+PRESET_OF = {"sprites": "sprites-32", "dsprites": "sprites-32"}
+"""Presets of datasets that have another name than the preset."""
+FALLBACK_PRESET = "folder-64"
+MODEL_INDEPENDENT = ("data", "training", "logging")
+"""The tables of a preset that also apply to models for which it was not written."""
 
 
 @dataclass(frozen=True)
 class Resolved:
-    """A tree, and how it came about.
+    """A configuration and how it was resolved.
 
     Args:
-        config: The tree.
-        origins: Where each value came from, by dotted key: a layer's origin or `flag`; a key that is missing here
-            has its default.
-        notes: What was decided without being asked for, a line each.
+        config: The configuration.
+        origins: The origin of each value by dotted key: a layer's origin or `flag`. A missing key has its default.
+        notes: Decisions that the user did not ask for, one line each.
     """
 
     config: Config
@@ -46,7 +45,7 @@ class Resolved:
 
 
 def lineage(model: str) -> list[str]:
-    """`model`, the model that it extends, the one that this extends, and so on."""
+    """The chain of models that `model` extends, beginning with itself."""
     names = [model]
     while (base := recipe(names[-1]).extends) and base not in names:
         names.append(models.check(base, where=f"model {names[-1]!r} extends an "))
@@ -54,19 +53,19 @@ def lineage(model: str) -> list[str]:
 
 
 def config_type(model: str) -> type[Config]:
-    """The type of the whole tree for `model`: the shared tables, and the model's own if it has settings."""
+    """The type of a configuration of `model`: the shared tables, and the model's table if it has one."""
     settings = recipe(model).settings
     return Config if settings is None else _with_table(table_name(model), settings)
 
 
-@cache  # one type, so that equal trees are equal
+@cache  # one type, so that equal configurations compare equal
 def _with_table(name: str, settings: type[BaseModel]) -> type[Config]:
-    own = {name: (settings, settings())}
-    return cast(type[Config], create_model("Config", __base__=_Tree, __doc__=Config.__doc__, **own))  # type: ignore[call-overload]
+    table: Any = {name: (settings, settings())}
+    return cast(type[Config], create_model("Config", __base__=_Extended, __doc__=Config.__doc__, **table))
 
 
-class _Tree(Config):
-    """A tree with a table of the model's own; its type cannot be imported, and a pickle names the model instead."""
+class _Extended(Config):
+    """A configuration with a model's table. Its type cannot be imported, so a pickle stores the model's name."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _unpickled, (self.model_dump(),)
@@ -81,18 +80,17 @@ def resolve(
     config: str | Path | Mapping[str, Any] | None = None,
     overrides: Mapping[str, Any] | None = None,
 ) -> Config:
-    """Fill the tree.
+    """Resolve a configuration.
 
     Args:
-        model: A model's name; by default the one that `config` names. It wins over `config`, so that a
-            configuration written for one model trains another.
-        config: The name of a preset or a model, a TOML file, or a tree. By default the preset that fits the data:
-            for the bundled digits `mnist-5k`.
-        overrides: Values by dotted key (`training.steps`), by a leaf's own name where no other leaf has it
-            (`steps`), or a table by its name; the flags of the command line.
+        model: A model's name; defaults to the one that `config` names, and takes precedence over it.
+        config: The name of a preset or a model, a TOML file, or a nested mapping. Defaults to the preset that fits
+            the data, `mnist-5k` for the bundled digits.
+        overrides: Values by dotted key (`training.steps`), by the last part of a key if it is unique (`steps`), or
+            tables by name; the flags of the command line.
 
     Raises:
-        InputError: For an unknown key, a wrong value, a missing file, in one line that names it.
+        InputError: For an unknown key, an invalid value, or a missing file.
     """
     return trace(model, config, overrides).config
 
@@ -102,7 +100,7 @@ def trace(
     config: str | Path | Mapping[str, Any] | None = None,
     overrides: Mapping[str, Any] | None = None,
 ) -> Resolved:
-    """The same, with where each value came from and what was decided without being asked for."""
+    """As `resolve`, with the origin of each value and notes for the user."""
     notes: list[str] = []
     if config is None:
         name = models.check(model or str(_of_preset(DEFAULT_PRESET)["model"]))
@@ -114,7 +112,7 @@ def trace(
         name = models.check(model or written_for)
         flags = expand(overrides or {}, config_type(name))
         if written_for != name:
-            notes = [*_swapped(name, written_for, layers, flags)]
+            notes = [*swap_notes(name, written_for, layers, flags)]
         layers = [defaults(name), *layers]
     kind = config_type(name)
     check_keys(flags, kind, "")
@@ -127,12 +125,12 @@ def trace(
 
 
 def _written_for(layers: Sequence[Layer], model: str | None) -> str:
-    """The model that a configuration names, or `model` where it names none."""
+    """The model that a configuration names, or else `model`."""
     source = layers[-1].origin.removeprefix("file ")
     written_for = next((layer.tree["model"] for layer in reversed(layers) if "model" in layer.tree), model)
     if not isinstance(written_for, str):
-        what = "names no model" if written_for is None else f"has model = {value_shown(written_for)}"
-        raise InputError(f"{source} {what}; accepted: {', '.join(models.entries)}")
+        what = "names no model" if written_for is None else f"has model = {quoted_value(written_for)}"
+        raise InputError(f"{source} {what}; choose one of {', '.join(models.entries)}")
     return models.check(written_for, where=f"{source}: ")
 
 
@@ -142,132 +140,80 @@ def _of_preset(name: str) -> Tree:
 
 
 def _fitting(model: str, data: Any) -> tuple[list[Layer], list[str]]:
-    """The layers where no configuration is named: the model's defaults, and the preset that fits the data.
+    """The layers if no configuration is named: the model's defaults, and the preset that fits the data.
 
-    A preset gives all that it says to the models that it was written for or has a table of. To another model it gives
-    data and budget, which that model's own defaults win over. What a preset says of its data is for its own set alone.
+    A preset applies as a whole to the model it was written for and to models whose table it has. For another model,
+    only its model-independent tables apply, below the model's defaults. Its [data] applies to its own dataset only.
     """
     name = data.get("name", DEFAULT_PRESET) if isinstance(data, Mapping) else DEFAULT_PRESET
-    preset, part = _preset_of(str(name)), ""
+    preset, limits = _preset_of(str(name)), ""
     tree = _of_preset(preset)
-    if tree["data"]["name"] != name or preset == PRESET_FOR_OTHERS:
+    if tree["data"]["name"] != name or preset == FALLBACK_PRESET:
         del tree["data"]
-        part = ", without its [data]"
-    brought = defaults(model)
+        limits = " without its [data]"
+    model_defaults = defaults(model)
     if model == tree["model"] or table_name(model) in map(table_name, tree):
-        layers = [brought, Layer(f"preset {preset}", tree)]
+        layers = [model_defaults, Layer(f"preset {preset}", tree)]
     else:
-        kept = {table: tree[table] for table in DATA_AND_BUDGET if table in tree}
-        layers = [Layer(f"preset {preset}", kept), brought]
-        part = f", its {' and '.join(f'[{table}]' for table in kept)} alone"
-    return layers, [] if preset == DEFAULT_PRESET else [f"no configuration is named: preset {preset}{part}"]
+        kept = {table: tree[table] for table in MODEL_INDEPENDENT if table in tree}
+        layers = [Layer(f"preset {preset}", kept), model_defaults]
+        limits = f", only its {' and '.join(f'[{table}]' for table in kept)}"
+    return layers, [] if preset == DEFAULT_PRESET else [f"no --config given: using preset {preset}{limits}"]
 
 
 def _preset_of(data: str) -> str:
-    """The preset that fits a set: its own, or the one for images of someone's own."""
+    """The preset of a dataset: its own, or the one for a user's images."""
     if data in presets() and _of_preset(data)["data"]["name"] == data:
         return data
-    return OWN_PRESETS.get(data, PRESET_FOR_OTHERS)
-
-
-def _swapped(model: str, written_for: str, layers: Sequence[Layer], flags: Tree) -> Iterator[str]:
-    """What becomes of a configuration of `written_for` that trains `model`, where it is not what one may expect."""
-    own, others = flat(defaults(model).tree), flat(defaults(written_for).tree)
-    mine = flat(Config(model=model).model_dump()) | own
-    stated: Tree = {}
-    for layer in (*layers, Layer(FLAG, flags)):
-        stated |= flat(layer.tree)
-    source = shown(layers[-1].origin.removeprefix("file "), 200)
-    relied_on = {key: value for key, value in others.items() if key not in stated and mine.get(key, value) != value}
-    if relied_on:
-        yield (
-            f"{source} leaves to its model what {model} and {written_for} set differently: {model}'s "
-            f"{_listed({key: mine[key] for key in relied_on})}, not {written_for}'s {_listed(relied_on)}; "
-            f'preset = "{written_for}" in it takes the latter'
-        )
-    lost = {key: value for key, value in own.items() if key.startswith("loss.") and stated.get(key, value) != value}
-    if lost := {key: value for key, value in lost.items() if key not in flat(flags)}:
-        yield f"{source} states {_listed({key: stated[key] for key in lost})}, not {model}'s own {_listed(lost)}"
-
-
-def _listed(values: Tree) -> str:
-    return ", ".join(f"{key} = {value_shown(value)}" for key, value in values.items())
+    return PRESET_OF.get(data, FALLBACK_PRESET)
 
 
 def _stacked(layers: Sequence[Layer], model: str) -> tuple[Tree, Tree]:
-    """The layers as one tree of values for `model`, and the tree of their origins."""
+    """The layers merged into a tree of values for `model`, and the tree of their origins."""
     values: Tree = {}
     origins: Tree = {}
     source = layers[-2].origin.removeprefix("file ")
     kind = config_type(model)
     for layer in layers:
         values, origins = merge(values, layer.tree), merge(origins, labelled(layer.tree, layer.origin))
-    values = _own_tables(values, model, source)
+    values = _with_model_table(values, model, source)
     check_keys(values, kind, source)
-    return values, _own_tables(origins, model, source)
+    return values, _with_model_table(origins, model, source)
 
 
-def changes(before: Config, after: Config) -> list[str]:
-    """What differs between two trees, as `key: old → new`."""
-    old, new = flat(before.model_dump()), flat(after.model_dump())
-    return [f"{key}: {old.get(key)} → {new.get(key)}" for key in new if old.get(key) != new[key]]
-
-
-def to_toml(config: Config, origins: Mapping[str, str] | None = None) -> str:
-    """The resolved tree as TOML; `resolve` gives the same tree back. A key that is none is left out.
-
-    Args:
-        config: The tree.
-        origins: Where values came from, by dotted key: said in a comment beside each.
-    """
-    text = tomli_w.dumps(config.model_dump(mode="json", exclude_none=True))
-    if origins is None:
-        return text
-    lines, table = [], ""
-    for line in text.splitlines():
-        if header := re.fullmatch(r"\[(.+)\]", line):
-            table = f"{header[1]}."
-        elif key := re.match(r"([A-Za-z0-9_-]+) = ", line):
-            line += f"  # {shown(origins.get(table + key[1], 'default'), 200)}"
-        lines.append(line)
-    return "\n".join(lines) + "\n"
-
-
-def _own_tables(tree: Tree, model: str, source: str) -> Tree:
-    """`tree` without the tables of other models, which a preset may carry beside its own."""
+def _with_model_table(tree: Tree, model: str, source: str) -> Tree:
+    """`tree` without the tables of other models; what related models set is moved into the table of `model`."""
     others = {table_name(n): n for n in models.entries if n != model and table_name(n) not in Config.model_fields}
-    own: Tree = {}
-    beside: dict[str, Mapping[str, Any]] = {}
+    kept: Tree = {}
+    removed: dict[str, Mapping[str, Any]] = {}
     for key, value in tree.items():
         table = table_name(key)
-        if table in others and not isinstance(value, Mapping):
-            raise InputError(f"{source}: {key} is the table of model {others[table]}, not {value_shown(value)}")
-        if table == table_name(model):
-            own[table] = value
-        elif table not in others:
-            own[key] = value
-        else:
-            if _built_in(others[table]):  # another's plug-in is not imported for this
-                check_keys({table: value}, config_type(others[table]), source)
-            beside[others[table]] = value
-    mine = own.get(table_name(model), {})
-    if (ground := _inherited(beside, model)) and isinstance(mine, Mapping):
-        own[table_name(model)] = ground | {**mine}
-    return own
+        if table not in others:
+            kept[table if table == table_name(model) else key] = value
+            continue
+        if not isinstance(value, Mapping):
+            raise InputError(f"{source}: {key} is the table of model {others[table]}, not {quoted_value(value)}")
+        if _built_in(others[table]):  # do not import a plug-in for this check
+            check_keys({table: value}, config_type(others[table]), source)
+        removed[others[table]] = value
+    explicit = kept.get(table_name(model), {})
+    if (inherited := _inherited(removed, model)) and isinstance(explicit, Mapping):
+        kept[table_name(model)] = inherited | {**explicit}
+    return kept
 
 
 def _inherited(tables: Mapping[str, Mapping[str, Any]], model: str) -> Tree:
-    """What the tables of related models say about `model`'s own keys, the nearest one winning.
+    """The values of related models' tables for the keys of `model`; the nearest relative wins.
 
-    A model that extends another takes over what is said for that one, and back: codes that are written for InfoGAN
-    hold for its extensions, and InfoGAN beside one of them trains on the same codes.
+    Works in both directions: InfoGAN's codes also apply to its extensions, and an extension's to InfoGAN.
     """
-    known = recipe(model).settings.model_fields if recipe(model).settings else {}
+    settings = recipe(model).settings
+    keys = settings.model_fields if settings else {}
     extensions = [name for name in tables if _built_in(name) and model in lineage(name)]
-    ground: Tree = {}
+    inherited: Tree = {}
     for name in [*extensions, *reversed(lineage(model))]:
-        ground |= {key: value for key, value in tables.get(name, {}).items() if key in known}
-    return ground
+        inherited |= {key: value for key, value in tables.get(name, {}).items() if key in keys}
+    return inherited
 
 
 def _built_in(model: str) -> bool:

@@ -13,7 +13,7 @@ from gan_zoo.config import Config, table_name
 from gan_zoo.errors import InputError, cut, unknown
 from gan_zoo.files import decode_text
 from gan_zoo.registry import models, presets
-from gan_zoo.trees import Tree, value_shown
+from gan_zoo.trees import Tree, quoted_value
 
 LONGEST_FILE = 2**18
 MOST_PARTS = 16
@@ -77,7 +77,7 @@ def _on_its_base(origin: str, tree: Tree) -> list[Layer]:
     base = tree.pop("preset")
     below = _named(base) if isinstance(base, str) else None
     if below is None:
-        told = cut(base) if isinstance(base, str) else value_shown(base)
+        told = cut(base) if isinstance(base, str) else quoted_value(base)
         raise unknown("preset", told, [*presets(), *models.entries], where=f"{origin.removeprefix('file ')}: ")
     return [below, Layer(origin, tree)]
 

@@ -71,7 +71,7 @@ def check_keys(tree: Mapping[str, Any], kind: type[BaseModel], source: str, pref
         table = tables(kind).get(key)
         if table and not isinstance(value, table):
             if not isinstance(value, Mapping):
-                raise InputError(f"{where}{prefix}{key} is a table, not {value_shown(value)}")
+                raise InputError(f"{where}{prefix}{key} is a table, not {quoted_value(value)}")
             check_keys(value, table, source, f"{prefix}{key}.")
 
 
@@ -138,13 +138,13 @@ def in_our_words(error: Mapping[str, Any]) -> str:
 def _one_line(error: Mapping[str, Any]) -> str:
     key = ".".join(str(part) for part in error["loc"])
     message = in_our_words(error)
-    shown = value_shown(error["input"])
+    shown = quoted_value(error["input"])
     if isinstance(error["input"], str):
         message = message.replace(repr(error["input"]), shown)
     return f"{cut(key)} = {shown}: {message[0].lower()}{message[1:]}"
 
 
-def value_shown(value: Any) -> str:
+def quoted_value(value: Any) -> str:
     """A value as a message shows it, which may be of any size and depth."""
     try:
         return _SHORT.repr(value)

@@ -223,7 +223,7 @@ def test_a_dry_run_shows_the_tree_and_the_sizes_and_makes_nothing(
         "seed = 0  # default",
     ):
         assert line in ended.out.splitlines()
-    assert ended.out.startswith("# no configuration is named: preset folder-64, without its [data]\n")
+    assert ended.out.startswith("# no --config given: using preset folder-64 without its [data]\n")
     assert not any(tmp_path.iterdir())
 
 
@@ -232,7 +232,7 @@ def test_a_swap_that_leaves_something_open_is_told(data: Path, tmp_path: Path) -
     file.write_text(f'model = "wgan-gp"\n[data]\nname = "{data}"\n')
     ended = zoo("train", "infogan", "--config", file, *TINY, "--out", tmp_path / "run")
     assert ended.code == 0, ended.err
-    assert ended.out.startswith(f"{file} leaves to its model what infogan and wgan-gp set differently: ")
+    assert ended.out.startswith(f"{file} was written for wgan-gp and leaves settings open whose defaults differ: ")
     named = zoo("train", "infogan", "--config", "wgan-gp", "--data", data, *TINY, "--dry-run")
     assert 'discriminator_norm = "layer"  # model wgan-gp' in named.out
     assert not named.out.startswith("#")
@@ -294,7 +294,7 @@ def test_training_without_a_terminal_prints_plain_lines(trained: tuple[Path, str
     assert "\x1b" not in out
     assert "\r" not in out
     lines = out.splitlines()
-    assert lines[0] == "no configuration is named: preset folder-64, without its [data]"
+    assert lines[0] == "no --config given: using preset folder-64 without its [data]"
     assert lines[1].startswith("training infogan in ")
     assert [line.split()[:2] for line in lines[2:4]] == [["step", "1/2"], ["step", "2/2"]]
     for word in ("images/s", "D ", "G ", "L_I ", "of H(c) 5.08 nats", "left"):

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 import gan_zoo
 from gan_zoo.config import Config
+from gan_zoo.config_text import to_toml
 from gan_zoo.errors import InputError
 from gan_zoo.registry import loggers, losses, models, presets, trunks
-from gan_zoo.resolve import config_type, resolve, to_toml
+from gan_zoo.resolve import config_type, resolve
 from gan_zoo.trees import leaves
 
 

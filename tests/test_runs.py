@@ -13,7 +13,7 @@ from commandline import zoo
 from narrow import narrow_train, spoil_loss
 
 from gan_zoo.analysis.survey import standing, survey
-from gan_zoo.errors import TrainingError, shown
+from gan_zoo.errors import TrainingError, quoted
 from gan_zoo.training import checkpoint
 from gan_zoo.training.lock import LOCK, is_locked, locked
 
@@ -86,7 +86,7 @@ def test_an_error_that_ended_a_run_is_told_until_it_goes_on(tmp_path: Path, monk
             narrow_train("gan", tmp_path / "run", **settings)
     found = standing(tmp_path / "run")
     assert (found.state, found.step) == ("failed", 2)
-    assert found.why == shown(error.value, 300)
+    assert found.why == quoted(error.value, 300)
     narrow_train("gan", tmp_path / "run", resume=True, **settings)
     assert (standing(tmp_path / "run").state, standing(tmp_path / "run").why) == ("done", "")
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from gan_zoo.config import Latent
+from gan_zoo.config_text import to_toml
 from gan_zoo.registry import models, presets
-from gan_zoo.resolve import resolve, to_toml, trace
+from gan_zoo.resolve import resolve, trace
 from gan_zoo.trees import flat
 
 
@@ -84,7 +85,7 @@ def test_what_a_swapped_configuration_leaves_open_is_told(tmp_path: Path) -> Non
 def test_a_loss_that_is_not_the_model_s_own_is_told() -> None:
     (note,) = trace("lsgan", "cifar10").notes
     assert "loss.adversarial = 'hinge'" in note
-    assert "lsgan's own loss.adversarial = 'least-squares'" in note
+    assert "lsgan's loss.adversarial = 'least-squares'" in note
 
 
 def test_the_preset_that_is_used_where_none_is_named_gives_data_and_budget_only() -> None:
@@ -103,7 +104,7 @@ def test_the_preset_that_is_used_where_none_is_named_gives_data_and_budget_only(
 def test_a_named_set_has_its_preset(data: str, preset: str) -> None:
     found = trace("infogan", None, {"data": data})
     assert found.config == resolve("infogan", preset)
-    assert found.notes == (f"no configuration is named: preset {preset}",)
+    assert found.notes == (f"no --config given: using preset {preset}",)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +115,7 @@ def test_a_set_of_one_s_own_does_not_get_the_recipe_for_digits(data: dict[str, o
     own, preset = found.config.model_dump(), resolve("infogan", "folder-64").model_dump()
     assert own | {"data": preset["data"]} == preset
     assert (own["data"]["warp"], own["data"]["augment"], own["data"]["resolution"]) == ("", "", None)
-    assert found.notes == ("no configuration is named: preset folder-64, without its [data]",)
+    assert found.notes == ("no --config given: using preset folder-64 without its [data]",)
     assert trace("infogan", None, {**data, "data.resolution": 32}).config.data.resolution == 32
 
 
@@ -122,7 +123,7 @@ def test_a_set_of_one_s_own_leaves_another_model_its_networks() -> None:
     found = trace("sngan", None, {"data": "faces"})
     assert (found.config.trunk, found.config.loss) == (resolve("sngan", {}).trunk, resolve("sngan", {}).loss)
     assert found.config.training.steps == resolve("dcgan", "folder-64").training.steps
-    assert "folder-64, its [training] and [logging] alone" in found.notes[0]
+    assert "folder-64, only its [training] and [logging]" in found.notes[0]
 
 
 def test_every_value_says_where_it_came_from(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from gan_zoo.analysis.fidelity import LEAST, fidelity
 from gan_zoo.analysis.mutual_information import information, informed
 from gan_zoo.analysis.results import Measurement, fingerprint
 from gan_zoo.analysis.subject import Reals, Subject
-from gan_zoo.errors import InputError, TrainingError, reason, unknown
+from gan_zoo.errors import InputError, TrainingError, first_line, unknown
 from gan_zoo.training.environment import environment
 from gan_zoo.training.provenance import check_data, open_training_data
 from gan_zoo.training.run import find, find_step, load
@@ -200,7 +200,7 @@ def evaluate(
         results.append(_measure(*pair, failures, say))
         finished(index, results[-1])
     if failures and not any(result["metrics"] for result in results):
-        raise InputError("; ".join(f"metric {name}: {reason(error)}" for name, error in failures.items()))
+        raise InputError("; ".join(f"metric {name}: {first_line(error)}" for name, error in failures.items()))
     return results
 
 
@@ -234,7 +234,7 @@ def _measure(
         try:
             numbers = METRICS[name].measure(subject)
         except FAILURES as error:
-            failures[name], skipped[name] = error, reason(error)
+            failures[name], skipped[name] = error, first_line(error)
             subject.notes.pop(name, None)
             continue
         measured[name] = {key: value for key, value in numbers.items() if math.isfinite(value)}

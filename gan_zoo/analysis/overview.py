@@ -15,7 +15,7 @@ from torch import Tensor
 from gan_zoo.analysis.panel import Panel, cell_side
 from gan_zoo.data.batches import in_order, normalise
 from gan_zoo.data.dataset import Dataset, Split
-from gan_zoo.errors import shown
+from gan_zoo.errors import quoted
 from gan_zoo.images import to_uint8
 from gan_zoo.terminal import watched
 
@@ -127,7 +127,7 @@ def overview(dataset: Dataset, *, seed: int = 0, workers: int = 0) -> Overview:
 def tables(told: Overview) -> list[Table]:
     """What is told of a set, for a terminal: the figures, and the classes if there are any."""
     facts = _table("", "")
-    facts.title = shown(told.name)
+    facts.title = quoted(told.name)
     for what, value in _facts(told):
         facts.add_row(what, value)
     if not told.class_counts:
@@ -178,7 +178,7 @@ def _some(split: Split, seed: int) -> Split:
 def _pixels(split: Split, name: str, workers: int) -> Iterator[Tensor]:
     """The images, uint8 [n, C, R, R] at a time."""
     batches = in_order(Split(split.images), batch_size=BATCH, device="cpu", workers=workers)
-    for batch in watched(batches, -(-len(split) // BATCH), f"measuring {shown(name)}"):
+    for batch in watched(batches, -(-len(split) // BATCH), f"measuring {quoted(name)}"):
         yield to_uint8(batch.images)
 
 
@@ -211,7 +211,7 @@ def _number(value: float) -> str:
 
 
 def _class(names: tuple[str, ...], k: int) -> str:
-    return shown(names[k], LONGEST_NAME) if names else str(k)
+    return quoted(names[k], LONGEST_NAME) if names else str(k)
 
 
 def _table(first: str, *others: str) -> Table:

@@ -10,8 +10,8 @@ from gan_zoo.analysis.curves import chart, charts
 from gan_zoo.analysis.result_tables import number
 from gan_zoo.analysis.results import Measurement, measured, newest
 from gan_zoo.analysis.survey import Standing, standing
+from gan_zoo.config_text import to_toml
 from gan_zoo.images import inline
-from gan_zoo.resolve import to_toml
 from gan_zoo.training.run import Run
 
 MOST_BYTES = 2**23

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from gan_zoo.analysis.evaluate import NOT_ASKED, features_differ, summary
 from gan_zoo.analysis.survey import Standing
-from gan_zoo.errors import shown
+from gan_zoo.errors import quoted
 
 MOST_COLUMNS = 5
 """Of how many runs each has a column of its own."""
@@ -108,7 +108,7 @@ def standing_table(runs: Sequence[Standing]) -> Table:
         best = [run.best.get(HEADLINES[title]) for title in titles]
         figures = [number(one["value"]) if one else "" for one in best]
         steps = (f"{run.step:,}", "" if run.steps is None else f"{run.steps:,}")
-        table.add_row(Text(shown(run.run)), run.state, run.model, Text(shown(run.data)), *steps, *figures)
+        table.add_row(Text(quoted(run.run)), run.state, run.model, Text(quoted(run.data)), *steps, *figures)
     return table
 
 
@@ -119,7 +119,7 @@ def standing_remarks(runs: Sequence[Standing]) -> list[str]:
         metric = name.partition("/")[0]
         of = {run.run: run.measured[metric] for run in runs if name in run.best and metric in run.measured}
         if len(set(of.values())) > 1:
-            each = "; ".join(f"{shown(Path(run).name)}: {basis}" for run, basis in of.items())
+            each = "; ".join(f"{quoted(Path(run).name)}: {basis}" for run, basis in of.items())
             lines.append(f"{title} cannot be compared: {each}")
     return lines
 

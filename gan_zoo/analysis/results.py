@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from gan_zoo.errors import InputError, shown
+from gan_zoo.errors import InputError, quoted
 from gan_zoo.files import decode_text, write_json
 
 LONGEST = 2**24
@@ -192,26 +192,26 @@ def _parsed(told: Any) -> Iterator[Measurement]:
         step, n, seed = (_count(told[key]) for key in ("step", "n", "seed"))
         notes = told.get("notes", {})
         for metric, numbers in told["metrics"].items():
-            note = shown(notes.get(metric, ""), LONGEST_NOTE)
+            note = quoted(notes.get(metric, ""), LONGEST_NOTE)
             features = next((name for word, name in _FEATURES.items() if word in note), None)
             drawn = None if metric in UNDRAWN else n
-            yield Measurement(shown(metric), _numbers(numbers), step, None, drawn, seed, features, note)
+            yield Measurement(quoted(metric), _numbers(numbers), step, None, drawn, seed, features, note)
         return
     for one in told["measurements"]:
         yield Measurement(
-            shown(one["metric"]),
+            quoted(one["metric"]),
             _numbers(one["numbers"]),
             _count(one["step"]),
             _text(one["weights"]),
             None if one["n"] is None else _count(one["n"]),
             _count(one["seed"]),
             _text(one["features"]),
-            shown(one["note"], LONGEST_NOTE),
+            quoted(one["note"], LONGEST_NOTE),
         )
 
 
 def _text(value: Any) -> str | None:
-    return None if value is None else shown(value)
+    return None if value is None else quoted(value)
 
 
 def _count(value: Any) -> int:
@@ -223,4 +223,4 @@ def _count(value: Any) -> int:
 def _numbers(told: Any) -> dict[str, float]:
     if any(type(value) not in (int, float) or not math.isfinite(value) for value in told.values()):
         raise TypeError("a metric is no finite number")
-    return {shown(name): float(value) for name, value in told.items()}
+    return {quoted(name): float(value) for name, value in told.items()}

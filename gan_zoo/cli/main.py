@@ -19,7 +19,7 @@ from gan_zoo.cli.parse import call
 from gan_zoo.cli.table import COMMANDS, GROUPS
 from gan_zoo.cli.train import train
 from gan_zoo.cli.types import PLAIN
-from gan_zoo.errors import InputError, PassedOver, TrainingError, unknown
+from gan_zoo.errors import DamagedCheckpointWarning, InputError, TrainingError, unknown
 
 DESCRIPTION = "Generative adversarial networks with shared trunks, losses and one training loop, and InfoGAN."
 
@@ -101,6 +101,6 @@ def _show_warning(
     line: str | None = None,
 ) -> None:
     """Print one of our warnings as a line, and any other as Python does."""
-    ours = issubclass(category, PassedOver)
+    ours = issubclass(category, DamagedCheckpointWarning)
     text = f"gan-zoo: {message}\n" if ours else warnings.formatwarning(message, category, filename, lineno, line)
     print(text, end="", file=file or sys.stderr)

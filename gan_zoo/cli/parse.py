@@ -13,7 +13,7 @@ import tyro
 from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructFieldSpec, StructTypeInfo
 
 from gan_zoo.cli.types import ACCEPTED
-from gan_zoo.errors import InputError, shown
+from gan_zoo.errors import InputError, quoted
 
 try:
     from tyro._errors import on_parse_error
@@ -120,7 +120,7 @@ def _message(event: Any, command: Callable[..., Any], words: Sequence[str]) -> s
         kinds = [kind.strip("{}") for kind in str(argument.lowered.metavar).split("|")]
         accepted = " or ".join(ACCEPTED.get(kind, kind) for kind in kinds if kind != "None")
         flag, value = _given(argument.lowered.name_or_flags, words) or (_name(argument), "")
-        return f"{flag} must be {accepted}{f', not {shown(value)!r}' if value else ''}"
+        return f"{flag} must be {accepted}{f', not {quoted(value)!r}' if value else ''}"
     known = {"-h", "--help", *flags(command)}
     unrecognized = [word for word in words if word[:1] == "-" and word.lstrip("-")[:1].isalpha()]
     if wrong := [word for word in unrecognized if word.partition("=")[0].replace("_", "-") not in known]:
@@ -131,18 +131,18 @@ def _message(event: Any, command: Callable[..., Any], words: Sequence[str]) -> s
 def _unknown(tokens: Sequence[str], command: Callable[..., Any]) -> str:
     given = next((token.partition("=")[0] for token in tokens if token.startswith("-")), None)
     if given is None:
-        return f"unexpected argument {shown(tokens[0])!r}"
+        return f"unexpected argument {quoted(tokens[0])!r}"
     known = list(flags(command))
     ends = {flag.rpartition(".")[2]: flag for flag in known if "." in flag}  # --width is --trunk.width
     flag = given.replace("_", "-")
     nearest = ends.get(flag.lstrip("-")) or next(iter(get_close_matches(flag, known, n=1)), None)
-    return f"unknown option {shown(given)!r}" + (f"; did you mean {nearest}?" if nearest else "")
+    return f"unknown option {quoted(given)!r}" + (f"; did you mean {nearest}?" if nearest else "")
 
 
 def _not_among(name: str, value: str, choices: Sequence[str]) -> str:
     nearest = get_close_matches(value, choices, n=1)
     hint = f"; did you mean {nearest[0]!r}?" if nearest else "."
-    return f"{name} {shown(value)!r} is not accepted{hint} Accepted: {', '.join(choices)}"
+    return f"{name} {quoted(value)!r} is not accepted{hint} Accepted: {', '.join(choices)}"
 
 
 def _name(argument: Any) -> str:

@@ -12,7 +12,7 @@ from tyro.conf import arg
 
 from gan_zoo import registry
 from gan_zoo.cli.parse import call
-from gan_zoo.errors import InputError, shown
+from gan_zoo.errors import InputError, quoted
 
 if TYPE_CHECKING:
     from gan_zoo.config import Config
@@ -107,7 +107,7 @@ def _existing_run(out: Path | None) -> Run | None:
 def _dry_run(resolved: Resolved, existing: Run | None, *, new_data: bool) -> None:
     """Print the configuration that a training would use, and the sizes of its networks."""
     from gan_zoo.cli.console import console
-    from gan_zoo.resolve import changes, to_toml
+    from gan_zoo.config_text import changes, to_toml
     from gan_zoo.training.begin import prepare
     from gan_zoo.training.penalties import check_norm
 
@@ -117,7 +117,7 @@ def _dry_run(resolved: Resolved, existing: Run | None, *, new_data: bool) -> Non
     determined = {change.partition(":")[0] for change in changes(resolved.config, filled)}
     origins = {key: "data" if key.startswith("data.") else "device" for key in determined}
     for note in resolved.notes:
-        console.print(f"# {shown(note, 2000)}")
+        console.print(f"# {quoted(note, 2000)}")
     console.print(to_toml(filled, {**resolved.origins, **origins}), end="")
     for name, module in state.model.named_children():
         console.print(f"# {name}: {sum(p.numel() for p in module.parameters()):,} parameters")

@@ -21,7 +21,7 @@ from gan_zoo.data.dataset import ARRAY_SUFFIXES, Dataset, Split, required_path
 from gan_zoo.data.folder import Files
 from gan_zoo.data.npy import Archive, Array, mapped
 from gan_zoo.data.pixels import fit
-from gan_zoo.errors import InputError, reason, shown
+from gan_zoo.errors import InputError, first_line, quoted
 from gan_zoo.files import utf8_name
 from gan_zoo.shapes import ImageShape
 
@@ -146,7 +146,7 @@ def _read(path: Path) -> dict[str, Array]:
     except InputError:
         raise
     except Exception as error:  # zip and its compressions fail in many ways
-        raise InputError(f"{path} cannot be read: {reason(error)}") from error
+        raise InputError(f"{path} cannot be read: {first_line(error)}") from error
 
 
 def _first(names: Iterable[str], known: tuple[str, ...], path: Path) -> str:
@@ -229,7 +229,7 @@ def _layout(images: Array, path: Path, values: tuple[float, float] | None = None
 
 
 def _times(shape: tuple[int, ...]) -> str:
-    return shown("×".join(map(str, shape)))
+    return quoted("×".join(map(str, shape)))
 
 
 def _extent(images: Array) -> tuple[float, float]:

@@ -17,7 +17,7 @@ from gan_zoo_kernels import WarpSteps, random_warp
 from torch import Tensor
 
 from gan_zoo.draws import Draws
-from gan_zoo.errors import InputError, shown, unknown
+from gan_zoo.errors import InputError, quoted, unknown
 
 LARGEST = {
     "flip": 1.0,
@@ -175,7 +175,7 @@ def parse_augment(text: str, key: str = "data.augment") -> Augment:
     for item in filter(None, (part.strip() for part in text.split(","))):
         name, colon, value = (part.strip() for part in item.partition(":"))
         if name not in DEFAULT:
-            raise unknown("operation", shown(name), DEFAULT, where=f"{key}: ")
+            raise unknown("operation", quoted(name), DEFAULT, where=f"{key}: ")
         if name in amounts:
             raise InputError(f"{key} names {name!r} twice in {text!r}; each operation is named once")
         amounts[name] = _amount(name, value, key) if colon else DEFAULT[name]

@@ -6,7 +6,7 @@ import os
 from functools import cache
 from pathlib import Path
 
-from gan_zoo.errors import InputError, shown
+from gan_zoo.errors import InputError, quoted
 
 _LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
@@ -44,4 +44,4 @@ def gib(size: int) -> str:
 def listed(names: list[str], most: int = 10) -> str:
     """Names that a file brings, the first few of them."""
     rest = f", and {len(names) - most:,} more" if len(names) > most else ""
-    return ", ".join(map(shown, names[:most])) + rest or "none"
+    return ", ".join(map(quoted, names[:most])) + rest or "none"

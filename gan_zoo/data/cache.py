@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from gan_zoo.data.pixels import DECODER
-from gan_zoo.errors import reason
+from gan_zoo.errors import first_line
 from gan_zoo.files import atomic_file, cache_folder, make_folder, remove_partial, utf8_name
 from gan_zoo.shapes import ImageShape
 from gan_zoo.terminal import say, watched
@@ -77,7 +77,7 @@ def decoded_once(
             if (held := entry.read()) is not None:
                 return held
         except (OSError, RuntimeError) as error:
-            say(f"decoding {total:,} images of {where}, which cannot be kept: {reason(error)}")
+            say(f"decoding {total:,} images of {where}, which cannot be kept: {first_line(error)}")
             return decode()
         say(f"decoding {total:,} images of {where} once, to {folder}")
         made = decode()
@@ -87,7 +87,7 @@ def decoded_once(
             else:
                 entry.write(made)
         except (OSError, SafetensorError, ValueError) as error:  # of the place, or of an image that is gone by now
-            say(f"the decoded images could not be kept: {reason(error)}")
+            say(f"the decoded images could not be kept: {first_line(error)}")
         return made
 
 

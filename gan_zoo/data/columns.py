@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gan_zoo.data.bounds import listed
-from gan_zoo.errors import InputError, shown
+from gan_zoo.errors import InputError, quoted
 
 IMAGE_COLUMNS = ("image", "img", "images", "pixel_values")
 LABEL_COLUMNS = ("label", "labels", "fine_label", "class", "target", "y")
@@ -76,7 +76,7 @@ def read_labels(tables: dict[str, Any], columns: Columns, where: str) -> tuple[d
     """
     column = columns.label
     if column is None:
-        return {}, [], [f"no labels: the column {shown(columns.odd)} holds none"] if columns.odd else []
+        return {}, [], [f"no labels: the column {quoted(columns.odd)} holds none"] if columns.odd else []
     found = {split: _values(table, column, where) for split, table in tables.items() if column in table.features}
     train, *_ = found.values()
     names: list[str] = []
@@ -89,7 +89,7 @@ def read_labels(tables: dict[str, Any], columns: Columns, where: str) -> tuple[d
         number = {name: label for label, name in enumerate(names)}
         for split, values in found.items():
             if (odd := next((value for value in values if value not in number), None)) is not None:
-                raise InputError(f"{where}: the label {shown(odd)} of the split {split} is that of no training image")
+                raise InputError(f"{where}: the label {quoted(odd)} of the split {split} is that of no training image")
             found[split] = [number[value] for value in values]
     lines = [f"{len(names):,} classes, by the {columns.kind} in {column!r}: {listed(names)}"]
     labels = {split: torch.tensor(values, dtype=torch.int64) for split, values in found.items()}

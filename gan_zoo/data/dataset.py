@@ -15,7 +15,7 @@ from torch import Tensor
 from gan_zoo.config import Data
 from gan_zoo.data.balance import balanced
 from gan_zoo.data.factors import Factors
-from gan_zoo.errors import InputError, shown, unknown
+from gan_zoo.errors import InputError, quoted, unknown
 from gan_zoo.files import path_from_text
 from gan_zoo.registry import datasets
 from gan_zoo.shapes import ImageShape
@@ -177,7 +177,7 @@ def _registered(settings: Data) -> Dataset:
 
 
 def _at_path(settings: Data) -> Dataset:
-    path = as_path(settings.name, f"data {shown(settings.name)}")
+    path = as_path(settings.name, f"data {quoted(settings.name)}")
     if path.is_dir():
         kind = "folder"
     elif path.is_file() and path.suffix.lower() in ARRAY_SUFFIXES:
@@ -188,7 +188,7 @@ def _at_path(settings: Data) -> Dataset:
         accepted = ", ".join((*ARRAY_SUFFIXES, *TABLE_SUFFIXES))
         raise InputError(f"data {settings.name!r} is neither a folder nor a file ending in {accepted}")
     else:
-        where = "" if path.is_absolute() else f" in {shown(Path.cwd())}"
+        where = "" if path.is_absolute() else f" in {quoted(Path.cwd())}"
         if any(mark in settings.name for mark in "/\\~.") or path.is_absolute():
             raise InputError(
                 f"data {settings.name!r}: no such file or folder{where}; give a folder of images, a "
@@ -252,7 +252,7 @@ def required_path(settings: Data, what: str) -> Path:
     """
     if not settings.path:
         raise InputError(f"data {settings.name!r} needs data.path: {what}")
-    path = as_path(settings.path, f"data.path {shown(settings.path)}")
+    path = as_path(settings.path, f"data.path {quoted(settings.path)}")
     if not path.exists():
         raise InputError(f"data.path {settings.path!r} does not exist; expected: {what}")
     return path

@@ -19,7 +19,7 @@ from gan_zoo.data.factors import Factors
 from gan_zoo.data.folder import Files
 from gan_zoo.data.npy import Archive, Header, read_header
 from gan_zoo.data.pixels import fit
-from gan_zoo.errors import InputError, reason
+from gan_zoo.errors import InputError, first_line
 from gan_zoo.shapes import ImageShape
 
 FILE = "dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz"
@@ -74,7 +74,7 @@ def dsprites(settings: Data) -> Dataset:
     except InputError:
         raise
     except Exception as error:  # zip and its compressions fail in many ways
-        raise InputError(f"{path} is no readable {FILE}: {reason(error)}") from error
+        raise InputError(f"{path} is no readable {FILE}: {first_line(error)}") from error
     factors = _factors(classes, path)
     shape = settle_shape(settings, sides=(side, side), channels=1, where=str(path))
     kinds = classes[:, COLUMNS.index("shape")]

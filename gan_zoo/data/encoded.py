@@ -18,7 +18,7 @@ from gan_zoo.data.assemble import fits_memory, settle_labels, settle_shape
 from gan_zoo.data.cache import decoded_once
 from gan_zoo.data.dataset import Dataset, Source, Split, quiet
 from gan_zoo.data.pixels import channels_of, decode, open_image
-from gan_zoo.errors import InputError, reason
+from gan_zoo.errors import InputError, first_line
 from gan_zoo.shapes import ImageShape
 from gan_zoo.terminal import watched
 
@@ -194,7 +194,7 @@ def _reading(encoded: Encoded, index: int, use: Callable[[Image.Image], T]) -> T
     except UnidentifiedImageError as error:
         raise InputError(f"{encoded.name(index)} (no image that can be read)") from error
     except Exception as error:  # Pillow raises nearly anything
-        raise InputError(f"{encoded.name(index)} ({reason(error)})") from error
+        raise InputError(f"{encoded.name(index)} ({first_line(error)})") from error
 
 
 def _survey(parts: list[Encoded], where: str, remedy: str) -> tuple[tuple[int, int], int]:

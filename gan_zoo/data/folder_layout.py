@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from gan_zoo.data.bounds import listed
-from gan_zoo.errors import InputError, shown
+from gan_zoo.errors import InputError, quoted
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 WORDS = {
@@ -88,7 +88,7 @@ def layout(names: Sequence[str], *, by_names: bool = True, metadata: str = "", w
     for found in splits.values():
         if odd := next((name for name in found if classes and _parent(name) not in trained), None):
             raise InputError(
-                f"{where}: {shown(odd)} lies in none of the classes that the training images have: "
+                f"{where}: {quoted(odd)} lies in none of the classes that the training images have: "
                 f"{listed(sorted(trained))}"
             )
     return Layout(splits, outside, classes, why)
@@ -118,9 +118,9 @@ def summary(images: Mapping[str, int], outside: int = 0, classes: Sequence[str] 
     if classes is not None:
         parts[0] += f" in {len(classes):,} classes" if classes else ", no classes" + f" ({why})" * bool(why)
     if others or outside or train != TRAIN:
-        parts[0] += f", split {shown(train)}"
+        parts[0] += f", split {quoted(train)}"
     chosen = measured(images)
-    parts += [f"{n:,} in {shown(split)} left aside" for split, n in others if split != chosen]
+    parts += [f"{n:,} in {quoted(split)} left aside" for split, n in others if split != chosen]
     if outside:
         parts.append(f"{outside:,} in no split left aside")
     parts += [f"{n:,} in {split} measured on" for split, n in others if split == chosen]
@@ -146,22 +146,22 @@ def _splits(names: Sequence[str], where: str) -> tuple[dict[str, list[str]], lis
     for name, splits in zip(names, named, strict=True):
         if len(splits) > 1:
             raise InputError(
-                f"{where}: {shown(name)} names more than one split ({' and '.join(sorted(splits))}); {_ASIDE}"
+                f"{where}: {quoted(name)} names more than one split ({' and '.join(sorted(splits))}); {_ASIDE}"
             )
         found[splits.pop()].append(name) if splits else outside.append(name)
     found = {split: inside for split, inside in found.items() if inside}
     some = next(iter(found.values()))[0]
     if TRAIN not in found:
         raise InputError(
-            f"{where} holds no images to learn from: by their names, as {shown(some)}, they are of the split "
+            f"{where} holds no images to learn from: by their names, as {quoted(some)}, they are of the split "
             f"{' and '.join(found)}; name the folder to learn from itself, or set data.splits = false to learn from all"
         )
     if outside and by_files:
-        raise InputError(f"{where}: {shown(some)} names a split, and {shown(outside[0])} does not; {_ASIDE}")
+        raise InputError(f"{where}: {quoted(some)} names a split, and {quoted(outside[0])} does not; {_ASIDE}")
     if len(found) == 1 and (odd := _beside(found[TRAIN], outside)):
         raise InputError(
-            f"{where}: {shown(some)} names a split, which no folder beside it does, as that of {shown(odd)}; name the "
-            "folder to learn from itself, or set data.splits = false if it is a class"
+            f"{where}: {quoted(some)} names a split, which no folder beside it does, as that of {quoted(odd)}; name "
+            "the folder to learn from itself, or set data.splits = false if it is a class"
         )
     return found, outside
 
@@ -178,14 +178,14 @@ def _classes(splits: Mapping[str, list[str]], *, by_names: bool, where: str) -> 
     classes = sorted({_parent(name) for name in names})
     deepest, highest = (pick(names, key=lambda name: name.count("/")) for pick in (max, min))
     if highest.count("/") != deepest.count("/"):
-        return (), f"they lie at several depths, as {shown(highest)} and {shown(deepest)}"
+        return (), f"they lie at several depths, as {quoted(highest)} and {quoted(deepest)}"
     bare = [name for name in names if by_names and not any(map(splits_named, name.split("/")[:-2]))]
     bare = [name for name in bare if splits_named(_parent(name))]
     if bare:
         above = {name.rpartition("/")[0].rpartition("/")[0] for name in names}
         if len(bare) < len(names) or len(above) > 1:
             raise InputError(
-                f"{where}: {shown(bare[0])} lies in a split's folder and in no class's; expected: classes below the "
+                f"{where}: {quoted(bare[0])} lies in a split's folder and in no class's; expected: classes below the "
                 "splits, as train/cat, or data.splits = false"
             )
         return (), ""

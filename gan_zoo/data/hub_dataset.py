@@ -17,7 +17,7 @@ from gan_zoo.data.encoded import Part, from_encoded
 from gan_zoo.data.folder_layout import TRAIN, measured, plain, summary
 from gan_zoo.data.pixels import open_file
 from gan_zoo.data.table_files import SHAPE_OF_NAME, check_saved, inside, is_saved, read_tables
-from gan_zoo.errors import InputError, reason, shown
+from gan_zoo.errors import InputError, first_line, quoted
 from gan_zoo.extras import missing
 from gan_zoo.files import path_from_text
 
@@ -75,7 +75,7 @@ class Rows:
             if file is not None:
                 return file
         raise ValueError(
-            f"{shown(path)} lies outside the set's own folder; `save_to_disk` writes the images themselves"
+            f"{quoted(path)} lies outside the set's own folder; `save_to_disk` writes the images themselves"
         )
 
 
@@ -138,7 +138,7 @@ def _learned_from(splits: dict[str, Any], where: str) -> str:
         raise InputError(f"{where} has the splits {listed([*splits])}, and none called train to learn from")
     split = TRAIN if TRAIN in splits else next(iter(splits))
     if not len(splits[split]):
-        raise InputError(f"{where}: the split {shown(split)}, which is to be learned from, is empty")
+        raise InputError(f"{where}: the split {quoted(split)}, which is to be learned from, is empty")
     return split
 
 
@@ -146,14 +146,14 @@ def _line(error: BaseException) -> str:
     """What went wrong in one line; of an error that only wraps another, the inner one's."""
     while type(error).__name__ == "DatasetGenerationError" and error.__cause__:
         error = error.__cause__
-    return reason(error)
+    return first_line(error)
 
 
 def _load(name: str, *, follow_links: bool) -> dict[str, Any]:
     """The splits by name."""
     import datasets
 
-    path = as_path(name, f"data.path {shown(name)}")
+    path = as_path(name, f"data.path {quoted(name)}")
     if not path.exists() and (path.is_symlink() or not _NAME.fullmatch(name)):
         raise InputError(f"data.path {name!r} does not exist and is no name on the hub; expected: {SHAPE_OF_NAME}")
     try:
@@ -202,4 +202,4 @@ def _check_builder(builder: Any, repository: str, name: str) -> None:
         raise InputError(f"data.path {name!r} consists of {kind} files; accepted: {', '.join(FORMATS)}")
     files = [str(file) for split in (builder.config.data_files or {}).values() for file in split]
     if foreign := [file for file in files if not file.startswith(f"hf://datasets/{repository}@")]:
-        raise InputError(f"data.path {name!r} names a file outside the set: {shown(foreign[0])}")
+        raise InputError(f"data.path {name!r} names a file outside the set: {quoted(foreign[0])}")

@@ -12,7 +12,7 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from gan_zoo.errors import shown
+from gan_zoo.errors import quoted
 
 Array = NDArray[np.generic]
 
@@ -69,9 +69,9 @@ def read_header(file: IO[bytes]) -> Header:
     if dtype.hasobject:
         raise ValueError("it holds Python objects, which are never unpickled")
     if dtype.kind not in NUMBERS or not dtype.itemsize:
-        raise ValueError(f"its values are {shown(dtype)}, no plain numbers")
+        raise ValueError(f"its values are {quoted(dtype)}, no plain numbers")
     if any(size < 0 for size in shape) or len(shape) > 32 or max(shape, default=0) >= 2**63:
-        raise ValueError(f"its shape is {shown(shape)}")
+        raise ValueError(f"its shape is {quoted(shape)}")
     return Header(shape, fortran, dtype, len(start) + width + count)
 
 
@@ -126,10 +126,10 @@ class Archive:
             try:
                 header = read_header(file)
             except ValueError as error:
-                raise ValueError(f"{shown(name)}: {error}") from error
+                raise ValueError(f"{quoted(name)}: {error}") from error
         there = self._zip.getinfo(f"{name}.npy").file_size - header.offset
         if header.size != there:
-            raise ValueError(f"{shown(name)} says that it holds {header.size:,} bytes of values, and holds {there:,}")
+            raise ValueError(f"{quoted(name)} says that it holds {header.size:,} bytes of values, and holds {there:,}")
         return header
 
     def read(self, name: str) -> Array:
@@ -145,5 +145,5 @@ class Archive:
                 values[filled : filled + len(piece)] = np.frombuffer(piece, np.uint8)
                 filled += len(piece)
         if filled < header.size:
-            raise ValueError(f"{shown(name)} ends early, after {filled:,} of {header.size:,} bytes")
+            raise ValueError(f"{quoted(name)} ends early, after {filled:,} of {header.size:,} bytes")
         return values.view(header.dtype).reshape(header.shape, order="F" if header.fortran else "C")

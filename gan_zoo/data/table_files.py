@@ -12,7 +12,7 @@ from typing import Any
 
 from gan_zoo.data.dataset import TABLE_SUFFIXES
 from gan_zoo.data.folder_layout import TRAIN, split_of
-from gan_zoo.errors import InputError, shown
+from gan_zoo.errors import InputError, quoted
 from gan_zoo.files import decode_text
 
 SHAPE_OF_NAME = (
@@ -56,12 +56,12 @@ def check_saved(folder: Path, name: str, *, follow_links: bool) -> None:
             files += (rows := [data["filename"] for data in _json(part / "state.json")["_data_files"]])
             if not rows:  # which the library writes, and fails to read
                 raise InputError(
-                    f"data.path {name!r}: {shown(part.name)} is saved without rows; save the set without it"
+                    f"data.path {name!r}: {quoted(part.name)} is saved without rows; save the set without it"
                 )
         for file in files:
             if not found(part / file):
                 link = "; data.follow_links = true follows links" if (part / file).is_file() else ""
-                raise InputError(f"data.path {name!r}: {shown(file)} is no file below the set's own folder{link}")
+                raise InputError(f"data.path {name!r}: {quoted(file)} is no file below the set's own folder{link}")
 
 
 def _json(path: Path) -> Any:

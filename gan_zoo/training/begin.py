@@ -8,11 +8,11 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from gan_zoo.config import Config
+from gan_zoo.config_text import changes
 from gan_zoo.data.dataset import Dataset, open_dataset
 from gan_zoo.data.fingerprint import fingerprint
 from gan_zoo.errors import InputError
 from gan_zoo.files import remove_partial, write_json
-from gan_zoo.resolve import changes
 from gan_zoo.training.build import is_out_of_memory, new_state, with_facts
 from gan_zoo.training.checkpoint import newest_whole
 from gan_zoo.training.environment import environment

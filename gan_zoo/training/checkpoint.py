@@ -24,7 +24,7 @@ from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 
 from gan_zoo.data.bounds import check_memory
-from gan_zoo.errors import InputError, TrainingError, shown
+from gan_zoo.errors import InputError, TrainingError, quoted
 from gan_zoo.files import atomic_folder, digest, remove_partial, utf8_name, write
 
 SCHEMA = 2
@@ -129,7 +129,7 @@ def newest_whole(folder: Path, model: str | None = None, *, hashed: bool = True)
             continue
         if model in (None, state["model"]):
             return path, complaints
-        complaints.append(f"{path} is a checkpoint of model {shown(state['model'])}, not {model}")
+        complaints.append(f"{path} is a checkpoint of model {quoted(state['model'])}, not {model}")
     return None, complaints
 
 

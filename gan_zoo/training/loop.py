@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from gan_zoo.config import Config
+from gan_zoo.config_text import to_toml
 from gan_zoo.data.batches import end_if_spawned
 from gan_zoo.data.dataset import Dataset
 from gan_zoo.data.fingerprint import with_absolute_path
@@ -19,7 +20,6 @@ from gan_zoo.errors import InputError, TrainingError
 from gan_zoo.images import grid, save_image
 from gan_zoo.models.gan.model import GAN, evaluating
 from gan_zoo.models.gan.prior import SHOWN, Latents
-from gan_zoo.resolve import to_toml
 from gan_zoo.terminal import silent
 from gan_zoo.training.begin import begin, prepare
 from gan_zoo.training.build import is_out_of_memory

@@ -11,7 +11,7 @@ from gan_zoo_kernels import Choice, implementation_for
 from torch import nn
 
 from gan_zoo.config import Training
-from gan_zoo.errors import InputError, shown
+from gan_zoo.errors import InputError, quoted
 from gan_zoo.training.ranks import local_rank
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -74,7 +74,7 @@ def pick_device(name: str) -> torch.device:
         here = ["cpu", *(f"cuda:{k}" for k in range(torch.cuda.device_count()))]
         usable = ", ".join(["auto", *here])
         raise InputError(
-            f"training.device = {shown(name)!r}: not available on this machine; available: {usable}"
+            f"training.device = {quoted(name)!r}: not available on this machine; available: {usable}"
         ) from None
     if device.type == "meta":
         raise InputError("training.device = 'meta': a meta device stores no values; choose another")

@@ -9,7 +9,7 @@ from typing import Any
 from gan_zoo.config import Data
 from gan_zoo.data.dataset import Dataset, as_path, open_dataset
 from gan_zoo.data.fingerprint import Fingerprint, fingerprint, from_record, location
-from gan_zoo.errors import InputError, shown
+from gan_zoo.errors import InputError, quoted
 from gan_zoo.registry import datasets
 from gan_zoo.terminal import say
 from gan_zoo.training.checkpoint import MAX_STATE_BYTES, checkpoints, read_facts
@@ -49,7 +49,7 @@ def open_at(settings: Data, run: Run) -> Dataset:
             raise
         if (key, text) != location(run.config.data):
             raise
-        message = f"the data of {folder} is no longer at {shown(path.absolute(), 200)}"
+        message = f"the data of {folder} is no longer at {quoted(path.absolute(), 200)}"
         if key == "path" and not path.is_absolute():  # which may be a name on the Hub
             message = f"{error}; {message}"
         if (folder / CONFIG).exists():
@@ -86,15 +86,16 @@ def unrecorded(run: Run) -> list[str]:
     path = location(run.config.data)[1]
     if path is None:
         return []
-    return [f"{run.folder} has no record of its data; assuming that it is {shown(path, 200)}, unchanged"]
+    return [f"{run.folder} has no record of its data; assuming that it is {quoted(path, 200)}, unchanged"]
 
 
 def refusal(run: Run, change: str) -> str:
     """The message for data that has changed."""
     path = location(run.config.data)[1] or run.config.data.name
     return (
-        f"{shown(path, 200)} differs from the data that {run.folder} was trained on: {change}; if that has moved, name "
-        f"its new path: {_resume_with(run.folder, '--data PATH')}; to continue with the present data, add --new-data"
+        f"{quoted(path, 200)} differs from the data that {run.folder} was trained on: {change}; if that has "
+        f"moved, name its new path: {_resume_with(run.folder, '--data PATH')}; to continue with the present data, "
+        "add --new-data"
     )
 
 

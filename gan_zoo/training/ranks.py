@@ -19,7 +19,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from gan_zoo.errors import InputError, TrainingError, reason
+from gan_zoo.errors import InputError, TrainingError, first_line
 
 T = TypeVar("T")
 
@@ -148,7 +148,7 @@ class Ranks:
             yield
         except RuntimeError as error:
             gone = isinstance(error, dist.DistNetworkError | dist.DistStoreError) or GONE.search(str(error))
-            cause = "another rank has ended or does not answer" if gone else reason(error)
+            cause = "another rank has ended or does not answer" if gone else first_line(error)
             raise TrainingError(f"rank {self.rank} of {self.world}: {cause}; continue with --resume") from error
 
 

@@ -23,11 +23,12 @@ from typing import Any
 import torch
 
 from gan_zoo.config import Config
+from gan_zoo.config_text import to_toml
 from gan_zoo.data.fingerprint import Fingerprint
-from gan_zoo.errors import InputError, PassedOver, TrainingError, shown
+from gan_zoo.errors import DamagedCheckpointWarning, InputError, TrainingError, quoted
 from gan_zoo.files import PARTIAL, write_json, write_text
 from gan_zoo.models.gan.model import GAN
-from gan_zoo.resolve import resolve, to_toml
+from gan_zoo.resolve import resolve
 from gan_zoo.training.build import build_model
 from gan_zoo.training.checkpoint import has_average, load_weights, name_of, newest_whole, read_state, step_of
 from gan_zoo.training.exported import check_weights, is_exported, read_description
@@ -66,7 +67,7 @@ class Run:
         """The error that ended the run, in one line; empty if there was none."""
         try:
             with (self.folder / FAILURE).open(encoding="utf-8", errors="replace") as file:
-                return shown(file.readline(1000).strip(), 300)
+                return quoted(file.readline(1000).strip(), 300)
         except OSError:
             return ""
 
@@ -193,7 +194,7 @@ def find(source: Path | str) -> tuple[Run, Path]:
     if newest is None:
         raise InputError("; ".join(complaints) or f"{path} has no checkpoint yet")
     for complaint in complaints:
-        warnings.warn(f"skipped: {complaint}; using {newest}", PassedOver, stacklevel=2)
+        warnings.warn(f"skipped: {complaint}; using {newest}", DamagedCheckpointWarning, stacklevel=2)
     return run, newest
 
 

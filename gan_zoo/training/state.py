@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gan_zoo.data.fingerprint import Fingerprint
-from gan_zoo.errors import InputError, shown
+from gan_zoo.errors import InputError, quoted
 from gan_zoo.models.gan.model import GAN
 from gan_zoo.training import checkpoint as files
 from gan_zoo.training.ema import EMA
@@ -58,7 +58,7 @@ class State:
         state = files.read_state(checkpoint)
         if state["model"] != self.model.config.model:
             raise InputError(
-                f"{checkpoint} is a checkpoint of model {shown(state['model'])}, not {self.model.config.model}"
+                f"{checkpoint} is a checkpoint of model {quoted(state['model'])}, not {self.model.config.model}"
             )
         files.load_weights(self.model, checkpoint / "model.safetensors")
         if self.ema:
@@ -95,7 +95,7 @@ class State:
             _, _, name = key.rpartition("/")[0].partition("/")
             if key in moments:
                 raise InputError(f"{checkpoint}: optimizer state is incomplete: no moments for {name}")
-            raise InputError(f"{checkpoint}: optimizer state does not match: {shown(key)} is not part of this model")
+            raise InputError(f"{checkpoint}: optimizer state does not match: {quoted(key)} is not part of this model")
         for key, value in moments.items():
             if value.shape != stored[key].shape:
                 raise InputError(

@@ -11,11 +11,11 @@ import torch
 from narrow import narrow_config, narrow_train, one_line
 from PIL import Image
 
+from gan_zoo.config_text import changes
 from gan_zoo.data.dataset import Dataset, Split, open_dataset
 from gan_zoo.errors import InputError, TrainingError
 from gan_zoo.images import save_image
 from gan_zoo.registry import datasets
-from gan_zoo.resolve import changes
 from gan_zoo.shapes import ImageShape
 from gan_zoo.training.build import build_model
 from gan_zoo.training.checkpoint import checkpoints

@@ -18,7 +18,7 @@ from narrow import Game, narrow_train, one_line, same_bytes
 from safetensors.torch import load_file
 
 from gan_zoo import api
-from gan_zoo.errors import InputError, PassedOver, TrainingError
+from gan_zoo.errors import DamagedCheckpointWarning, InputError, TrainingError
 from gan_zoo.training import checkpoint as checkpoint_module
 from gan_zoo.training import loop
 from gan_zoo.training.checkpoint import checkpoints, newest_whole, read_state
@@ -132,7 +132,7 @@ def test_a_damaged_checkpoint_is_refused_in_one_line_and_the_previous_one_is_use
     assert found == run.checkpoints / "step-00000003"
     assert [f"{complaint}; the newest undamaged one is {found}" for complaint in complaints] == [str(error.value)]
     previous = load_file(run.checkpoints / "step-00000003/ema.safetensors")
-    with pytest.warns(PassedOver, match=re.escape(complaints[0])):
+    with pytest.warns(DamagedCheckpointWarning, match=re.escape(complaints[0])):
         loaded = api.load(run.folder).generator.state_dict()
     assert all(torch.equal(loaded[name], value) for name, value in previous.items())
 
@@ -205,7 +205,9 @@ def test_a_checkpoint_of_another_model_is_refused(run: Run, tmp_path: Path) -> N
     assert "is a checkpoint of model gan, not infogan" in one_line(error)
     shutil.copytree(newest(other), run.checkpoints / "step-00000007")
     rewrite_state(run.checkpoints / "step-00000007", step=7)
-    with pytest.warns(PassedOver, match="step-00000007 is a checkpoint of model gan, .*using .*step-00000006"):
+    with pytest.warns(
+        DamagedCheckpointWarning, match="step-00000007 is a checkpoint of model gan, .*using .*step-00000006"
+    ):
         api.load(run.folder)
     resumed = narrow_train(None, run.folder, resume=True, training__steps=8)
     assert [line["step"] for line in resumed.metrics()] == list(range(1, 9))

@@ -22,9 +22,9 @@ from PIL import Image
 from soak import SOAK
 
 from gan_zoo import api, cli
+from gan_zoo.config_text import to_toml
 from gan_zoo.errors import InputError, TrainingError
 from gan_zoo.files import PARTIAL
-from gan_zoo.resolve import to_toml
 from gan_zoo.training.checkpoint import newest_whole
 from gan_zoo.training.interrupt import Interruption
 from gan_zoo.training.lock import locked

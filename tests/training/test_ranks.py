@@ -22,11 +22,11 @@ from ranks import command, ended, start
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from gan_zoo.config_text import to_toml
 from gan_zoo.data.batches import batches
 from gan_zoo.data.dataset import open_dataset
 from gan_zoo.errors import InputError, TrainingError
 from gan_zoo.models.gan.model import Objective
-from gan_zoo.resolve import to_toml
 from gan_zoo.training.batch_norm import SyncBatchNorm, synchronise
 from gan_zoo.training.build import new_state
 from gan_zoo.training.checkpoint import newest_whole
