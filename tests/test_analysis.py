@@ -59,7 +59,7 @@ def test_a_row_shares_noise_and_other_codes_and_a_column_its_value(
         own = held[:, :, other]
         expected = torch.tensor(values).expand(4, -1) if other == index else own[:, :1].expand_as(own)
         assert torch.equal(own, expected)
-    images = traversal(model, code, rows=4, count=count, seed=3)
+    images = traversal(model, (code, code.traversal(count)), samples=4, seed=3)
     assert images.shape == (4, columns, 1, 28, 28)
     assert torch.equal(images.flatten(0, 1), model.generate(latents))
     assert not torch.equal(images[:, 0], images[:, -1])
@@ -76,7 +76,8 @@ def test_a_discrete_code_takes_all_of_its_values() -> None:
 
 
 def test_the_seed_decides_a_traversal(model: GAN) -> None:
-    first, again, other = (traversal(model, model.codes[0], rows=3, seed=seed) for seed in (1, 1, 2))
+    code = model.codes[0]
+    first, again, other = (traversal(model, (code, code.traversal()), samples=3, seed=seed) for seed in (1, 1, 2))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 
@@ -108,7 +109,7 @@ def test_a_grid_fills_its_last_row_with_white() -> None:
 def test_a_panel_is_drawn_for_every_code(model: GAN) -> None:
     whole = np.asarray(draw_traversals(model, model.codes, rows=2, count=4))
     for code in model.codes:
-        cells = traversal(model, code, rows=2, count=4).repeat_interleave(2, 3).repeat_interleave(2, 4)
+        cells = traversal(model, (code, code.traversal(4)), samples=2).repeat_interleave(2, 3).repeat_interleave(2, 4)
         own = np.asarray(grid(cells.flatten(0, 1), cells.shape[1]).convert("RGB"))
         assert contains(whole, own), code.name
         assert not contains(whole, 255 - own)
@@ -250,7 +251,7 @@ def test_large_images_are_shrunk_as_they_come_and_the_picture_is_the_same(monkey
     ).eval()
     code = large.codes[1]
     picture = draw_traversals(large, [code], rows=2, count=3)
-    assert traversal(large, code, rows=2, count=3).shape[-1] == 128
-    assert traversal(large, code, rows=2, count=3, most_side=64).shape[-1] == 64
+    assert traversal(large, (code, code.traversal(3)), samples=2).shape[-1] == 128
+    assert traversal(large, (code, code.traversal(3)), samples=2, most_side=64).shape[-1] == 64
     monkeypatch.setattr("gan_zoo.analysis.traverse.resized", lambda images, side: images)
     assert np.array_equal(np.asarray(picture), np.asarray(draw_traversals(large, [code], rows=2, count=3)))

@@ -1,38 +1,86 @@
-"""Curves of a log as inline SVG, whose colours the page's style decides."""
+"""Curves of a run's log: as inline SVG, whose colours the page's style sets, and as rows for a plot."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
+from pathlib import Path
 from typing import Any
 
 from gan_zoo.analysis.result_tables import number
 
 Curve = list[tuple[int, float]]
+Point = tuple[int, float, str]
+"""Step, value and the curve's label."""
 
 MOST_POINTS = 400
+"""Points of one curve."""
 MOST_CURVES = 8
-"""In one chart: so many colours are told apart."""
+"""Curves in one chart, which has as many colours."""
 WIDTH, HEIGHT = 640, 260
 LEFT, RIGHT, TOP, BOTTOM = 64, 12, 12, 32
 TITLES = {"generator": "losses", "discriminator": "losses", "mi": "L_I, nats", "entropy": "L_I, nats"}
 
 
 def charts(records: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Curve]]:
-    """The finite numbers of a log by step, in groups by the first part of their names."""
+    """The curves of a log, grouped by the first part of their names."""
     groups: dict[str, dict[str, Curve]] = {}
-    for record in records:
-        for name, value in record.items():
-            if name != "step" and type(value) in (int, float) and math.isfinite(value):
-                first = name.partition("/")[0]
-                group = groups.setdefault(TITLES.get(first, first.replace("_", " ")), {})
-                group.setdefault(name, []).append((record["step"], float(value)))
+    for name, curve in curves(records).items():
+        first = name.partition("/")[0]
+        groups.setdefault(TITLES.get(first, first.replace("_", " ")), {})[name] = curve
     return groups
 
 
+def curves(records: Sequence[Mapping[str, Any]]) -> dict[str, Curve]:
+    """The finite numbers of a log by name, each with its step."""
+    found: dict[str, Curve] = {}
+    for record in records:
+        for name, value in record.items():
+            if name != "step" and type(value) in (int, float) and math.isfinite(value):
+                found.setdefault(name, []).append((record["step"], float(value)))
+    return found
+
+
+def information_rows(records: Sequence[Mapping[str, Any]]) -> list[Point]:
+    """L_I of each code and of all codes, beside H(c)."""
+    names = {"mi": "L_I, all codes", "entropy": "H(c), all codes"}
+    return _rows(records, lambda name: names.get(name, f"L_I, {name[3:]}" if name.startswith("mi/") else None))
+
+
+def loss_rows(records: Sequence[Mapping[str, Any]]) -> list[Point]:
+    """The terms of the losses of discriminator and generator."""
+    networks = {"discriminator": "D: ", "generator": "G: "}
+
+    def label(name: str) -> str | None:
+        network, slash, term = name.partition("/")
+        return networks[network] + term if slash and network in networks else None
+
+    return _rows(records, label)
+
+
+def _rows(records: Sequence[Mapping[str, Any]], label: Callable[[str], str | None]) -> list[Point]:
+    """Points of the curves that have a label; of a long curve every n-th, counted from its end."""
+    labelled = ((label(name), curve) for name, curve in curves(records).items())
+    return [
+        (step, value, name)
+        for name, curve in labelled
+        if name is not None
+        for step, value in curve[::-1][:: -(-len(curve) // MOST_POINTS)][::-1]
+    ]
+
+
+def stamp(file: Path) -> str:
+    """A text that changes when the file does; empty if there is no file."""
+    try:
+        status = file.stat()
+    except OSError:
+        return ""
+    return f"{status.st_size} {status.st_mtime_ns}"
+
+
 def chart(curves: Mapping[str, Curve]) -> str:
-    """An SVG of some curves, and a legend with their last values, as HTML; of more than 8 the first."""
+    """HTML of an SVG of the first 8 curves, with a legend of their last values."""
     shown = dict(list(curves.items())[:MOST_CURVES])
     points = [point for curve in shown.values() for point in curve]
     steps, values = _scale([p[0] for p in points]), _scale([p[1] for p in points])
@@ -58,7 +106,7 @@ def chart(curves: Mapping[str, Curve]) -> str:
 
 
 def thinned(curve: Curve) -> Curve:
-    """At most 400 points: the means of as many neighbours, at the last one's step."""
+    """Average neighbours, so that at most 400 points remain, each at its last neighbour's step."""
     size = -(-len(curve) // MOST_POINTS)
     parts = [curve[start : start + size] for start in range(0, len(curve), size)]
     return [(part[-1][0], sum(value for _, value in part) / len(part)) for part in parts]
@@ -87,7 +135,7 @@ def _axes(steps: tuple[float, float], values: tuple[float, float]) -> list[str]:
     for tick in ticks(*steps):
         if tick == int(tick):
             place = f'x="{_x(tick, steps):.1f}" y="{HEIGHT - 10}"'
-            anchor = "end" if tick == steps[-1] else "middle"  # or its end would be cut off
+            anchor = "end" if tick == steps[-1] else "middle"  # so that the last label is not cut off
             lines.append(f'<text class="tick" {place} text-anchor="{anchor}">{int(tick):,}</text>')
     return lines
 

@@ -1,8 +1,10 @@
-"""Traversals: a code is varied, or one by another, and all else is held (Chen et al., 2016, fig. 2)."""
+"""Traversals: vary a code, or one against another, and fix all else (Chen et al., 2016, fig. 2)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -15,28 +17,30 @@ from gan_zoo.errors import InputError, unknown
 from gan_zoo.images import save_image
 from gan_zoo.models.gan.codes import Code
 from gan_zoo.models.gan.model import GAN
-from gan_zoo.models.gan.prior import Latents
 
 ANIMATED = (".webp", ".gif")
 ENDINGS = (".png", ".jpg", ".jpeg", *ANIMATED, ".pdf", ".tiff", ".bmp")
 MOST_VALUES = 32
-"""A discrete code with more values than these shows so many of them, spread evenly."""
+"""A discrete code with more values shows this many of them, spread evenly."""
 MOST_PANELS = 12
 MOST_IMAGES = 10_000
 MOST_PIXELS = 8192
 LINE = 2400
-"""Pixels across that panels are laid side by side in."""
+"""Width in pixels that panels are laid side by side in."""
 GAP = 24
+
+Axis = tuple[Code, Sequence[float]]
+"""A code and the values that it takes."""
 
 
 def pick_codes(model: GAN, name: str | None) -> tuple[Code, ...]:
-    """The code called `name`, or all.
+    """The code called `name`, or all codes.
 
     Raises:
-        InputError: If the model has no such code, or none at all.
+        InputError: If the model has no such code, or no codes.
     """
     if not model.codes:
-        raise InputError(f"model {model.config.model} has no codes to turn; `gan-zoo sample` draws from it")
+        raise InputError(f"model {model.config.model} has no codes to vary; use `gan-zoo sample`")
     chosen = tuple(code for code in model.codes if name in (None, code.name))
     if not chosen:
         raise unknown("code", str(name), [code.name for code in model.codes])
@@ -47,30 +51,30 @@ def pick_pair(model: GAN, name: str | None, by: str) -> tuple[Code, Code]:
     """The codes called `name` and `by`.
 
     Raises:
-        InputError: If one is not there or not named, or both are one.
+        InputError: If the model lacks one, `name` is None, or both are the same code.
     """
     if name is None:
-        raise InputError(f"--by {by} is a second code; name the one to vary by --code")
+        raise InputError(f"--by {by} requires --code, the code to vary along the columns")
     (code,), (other,) = pick_codes(model, name), pick_codes(model, by)
     if code == other:
-        raise InputError(f"--by {by} is --code, too; name another code")
+        raise InputError(f"--code and --by are both {by}; they must differ")
     return code, other
 
 
-def shown_values(code: Code, count: int | None, steps: int) -> list[float]:
+def shown_values(code: Code, count: int | None, default: int = 10) -> list[float]:
     """The values of a code that a picture shows.
 
     Args:
         code: The code.
-        count: How many of a continuous code, from -2 to 2, or of a discrete one that has more than 32.
-        steps: What `count` is for a continuous code where it is none.
+        count: How many values of a continuous code, from -2 to 2, or of a discrete code with more than 32.
+        default: Replaces `count` for a continuous code if it is None.
 
     Raises:
         InputError: If `count` is less than 2.
     """
     if count is not None and count < 2:
-        raise InputError(f"a traversal of {code.name} has 2 or more values, not {count}")
-    values = code.traversal(steps if count is None else count)
+        raise InputError(f"a traversal of {code.name} takes 2 values or more, not {count}")
+    values = code.traversal(default if count is None else count)
     if len(values) <= MOST_VALUES or not code.discrete:
         return values
     few = min(count or MOST_VALUES, len(values))
@@ -79,177 +83,115 @@ def shown_values(code: Code, count: int | None, steps: int) -> list[float]:
 
 def traversal(
     model: GAN,
-    code: Code,
-    values: Sequence[float] | None = None,
-    *,
-    rows: int = 10,
-    count: int = 10,
+    *axes: Axis,
+    samples: int,
     seed: int = 0,
+    fixed: Mapping[str, float] | None = None,
     most_side: int | None = None,
 ) -> Tensor:
-    """Images [rows, values, C, H, W] in [-1, 1]: a row shares its noise and its other codes.
+    """Generate images of all combinations of some codes' values.
 
     Args:
         model: A trained model.
-        code: The code to vary.
-        values: The values that it takes; by default `code.traversal(count)`.
-        rows: How many samples.
-        count: Values of a continuous code, from -2 to 2; a discrete code takes all of its own.
-        seed: Decides the noise and the other codes.
-        most_side: Pixels to which larger images are shrunk as they come.
+        axes: The codes to vary, with their values.
+        samples: Number of samples; a sample has one noise vector and one value of each code that is not varied.
+        seed: Seed of the noise and of these codes.
+        fixed: Values, by name, of codes that are not drawn.
+        most_side: Shrink images to this side in pixels, batch by batch, if they are larger.
+
+    Returns:
+        Images [samples, values of the first axis, values of the second, …, C, H, W] in [-1, 1], on the CPU.
     """
-    values = code.traversal(count) if values is None else values
-    images = _generate(model, model.prior.traverse(code, values, rows, seed=seed), most_side)
-    return rearrange(images, "(rows values) c h w -> rows values c h w", rows=rows)
-
-
-def pair_traversal(
-    model: GAN,
-    code: Code,
-    values: Sequence[float],
-    other: Code,
-    other_values: Sequence[float],
-    *,
-    samples: int = 1,
-    seed: int = 0,
-    held: Mapping[str, float] | None = None,
-    most_side: int | None = None,
-) -> Tensor:
-    """Images [samples, other_values, values, C, H, W] in [-1, 1]: a sample shares its noise and its further codes.
-
-    Args:
-        model: A trained model.
-        code: The code to vary.
-        values: The values that it takes.
-        other: The code to vary it by.
-        other_values: The values that this one takes.
-        samples: How many samples.
-        seed: Decides the noise and the further codes, as in `traversal`.
-        held: Values of further codes, by name, that are not drawn.
-        most_side: Pixels to which larger images are shrunk as they come.
-    """
-    latents = model.prior.vary([(other, other_values), (code, values)], samples, seed=seed, fixed=held)
-    images = _generate(model, latents, most_side)
-    return rearrange(images, "(s o v) c h w -> s o v c h w", s=samples, o=len(other_values))
+    latents, images = model.prior.vary(axes, samples, seed=seed, fixed=fixed), []
+    for chunk in latents.chunk(-(-len(latents.input) // model.at_once)):
+        image = model.generate(chunk).cpu()
+        images.append(image if most_side is None or image.shape[-1] <= most_side else resized(image, most_side))
+    shape = samples, *(len(values) for _, values in axes)
+    return torch.cat(images).reshape(*shape, *images[0].shape[1:])
 
 
 def draw_traversals(
-    model: GAN, codes: Sequence[Code], *, rows: int = 10, count: int | None = None, seed: int = 0
+    model: GAN,
+    codes: Sequence[Code],
+    *,
+    by: Code | None = None,
+    rows: int | None = None,
+    count: int | None = None,
+    seed: int = 0,
+    fixed: Mapping[str, float] | None = None,
 ) -> Image.Image:
-    """A picture with a panel for each code: its values along the columns, samples down the rows.
+    """Draw a panel for each code, or with `by` a panel for each sample.
 
-    Of more codes than a picture holds, the first are drawn, and a line below says so.
+    If the codes do not fit the picture, it shows the first of them and says so in a footnote.
+
+    Args:
+        model: A trained model.
+        codes: The codes along the columns; with `by`, a single code.
+        by: A second code, down the rows of each panel. Without it, each row is a sample.
+        rows: Number of samples; defaults to 10, or 1 with `by`.
+        count: Number of values of a continuous code; defaults to 10.
+        seed: Seed of the noise and of the codes that are not varied.
+        fixed: Values, by name, of codes that are not drawn.
 
     Raises:
-        InputError: If the panel of one code is too large for a picture.
+        InputError: If the panel of a single code is too large.
     """
+    samples = rows or (10 if by is None else 1)
     cell = cell_side(model.image.resolution)
-    samples = [str(k + 1) for k in range(rows)]
-    values = [shown_values(code, count, 10) for code in codes[:MOST_PANELS]]
-    panels = [
-        Panel(cell, _words(own), samples, across=_axis(code, own), down="sample")
-        for code, own in zip(codes, values, strict=False)
-    ]
-    while len(panels) > 1 and not _fits(panels):
-        panels.pop()
-    _check_size(panels)
+    axes = [(code, shown_values(code, count)) for code in codes[:MOST_PANELS]]
+    if by is None:
+        panels = [_panel(cell, axis, _numbers(samples), "sample") for axis in axes]
+        while len(panels) > 1 and max(_size(panels)) > MOST_PIXELS:
+            panels.pop()
+        varied, layout = [[axis] for axis in axes[: len(panels)]], "(panel down) across"
+    else:
+        other = by, shown_values(by, count)
+        panel = _panel(cell, axes[0], _labels(other[1]), _title(other))
+        panels = [replace(panel, title=f"sample {k + 1}" if samples > 1 else "") for k in range(samples)]
+        varied, layout = [[other, axes[0]]], "panel down across"
+    _check_size(panels, _size(panels))
+    pictures = _draw(model, panels, varied, layout, samples=samples, seed=seed, fixed=fixed)
     footnote = ""
-    if len(panels) < len(codes):
+    if by is None and len(panels) < len(codes):
         shown = "the first" if len(panels) == 1 else f"the first {len(panels)}"
         footnote = f"{shown} of {len(codes)} codes; --code names another"
-    pictures = [
-        panel.draw(traversal(model, code, own, rows=rows, seed=seed, most_side=cell))
-        for panel, code, own in zip(panels, codes, values, strict=False)
-    ]
     return compose(pictures, most=LINE, gap=GAP, footnote=footnote)
 
 
-def draw_pair(
-    model: GAN,
-    code: Code,
-    other: Code,
-    *,
-    samples: int = 1,
-    count: int | None = None,
-    seed: int = 0,
-    held: Mapping[str, float] | None = None,
-) -> Image.Image:
-    """A picture with a panel for each sample: the values of `code` along the columns, of `other` down the rows.
-
-    Further codes take the values in `held`, by name, and are drawn otherwise.
-
-    Raises:
-        InputError: If it is too large for a picture.
-    """
-    values, other_values = (shown_values(c, count, 10) for c in (code, other))
-    cell = cell_side(model.image.resolution)
-    panels = [
-        Panel(
-            cell,
-            _words(values),
-            _words(other_values),
-            across=_axis(code, values),
-            down=_axis(other, other_values),
-            title=f"sample {k + 1}" if samples > 1 else "",
-        )
-        for k in range(samples)
-    ]
-    _check_size(panels)
-    images = pair_traversal(
-        model, code, values, other, other_values, samples=samples, seed=seed, held=held, most_side=cell
-    )
-    pictures = [panel.draw(of_sample) for panel, of_sample in zip(panels, images, strict=True)]
-    return compose(pictures, most=LINE, gap=GAP)
-
-
 def animate_traversal(
-    model: GAN, code: Code, path: Path, *, rows: int = 8, count: int | None = None, seed: int = 0
-) -> Path:
-    """A WebP or GIF in which a grid of `rows`² samples turns one code there and, if it is continuous, back.
+    model: GAN, code: Code, *, by: Code | None = None, rows: int | None = None, count: int | None = None, seed: int = 0
+) -> list[Image.Image]:
+    """Draw the frames of an animation, a panel for each value of `code`; a continuous code then returns to its start.
+
+    Args:
+        model: A trained model.
+        code: The code to vary.
+        by: A second code, along the columns; each row is a sample. Without it, a frame is a square of samples.
+        rows: Number of rows; defaults to 8.
+        count: Number of values of a continuous code; defaults to 24, and to at most 10 for `by`.
+        seed: Seed of the noise and of the codes that are not varied.
 
     Raises:
-        InputError: If it is too large.
+        InputError: If the animation is too large.
     """
-    values = shown_values(code, count, 24)
-    side, cell = [""] * rows, cell_side(model.image.resolution)
-    panels = [Panel(cell, side, side, title=title) for title in _titles(code, values)]
-    _check_size(panels[:1], images=rows * rows * len(values))
-    images = traversal(model, code, values, rows=rows * rows, seed=seed, most_side=cell)
-    grids = rearrange(images, "(down across) time c h w -> time down across c h w", down=rows)
-    return _animate(panels, grids, code, path)
-
-
-def animate_pair(
-    model: GAN, code: Code, other: Code, path: Path, *, rows: int = 8, count: int | None = None, seed: int = 0
-) -> Path:
-    """A WebP or GIF that turns `code`; the columns take the values of `other`, the rows are samples.
-
-    Raises:
-        InputError: If it is too large.
-    """
-    values = shown_values(code, count, 24)
-    other_values = shown_values(other, min(count or 10, 10) if not other.discrete else count, 10)
+    samples = rows or 8
     cell = cell_side(model.image.resolution)
-    panels = [
-        Panel(
-            cell,
-            _words(other_values),
-            [str(k + 1) for k in range(rows)],
-            across=_axis(other, other_values),
-            down="sample",
-            title=title,
-        )
-        for title in _titles(code, values)
-    ]
-    _check_size(panels[:1], images=rows * len(other_values) * len(values))
-    images = pair_traversal(model, code, values, other, other_values, samples=rows, seed=seed, most_side=cell)
-    return _animate(panels, rearrange(images, "down across time c h w -> time down across c h w"), code, path)
-
-
-def file_name(code: str | None, by: str | None, **others: int | None) -> str:
-    """What a picture is called among a run's samples: `traversal.png`, and by whatever else was asked for."""
-    asked = [f"{name}-{value}" for name, value in others.items() if value]
-    return "-".join(filter(None, ["traversal", code, by, *asked])) + ".png"
+    axis = code, shown_values(code, count, 24)
+    if by is None:
+        panel = Panel(cell, [""] * samples, [""] * samples)
+        varied, layout, samples = [axis], "(down across) panel", samples**2
+    else:
+        other = by, shown_values(by, count if by.discrete else min(count or 10, 10))
+        panel = _panel(cell, other, _numbers(samples), "sample")
+        varied, layout = [other, axis], "down across panel"
+    panels = [replace(panel, title=f"{code.name}, {code.kind}: {label}") for label in _labels(axis[1])]
+    _check_size(panels, _size(panels[:1]))
+    pictures = _draw(model, panels, [varied], layout, samples=samples, seed=seed)
+    width, height = (max(picture.size[k] for picture in pictures) + GAP for k in (0, 1))
+    frames = [Image.new("RGB", (width, height), "white") for _ in pictures]
+    for frame, picture in zip(frames, pictures, strict=True):
+        frame.paste(picture, (GAP // 2, GAP // 2))
+    return frames if code.discrete else frames + frames[-2:0:-1]
 
 
 def write_traversals(
@@ -262,107 +204,97 @@ def write_traversals(
     count: int | None = None,
     seed: int = 0,
 ) -> Path:
-    """Draw the code called `name`, or all, into a picture; or one, by default the first, into a .webp or .gif.
+    """Write `draw_traversals`, or for .webp and .gif `animate_traversal` of one code, by default the first.
 
     Args:
         model: A trained model.
-        path: Where to; its ending decides the format.
-        name: The code.
-        by: A second code, down the rows of a picture, along the columns of an animation.
-        rows: Samples: by default 10; in an animation of one code their square root, and in one of two, 8; in a picture
-            of two codes a panel each, 1.
-        count: Values of a continuous code; by default 10, in an animation 24.
-        seed: Decides the noise and the other codes.
+        path: Output file; its suffix selects the format.
+        name: Name of the code to vary; defaults to all codes.
+        by: Name of a second code.
+        rows, count, seed: See `draw_traversals` and `animate_traversal`.
 
     Raises:
-        InputError: For a code that is not there, an ending that is no picture's, or a picture that is too large.
+        InputError: For an unknown code, an unknown suffix, or a picture that is too large.
     """
     codes = pick_codes(model, name) if by is None else pick_pair(model, name, by)
     check_ending(path)
     for flag, number in (("--rows", rows), ("--values", count)):
         if (number or 0) > MOST_IMAGES:
-            raise InputError(f"{flag} {number}: at most {MOST_IMAGES} images are drawn")
-    if path.suffix.lower() in ANIMATED:
-        if by is None:
-            return animate_traversal(model, codes[0], path, rows=rows or 8, count=count, seed=seed)
-        return animate_pair(model, codes[0], codes[1], path, rows=rows or 8, count=count, seed=seed)
-    if by is None:
-        return write_picture(draw_traversals(model, codes, rows=rows or 10, count=count, seed=seed), path)
-    return write_picture(draw_pair(model, codes[0], codes[1], samples=rows or 1, count=count, seed=seed), path)
+            raise InputError(f"{flag} {number}: a picture holds at most {MOST_IMAGES} images")
+    varied, other = (codes, None) if by is None else (codes[:1], codes[1])
+    if path.suffix.lower() not in ANIMATED:
+        return save_image(draw_traversals(model, varied, by=other, rows=rows, count=count, seed=seed), path)
+    frames = animate_traversal(model, codes[0], by=other, rows=rows, count=count, seed=seed)
+    return save_image(frames[0], path, append=frames[1:], milliseconds=500 if codes[0].discrete else 60)
 
 
-def write_picture(picture: Image.Image, path: Path) -> Path:
-    """Save a picture; the name's ending decides the format.
+def check_ending(path: Path) -> None:
+    """Check that a file name ends like a picture's.
 
     Raises:
-        InputError: If the ending is none that can be written.
+        InputError: If it does not.
     """
-    check_ending(path)
-    return save_image(picture, path)
+    if path.suffix.lower() not in ENDINGS:
+        raise InputError(f"{path}: the name of a picture must end in {', '.join(ENDINGS)}")
 
 
-def _generate(model: GAN, latents: Latents, most_side: int | None) -> Tensor:
-    """Images on the CPU; those larger than a cell of the picture are shrunk before the next are made."""
-
-    def made(part: Latents) -> Tensor:
-        images = model.generate(part).cpu()
-        return images if most_side is None or images.shape[-1] <= most_side else resized(images, most_side)
-
-    return torch.cat([made(part) for part in latents.chunk(-(-len(latents.input) // model.at_once))])
+def _panel(cell: int, axis: Axis, rows: Sequence[str], down: str) -> Panel:
+    return Panel(cell, _labels(axis[1]), rows, across=_title(axis), down=down)
 
 
-def _animate(panels: Sequence[Panel], grids: Tensor, code: Code, path: Path) -> Path:
-    """Write a frame for each value of `code`; grids are [values, down, across, C, H, W]."""
-    pictures = [panel.draw(images) for panel, images in zip(panels, grids, strict=True)]
-    size = tuple(max(picture.size[k] for picture in pictures) for k in (0, 1))
-    frames = []
-    for picture in pictures:
-        frame = Image.new("RGB", (size[0] + GAP, size[1] + GAP), "white")
-        frame.paste(picture, (GAP // 2, GAP // 2))
-        frames.append(frame)
-    if not code.discrete:
-        frames += frames[-2:0:-1]
-    return save_image(frames[0], path, append=frames[1:], milliseconds=500 if code.discrete else 60)
+def _draw(
+    model: GAN,
+    panels: Sequence[Panel],
+    varied: Sequence[Sequence[Axis]],
+    layout: str,
+    *,
+    samples: int,
+    seed: int,
+    fixed: Mapping[str, float] | None = None,
+) -> list[Image.Image]:
+    """Draw panels of the images of one traversal after another, of which each has its axes in `varied`.
+
+    The einops pattern `layout` divides a traversal's axes [samples, *axes] into `panel`, `down` and `across`.
+    """
+    first = panels[0]
+    images = (
+        rearrange(
+            traversal(model, *axes, samples=samples, seed=seed, fixed=fixed, most_side=first.cell),
+            f"{layout} c h w -> panel down across c h w",
+            down=len(first.rows),
+        )
+        for axes in varied
+    )
+    return [panel.draw(grid) for panel, grid in zip(panels, chain.from_iterable(images), strict=True)]
 
 
-def _words(values: Sequence[float]) -> list[str]:
+def _numbers(count: int) -> list[str]:
+    return [str(k + 1) for k in range(count)]
+
+
+def _labels(values: Sequence[float]) -> list[str]:
     return [f"{value:.2g}" if value % 1 else f"{value:.0f}" for value in values]
 
 
-def _titles(code: Code, values: Sequence[float]) -> list[str]:
-    return [f"{code.name}, {code.kind}: {word}" for word in _words(values)]
-
-
-def _axis(code: Code, values: Sequence[float]) -> str:
+def _title(axis: Axis) -> str:
+    code, values = axis
     few = code.kind == "categorical" and len(values) < code.classes
     return f"{code.name}, {code.kind}" + (f": {len(values)} of {code.classes} values" if few else "")
 
 
-def _fits(panels: Sequence[Panel]) -> bool:
-    _, (width, height) = shelves([panel.size for panel in panels], LINE, GAP)
-    return max(width, height) <= MOST_PIXELS
+def _size(panels: Sequence[Panel]) -> tuple[int, int]:
+    return shelves([panel.size for panel in panels], LINE, GAP)[1]
 
 
-def _check_size(panels: Sequence[Panel], *, images: int | None = None) -> None:
-    """Refuse a picture that nobody could look at.
+def _check_size(panels: Sequence[Panel], size: tuple[int, int]) -> None:
+    """Check a picture, or a frame, of `size` pixels; an animation counts the images of all frames.
 
     Raises:
-        InputError: If it is larger than 8192 pixels on a side, or of more than 10,000 images.
+        InputError: If it is larger than 8192 pixels on a side, or has more than 10,000 images.
     """
-    _, (width, height) = shelves([panel.size for panel in panels], LINE, GAP)
-    count = images or sum(len(panel.rows) * len(panel.columns) for panel in panels)
-    if max(width, height) > MOST_PIXELS or count > MOST_IMAGES:
+    count = sum(len(panel.rows) * len(panel.columns) for panel in panels)
+    if max(size) > MOST_PIXELS or count > MOST_IMAGES:
         raise InputError(
-            f"the picture would have {width} by {height} pixels and {count} images; at most {MOST_PIXELS} pixels on a "
-            f"side and {MOST_IMAGES} images are drawn: ask for less by --rows or --values"
+            f"the picture would have {size[0]} by {size[1]} pixels and {count} images; at most {MOST_PIXELS} pixels on "
+            f"a side and {MOST_IMAGES} images are supported: reduce --rows or --values"
         )
-
-
-def check_ending(path: Path) -> None:
-    """Refuse a name whose ending is that of no picture.
-
-    Raises:
-        InputError: If it is.
-    """
-    if path.suffix.lower() not in ENDINGS:
-        raise InputError(f"{path}: pictures are written as {', '.join(ENDINGS)}")

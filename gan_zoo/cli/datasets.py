@@ -83,11 +83,12 @@ def describe(keys: dict[str, Any], *, out: Path | None, seed: int, as_json: bool
     from pydantic import ValidationError
 
     from gan_zoo.analysis.overview import overview, samples, tables
-    from gan_zoo.analysis.traverse import check_ending, write_picture
+    from gan_zoo.analysis.traverse import check_ending
     from gan_zoo.cli.console import check_output, console, print_json, wide
     from gan_zoo.config import Data
     from gan_zoo.data.dataset import open_dataset
     from gan_zoo.data.encoded import BrokenImagesError
+    from gan_zoo.images import save_image
     from gan_zoo.trees import invalid
 
     try:
@@ -112,7 +113,7 @@ def describe(keys: dict[str, Any], *, out: Path | None, seed: int, as_json: bool
             "data.skip_broken = true to skip them"
         )
     statistics = overview(dataset, seed=seed, workers=settings.workers)
-    picture = write_picture(samples(dataset, seed=seed), out) if out else None
+    picture = save_image(samples(dataset, seed=seed), out) if out else None
     if as_json:
         print_json(statistics.record | {"picture": str(picture) if picture else None})
         return

@@ -34,9 +34,9 @@ def sample(
         gan-zoo sample runs/infogan-mnist-5k-001/checkpoints/step-00000500 -n 100 --out early.png
         gan-zoo sample hf://org/name --seed 7
     """
-    from gan_zoo.analysis.traverse import check_ending, write_picture
+    from gan_zoo.analysis.traverse import check_ending
     from gan_zoo.cli.console import check_output, console
-    from gan_zoo.images import mosaic, most_images
+    from gan_zoo.images import mosaic, most_images, save_image
     from gan_zoo.training.precision import pick_device
     from gan_zoo.training.run import find, load
 
@@ -49,7 +49,7 @@ def sample(
     if n > (most := most_images(side)):
         raise InputError(f"--n {n}: a picture holds at most {most} images of {side}×{side} pixels")
     batches = model.draw(n, parse_values(codes), seed=seed)
-    console.print(str(write_picture(mosaic(batches, n, max(1, round(n**0.5))), target)))
+    console.print(str(save_image(mosaic(batches, n, max(1, round(n**0.5))), target)))
 
 
 def parse_values(text: str) -> dict[str, float]:
@@ -99,17 +99,23 @@ def traverse(
         gan-zoo traverse runs/infogan-mnist-5k-001 --code c1 --by c2
         gan-zoo traverse runs/infogan-mnist-5k-001 --code c2 --out turn.webp  # animated
     """
-    from gan_zoo.analysis.traverse import check_ending, file_name, write_traversals
+    from gan_zoo.analysis.traverse import check_ending, write_traversals
     from gan_zoo.cli.console import check_output, console
     from gan_zoo.training.precision import pick_device
     from gan_zoo.training.run import find, load
 
     source, checkpoint = find(run)
-    target = out or source.samples / file_name(code, by, rows=rows, values=values, seed=seed)
+    target = out or source.samples / picture_name(code, by, rows=rows, values=values, seed=seed)
     check_ending(target)
     check_output(target)
     model = load(checkpoint, device=pick_device(device))
     console.print(str(write_traversals(model, target, code, by=by, rows=rows, count=values, seed=seed)))
+
+
+def picture_name(code: str | None, by: str | None, **settings: int | None) -> str:
+    """The default name of a picture: `traversal.png`, with the codes and settings that the user gave."""
+    given = [f"{name}-{value}" for name, value in settings.items() if value]
+    return "-".join(filter(None, ["traversal", code, by, *given])) + ".png"
 
 
 def encode(

@@ -8,13 +8,15 @@ from html import escape
 from typing import Any
 
 import gradio as gr
+import pandas as pd
 from PIL import Image
 
+from gan_zoo.analysis import curves
 from gan_zoo.errors import InputError
-from gan_zoo.explore import curves
 from gan_zoo.explore.view import View, limits
 from gan_zoo.images import inline, png
 from gan_zoo.models.gan.codes import Code
+from gan_zoo.training.loggers.jsonlines import read_records
 
 SECONDS = 3.0
 """Between two looks at a run's log."""
@@ -192,15 +194,21 @@ def _grid(page: gr.Blocks, view: View, inputs: list[gr.components.Component], ta
 def _curves(page: gr.Blocks, view: View) -> None:
     """L_I and the losses, read anew while the run goes on."""
     axes = {"x": "step", "y": "nats", "color": "curve", "height": 220, "buttons": ["export", "fullscreen"]}
-    told = gr.LinePlot(title="what the codes tell", visible=bool(view.codes), elem_classes="zoo-told", **axes)
-    lost = gr.LinePlot(title="losses", elem_classes="zoo-lost", **axes)
+    information = gr.LinePlot(
+        title="information in the codes", visible=bool(view.codes), elem_classes="zoo-mi", **axes
+    )
+    losses = gr.LinePlot(title="losses", elem_classes="zoo-losses", **axes)
     seen = gr.State("")
 
     def look(before: str) -> Any:
         now = curves.stamp(view.run.metrics_file)
-        return gr.skip() if now == before else (now, *curves.read(view.run.metrics_file))
+        if now == before:
+            return gr.skip()
+        records = read_records(view.run.metrics_file)
+        rows = curves.information_rows(records), curves.loss_rows(records)
+        return now, *(pd.DataFrame(points, columns=["step", "nats", "curve"]) for points in rows)
 
-    gr.on([page.load, gr.Timer(SECONDS).tick], look, seen, [seen, told, lost], **DIRECT)
+    gr.on([page.load, gr.Timer(SECONDS).tick], look, seen, [seen, information, losses], **DIRECT)
 
 
 def _picture(picture: Image.Image, name: str, what: str) -> str:

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from gan_zoo.analysis.encode import encoder
-from gan_zoo.analysis.traverse import draw_pair, draw_traversals, pick_codes
+from gan_zoo.analysis.traverse import draw_traversals, pick_codes
 from gan_zoo.data.batches import normalise
 from gan_zoo.data.pixels import decode, open_image
 from gan_zoo.errors import InputError
@@ -146,13 +146,12 @@ class View:
             InputError: For a code that is not there, or is named twice.
         """
         with self._lock:
-            (code,) = pick_codes(self._model, across)
             if down is None:
-                return draw_traversals(self._model, [code], rows=8, seed=seed)
-            (other,) = pick_codes(self._model, down)
+                return draw_traversals(self._model, pick_codes(self._model, across), rows=8, seed=seed)
+            (code,), (other,) = pick_codes(self._model, across), pick_codes(self._model, down)
             if other == code:
-                raise InputError(f"{across} stands along the columns and down the rows; choose another code for one")
-            return draw_pair(self._model, code, other, seed=seed, held=self._named(values))
+                raise InputError(f"{across} is chosen for both the columns and the rows; choose two codes")
+            return draw_traversals(self._model, [code], by=other, seed=seed, fixed=self._named(values))
 
     def read(self, data: bytes) -> Reading:
         """The codes of an encoded image.

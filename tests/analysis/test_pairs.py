@@ -11,9 +11,8 @@ from commandline import zoo
 from PIL import Image
 
 import gan_zoo
-from gan_zoo.analysis import traverse
 from gan_zoo.analysis.panel import Panel
-from gan_zoo.analysis.traverse import draw_traversals, pair_traversal, shown_values, traversal, write_traversals
+from gan_zoo.analysis.traverse import draw_traversals, shown_values, traversal, write_traversals
 from gan_zoo.errors import InputError
 from gan_zoo.models.gan.codes import Code
 from gan_zoo.models.gan.model import GAN
@@ -54,9 +53,8 @@ def panels(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Panel, torch.Tensor]]:
 def test_a_pair_takes_every_pair_of_values_and_holds_the_rest(model: GAN, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
     monkeypatch.setattr(model, "generate", lambda latents: seen.append(latents) or torch.zeros(len(latents.codes), 1))
-    monkeypatch.setattr(traverse, "rearrange", lambda images, *_, **__: images)
     c1, c2 = model.codes[:2]
-    pair_traversal(model, c2, [-2.0, 0.0, 2.0], c1, c1.traversal(), samples=4, seed=3)
+    traversal(model, (c1, c1.traversal()), (c2, [-2.0, 0.0, 2.0]), samples=4, seed=3)
     codes = torch.cat([latents.codes for latents in seen]).view(4, 5, 3, 4)
     noise = torch.cat([latents.input for latents in seen])[:, :6].view(4, 5, 3, 6)
     drawn = model.prior.sample(4, seed=3, stream=SHOWN)
@@ -69,14 +67,14 @@ def test_a_pair_takes_every_pair_of_values_and_holds_the_rest(model: GAN, monkey
 
 def test_a_pair_s_rows_are_traversals_of_one_code(model: GAN) -> None:
     c1, c2 = model.codes[:2]
-    images = pair_traversal(model, c2, c2.traversal(3), c1, c1.traversal(), samples=2, seed=1)
+    images = traversal(model, (c1, c1.traversal()), (c2, c2.traversal(3)), samples=2, seed=1)
     assert images.shape == (2, 5, 3, 1, 28, 28)
-    alone = traversal(model, c2, rows=2, count=3, seed=1)
+    alone = traversal(model, (c2, c2.traversal(3)), samples=2, seed=1)
     own = model.prior.sample(2, seed=1, stream=SHOWN).codes[:, 0].long()
     for sample in range(2):
         torch.testing.assert_close(images[sample, own[sample]], alone[sample], rtol=0, atol=GREY / 100)
     assert not torch.allclose(images[:, 0], images[:, 1], atol=1e-3)
-    turned = pair_traversal(model, c1, c1.traversal(), c2, c2.traversal(3), samples=2, seed=1)
+    turned = traversal(model, (c2, c2.traversal(3)), (c1, c1.traversal()), samples=2, seed=1)
     torch.testing.assert_close(turned, images.transpose(1, 2), rtol=0, atol=GREY / 100)
 
 
@@ -88,7 +86,7 @@ def test_a_picture_of_a_pair_has_one_code_along_the_columns_and_one_down_the_row
     assert (panel.across, panel.down, panel.title) == ("c2, uniform", "c1, categorical", "")
     assert panel.columns == ["-2", "0", "2"]
     assert panel.rows == ["0", "1", "2", "3", "4"]
-    expected = pair_traversal(model, model.codes[1], [-2, 0, 2], model.codes[0], [0, 1, 2, 3, 4], seed=2)
+    expected = traversal(model, (model.codes[0], [0, 1, 2, 3, 4]), (model.codes[1], [-2, 0, 2]), samples=1, seed=2)
     assert torch.equal(images, expected[0])
 
 
@@ -113,7 +111,7 @@ def test_an_animation_of_a_pair_turns_one_code_and_has_the_other_along_the_colum
         assert (panel.columns, panel.rows) == (["0", "1", "2", "3", "4"], ["1", "2"])
         assert images.shape == (2, 5, 1, 28, 28)
     c1, c2 = model.codes[:2]
-    expected = pair_traversal(model, c2, c2.traversal(4), c1, c1.traversal(), samples=2, seed=5)
+    expected = traversal(model, (c1, c1.traversal()), (c2, c2.traversal(4)), samples=2, seed=5)
     assert torch.equal(torch.stack([images for _, images in panels]), expected.permute(2, 0, 1, 3, 4, 5))
     with Image.open(path) as animation:
         assert animation.n_frames == 4 + 2
@@ -155,7 +153,7 @@ def test_the_command_draws_a_pair(tmp_path: Path) -> None:
     gan_zoo.train("infogan", out=tmp_path / "run", quiet=True, steps=1, batch_size=4, width=2, device="cpu")
     ended = zoo("traverse", tmp_path / "run", "--code", "c2", "--by", "c1", "--values", "3")
     assert ended.code == 0, ended.err
-    with Image.open(tmp_path / "run" / "samples" / "traversal-c2-c1.png") as picture:
+    with Image.open(tmp_path / "run" / "samples" / "traversal-c2-c1-values-3.png") as picture:
         assert picture.height > 10 * 58 > 3 * 58 < picture.width < 6 * 58
 
 

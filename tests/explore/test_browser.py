@@ -63,7 +63,7 @@ MOVE = """value => new Promise((done, fail) => {
 })"""
 """Moves the third run's first slider, c2's; the milliseconds from its event to the decoded image of its value."""
 MOVES, ROUNDS = 25, 5
-STEPS = "[...document.querySelectorAll('.zoo-told [aria-label^=\"step: \"]')].map(e => +e.ariaLabel.match(/[0-9]+/)[0])"
+STEPS = "[...document.querySelectorAll('.zoo-mi [aria-label^=\"step: \"]')].map(e => +e.ariaLabel.match(/[0-9]+/)[0])"
 """The steps of the points that the first plot of L_I shows."""
 
 
@@ -283,7 +283,7 @@ def test_the_image_and_the_curves_are_saved(visit: Visit, tmp_path: Path) -> Non
     saved = save(visit, visit.run.locator(".zoo-image").get_by_text("Download"), tmp_path / "digits-0.png")
     assert np.array_equal(saved, visit.image())
     visit.followed(0)
-    curves = save(visit, visit.run.locator(".zoo-told").get_by_label("Export"), tmp_path / "chart.png")
+    curves = save(visit, visit.run.locator(".zoo-mi").get_by_label("Export"), tmp_path / "chart.png")
     assert len(np.unique(curves.reshape(-1, curves.shape[-1]), axis=0)) > 5  # the lines' colours
 
 

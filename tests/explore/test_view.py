@@ -65,11 +65,11 @@ def test_the_grid_holds_the_further_codes(view: View) -> None:
 
 
 def test_a_grid_cell_is_the_image(view: View, run: Path) -> None:
-    from gan_zoo.analysis.traverse import pair_traversal
+    from gan_zoo.analysis.traverse import traversal
 
     model = gan_zoo.load(run)
     c1, c2, _ = model.codes
-    (cells,) = pair_traversal(model, c1, [0, 5], c2, [-2, 2], seed=4, held={"c3": 0.5})
+    (cells,) = traversal(model, (c2, [-2, 2]), (c1, [0, 5]), samples=1, seed=4, fixed={"c3": 0.5})
     cell, image = to_uint8(cells[1, 1])[0].numpy().astype(int), pixels(view.image([5, 2, 0.5], 4)).astype(int)
     assert np.abs(cell - image).max() <= 1, "drawn among others it may be rounded to the next grey"
     assert np.abs(to_uint8(cells[1, 0])[0].numpy().astype(int) - image).max() > 1
@@ -77,7 +77,7 @@ def test_a_grid_cell_is_the_image(view: View, run: Path) -> None:
 
 @pytest.mark.parametrize(("across", "down"), [("c9", "c2"), ("c1", "c9"), ("c2", "c2")])
 def test_a_grid_of_no_such_codes_is_refused(view: View, across: str, down: str) -> None:
-    with pytest.raises(InputError, match="c9|another"):
+    with pytest.raises(InputError, match="c9|two codes"):
         view.grid([0, 0, 0], 0, across, down)
 
 
