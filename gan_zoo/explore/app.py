@@ -194,9 +194,7 @@ def _grid(page: gr.Blocks, view: View, inputs: list[gr.components.Component], ta
 def _curves(page: gr.Blocks, view: View) -> None:
     """L_I and the losses, read anew while the run goes on."""
     axes = {"x": "step", "y": "nats", "color": "curve", "height": 220, "buttons": ["export", "fullscreen"]}
-    information = gr.LinePlot(
-        title="information in the codes", visible=bool(view.codes), elem_classes="zoo-mi", **axes
-    )
+    information = gr.LinePlot(title="information in the codes", visible=bool(view.codes), elem_classes="zoo-mi", **axes)
     losses = gr.LinePlot(title="losses", elem_classes="zoo-losses", **axes)
     seen = gr.State("")
 
