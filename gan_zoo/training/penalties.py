@@ -8,7 +8,7 @@ from gan_zoo.config import Config, Loss
 from gan_zoo.draws import Draws
 from gan_zoo.errors import InputError
 from gan_zoo.losses.penalties import gradient_penalty, zero_centred_penalty
-from gan_zoo.models.gan.model import Discriminator, DiscriminatorOutput
+from gan_zoo.models.gan.discriminator import Discriminator, DiscriminatorOutput
 
 
 class Penalties:

@@ -12,7 +12,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from gan_zoo.data.augment import parse_augment
 from gan_zoo.data.batches import Batch
 from gan_zoo.draws import Draws
-from gan_zoo.models.gan.model import GAN, Discriminator, DiscriminatorOutput, Objective, StepTensors
+from gan_zoo.models.gan.discriminator import Discriminator, DiscriminatorOutput
+from gan_zoo.models.gan.model import GAN, Objective, StepTensors
 from gan_zoo.models.gan.prior import Latents
 from gan_zoo.registry import trunks
 from gan_zoo.training.penalties import Penalties

@@ -212,7 +212,7 @@ def test_without_the_term_it_is_infogan_bit_for_bit() -> None:
 @pytest.mark.parametrize(("after", "steps"), [(8, 8), (7, 8)])
 def test_a_run_that_ends_before_its_regulariser_sets_in_says_so(after: int, steps: int) -> None:
     _, model = infogan_cr(training__steps=steps, infogan_cr__contrast_after=after)
-    expected = "infogan_cr.contrast_after = 8: the run ends at step 8, before its regulariser sets in"
+    expected = "infogan_cr.contrast_after = 8: the regulariser does not start in the 8 steps of the run"
     assert [expected in remark for remark in model.notes()] == ([True] if after >= steps else [])
     assert not infogan_cr(training__steps=2, infogan_cr__contrast=0.0, infogan_cr__contrast_after=9)[1].notes()
 
@@ -321,8 +321,8 @@ def test_h_learns_to_tell_what_a_pair_has_in_common_where_it_shows() -> None:
     ("settings", "words"),
     [
         ({"infogan_cr__codes": "uniform:1"}, ["infogan_cr.contrast = 2", "2 codes", "'uniform:1'"]),
-        ({"training__batch_size": 3}, ["infogan_cr.contrast", "batch_size = 3", "4 or more"]),
-        ({"training__batch_size": 12, "training__accumulate": 4}, ["infogan_cr.contrast", "3 at a time", "an even"]),
+        ({"training__batch_size": 3}, ["infogan_cr.contrast", "batch_size = 3", "4 images or more"]),
+        ({"training__batch_size": 12, "training__accumulate": 4}, ["infogan_cr.contrast", "gives 3", "an even"]),
     ],
 )
 def test_what_has_no_pairs_is_refused_in_one_line(settings: Any, words: list[str]) -> None:

@@ -263,7 +263,7 @@ def test_a_batch_in_parts_is_refused_since_its_mean_code_is_the_whole_batch_s() 
 def test_a_run_that_ends_before_its_prior_moves_says_so() -> None:
     _, model, _ = learning(training__steps=5, infogan__prior_delay=5)
     (remark,) = model.notes()
-    assert remark == "infogan.prior_delay = 5: the run ends at step 5, before the prior begins to learn"
+    assert remark == "infogan.prior_delay = 5: the prior does not learn in the 5 steps of the run"
     assert not learning(training__steps=5, infogan__prior_delay=4)[1].notes()
 
 

@@ -116,7 +116,7 @@ def test_acgan_s_prior_has_a_class_for_each_of_the_data_s() -> None:
 def test_acgan_refuses_data_without_labels_in_one_line_and_makes_no_folder(tmp_path: Path) -> None:
     images = tmp_path / "grey.npy"
     np.save(images, np.zeros((16, 28, 28), np.uint8))
-    with pytest.raises(InputError, match="acgan trains on labels") as error:
+    with pytest.raises(InputError, match="acgan requires labels of 2 or more classes") as error:
         narrow_train("acgan", tmp_path / "run", training__steps=2, data=str(images))
     assert str(images) in one_line(error)
     assert not (tmp_path / "run").exists()
@@ -124,7 +124,7 @@ def test_acgan_refuses_data_without_labels_in_one_line_and_makes_no_folder(tmp_p
 
 @pytest.mark.parametrize("classes", [0, 1])
 def test_acgan_needs_two_classes(classes: int) -> None:
-    with pytest.raises(InputError, match="no two classes"):
+    with pytest.raises(InputError, match="acgan requires labels of 2 or more classes"):
         new_state(narrow_config("acgan", data__classes=classes), pick_device("cpu"))
 
 

@@ -76,8 +76,8 @@ def test_a_held_code_is_what_the_generator_is_given(infogan: InfoGAN, monkeypatc
         ({"c1": [0, 1, 2, 3, 4, 5]}, "code c1 takes 0 to 4, not 5"),
         ({"c7": 2}, "code c7 takes 0 to 1, not 2"),
         ({"c2": math.nan}, "code c2 takes finite numbers"),
-        ({"c2": [0.0, 1.0]}, r"code c2: one value or 6 are needed, not [2]"),
-        ({"c2": [[0.0] * 6]}, r"code c2: one value or 6 are needed, not [1, 6]"),
+        ({"c2": [0.0, 1.0]}, r"code c2 must have one value or 6, not the shape [2]"),
+        ({"c2": [[0.0] * 6]}, r"code c2 must have one value or 6, not the shape [1, 6]"),
     ],
 )
 def test_a_code_that_is_not_there_or_a_value_it_does_not_take_is_refused(
@@ -141,7 +141,7 @@ def test_images_drawn_in_batches_are_those_of_one_draw(prior: str, monkeypatch: 
     whole = model.sample(10, held, seed=2)
     sizes = []
     hook = model.generator.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
-    monkeypatch.setattr("gan_zoo.models.gan.model.MOST_AT_ONCE", 4)
+    monkeypatch.setattr("gan_zoo.models.gan.model.MAX_IMAGES_AT_ONCE", 4)
     parts = model.sample(10, held, seed=2)
     drawn = list(model.draw(10, held, seed=2))
     generated = model.generate(model.prior.sample(10, seed=2))
@@ -165,7 +165,7 @@ def test_images_are_encoded_in_batches_as_they_are_at_once(model: str, monkeypat
     made: Any = Game(model).model
     images = made.sample(7)
     whole = made.encode(images)
-    monkeypatch.setattr("gan_zoo.models.gan.model.MOST_AT_ONCE", 3)
+    monkeypatch.setattr("gan_zoo.models.gan.model.MAX_IMAGES_AT_ONCE", 3)
     parts = made.encode(images)
     for name, found in whole.items():
         torch.testing.assert_close(parts[name], found)
@@ -180,12 +180,12 @@ def test_more_images_than_memory_holds_are_refused_before_they_are_drawn() -> No
 @pytest.mark.parametrize(
     ("n", "seed", "told"),
     [
-        (0, 0, "n is"),
-        (2.0, 0, "n is"),
-        ("2", 0, "n is"),
-        (2, -1, "seed is"),
-        (2, 2**64, "seed is"),
-        (2, 0.5, "seed is"),
+        (0, 0, "n must be"),
+        (2.0, 0, "n must be"),
+        ("2", 0, "n must be"),
+        (2, -1, "seed must be"),
+        (2, 2**64, "seed must be"),
+        (2, 0.5, "seed must be"),
     ],
 )
 def test_numbers_that_are_none_are_refused(n: Any, seed: Any, told: str, infogan: InfoGAN) -> None:
@@ -229,7 +229,7 @@ def test_what_cannot_be_encoded_is_told_what_is_wanted(case: str, infogan: InfoG
     with pytest.raises(InputError) as error:
         infogan.encode(images)
     line = one_line(error)
-    assert line.startswith("the images are floats [n, 1, 28, 28] in [-1, 1], ")
+    assert line.startswith("images must be floats [n, 1, 28, 28] in [-1, 1], ")
     assert told in line
 
 

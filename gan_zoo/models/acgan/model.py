@@ -1,4 +1,4 @@
-"""ACGAN: the generator is told a class, and a head on the trunk is trained on labels to tell it."""
+"""ACGAN: the generator is conditioned on a class, which a head on the trunk learns to classify from labels."""
 
 from __future__ import annotations
 
@@ -24,16 +24,17 @@ class ACGAN(ACGANRecipe, GAN):
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
-        own: ACGANSettings = self.model_settings(config)
-        self.class_weight = own.class_weight
+        settings: ACGANSettings = self.model_settings(config)
+        self.class_weight = settings.class_weight
         classes = self.codes[0].classes
         self.class_head = spectral(nn.Linear(self.discriminator.trunk.width, classes), config.trunk.spectral_norm)
 
     @classmethod
     def codes_of(cls, config: Config) -> Sequence[Code]:
-        """One categorical code, `label`, of as many values as the data has classes."""
+        """One categorical code, `label`, with the data's classes as values."""
         if not config.data.classes or config.data.classes < 2:
-            raise InputError(f"model acgan trains on labels: data {config.data.name!r} has no two classes")
+            classes = config.data.classes or "none"
+            raise InputError(f"model acgan requires labels of 2 or more classes; {config.data.name!r} has {classes}")
         return (Code("label", "categorical", classes=config.data.classes),)
 
     def class_nll(self, features: Tensor, labels: Tensor) -> Tensor:
@@ -43,7 +44,7 @@ class ACGAN(ACGANRecipe, GAN):
     def discriminator_objective(self, step: StepTensors) -> Objective:
         """-(L_S + L_C)."""
         if step.labels is None:
-            raise InputError(f"model acgan trains on labels, and data {self.config.data.name!r} has none")
+            raise InputError(f"model acgan requires labels, and data {self.config.data.name!r} has none")
         objective = super().discriminator_objective(step)
         real = self.class_nll(step.real.features, step.labels)
         fake = self.class_nll(step.fake.features, step.latents.codes[:, 0].long())
@@ -63,6 +64,6 @@ class ACGAN(ACGANRecipe, GAN):
         """P(label | x) [n, classes] of images [n, C, H, W] in [-1, 1]."""
         with evaluating(self):
             logits = self.in_passes(
-                lambda part: self.class_head(self.discriminator.trunk(part)), self.prepare_images(images)
+                lambda batch: self.class_head(self.discriminator.trunk(batch)), self.prepare_images(images)
             )
         return {"label": logits.float().softmax(1)}

@@ -1,4 +1,4 @@
-"""Images that somebody brings to a trained model."""
+"""Checks of the images that a user passes to a trained model."""
 
 from __future__ import annotations
 
@@ -12,20 +12,18 @@ from torch import Tensor
 from gan_zoo.errors import InputError
 from gan_zoo.shapes import ImageShape
 
-REACH = 1.5
-"""How far values of images in [-1, 1] may lie from 0: interpolation overshoots, other scales reach further."""
+MAX_ABSOLUTE_VALUE = 1.5
+"""Interpolation of images in [-1, 1] may overshoot; values beyond this have another scale."""
 
 
 def check_images(images: Any, image: ImageShape) -> Tensor:
-    """Images [n, C, H, W] in [-1, 1] of a model's shape, from a tensor or a numpy array of floats.
-
-    Values that seem to lie in [0, 1] are warned of.
+    """Images [n, C, H, W] in [-1, 1] from a tensor or numpy array of floats; warns if they seem to be in [0, 1].
 
     Raises:
-        InputError: If they are of another shape or type, or do not lie in [-1, 1].
+        InputError: If they have another shape or type, or are not in [-1, 1].
     """
     channels, side = image.channels, image.resolution
-    wanted = f"the images are floats [n, {channels}, {side}, {side}] in [-1, 1]"
+    wanted = f"images must be floats [n, {channels}, {side}, {side}] in [-1, 1]"
     if isinstance(images, np.ndarray) and images.dtype.kind == "f":
         images = torch.from_numpy(np.array(images, np.float32))
     if not isinstance(images, Tensor | np.ndarray):
@@ -40,7 +38,7 @@ def check_images(images: Any, image: ImageShape) -> Tensor:
         raise InputError(f"{wanted}, not {images.dtype}{hint}")
     if not torch.compiler.is_exporting() and len(images):
         low, high = (bound.item() for bound in images.aminmax())
-        if not -REACH <= low <= high <= REACH:
+        if not -MAX_ABSOLUTE_VALUE <= low <= high <= MAX_ABSOLUTE_VALUE:
             raise InputError(f"{wanted}, not values from {low:g} to {high:g}; images / 127.5 - 1 scales 0 to 255")
         if 0 <= low < high:  # of images in [-1, 1] hardly one is as bright throughout
             seen = f"those from {low:g} to {high:g} seem to lie in [0, 1]"

@@ -14,9 +14,9 @@ from gan_zoo.data.augment import parse_augment
 from gan_zoo.draws import Draws
 from gan_zoo.errors import InputError
 from gan_zoo.models.gan.codes import Code, parse_codes
+from gan_zoo.models.gan.discriminator import DiscriminatorOutput
 from gan_zoo.models.gan.model import (
     GAN,
-    DiscriminatorOutput,
     LearningRateSchedule,
     Mean,
     Objective,
@@ -35,8 +35,8 @@ from gan_zoo.trunks.layers import in_lots
 class InfoGAN(InfoGANRecipe, GAN):
     """The GAN with codes in its prior, a head Q on its trunk, and the information term in both objectives.
 
-    The term is computed from the features that the adversarial losses are computed from: no pass is added (Chen et al.,
-    2016, arXiv:1606.03657).
+    The term uses the features of the adversarial losses, without an additional pass (Chen et al., 2016,
+    arXiv:1606.03657).
     """
 
     entropy: Tensor  # H(c) of each code, nats
@@ -45,29 +45,35 @@ class InfoGAN(InfoGANRecipe, GAN):
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
-        own: InfoGANSettings = self.model_settings(config)
-        self.trains = own.trains
-        self.consistency, self.consistency_share, self.spread = own.consistency, own.consistency_share, own.spread
+        settings: InfoGANSettings = self.model_settings(config)
+        self.trains = settings.trains
+        self.consistency, self.spread = settings.consistency, settings.spread
+        self.consistency_share = settings.consistency_share
         self.over_ranks: Mean = alone
-        self.prior_match, self.prior_schedule = own.prior_match, LearningRateSchedule(own.prior_lr, own.prior_delay)
+        self.prior_match, self.prior_schedule = (
+            settings.prior_match,
+            LearningRateSchedule(settings.prior_lr, settings.prior_delay),
+        )
         self.warp = parse_augment(config.data.warp, "data.warp")
         if self.consistency and not self.warp:
             raise InputError(
-                f"{table_name(config.model)}.consistency = {self.consistency:g} compares images with warped copies; "
-                "data.warp is empty: say what leaves their meaning alone, as in rotate:0.2, or set the weight to 0"
+                f"{table_name(config.model)}.consistency = {self.consistency:g} needs warped copies of images, and "
+                "data.warp is empty; set it to warps that keep their meaning, such as rotate:0.2, or the weight to 0"
             )
-        self.layout = q_layout(self.codes, own.variance, (own.log_variance_min, own.log_variance_max))
-        self.q = QHead(self.discriminator.trunk.width, self.layout, hidden=own.head_width, norm_kind=own.head_norm)
-        weights = [own.lambda_discrete if code.discrete else own.lambda_continuous for code in self.codes]
+        self.layout = q_layout(self.codes, settings.variance, (settings.log_variance_min, settings.log_variance_max))
+        self.q = QHead(
+            self.discriminator.trunk.width, self.layout, hidden=settings.head_width, norm_kind=settings.head_norm
+        )
+        weights = [settings.lambda_discrete if code.discrete else settings.lambda_continuous for code in self.codes]
         self.register_buffer("entropy", torch.tensor([c.entropy for c in self.codes]), persistent=False)
         self.register_buffer("total_entropy", self.entropy.sum(), persistent=False)
         self.register_buffer("weights", torch.tensor(weights), persistent=False)
 
     def configure_batches(self, rows: int, gradient_accumulation: int, over_ranks: Mean) -> None:
-        """As the GAN's; the mean code of a batch and a learned prior's mean are those of all ranks.
+        """As the GAN's; the mean code of a batch and a learned prior's mean are taken over all ranks.
 
         Raises:
-            InputError: If such a mean is asked for of a batch in parts, each of which knows its own images only.
+            InputError: If such a mean is needed and gradients accumulate over micro-batches.
         """
         self.over_ranks = over_ranks
         if gradient_accumulation == 1:
@@ -85,12 +91,12 @@ class InfoGAN(InfoGANRecipe, GAN):
         )
 
     def notes(self) -> list[str]:
-        """The GAN's, and whether a learned prior will move."""
-        found, delay, steps = super().notes(), self.prior_schedule.start, self.config.training.steps
+        """The GAN's, and whether a learned prior will not train."""
+        lines, delay, steps = super().notes(), self.prior_schedule.start, self.config.training.steps
         if self.learned and delay >= steps:
             key = f"{table_name(self.config.model)}.prior_delay = {delay}"
-            found.append(f"{key}: the run ends at step {steps}, before the prior begins to learn")
-        return found
+            lines.append(f"{key}: the prior does not learn in the {steps} steps of the run")
+        return lines
 
     @classmethod
     def codes_of(cls, config: Config) -> Sequence[Code]:
@@ -100,17 +106,17 @@ class InfoGAN(InfoGANRecipe, GAN):
     @classmethod
     def prior_of(cls, config: Config, codes: Sequence[Code]) -> Prior:
         """P(z) P(c), by the setting `infogan.prior`."""
-        own: InfoGANSettings = cls.model_settings(config)
-        if own.prior == "uniform":
+        settings: InfoGANSettings = cls.model_settings(config)
+        if settings.prior == "uniform":
             return super().prior_of(config, codes)
         latent = config.latent
         return LearnedPrior(
-            latent.noise, latent.distribution, codes, floor=own.prior_floor, temperature=own.temperature
+            latent.noise, latent.distribution, codes, floor=settings.prior_floor, temperature=settings.temperature
         )
 
     @property
     def schedules(self) -> Mapping[str, LearningRateSchedule]:
-        """The learned prior's own learning rate and start."""
+        """The learning rate and start of a learned prior."""
         return {name: self.prior_schedule for name, _ in self.named_parameters() if name.startswith("prior.")}
 
     @property
@@ -119,41 +125,43 @@ class InfoGAN(InfoGANRecipe, GAN):
         return self.prior if isinstance(self.prior, LearnedPrior) else None
 
     def entropies(self) -> Tensor:
-        """H(c) of each code, nats: constant, but for a learned prior's, which are functions of its logits."""
+        """H(c) of each code in nats: constants, or functions of a learned prior's logits."""
         return self.entropy if self.learned is None else self.learned.entropies(self.entropy)
 
     def information(self, features: Tensor, latents: Latents, *, hold_prior: bool = False) -> Tensor:
         """L_I by code, in nats: E[log Q(c | x)] + H(c) ≤ I(c; x) (eq. 5).
 
         Args:
-            features: Of the images that were generated, [n, trunk width].
+            features: Of generated images, [n, trunk width].
             latents: What they were generated from.
-            hold_prior: Whether H(c) is a constant, also where the prior is learned.
+            hold_prior: Whether a learned prior gets no gradient.
         """
         parameters = self.q(features)
-        told = -q_head_nll(parameters, latents.codes, self.layout)
+        log_likelihood = -q_head_nll(parameters, latents.codes, self.layout)
         if self.learned is None or hold_prior:
-            return self.entropies().detach() + told
-        return self.entropies() + told + self.learned.score(parameters, latents.codes, self.layout, self.over_ranks)
+            return self.entropies().detach() + log_likelihood
+        score = self.learned.score(parameters, latents.codes, self.layout, self.over_ranks)
+        return self.entropies() + log_likelihood + score
 
     def information_loss(
         self, features: Tensor, latents: Latents, *, hold_prior: bool = False
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """-Σ λ_i L_I(c_i), which both players minimise (eq. 6), and L_I by code with their sum last, detached.
+        """-Σ λ_i L_I(c_i), which both networks minimise (eq. 6), and L_I by code with their sum last, detached.
 
-        Arguments are those of `information`, which defines the result. A fused Q head computes it in a few launches; it
-        lacks the score that a learned prior adds where it is not held.
+        The arguments are those of `information`, which defines the result. A fused Q head computes it in a few
+        launches, but without the gradient of a learned prior.
         """
-        own = type(self).information is InfoGAN.information and type(self.q) is QHead  # else theirs defines the term
-        if own and (self.learned is None or hold_prior) and self.q.fuses(features):
+        # A subclass that overrides either defines the term.
+        not_overridden = type(self).information is InfoGAN.information and type(self.q) is QHead
+        if not_overridden and (self.learned is None or hold_prior) and self.q.fuses(features):
             loss, bounds = self.q.information(features, latents.codes, self.entropies().detach(), self.weights)
             return loss, bounds.unbind()
         bound = self.information(features, latents, hold_prior=hold_prior)
-        found = bound.detach()
-        return -torch.dot(self.weights, bound), (*found.unbind(), found.sum())
+        values = bound.detach()
+        return -torch.dot(self.weights, bound), (*values.unbind(), values.sum())
 
     def seen(self, features: Tensor) -> Tensor:
-        """Features as Q reads them in D's step: cut off from the trunk unless Q's terms train it."""
+        """Features for Q in D's step: detached unless Q's terms train the trunk."""
         return features if self.trains == "generator+q+trunk" else features.detach()
 
     @property
@@ -162,22 +170,22 @@ class InfoGAN(InfoGANRecipe, GAN):
         return bool(self.consistency) and any(code.kind == "categorical" for code in self.codes)
 
     def additional_images(self, real: Tensor, random: Draws) -> tuple[Tensor, ...]:
-        """Warped copies of the reals, or of a share of them, if there is a consistency term."""
+        """Warped copies of the reals, or of a share of them, for the consistency term."""
         if not self.compares:
             return ()
         return (self.warp(real.detach()[: math.ceil(self.consistency_share * len(real))], random),)
 
     def inconsistency(self, real: DiscriminatorOutput, warped: DiscriminatorOutput) -> Tensor:
-        """How much Q changes its mind on warped reals; see `consistency`."""
+        """The consistency term, unweighted; see `consistency`."""
         log_priors = [p.detach() for p in self.learned.log_probabilities()] if self.learned else None
-        own, of_warped = in_lots(self.q, self.seen(real.features), self.seen(warped.features))
+        of_real, of_warped = in_lots(self.q, self.seen(real.features), self.seen(warped.features))
         over_ranks = None if self.over_ranks is alone else self.over_ranks
         return consistency(
-            own, of_warped, self.layout, spread=self.spread, log_priors=log_priors, over_ranks=over_ranks
+            of_real, of_warped, self.layout, spread=self.spread, log_priors=log_priors, over_ranks=over_ranks
         )
 
     def discriminator_objective(self, step: StepTensors) -> Objective:
-        """The GAN's, less λ L_I: trains Q, and the trunk too unless the features are cut off."""
+        """The GAN's minus λ L_I: trains Q, and the trunk unless the features are detached."""
         objective = super().discriminator_objective(step)
         loss, bounds = self.information_loss(self.seen(step.fake.features), step.latents, hold_prior=True)
         objective.terms["discriminator/information"] = loss
@@ -192,13 +200,14 @@ class InfoGAN(InfoGANRecipe, GAN):
         return objective
 
     def generator_objective(self, step: StepTensors) -> Objective:
-        """The GAN's, less λ L_I; and what moves a learned prior towards the codes that Q finds in the reals."""
+        """The GAN's minus λ L_I, plus the term that fits a learned prior to Q's codes of the reals."""
         objective = super().generator_objective(step)
         if self.trains != "q":
             objective.terms["generator/information"] = self.information_loss(step.fake.features, step.latents)[0]
         if self.learned and self.prior_match:
-            found = mismatch(self.q(step.real.features), self.layout, self.learned.log_probabilities(), self.over_ranks)
-            objective.terms["generator/prior"] = self.prior_match * found
+            log_priors = self.learned.log_probabilities()
+            divergence = mismatch(self.q(step.real.features), self.layout, log_priors, self.over_ranks)
+            objective.terms["generator/prior"] = self.prior_match * divergence
         return objective
 
     @torch.no_grad()
@@ -217,6 +226,6 @@ class InfoGAN(InfoGANRecipe, GAN):
         """
         with evaluating(self):
             parameters = self.in_passes(
-                lambda part: self.q(self.discriminator.trunk(part)), self.prepare_images(images)
+                lambda batch: self.q(self.discriminator.trunk(batch)), self.prepare_images(images)
             )
         return posteriors(parameters, self.layout, self.codes)

@@ -23,11 +23,11 @@ from gan_zoo.trunks.layers import spectral
 
 
 class PairNetwork(nn.Module):
-    """H: which of the codes a pair of images has in common. A trunk of the discriminator's design, and a linear head.
+    """H, which classifies the code that two images share: a discriminator trunk and a linear head.
 
     Args:
         image: Shape of one image.
-        codes: How many codes there are.
+        codes: The number of codes.
         settings: Of the trunk.
     """
 
@@ -46,72 +46,70 @@ class PairNetwork(nn.Module):
 class InfoGANCR(InfoGANCRRecipe, InfoGAN):
     """min_{G,Q,H} max_D V(D, G) - λ L_I(G, Q) - α L_c(G, H), L_c = E[log H_i(x, x')] for a pair that shares code i.
 
-    A step makes half as many pairs as the batch has rows, so that a pass over pairs is as large as one over the batch,
-    and makes them in D's step, where H learns, and again in G's. A pair shares its noise, as in the authors' code: what
-    differs between its images is due to the codes. Neither D nor the generator's running statistics get to see them.
-    H learns on where the gap falls; the authors start it anew (Lin et al., 2020, arXiv:1906.06034).
+    Each step generates half as many pairs as the batch has rows, so that a pass over pairs is as large as one over the
+    batch: once in D's step, which trains H, and again in G's. The images of a pair share their noise, as in the
+    authors' code, so that they differ by their codes alone. Pairs reach neither D nor the generator's running
+    statistics. When the gap changes, H keeps its weights; the authors reset it (Lin et al., 2020, arXiv:1906.06034).
     """
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
-        own: InfoGANCRSettings = self.model_settings(config)
-        self.contrast, self.contrast_after = own.contrast, own.contrast_after
-        self.contrast_gap, self.contrast_gap_after = own.contrast_gap, own.contrast_gap_after
+        settings: InfoGANCRSettings = self.model_settings(config)
+        self.contrast, self.contrast_after = settings.contrast, settings.contrast_after
+        self.contrast_gap, self.contrast_gap_after = settings.contrast_gap, settings.contrast_gap_after
         self.h: PairNetwork | None = None
         if not self.contrast:
             return
         key = f"{table_name(config.model)}.contrast = {self.contrast:g}"
         if len(self.codes) < 2:
-            raise InputError(
-                f"{key}: which code a pair shares is a question from 2 codes on, and codes = {own.codes!r}"
-            )
-        trunk = config.trunk.model_copy(update={"width": own.contrast_width or config.trunk.width})
+            raise InputError(f"{key} requires at least 2 codes, and codes = {settings.codes!r}")
+        trunk = config.trunk.model_copy(update={"width": settings.contrast_width or config.trunk.width})
         self.h = PairNetwork(self.image, len(self.codes), trunk)
 
     def notes(self) -> list[str]:
-        """InfoGAN's, and whether the regulariser will set in."""
-        found, steps = super().notes(), self.config.training.steps
+        """InfoGAN's, and whether the regulariser will not start."""
+        lines, steps = super().notes(), self.config.training.steps
         if self.h and self.contrast_after >= steps:
             key = f"{table_name(self.config.model)}.contrast_after = {self.contrast_after}"
-            found.append(
-                f"{key}: the run ends at step {steps}, before its regulariser sets in; until then it is InfoGAN"
+            lines.append(
+                f"{key}: the regulariser does not start in the {steps} steps of the run, which is plain InfoGAN"
             )
-        return found
+        return lines
 
     def phase(self, step: int) -> Hashable:
-        """Whether the regulariser is in force, and its gap."""
-        in_force = self.contrasting(step) is not None
-        return in_force, self.gap(step) if in_force else 0.0, super().phase(step)
+        """Whether the regulariser is active, and its gap."""
+        active = self.contrasting(step) is not None
+        return active, self.gap(step) if active else 0.0, super().phase(step)
 
     def contrasting(self, step: int) -> PairNetwork | None:
-        """H, if the regulariser is in force in step `step`."""
+        """H, if the regulariser is active in step `step`."""
         return self.h if step >= self.contrast_after else None
 
     def gap(self, step: int) -> float:
-        """The least distance of continuous codes that a pair does not share, in step `step`."""
+        """The minimal distance of the continuous codes that a pair does not share, in step `step`."""
         over = self.contrast_gap_after is not None and step >= self.contrast_gap_after
         return 0.0 if over else self.contrast_gap
 
     def configure_batches(self, rows: int, gradient_accumulation: int, over_ranks: Mean) -> None:
-        """As InfoGAN's; pairs are made within a part.
+        """As InfoGAN's; pairs are made within a micro-batch.
 
         Raises:
-            InputError: If the rows of a part are no pairs, or fewer than two.
+            InputError: If its rows do not make at least two pairs.
         """
         super().configure_batches(rows, gradient_accumulation, over_ranks)
         whole = rows == self.config.training.batch_size
         if self.h and (rows < 4 or (rows % 2 and not whole)):
             raise InputError(
-                f"{table_name(self.config.model)}.contrast makes pairs of images: training.batch_size = "
-                f"{self.config.training.batch_size} gives {rows} at a time; needed: 4 or more"
-                + ("" if whole else ", an even number")
+                f"{table_name(self.config.model)}.contrast requires micro-batches of "
+                f"{'4 images or more' if whole else 'an even number of images, 4 or more'}; training.batch_size = "
+                f"{self.config.training.batch_size} gives {rows}"
             )
 
     def pairs(self, latents: Latents, random: Draws) -> tuple[Tensor, Tensor]:
-        """Pairs of images [n // 2, 2C, R, R], and which code each shares, int64 [n // 2].
+        """Pairs of images [n // 2, 2C, R, R], and the index of the code that each pair shares, int64 [n // 2].
 
-        Rows 2i and 2i + 1 of `latents` are the draws that pair i is made from, so that parts of a batch make the pairs
-        of the whole. All codes are shared about equally often.
+        Pair i is made from rows 2i and 2i + 1 of `latents`, so that micro-batches make the pairs of the whole batch.
+        All codes are shared about equally often.
         """
         count = len(latents.codes) // 2
         first, second = latents.codes[: 2 * count : 2], latents.codes[1::2]
@@ -119,12 +117,12 @@ class InfoGANCR(InfoGANCRRecipe, InfoGAN):
         shared = (torch.arange(count, device=first.device) + turn) % len(self.codes)
         members = couple(first, second, shared, self.codes, gap=self.gap(latents.step), random=random)
         noise = latents.input[: 2 * count : 2, : self.prior.noise]
-        with unrecorded(self.generator):
+        with running_statistics_kept(self.generator):
             images = self.generator(torch.cat([self.prior.compose(noise, codes).input for codes in members]))
         return torch.cat(images.float().chunk(2), 1), shared
 
     def discriminator_objective(self, step: StepTensors) -> Objective:
-        """InfoGAN's, less α L_c: trains H."""
+        """InfoGAN's minus α L_c: trains H."""
         objective = super().discriminator_objective(step)
         if (h := self.contrasting(step.latents.step)) is not None:
             with torch.no_grad():
@@ -137,7 +135,7 @@ class InfoGANCR(InfoGANCRRecipe, InfoGAN):
         return objective
 
     def generator_objective(self, step: StepTensors) -> Objective:
-        """InfoGAN's, less α L_c."""
+        """InfoGAN's minus α L_c."""
         objective = super().generator_objective(step)
         if (h := self.contrasting(step.latents.step)) is not None:
             pairs, shared = self.pairs(step.latents, step.random)
@@ -146,8 +144,8 @@ class InfoGANCR(InfoGANCRRecipe, InfoGAN):
 
 
 @contextmanager
-def unrecorded(module: nn.Module) -> Iterator[None]:
-    """Within, batch norms normalise by the batch's statistics and leave the running ones alone."""
+def running_statistics_kept(module: nn.Module) -> Iterator[None]:
+    """A context in which batch norms use the batch's statistics and do not update the running ones."""
     recording = [
         m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats
     ]

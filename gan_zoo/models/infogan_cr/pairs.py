@@ -1,4 +1,4 @@
-"""Which codes a pair of images is made from: one in common, the others apart (Lin et al., 2020, section 3)."""
+"""The codes of a pair of images: one is shared, the others differ (Lin et al., 2020, section 3)."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ def couple(
 ) -> tuple[Tensor, Tensor]:
     """Two independent draws of codes as the codes of a pair.
 
-    A row's code `shared` is the first draw's in both members. Of the others, categorical and bernoulli codes have
-    different values, and continuous ones lie `gap` or more apart.
+    Both members have the first draw's value of the code `shared`. Other categorical and bernoulli codes differ, and
+    continuous ones are at least `gap` apart.
 
     Args:
         first: Codes drawn from the prior [n, number of codes].
         second: The same, drawn independently.
-        shared: Which code each pair has in common, int64 [n].
-        codes: What the columns are.
-        gap: Least distance of continuous codes that are not shared, in 0 to 2.
-        random: Decides by which other value a categorical code is replaced; pair i is made from rows 2i and 2i + 1.
+        shared: The index of the code that each pair shares, int64 [n].
+        codes: The codes of the columns.
+        gap: The minimal distance of continuous codes that are not shared, 0 to 2.
+        random: Draws the other value of a categorical code; pair i is made from rows 2i and 2i + 1.
 
     Returns:
         The codes of both members, [n, number of codes] each.
@@ -44,27 +44,27 @@ def couple(
                 pair = part_uniform(a, b, gap)
             case "gaussian":
                 pair = part_gaussian(a, b, gap)
-        held = shared == index
-        columns.append((torch.where(held, a, pair[0]), torch.where(held, a, pair[1])))
+        is_shared = shared == index
+        columns.append((torch.where(is_shared, a, pair[0]), torch.where(is_shared, a, pair[1])))
     one, other = zip(*columns, strict=True)
     return torch.stack(one, 1), torch.stack(other, 1)
 
 
 def part_uniform(a: Tensor, b: Tensor, gap: float) -> tuple[Tensor, Tensor]:
-    """Independent a, b ~ U(-1, 1) to a pair that is uniform on {|a - b| ≥ gap} within the square.
+    """Map independent a, b ~ U(-1, 1) to a pair that is uniform on {|a - b| ≥ gap} within the square.
 
-    The square of side 2 - gap is cut along a = b, and its halves are moved apart by gap: they become the two triangles
-    of that set, areas kept.
+    The square is scaled to side 2 - gap and cut along a = b; moving its halves apart by gap gives the two triangles of
+    that set.
     """
     away = torch.where(a >= b, gap / 2, -gap / 2)
     return a * (1 - gap / 2) + away, b * (1 - gap / 2) - away
 
 
 def part_gaussian(a: Tensor, b: Tensor, gap: float) -> tuple[Tensor, Tensor]:
-    """Independent a, b ~ N(0, 1) to a pair with their joint density, conditioned on |a - b| ≥ gap.
+    """Map independent a, b ~ N(0, 1) to a pair with their joint density, conditioned on |a - b| ≥ gap.
 
-    The sum is independent of the difference and is kept. The difference is N(0, 2): the probability of a larger one,
-    erfc(|a - b| / 2), is uniform; it is shrunk to the tail's probability erfc(gap / 2) and turned back.
+    The sum is independent of the difference and stays. The difference is N(0, 2), so erfc(|a - b| / 2), the probability
+    of a larger one, is uniform; it is scaled by the tail's probability erfc(gap / 2) and inverted.
     """
     if gap == 0:
         return a, b
