@@ -120,7 +120,7 @@ TABLE = [
     ((*TRAIN, "--infogan.spread", "-1"), ["spread", "-1"]),
     ((*TRAIN, "--data.augment", "shift:nan"), ["data.augment", "'nan'"]),
     ((*TRAIN, "--training.accumulate", "3"), ["accumulate", "3", "batch_size", "4"]),
-    ((*TRAIN, "--batch-size", "1"), ["training.batch_size = 1 passes single images", "a single image", "2 or more"]),
+    ((*TRAIN, "--batch-size", "1"), ["training.batch_size = 1 passes single images", "single images", "2 or more"]),
     ((*TRAIN, "--training.accumulate", "4"), ["training.batch_size = 4 in 4 micro-batches", "8 or more"]),
     ((*TRAIN, "--loss.gradient-penalty", "10"), ["loss.gradient_penalty = 10", "trunk.discriminator_norm", '"layer"']),
     ((*TRAIN, "--loss.gradient-penalty", "1", "--dry-run"), ["loss.gradient_penalty = 1", "discriminator_norm"]),

@@ -50,10 +50,8 @@ class InfoGAN(InfoGANRecipe, GAN):
         self.consistency, self.spread = settings.consistency, settings.spread
         self.consistency_share = settings.consistency_share
         self.over_ranks: Mean = alone
-        self.prior_match, self.prior_schedule = (
-            settings.prior_match,
-            LearningRateSchedule(settings.prior_lr, settings.prior_delay),
-        )
+        self.prior_match = settings.prior_match
+        self.prior_schedule = LearningRateSchedule(settings.prior_lr, settings.prior_delay)
         self.warp = parse_augment(config.data.warp, "data.warp")
         if self.consistency and not self.warp:
             raise InputError(
