@@ -41,7 +41,7 @@ def sources_digest() -> str:
     digest = hashlib.sha256()
     beside = [SOURCES / "layout.py", SOURCES / "reference.py", ROOT / "benchmarks" / "kernel_cases.py"]
     for path in (*sorted((SOURCES / "fused").glob("*.py")), *beside):
-        if path.name not in ("traffic.py", "operators.py", "__init__.py"):
+        if path.name not in ("operators.py", "__init__.py"):
             digest.update(_code_of(path).encode())
     return digest.hexdigest()
 
@@ -232,9 +232,8 @@ def compile_all(every: int, targets: list[str]) -> list[dict[str, Any]]:
 
 def count_traffic(every: int) -> list[dict[str, Any]]:
     """Bytes moved by each case, counted in the interpreter, beside the floor; needs TRITON_INTERPRET=1."""
-    from gan_zoo_kernels.fused.traffic import recorded_traffic
-
     from benchmarks.kernel_cases import selection
+    from benchmarks.kernel_traffic import recorded_traffic
 
     lines = []
     for case in selection(every):

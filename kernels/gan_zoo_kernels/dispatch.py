@@ -46,7 +46,7 @@ def implementation_for(
         device = torch.device(device)
     environment = os.environ.get(ENVIRONMENT_VARIABLE) if implementation is None else None
     interpreted = device.type == "cpu" and interpreting()
-    choose = _choose if torch.compiler.is_compiling() else choose_once
+    choose = _choose if torch.compiler.is_compiling() else choose_once  # a compiler cannot trace the cache
     return choose(device, implementation, environment, interpreted, dtype, columns)
 
 
@@ -58,8 +58,14 @@ def _choose(
     dtype: torch.dtype | None,
     columns: int,
 ) -> Choice:
-    """The same, of everything that decides it: the device's properties stay what they are."""
-    wanted, asked_by = requested(implementation, environment)
+    """`implementation_for`, with everything that decides it as an argument, so that the answer can be cached."""
+    wanted: str | None = implementation
+    asked_by = f"implementation={implementation!r}"
+    if implementation is None:
+        wanted = environment or "auto"
+        asked_by = f"{ENVIRONMENT_VARIABLE}={wanted}"
+    if wanted not in IMPLEMENTATIONS:
+        raise ValueError(f"{asked_by}: implementation must be one of {', '.join(IMPLEMENTATIONS)}")
     if wanted == "reference":
         return Choice("reference", f"{asked_by} selects it")
     obstacle = _obstacle(device, interpreted, dtype, columns)
@@ -79,18 +85,6 @@ def _choose(
 
 
 choose_once = functools.lru_cache(maxsize=256)(_choose)
-
-
-def requested(implementation: str | None, environment: str | None) -> tuple[str, str]:
-    """What is asked for, and by what: ("triton", "GAN_ZOO_KERNELS=triton")."""
-    asked_by = f"implementation={implementation!r}"
-    if implementation is None:
-        implementation = environment or "auto"
-        asked_by = f"{ENVIRONMENT_VARIABLE}={implementation}"
-    if implementation not in IMPLEMENTATIONS:
-        accepted = ", ".join(IMPLEMENTATIONS)
-        raise ValueError(f"{asked_by}: implementation must be one of {accepted}")
-    return implementation, asked_by
 
 
 def interpreting() -> bool:

@@ -17,6 +17,7 @@ from .reference import compute_dtype
 
 PLACES = 4
 """A random displacement is drawn at PLACES by PLACES places spread over the image."""
+PerImage = Tensor | None  # the values of one step, or no such step
 
 
 @dataclass(frozen=True)
@@ -115,23 +116,20 @@ def warp(
     """
     with torch.autocast(images.device.type, enabled=False):  # bfloat16 is too coarse for places
         whole = images.to(compute_dtype(images))
-        grid = _grid(
-            whole, mirror=mirror, factor=factor, stretch=stretch, slant=slant, angle=angle, offset=offset, bend=bend
-        )
+        grid = _grid(whole, mirror, factor, stretch, slant, angle, offset, bend)
         warped: Tensor = _Resample.apply(whole, grid)  # type: ignore[no-untyped-call]
     return warped.to(images.dtype)
 
 
 def _grid(
     images: Tensor,
-    *,
-    mirror: Tensor | None,
-    factor: Tensor | None,
-    stretch: Tensor | None,
-    slant: Tensor | None,
-    angle: Tensor | None,
-    offset: Tensor | None,
-    bend: Tensor | None,
+    mirror: PerImage,
+    factor: PerImage,
+    stretch: PerImage,
+    slant: PerImage,
+    angle: PerImage,
+    offset: PerImage,
+    bend: PerImage,
 ) -> Tensor:
     """Where each place of the result comes from, [n, h, w, 2]: the steps undone, in reverse order."""
     n, _, h, w = images.shape

@@ -5,12 +5,15 @@ same tests on a device. Where there is neither, there is nothing to collect.
 """
 
 import os
+import sys
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+
+sys.path.insert(0, str(Path(__file__).parents[3]))  # for benchmarks.kernel_traffic
 
 INTERPRETING = os.environ.get("TRITON_INTERPRET") == "1"
 

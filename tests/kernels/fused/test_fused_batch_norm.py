@@ -5,7 +5,8 @@ import torch
 from comparison import as_double, assert_as_good_as_torch
 from gan_zoo_kernels import batch_norm
 from gan_zoo_kernels.fused.launches import count_launches
-from gan_zoo_kernels.fused.traffic import recorded_traffic
+
+from benchmarks.kernel_traffic import recorded_traffic
 
 DTYPES = [torch.float32, torch.float16, torch.bfloat16]
 

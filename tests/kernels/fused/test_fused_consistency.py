@@ -7,10 +7,11 @@ import torch
 from comparison import as_double, assert_as_good_as_torch, value_and_gradients
 from gan_zoo_kernels import Layout, consistency
 from gan_zoo_kernels.fused.launches import count_launches
-from gan_zoo_kernels.fused.traffic import recorded_traffic
 from gan_zoo_kernels.reference_consistency import categorical_columns
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from benchmarks.kernel_traffic import recorded_traffic
 
 DTYPES = [torch.float32, torch.float16, torch.bfloat16]
 DEFAULT = Layout("categorical:10|gaussian:2x2")

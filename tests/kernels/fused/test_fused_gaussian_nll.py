@@ -8,9 +8,10 @@ import torch
 from comparison import as_double, assert_as_good_as_torch, value_and_gradients
 from gan_zoo_kernels import gaussian_nll
 from gan_zoo_kernels.fused.launches import count_launches
-from gan_zoo_kernels.fused.traffic import recorded_traffic
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from benchmarks.kernel_traffic import recorded_traffic
 
 DTYPES = [torch.float32, torch.float16, torch.bfloat16]
 REDUCTIONS = ["mean", "sum", "none"]

@@ -6,8 +6,9 @@ import pytest
 import torch
 from gan_zoo_kernels import Layout, QHeadTensors, information_term
 from gan_zoo_kernels.fused.launches import count_launches
-from gan_zoo_kernels.fused.traffic import recorded_traffic
 from gan_zoo_kernels.layout import BERNOULLI, CATEGORICAL
+
+from benchmarks.kernel_traffic import recorded_traffic
 
 TRAINED = ("weight1", "norm_weight", "norm_bias", "weight2", "bias2")
 MNIST = Layout("categorical:10|gaussian:2x2", log_var_min=-0.3, log_var_max=0.3)

@@ -8,9 +8,10 @@ import torch
 from comparison import assert_as_good_as_torch
 from gan_zoo_kernels import WarpSteps, random_warp
 from gan_zoo_kernels.fused.launches import count_launches
-from gan_zoo_kernels.fused.traffic import recorded_traffic
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from benchmarks.kernel_traffic import recorded_traffic
 
 DTYPES = [torch.float32, torch.float16, torch.bfloat16]
 LARGEST = {"flip": 0.5, "scale": 0.26, "height": 0.18, "shear": 0.4, "rotate": 0.7, "shift": 0.2, "elastic": 0.06}

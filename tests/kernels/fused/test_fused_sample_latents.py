@@ -4,9 +4,10 @@ import pytest
 import torch
 from gan_zoo_kernels import Layout, sample_latents
 from gan_zoo_kernels.fused.launches import count_launches
-from gan_zoo_kernels.fused.traffic import recorded_traffic
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from benchmarks.kernel_traffic import recorded_traffic
 
 MNIST = Layout("noise(normal):62|categorical:10|uniform:1x2")
 MIXED = Layout(

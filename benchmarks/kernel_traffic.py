@@ -1,6 +1,6 @@
-"""The memory that interpreted kernels touch: every address, so that bytes are counted and strays are found.
+"""Records every address that interpreted kernels access: to count bytes, and to find accesses outside of tensors.
 
-Triton's interpreter checks neither bounds nor double writes; with this record a test does.
+Triton's interpreter checks neither bounds nor double writes; the kernels' tests check both with this record.
 """
 
 from __future__ import annotations
@@ -65,18 +65,18 @@ def recorded_traffic() -> Iterator[Traffic]:
     traffic = Traffic()
     load, store = InterpreterBuilder.create_masked_load, InterpreterBuilder.create_masked_store
 
-    def touched(pointers: Any, mask: Any) -> tuple[Addresses, int]:
+    def accessed(pointers: Any, mask: Any) -> tuple[Addresses, int]:
         every = np.asarray(pointers.data)[np.asarray(mask.data, dtype=bool)].ravel().astype(np.int64)
         return every, every.size * pointers.get_element_ty().primitive_bitwidth // 8
 
     def recording_load(self: Any, pointers: Any, mask: Any, *rest: Any) -> Any:
-        addresses, size = touched(pointers, mask)
+        addresses, size = accessed(pointers, mask)
         traffic.loads.append(addresses)
         traffic.bytes_loaded += size
         return load(self, pointers, mask, *rest)
 
     def recording_store(self: Any, pointers: Any, value: Any, mask: Any, *rest: Any) -> Any:
-        addresses, size = touched(pointers, mask)
+        addresses, size = accessed(pointers, mask)
         traffic.stores.append(addresses)
         traffic.bytes_stored += size
         return store(self, pointers, value, mask, *rest)
