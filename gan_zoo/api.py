@@ -1,4 +1,4 @@
-"""The Python face: a model by name, a training, a trained model."""
+"""The Python API: create, train and load a model."""
 
 from __future__ import annotations
 
@@ -29,20 +29,19 @@ def create(
     device: torch.device | str = "cpu",
     **settings: Any,
 ) -> GAN:
-    """An untrained model, an `nn.Module`.
+    """Create an untrained model, an `nn.Module`.
 
-    It can be copied, and pickled for worker processes; a model with spectral norm, which torch does not pickle, is
-    loaded by each process for itself.
+    It can be copied, and pickled for worker processes, except with spectral norm, which torch does not pickle.
 
     Args:
-        model: Its name; see `gan-zoo models`.
-        config: A preset, a TOML file, a tree or a model's name; by default the preset that fits the data.
-        device: Where to put it.
-        settings: Keys of the tree by their own name (`codes=…`, `resolution=32`) or tables (`trunk={…}`). The data is
-            opened only if its resolution, channels or classes are not given.
+        model: The model's name; see `gan-zoo models`.
+        config: A preset, a TOML file, a nested mapping or a model's name; defaults to the preset that fits the data.
+        device: Where to put the model.
+        settings: Keys of the configuration by their last part (`codes=…`, `resolution=32`) or tables (`trunk={…}`).
+            The data is opened only if its resolution, channels or classes are not given.
 
     Raises:
-        InputError: For an unknown name or key, or a wrong value.
+        InputError: For an unknown name or key, or an invalid value.
     """
     resolved, place = resolve(model, config, settings), pick_device(str(device))
     if None in (resolved.data.resolution, resolved.data.channels, resolved.data.classes):
@@ -63,46 +62,45 @@ def train(
     """Train a model.
 
     Args:
-        model: Its name; by default the one that `config` names.
-        config: A preset, a TOML file, a tree or a model's name; by default the preset that fits the data.
-        out: The run folder; by default the next free one in `runs/`.
-        resume: Whether to go on with the run in `out`. Its own tree is then the ground for `settings`; `model` and
-            `config` found it if there is no run yet.
-        new_data: Whether a resumed run may go on with data that is not what it learned from.
-        quiet: Whether to print nothing.
-        settings: Keys of the tree by their own name (`steps=200`), or tables (`trunk={…}`).
+        model: The model's name; defaults to the one that `config` names.
+        config: A preset, a TOML file, a nested mapping or a model's name; defaults to the preset that fits the data.
+        out: The run folder; defaults to the next free one in `runs/`.
+        resume: Resume the run in `out`, with its own configuration and `settings`. If there is none, `model` and
+            `config` start one.
+        new_data: Allow a resumed run to continue on other data than it was trained on.
+        quiet: Print nothing.
+        settings: Keys of the configuration by their last part (`steps=200`), or tables (`trunk={…}`).
 
     Returns:
         The run: its folder, configuration and metrics.
 
     Raises:
-        InputError: For a wrong name, key or value; nothing is made then.
+        InputError: For an unknown name or key, or an invalid value; nothing is written.
         TrainingError: If a loss is NaN or infinite.
     """
     folder = Path(out) if out is not None else None
-    held = existing_run(folder) if resume else None
-    found = trace(model, held.base_config(model) if held else config, settings)
-    resume = held is not None
-    return loop.train(found.config, out=folder, resume=resume, new_data=new_data, quiet=quiet, notes=found.notes)
+    resumed = existing_run(folder) if resume else None
+    resolved = trace(model, resumed.base_config(model) if resumed else config, settings)
+    resume = resumed is not None
+    return loop.train(resolved.config, out=folder, resume=resume, new_data=new_data, quiet=quiet, notes=resolved.notes)
 
 
 def load(source: Path | str, *, revision: str | None = None, device: torch.device | str = "cpu") -> GAN:
-    """A trained model, for evaluation.
+    """Load a trained model for evaluation. No code of its files is run.
 
     Args:
         source: A run folder, one of its checkpoints, a folder that `gan-zoo export` wrote, or the name `org/name` of
-            such a folder on the Hugging Face Hub (the extra `hub`), also written `hf://org/name@revision`. Nothing
-            that it holds is run.
-        revision: Of a model on the Hub: a branch, a tag or a commit, by default its main branch.
-        device: Where to put it.
+            such a folder on the Hugging Face Hub (the extra `hub`), also written `hf://org/name@revision`.
+        revision: Branch, tag or commit of a model on the Hub; defaults to its main branch.
+        device: Where to put the model.
 
     Raises:
-        InputError: If there is none, or it is damaged.
+        InputError: If there is no model, or it is damaged.
     """
     if is_name(source):
         source = f"hf://{source}"
     if revision is not None:
         if not hub_model(source):
-            raise InputError(f"revision {revision!r} is of a model on the Hub, which {quoted(source)} is not")
+            raise InputError(f"revision={revision!r} requires a model on the Hub, and {quoted(source)} is not one")
         source = f"{source}@{revision}"
     return load_run(source, device=pick_device(str(device)))

@@ -1,4 +1,4 @@
-"""The typed tree of settings: what its keys are and what they accept. Nothing here imports torch."""
+"""The typed configuration: its keys and the values they accept. No torch here."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gan_zoo.files import path_to_text
 from gan_zoo.registry import loggers, losses, models, trunks
 
 for _names in (models, trunks, losses, loggers):
-    _ = _names.entries  # a name that two distributions claim is refused here, and not within the check of a table
+    _ = _names.entries  # raises here, not during validation, if two distributions register one name
 
 Norm = Literal["batch", "layer", "none"]
 Count = Annotated[int, Field(ge=0)]
@@ -24,12 +24,12 @@ Share = Annotated[float, Field(gt=0, le=1)]
 
 
 def _as_switch(value: object) -> object:
-    """A switch that was true or false in earlier releases."""
+    """Accept true and false for a switch, as earlier releases did."""
     return {True: "on", False: "off"}.get(value, value) if isinstance(value, bool) else value
 
 
 def _as_text(value: object) -> object:
-    """A place, whose name may be no UTF-8."""
+    """A path, whose name may not be UTF-8."""
     return path_to_text(value) if isinstance(value, str) else value
 
 
@@ -38,7 +38,7 @@ Switch = Annotated[Literal["auto", "on", "off"], BeforeValidator(_as_switch)]
 
 
 class Settings(BaseModel):
-    """A table of the tree: frozen, with no key but its own, and values of the stated type alone."""
+    """A table of the configuration: frozen and strict, without unknown keys."""
 
     model_config = ConfigDict(
         frozen=True, strict=True, extra="forbid", validate_default=True, defer_build=True, use_attribute_docstrings=True
@@ -46,9 +46,9 @@ class Settings(BaseModel):
 
 
 class Recipe:
-    """What a model adds to the configuration; its class derives from it, and `gan_zoo.registry` names it.
+    """What a model adds to the configuration. The model's class derives from it, and `gan_zoo.registry` names it.
 
-    Apart from the model's class, so that a configuration is resolved without importing torch.
+    It is separate from the model so that a configuration is resolved without importing torch.
     """
 
     defaults: ClassVar[Mapping[str, Any]] = {}
@@ -60,44 +60,44 @@ class Recipe:
 
 
 def table_name(model: str) -> str:
-    """The key of a model's own table: its name, with underscores."""
+    """The key of a model's table: its name with underscores."""
     return model.replace("-", "_")
 
 
 class Data(Settings):
-    """What is learned from."""
+    """The training data."""
 
     name: Annotated[Place, arg(aliases=["--data"])] = "mnist-5k"
     """A dataset's name (see `gan-zoo datasets`), a folder of images, or a .npz, .npy or .safetensors file."""
     path: Place | None = None
-    """Where the set lies: a folder, a file, or a name on the Hugging Face hub."""
+    """Location of the dataset: a folder, a file, or a name on the Hugging Face Hub."""
     splits: bool = True
-    """Whether names in a folder of images tell its splits (train, val, test, …); else all images are learned from."""
+    """Whether folder names (train, val, test, …) define the splits; if false, all images are training data."""
     follow_links: bool = False
-    """Whether links that lead out of a set's folder are followed."""
+    """Whether to follow links that lead out of the dataset's folder."""
     skip_broken: bool = False
-    """Whether images that cannot be read are left out, and named. All are decoded at the start to find them."""
+    """Whether to skip and report unreadable images. All images are decoded at the start to find them."""
     resolution: Annotated[int, Field(ge=4, le=1024)] | None = None
-    """Side of the square images in pixels; none keeps the set's own."""
+    """Height and width of the images in pixels; defaults to the dataset's."""
     channels: Literal[1, 3] | None = None
-    """1 for grey, 3 for colour; none keeps the set's own."""
+    """1 for grey, 3 for colour; defaults to the dataset's."""
     classes: Count | None = None
-    """How many classes the labels tell apart; none takes it from the set. 0 means no labels."""
+    """Number of classes; defaults to the dataset's. 0 ignores the labels."""
     balance: Annotated[tuple[Share, ...], Field(strict=False)] = ()
-    """Share of each class's images that is kept, in (0, 1], one number a class, in both splits; none keeps all."""
+    """Fraction of each class's images to keep, one number per class, in both splits; empty keeps all."""
     augment: str = ""
-    """What is drawn anew for every image shown to D, e.g. "flip, shift:0.1, rotate:0.2, cutout:0.5"."""
+    """Random augmentation of every image that D sees, e.g. "flip, shift:0.1, rotate:0.2, cutout:0.5"."""
     augment_fakes: bool = True
-    """Whether fakes are augmented like the reals, differentiably (Zhao et al., 2020, DiffAugment)."""
+    """Whether to augment fakes like reals, differentiably (Zhao et al., 2020, DiffAugment)."""
     warp: str = ""
-    """What may be done to an image without changing what it shows, in the words of augment; InfoGAN's consistency term
-    compares images with such copies of them."""
+    """Random changes that preserve an image's content, with the syntax of augment; InfoGAN's consistency term compares
+    images with copies changed so."""
     memory: Weight = 2.0
-    """Sets of up to this many GiB (as bytes of pixels) are held in memory on the device; larger ones are streamed."""
+    """Datasets of up to this many GiB of pixels are kept in device memory; larger ones are streamed."""
     workers: Annotated[int, Field(ge=0, le=256)] = 2
-    """Processes that decode a streamed set; threads that decode one to be held in memory."""
+    """Processes that decode a streamed dataset, or threads that decode one into memory."""
     cache: bool = True
-    """Whether encoded images that are decoded into memory are kept so in the user's cache folder for the next time."""
+    """Whether to cache decoded images in the user's cache folder."""
 
 
 class Latent(Settings):
@@ -115,89 +115,89 @@ class TrunkSettings(Settings):
     name: Annotated[str, AfterValidator(trunks.check)] = "dcgan"
     """A trunk's name (see `gan-zoo trunks`)."""
     width: Positive = 64
-    """Channels of the widest feature maps' unit: DCGAN's ngf and ndf; an mlp's hidden units are 8 times it."""
+    """Unit of the number of channels: DCGAN's ngf and ndf. An mlp has 8 times as many hidden units."""
     generator_norm: Norm = "batch"
     """Normalisation in the generator."""
     discriminator_norm: Norm = "batch"
     """Normalisation in the discriminator's trunk."""
     spectral_norm: bool = False
-    """Whether the discriminator's weights are spectrally normalised (Miyato et al., 2018)."""
+    """Whether to apply spectral norm to the discriminator's weights (Miyato et al., 2018)."""
 
 
 class Loss(Settings):
-    """The adversarial game."""
+    """The adversarial loss and its penalties."""
 
     adversarial: Annotated[str, AfterValidator(losses.check)] = "non-saturating"
     """non-saturating, saturating, least-squares, hinge, wasserstein or relativistic."""
     gradient_penalty: Weight = 0.0
-    """Weight of WGAN-GP's penalty (Gulrajani et al., 2017, eq. 3); 10 in the paper."""
+    """Weight of WGAN-GP's gradient penalty (Gulrajani et al., 2017, eq. 3); 10 in the paper."""
     r1: Weight = 0.0
     """γ of the R1 penalty γ/2 E‖∇D(x)‖² on reals (Mescheder et al., 2018, eq. 9)."""
     r2: Weight = 0.0
     """γ of the R2 penalty, the same on fakes (eq. 10)."""
     penalty_interval: Positive = 1
-    """Penalties are computed at every n-th step and weighted n times (Karras et al., 2020, lazy regularisation)."""
+    """Compute penalties every n-th step, with n times the weight (Karras et al., 2020, lazy regularisation)."""
 
 
 class Optimizer(Settings):
-    """Adam, one for each player."""
+    """Adam, one for the generator and one for the discriminator."""
 
     generator_lr: Rate = 1e-3
     """Learning rate of the generator."""
     discriminator_lr: Rate = 2e-4
-    """Learning rate of the discriminator and every head on its trunk."""
+    """Learning rate of the discriminator and all heads on its trunk."""
     beta1: Fraction = 0.5
     """Adam's decay of the mean gradient."""
     beta2: Fraction = 0.999
     """Adam's decay of the mean squared gradient."""
     schedule: Literal["constant", "linear", "cosine"] = "constant"
-    """How the learning rates go to zero at the last step, if they do."""
+    """Decay of the learning rates to zero at the last step, or constant."""
     warmup: Count = 0
-    """Steps over which the learning rates rise from zero."""
+    """Steps of linear warm-up from zero."""
 
 
 class Training(Settings):
-    """The loop."""
+    """The training loop."""
 
     steps: Annotated[Positive, arg(aliases=["--steps"])] = 1500
-    """Discriminator updates in the whole run."""
+    """Number of discriminator updates."""
     batch_size: Annotated[Positive, arg(aliases=["--batch-size"])] = 128
-    """Images a step, on all ranks together."""
+    """Images per step, over all ranks."""
     accumulate: Positive = 1
-    """Parts that a batch is split into, to save the discriminator's memory; their gradients are averaged. Batch norm
-    takes its statistics over a part; a term that is of the whole batch is refused."""
+    """Number of micro-batches to split a batch into, to save memory; their gradients are averaged. Batch norm takes its
+    statistics over a micro-batch; terms that need the whole batch raise an error."""
     update: Literal["alternating", "simultaneous"] = "alternating"
-    """alternating: G plays against D as D's step left it, by a trunk pass of its own. simultaneous: both play at once,
-    from one trunk pass over the fakes."""
+    """alternating: G's loss uses the updated D, with a second trunk pass over the fakes. simultaneous: both losses use
+    one trunk pass over the fakes."""
     discriminator_steps: Positive = 1
-    """Discriminator updates for one of the generator."""
+    """Discriminator updates per generator update."""
     precision: Annotated[Literal["auto", "fp32", "bf16", "fp16"], arg(aliases=["--precision"])] = "fp32"
-    """What autocast computes in; weights, losses and reductions stay fp32. auto: bf16 where it is native."""
+    """Number format of autocast; weights, losses and reductions stay fp32. auto: bf16 if the hardware supports it."""
     device: Annotated[str, arg(aliases=["--device"])] = "auto"
     """auto, cpu, cuda, cuda:N, mps."""
     compile: Annotated[bool, arg(aliases=["--compile"])] = False
-    """Whether each player's loss goes through torch.compile as a whole: half a minute, for faster steps afterwards."""
+    """Whether to compile each network's loss with torch.compile: takes half a minute, and steps are faster."""
     channels_last: Switch = "auto"
-    """Whether feature maps are stored pixel by pixel (NHWC). auto: convolutional networks on CUDA in bf16 and fp16."""
+    """Whether to store feature maps as NHWC. auto: for convolutional networks on CUDA in bf16 and fp16."""
     cuda_graph: Switch = "auto"
-    """Whether a step is captured as a CUDA graph and replayed. auto: on CUDA, wherever it can be."""
+    """Whether to capture a step as a CUDA graph and replay it. auto: on CUDA, if capture is possible."""
     tf32: bool = True
-    """Whether CUDA multiplies fp32 numbers as TF32 (10 bits of mantissa), in products and convolutions alike."""
+    """Whether CUDA may use TF32 (10 bits of mantissa) in fp32 matrix products and convolutions."""
     on_nan: Annotated[Literal["stop", "skip"], arg(aliases=["--on-nan"])] = "stop"
-    """What becomes of a step whose losses or gradients are NaN or infinite. stop: the run ends and names the term.
-    skip: the step is left out and counted."""
+    """What to do with a step whose losses or gradients are NaN or infinite. stop: end the run and name the term. skip:
+    skip the step and count it."""
     max_skipped: Count = 100
-    """With on_nan = "skip", the steps that may be left out of a whole run before it ends."""
+    """With on_nan = "skip", the number of skipped steps after which the run ends."""
     sync_batch_norm: bool = True
-    """Whether batch norm takes its statistics over all ranks of a distributed run, as one process does."""
+    """Whether batch norm takes its statistics over all ranks of a distributed run."""
     rank_timeout: Annotated[float, Field(gt=0, le=86400)] = 600.0
-    """Seconds that a rank of a distributed run waits for the others before it gives up."""
+    """Seconds after which a rank of a distributed run stops waiting for the others."""
     ema: Fraction = 0.999
-    """Decay of the generator's moving average, which samples are drawn from; 0 is none."""
+    """Decay of the generator's moving average, which draws the samples; 0 disables it."""
 
 
 class Logging(Settings):
-    """What is kept of a run, and when."""
+    """Logs, pictures and checkpoints."""
 
     log_every: Annotated[Positive, arg(aliases=["--log-every"])] = 50
     """Steps between lines of metrics.jsonl."""
@@ -206,20 +206,20 @@ class Logging(Settings):
     sample_every: Positive = 500
     """Steps between pictures."""
     keep: Positive = 2
-    """How many of the newest checkpoints are kept."""
+    """Number of newest checkpoints to keep."""
     keep_every: Count = 0
-    """Checkpoints of steps that are a multiple of it are kept as well; 0 is none."""
+    """Also keep the checkpoints of steps that are a multiple of this; 0 disables it."""
     trackers: Annotated[tuple[Annotated[str, AfterValidator(loggers.check)], ...], Field(strict=False)] = ()
-    """Where metrics and pictures go beside the run folder (see `gan-zoo loggers`), e.g. tensorboard wandb."""
+    """Trackers that also receive metrics and pictures (see `gan-zoo loggers`), e.g. tensorboard wandb."""
 
 
 class Config(Settings):
-    """The whole tree. A model's own settings stand in a table of the model's name, e.g. `[infogan]`."""
+    """The whole configuration. A model's settings are in a table of the model's name, e.g. `[infogan]`."""
 
     model: Annotated[str, AfterValidator(models.check), Suppress]
     """A model's name (see `gan-zoo models`)."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
-    """With the step and the row in the batch, it decides every random number of a run."""
+    """Seed of all random numbers of a run."""
     data: Data = Data()
     latent: Latent = Latent()
     trunk: TrunkSettings = TrunkSettings()

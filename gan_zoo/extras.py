@@ -1,4 +1,4 @@
-"""The extras: packages that one feature needs and the rest does without."""
+"""Extras: optional dependencies of single features."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from importlib.util import find_spec
 from gan_zoo.errors import InputError
 
 
-def missing(extra: str, what: str, reason: str = "") -> InputError:
-    """The error for `what` that an extra is needed for, in words that can be typed.
+def missing(extra: str, what: str, cause: str = "") -> InputError:
+    """The error for a feature whose extra is missing; `cause` is why it cannot be imported, if it is installed.
 
     Returns:
-        An `InputError` to raise, e.g. ``Inception needs the extra: pip install 'gan-zoo[inception]'``.
+        An `InputError` to raise, e.g. ``Inception requires an extra: pip install 'gan-zoo[inception]'``.
     """
-    return InputError(f"{what} needs the extra: pip install 'gan-zoo[{extra}]'{f' ({reason})' if reason else ''}")
+    details = f" ({cause})" if cause else ""
+    return InputError(f"{what} requires an extra: pip install 'gan-zoo[{extra}]'{details}")
 
 
 def require(module: str, extra: str, what: str) -> None:
-    """Refuse `what` if the extra that brings `module` is not installed.
+    """Check that `module`, which the feature `what` needs, is installed.
 
     Raises:
         InputError: See `missing`.

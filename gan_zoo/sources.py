@@ -1,4 +1,4 @@
-"""Where the layers of a tree come from: models, presets, files."""
+"""The layers of a configuration: models' defaults, presets, files."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from gan_zoo.registry import models, presets
 from gan_zoo.trees import Tree, quoted_value
 
 LONGEST_FILE = 2**18
-MOST_PARTS = 16
+MOST_KEY_PARTS = 16
 
 _PART = r"""(?:[A-Za-z0-9_-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*"""
-_LONG_KEY = re.compile(rf"(?<![A-Za-z0-9_-])(?:{_PART}){{{MOST_PARTS}}}")
+_LONG_KEY = re.compile(rf"(?<![A-Za-z0-9_-])(?:{_PART}){{{MOST_KEY_PARTS}}}")
 
 
 @dataclass(frozen=True)
 class Layer:
-    """Values that win over those of the layers below.
+    """Values that override those of lower layers.
 
     Args:
-        origin: Where they come from: `model sngan`, `preset mnist-5k`, `file mine.toml`, `config` for a tree.
+        origin: Their origin: `model sngan`, `preset mnist-5k`, `file mine.toml`, `config` for a tree.
         tree: The values.
     """
 
@@ -55,7 +55,7 @@ def defaults(model: str) -> Layer:
 
 
 def read(config: str | Path | Mapping[str, Any]) -> list[Layer]:
-    """The layers of a configuration, the lowest first: what it starts from by `preset`, and its own.
+    """The layers of a configuration, the lowest first: the preset that its key `preset` names, and its own.
 
     Args:
         config: The name of a preset or a model, a TOML file, or a tree.
@@ -71,19 +71,19 @@ def read(config: str | Path | Mapping[str, Any]) -> list[Layer]:
 
 
 def _on_its_base(origin: str, tree: Tree) -> list[Layer]:
-    """A layer, and below it the preset or model that it names as its `preset`."""
+    """A layer, above the preset or model that its key `preset` names."""
     if "preset" not in tree:
         return [Layer(origin, tree)]
     base = tree.pop("preset")
     below = _named(base) if isinstance(base, str) else None
     if below is None:
-        told = cut(base) if isinstance(base, str) else quoted_value(base)
-        raise unknown("preset", told, [*presets(), *models.entries], where=f"{origin.removeprefix('file ')}: ")
+        name = cut(base) if isinstance(base, str) else quoted_value(base)
+        raise unknown("preset", name, [*presets(), *models.entries], where=f"{origin.removeprefix('file ')}: ")
     return [below, Layer(origin, tree)]
 
 
 def _named(name: str) -> Layer | None:
-    """A preset; or a model's defaults, for that model unless another is named."""
+    """The layer of a preset, or of a model's name and defaults."""
     if path := presets().get(name):
         return Layer(f"preset {name}", _toml(path))
     if name not in models.entries:
@@ -93,7 +93,7 @@ def _named(name: str) -> Layer | None:
 
 
 def _toml(path: Path) -> Tree:
-    """A file's tree, within bounds: a long file, or a key of very many parts, can hold up the parser for hours."""
+    """Read a file, within bounds: a huge file, or a key of very many parts, can block the parser for hours."""
     try:
         with path.open("rb") as file:
             content = file.read(LONGEST_FILE + 1)
@@ -101,9 +101,9 @@ def _toml(path: Path) -> Tree:
             raise ValueError(f"it is longer than {LONGEST_FILE:,} bytes")
         text = decode_text(content)
         if _LONG_KEY.search(text):
-            raise ValueError(f"a key has {MOST_PARTS} parts or more")
+            raise ValueError(f"a key has {MOST_KEY_PARTS} parts or more")
         return tomllib.loads(text)
     except RecursionError:
-        raise InputError(f"{path}: not readable as TOML: too many brackets within each other") from None
-    except (ValueError, OSError) as error:  # a number of thousands of digits is a ValueError, too
+        raise InputError(f"{path}: not readable as TOML: brackets are nested too deeply") from None
+    except (ValueError, OSError) as error:  # also a number of thousands of digits
         raise InputError(f"{path}: not readable as TOML: {error}") from None

@@ -1,4 +1,4 @@
-"""What is told on the way to a result: lines on stderr, and a bar or a notebook's line where someone watches."""
+"""Messages on stderr, and progress on a terminal or in a notebook."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from rich.progress import Progress
 T = TypeVar("T")
 
 PATIENCE = 1.0
-"""Seconds after which a bar, or a line that moves, is shown."""
+"""Seconds before progress is displayed."""
 
 _silent = ContextVar("silent", default=False)
 
 
 @contextmanager
-def silent(holds: bool = True) -> Iterator[None]:
-    """A block in which nothing is told, if that `holds`."""
-    before = _silent.set(holds or _silent.get())
+def silent(enabled: bool = True) -> Iterator[None]:
+    """A block without messages and progress, if `enabled`."""
+    before = _silent.set(enabled or _silent.get())
     try:
         yield
     finally:
@@ -32,30 +32,30 @@ def silent(holds: bool = True) -> Iterator[None]:
 
 
 def say(line: str) -> None:
-    """Tell a line."""
+    """Print a line on stderr."""
     if not _silent.get():
-        print(fitted(line, sys.stderr), file=sys.stderr, flush=True)
+        print(encodable(line, sys.stderr), file=sys.stderr, flush=True)
 
 
-def fitted(text: str, stream: IO[str]) -> str:
-    """`text` with what the stream's encoding lacks replaced, as where Windows pipes it."""
+def encodable(text: str, stream: IO[str]) -> str:
+    """Replace the characters of `text` that the stream's encoding lacks, e.g. in a pipe on Windows."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
     return text.encode(encoding, "replace").decode(encoding)
 
 
-class Cell:
-    """A line below a notebook's cell, written anew in place; it stays when the notebook is saved."""
+class NotebookLine:
+    """A line below a notebook cell that is updated in place; it is saved with the notebook."""
 
     def __init__(self) -> None:
         self.handle: Any = None
-        self.shown = -math.inf
+        self.updated = -math.inf
 
     def show(self, line: str, *, at_most_every: float = 0.0) -> None:
-        """Put `line` in place of the one before it, unless that one is younger than so many seconds."""
+        """Replace the line, at most once in `at_most_every` seconds."""
         now = time.monotonic()
-        if now - self.shown < at_most_every:
+        if now - self.updated < at_most_every:
             return
-        self.shown, content = now, {"text/plain": line}
+        self.updated, content = now, {"text/plain": line}
         if self.handle is None:
             from IPython.display import display
 
@@ -64,13 +64,13 @@ class Cell:
             self.handle.update(content, raw=True)
 
 
-def watched(items: Iterable[T], total: int, what: str) -> Iterator[T]:
-    """The items; if it takes more than a moment to go through them, a terminal shows a bar, a notebook a line.
+def with_progress(items: Iterable[T], total: int, what: str) -> Iterator[T]:
+    """Iterate over `items` and display progress: a bar on a terminal, a line in a notebook.
 
     Args:
-        items: What is gone through.
-        total: How many there are.
-        what: What stands left of the bar.
+        items: The items.
+        total: Their number.
+        what: Label of the bar.
     """
     console = Console(stderr=True)
     if _silent.get() or not (console.is_terminal or console.is_jupyter):
@@ -90,8 +90,8 @@ def watched(items: Iterable[T], total: int, what: str) -> Iterator[T]:
 
 
 def _line(total: int, what: str) -> Callable[[int], None]:
-    """What shows in a notebook how many are done."""
-    cell = Cell()
+    """A function that displays the number of finished items in a notebook."""
+    cell = NotebookLine()
 
     def show(done: int) -> None:
         cell.show(f"{what}  {done}/{total}", at_most_every=1.0 if done < total else 0.0)
@@ -100,7 +100,7 @@ def _line(total: int, what: str) -> Callable[[int], None]:
 
 
 def _bar(console: Console, total: int, what: str, stack: ExitStack) -> Callable[[int], None]:
-    """What shows on a terminal how many are done, until `stack` is closed."""
+    """A function that displays the number of finished items on a terminal, until `stack` is closed."""
     bar = stack.enter_context(Progress(console=console, transient=True))
     task = bar.add_task(what, total=total)
 

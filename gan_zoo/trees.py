@@ -1,4 +1,4 @@
-"""Trees of values before they are checked: merge them, find keys in them, and refuse what does not fit in one line."""
+"""Nested mappings of settings before validation: merge them, check their keys, and report errors in one line."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from gan_zoo.errors import InputError, cut, unknown
 Tree = dict[str, Any]
 
 FLAG = "flag"
-"""The label of a value that was given by itself: on the command line, or as a keyword."""
+"""The origin of a value given on the command line or as a keyword."""
 
 _SHORT = Repr()
 _SHORT.maxstring = _SHORT.maxother = 120
 _SHORT.maxlong = 40
-_TOLD = 5
+_MOST_ERRORS = 5
 
 
 def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> Tree:
-    """Two trees as one; where both have a value, `above`'s."""
+    """Merge two trees; the values of `above` win."""
     merged = dict(below)
     for key, value in above.items():
         old = merged.get(key)
@@ -33,25 +33,25 @@ def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> Tree:
 
 def flat(tree: Mapping[str, Any], prefix: str = "") -> Tree:
     """The values of a tree by dotted key."""
-    found: Tree = {}
+    values: Tree = {}
     for key, value in tree.items():
-        found |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
-    return found
+        values |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
+    return values
 
 
 def labelled(tree: Mapping[str, Any], label: str) -> Tree:
-    """The same tree with `label` in place of every value."""
+    """The tree with `label` in place of every value."""
     return {k: labelled(v, label) if isinstance(v, Mapping) else label for k, v in tree.items()}
 
 
 def tables(kind: type[BaseModel]) -> dict[str, type[BaseModel]]:
-    """The fields of a tree that are tables themselves."""
+    """The fields of a table that are tables."""
     fields = {name: field.annotation for name, field in kind.model_fields.items()}
     return {n: t for n, t in fields.items() if isinstance(t, type) and issubclass(t, BaseModel)}
 
 
 def leaves(kind: type[BaseModel], prefix: str = "") -> Iterator[str]:
-    """The dotted keys of all values in a tree."""
+    """The dotted keys of all values of a type of configuration."""
     inner = tables(kind)
     for name in kind.model_fields:
         if name in inner:
@@ -61,7 +61,7 @@ def leaves(kind: type[BaseModel], prefix: str = "") -> Iterator[str]:
 
 
 def check_keys(tree: Mapping[str, Any], kind: type[BaseModel], source: str, prefix: str = "") -> None:
-    """Refuse a key that the tree does not have, naming the nearest that it has."""
+    """Raise an InputError for an unknown key, with the nearest known one."""
     where = f"{source}: " if source else ""
     for key, value in tree.items():
         if key not in kind.model_fields:
@@ -71,23 +71,23 @@ def check_keys(tree: Mapping[str, Any], kind: type[BaseModel], source: str, pref
         table = tables(kind).get(key)
         if table and not isinstance(value, table):
             if not isinstance(value, Mapping):
-                raise InputError(f"{where}{prefix}{key} is a table, not {quoted_value(value)}")
+                raise InputError(f"{where}{prefix}{key} must be a table, not {quoted_value(value)}")
             check_keys(value, table, source, f"{prefix}{key}.")
 
 
 def expand(flags: Mapping[str, Any], kind: type[BaseModel]) -> Tree:
-    """Overrides as a tree: dotted keys nested, leaves found by their own name, a table's string as its `name`."""
+    """Overrides as a tree. Keys are dotted, or the last part of a unique key; `data` and `trunk` may be names."""
     known = list(leaves(kind))
     tree: Tree = {}
     for key, value in flags.items():
         dotted = key
         if key not in kind.model_fields and "." not in key:
-            found = [leaf for leaf in known if leaf.rsplit(".", 1)[-1] == key]
-            if len(found) > 1:
-                raise InputError(f"{key} could be any of {', '.join(found)}; name one")
-            if not found:
+            matches = [leaf for leaf in known if leaf.rsplit(".", 1)[-1] == key]
+            if len(matches) > 1:
+                raise InputError(f"{key} is ambiguous; use one of {', '.join(matches)}")
+            if not matches:
                 raise unknown("key", key, {leaf.rsplit(".", 1)[-1] for leaf in known})
-            dotted = found[0]
+            dotted = matches[0]
         elif key in ("data", "trunk") and isinstance(value, str | Path):
             dotted, value = f"{key}.name", str(value)
         if isinstance(value, BaseModel):
@@ -99,17 +99,16 @@ def expand(flags: Mapping[str, Any], kind: type[BaseModel]) -> Tree:
 
 
 def invalid(error: ValidationError, origins: Mapping[str, Any] | None = None) -> InputError:
-    """What a tree's check found, in one line.
+    """The errors of a validation in one line.
 
     Args:
-        error: What pydantic raised.
-        origins: Where the values came from, as a tree of labels; they are named before what is wrong with a value,
-            unless it is a flag's.
+        error: The error that pydantic raised.
+        origins: Tree of the values' origins; each error begins with the origin of its value, except for flags.
     """
-    found = error.errors(include_url=False, include_context=False)
-    told = [f"{_where(origins or {}, one['loc'])}{_one_line(one)}" for one in found[:_TOLD]]
-    rest = [f"and {len(found) - _TOLD} more"] if len(found) > _TOLD else []
-    return InputError("; ".join([*told, *rest]))
+    errors = error.errors(include_url=False, include_context=False)
+    lines = [f"{_where(origins or {}, one['loc'])}{_one_line(one)}" for one in errors[:_MOST_ERRORS]]
+    rest = [f"and {len(errors) - _MOST_ERRORS} more"] if len(errors) > _MOST_ERRORS else []
+    return InputError("; ".join([*lines, *rest]))
 
 
 def _where(origins: Mapping[str, Any], keys: Sequence[int | str]) -> str:
@@ -125,27 +124,27 @@ _IN_OUR_WORDS = {
     "tuple_type": "must be a list",
     "string_type": "must be text in quotes (a string)",
     "model_type": "must be a table (an object)",
-    "extra_forbidden": "is no key here",
+    "extra_forbidden": "is not a known key",
 }
 
 
 def in_our_words(error: Mapping[str, Any]) -> str:
-    """What one of pydantic's errors finds wrong."""
-    found: str = _IN_OUR_WORDS.get(error["type"], error["msg"].removeprefix("Value error, "))
-    return found.replace("Input should", "must")
+    """The message of one of pydantic's errors."""
+    message: str = _IN_OUR_WORDS.get(error["type"], error["msg"].removeprefix("Value error, "))
+    return message.replace("Input should", "must")
 
 
 def _one_line(error: Mapping[str, Any]) -> str:
     key = ".".join(str(part) for part in error["loc"])
     message = in_our_words(error)
-    shown = quoted_value(error["input"])
+    value = quoted_value(error["input"])
     if isinstance(error["input"], str):
-        message = message.replace(repr(error["input"]), shown)
-    return f"{cut(key)} = {shown}: {message[0].lower()}{message[1:]}"
+        message = message.replace(repr(error["input"]), value)
+    return f"{cut(key)} = {value}: {message[0].lower()}{message[1:]}"
 
 
 def quoted_value(value: Any) -> str:
-    """A value as a message shows it, which may be of any size and depth."""
+    """A value of any size and depth for a message."""
     try:
         return _SHORT.repr(value)
     except (ValueError, RecursionError):  # an integer of more digits than Python writes

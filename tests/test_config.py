@@ -325,7 +325,7 @@ def test_a_model_that_extends_nothing_takes_over_no_table() -> None:
     [
         ({"infogan": {"coeds": "uniform:1"}}, ["'infogan.coeds'", "'infogan.codes'"]),
         ({"infogan": {"codes": "x:3"}}, ["infogan_cr.codes", "'x:3'"]),
-        ({"infogan": CODES, "infogan_cr": 3}, ["infogan_cr is a table", "3"]),
+        ({"infogan": CODES, "infogan_cr": 3}, ["infogan_cr must be a table", "3"]),
         ({"infogan": CODES, "infogan_cr": {"contrasts": 3}}, ["'infogan_cr.contrasts'", "'infogan_cr.contrast'"]),
     ],
 )

@@ -93,4 +93,4 @@ def test_the_extra_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr("gan_zoo.extras.find_spec", lambda name: None if name == "onnxruntime" else object())
     with pytest.raises(InputError) as error:
         of_onnx.check_installed()
-    assert one_line(error) == "--onnx needs the extra: pip install 'gan-zoo[onnx]'"
+    assert one_line(error) == "--onnx requires an extra: pip install 'gan-zoo[onnx]'"

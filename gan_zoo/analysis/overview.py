@@ -17,7 +17,7 @@ from gan_zoo.data.batches import in_order, normalise
 from gan_zoo.data.dataset import Dataset, Split
 from gan_zoo.errors import quoted
 from gan_zoo.images import to_uint8
-from gan_zoo.terminal import watched
+from gan_zoo.terminal import with_progress
 
 MEASURED = 10_000
 """Images, at most, that a set which is not in memory is measured by."""
@@ -178,7 +178,7 @@ def _some(split: Split, seed: int) -> Split:
 def _pixels(split: Split, name: str, workers: int) -> Iterator[Tensor]:
     """The images, uint8 [n, C, R, R] at a time."""
     batches = in_order(Split(split.images), batch_size=BATCH, device="cpu", workers=workers)
-    for batch in watched(batches, -(-len(split) // BATCH), f"measuring {quoted(name)}"):
+    for batch in with_progress(batches, -(-len(split) // BATCH), f"measuring {quoted(name)}"):
         yield to_uint8(batch.images)
 
 

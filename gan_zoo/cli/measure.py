@@ -111,7 +111,7 @@ def cluster(
 
     Args:
         k: Number of clusters; defaults to the number of classes, or of values of Q's first categorical code.
-        split: The split to report; defaults to all. Clusters are always fitted on the training split.
+        split: The split to report; defaults to all. Clusters are always encodable on the training split.
         pool: How to pool the trunk's last feature map over space.
         out: Output JSON file.
         seed: Seed of k-means.
@@ -174,12 +174,14 @@ def centrality(
     from gan_zoo.analysis.result_tables import centrality_table
     from gan_zoo.cli.console import check_json, console, print_json, printed_first
     from gan_zoo.files import write_json
-    from gan_zoo.terminal import watched
+    from gan_zoo.terminal import with_progress
     from gan_zoo.training.precision import pick_device
 
     check_json(out)
     models = open_models(runs, pick_device(device))
-    scores = find_centrality(models, samples=samples, seed=seed, watch=lambda them: watched(them, len(models), "runs"))
+    scores = find_centrality(
+        models, samples=samples, seed=seed, watch=lambda them: with_progress(them, len(models), "runs")
+    )
     record = scores.record(runs) | {"samples": samples, "seed": seed}
     with printed_first() as attempt:
         written = attempt(lambda: write_json(record, out)) if out else None

@@ -24,7 +24,7 @@ from gan_zoo.data.pixels import DECODER
 from gan_zoo.errors import first_line
 from gan_zoo.files import atomic_file, cache_folder, make_folder, remove_partial, utf8_name
 from gan_zoo.shapes import ImageShape
-from gan_zoo.terminal import say, watched
+from gan_zoo.terminal import say, with_progress
 
 WORTH_IMAGES, WORTH_BYTES = 2000, 2**25
 """Sets of so many images, or of so many encoded bytes, are kept: they take about a second to decode, or more."""
@@ -139,7 +139,7 @@ def _content(parts: Sequence[Readable], where: str) -> tuple[str, int]:
     total, size = hashlib.sha256(), 0
     for part in parts:
         total.update(f"{len(part)} images".encode())
-        for index in watched(range(len(part)), len(part), f"reading {where}"):
+        for index in with_progress(range(len(part)), len(part), f"reading {where}"):
             one = hashlib.sha256()
             with part.read(index) as file:
                 while piece := file.read(_PIECE):

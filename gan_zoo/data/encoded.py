@@ -20,7 +20,7 @@ from gan_zoo.data.dataset import Dataset, Source, Split, quiet
 from gan_zoo.data.pixels import channels_of, decode, open_image
 from gan_zoo.errors import InputError, first_line
 from gan_zoo.shapes import ImageShape
-from gan_zoo.terminal import watched
+from gan_zoo.terminal import with_progress
 
 T = TypeVar("T")
 
@@ -207,7 +207,7 @@ def _survey(parts: list[Encoded], where: str, remedy: str) -> tuple[tuple[int, i
     channels = 1
     unreadable = []
     for number, encoded in enumerate(parts):
-        for index in watched(range(len(encoded)), len(encoded), f"looking at {where}"):
+        for index in with_progress(range(len(encoded)), len(encoded), f"looking at {where}"):
             try:
                 side, colour = _reading(encoded, index, header)
             except InputError as error:
@@ -252,7 +252,7 @@ def _decode(
     jobs = [(number, start) for number, part in enumerate(parts) for start in range(0, len(part), AT_ONCE)]
     pool = ThreadPoolExecutor(max(1, workers))
     try:
-        outcomes = watched(pool.map(attempt, jobs), len(jobs), doing)
+        outcomes = with_progress(pool.map(attempt, jobs), len(jobs), doing)
         unreadable = [error for errors in outcomes for error in errors]
     finally:
         pool.shutdown(cancel_futures=True)

@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from gan_zoo.terminal import Cell, fitted
+from gan_zoo.terminal import NotebookLine, encodable
 
 
 class _Terminal(Console):
@@ -35,7 +35,7 @@ class Reporter:
         self.console = _Terminal(
             quiet=quiet, highlight=False, force_jupyter=False, force_terminal=False if notebook else None
         )
-        self.cell = Cell() if notebook and not quiet else None
+        self.cell = NotebookLine() if notebook and not quiet else None
         self.steps, self.told = steps, ""
         self.started, self.first = time.monotonic(), start
         self.bar = Progress(
@@ -77,7 +77,7 @@ class Reporter:
 
     def say(self, line: str) -> None:
         """Print a line above the progress."""
-        self.console.print(fitted(line, self.console.file), soft_wrap=True, markup=False)
+        self.console.print(encodable(line, self.console.file), soft_wrap=True, markup=False)
 
 
 def clock(seconds: float) -> str:

@@ -33,7 +33,7 @@ from gan_zoo.data.dataset import Dataset, open_dataset
 from gan_zoo.errors import InputError
 from gan_zoo.files import PARTIAL
 from gan_zoo.shapes import ImageShape
-from gan_zoo.terminal import silent, watched
+from gan_zoo.terminal import silent, with_progress
 
 COUNT = 40
 PIXELS = np.random.default_rng(0).integers(0, 256, (COUNT, 8, 8, 3), dtype=np.uint8)
@@ -434,9 +434,9 @@ def terminals(monkeypatch: pytest.MonkeyPatch) -> StringIO:
 
 def test_a_bar_is_shown_on_a_terminal_and_only_if_it_takes_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     shown = terminals(monkeypatch)
-    assert list(watched(range(100), 100, "decoding")) == list(range(100))
+    assert list(with_progress(range(100), 100, "decoding")) == list(range(100))
     assert "decoding" not in shown.getvalue()
-    for _ in watched(range(30), 30, "decoding"):
+    for _ in with_progress(range(30), 30, "decoding"):
         time.sleep(0.01)
     assert "decoding" in shown.getvalue() and "%" in shown.getvalue()
 

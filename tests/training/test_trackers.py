@@ -138,7 +138,7 @@ def test_a_tracker_that_is_not_installed_is_refused_and_no_run_is_made(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(InputError, match=rf"{name} needs the extra: pip install 'gan-zoo\[{name}\]'") as error:
+    with pytest.raises(InputError, match=rf"{name} requires an extra: pip install 'gan-zoo\[{name}\]'") as error:
         narrow_train("gan", tmp_path / "run", training__steps=1, logging__trackers=(name,))
     assert one_line(error)
     assert not (tmp_path / "run").exists()
