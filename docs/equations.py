@@ -1,4 +1,4 @@
-"""What the two players of each game minimise, in TeX, for the pages of the models. D(x) is a logit."""
+"""What D and G minimise with each loss, in TeX, for the pages of the models. D(x) is a logit."""
 
 LOSSES = {
     "non-saturating": (
@@ -23,34 +23,34 @@ LOSSES = {
         r"-\mathbb{E}_{x, z}[\log \sigma(D(G(z)) - D(x))]",
     ),
 }
-"""For each adversarial loss of the registry: D's, and G's."""
+"""For each adversarial loss of the registry: D's and G's."""
 
 PENALTIES = {
     "gradient_penalty": r"\mathbb{E}_{\hat x}[(\lVert \nabla D(\hat x) \rVert_2 - 1)^2]",
     "r1": r"\tfrac12 \mathbb{E}_x[\lVert \nabla D(x) \rVert_2^2]",
     "r2": r"\tfrac12 \mathbb{E}_z[\lVert \nabla D(G(z)) \rVert_2^2]",
 }
-"""For each penalty of the table [loss]: what it adds to D's, but for its weight."""
+"""For each penalty of the table [loss]: its term in D's objective, without its weight."""
 
 TERMS = {
     "acgan": (
         r" - w \, \mathbb{E}[\log P(c \mid x)] - w \, \mathbb{E}[\log P(c \mid G(z, c))]",
         r" - w \, \mathbb{E}[\log P(c \mid G(z, c))]",
-        "P(c | x) is the class head's on the trunk, and w the setting `class_weight`.",
+        "P(c | x) is the output of the class head on the trunk, and w the setting `class_weight`.",
     ),
     "infogan": (
         r" - \lambda \, L_I(G, Q)",
         r" - \lambda \, L_I(G, Q)",
         r"$L_I(G, Q) = \mathbb{E}_{c \sim P(c),\, x \sim G(z, c)}[\log Q(c \mid x)] + H(c)$, "
-        "and λ is `lambda_discrete` or `lambda_continuous`, by the code; D's step trains Q by it, and the trunk. What "
-        "`consistency` and a learned prior add is told in [The recipe](../../recipe.md), the rest in "
-        "[The method](../../method.md).",
+        "and λ is `lambda_discrete` or `lambda_continuous`, by the code; D's step trains Q and the trunk with it. "
+        "[The recipe](../../recipe.md) describes `consistency` and the learned prior, [The method](../../method.md) "
+        "the rest.",
     ),
     "infogan-cr": (
         r" - \lambda \, L_I(G, Q) - \alpha \, L_c(G, H)",
         r" - \lambda \, L_I(G, Q) - \alpha \, L_c(G, H)",
         r"$L_I$ is [InfoGAN's](infogan.md), $L_c(G, H) = \mathbb{E}[\log H_i(x, x')]$ for a pair of images that shares "
-        "code i, and α the setting `contrast`; D's step trains H by it.",
+        "code i, and α the setting `contrast`; D's step trains H with it.",
     ),
 }
-"""For models with terms of their own: what these add to D's and to G's, and what their letters mean."""
+"""For models with terms of their own: what they add to D's and G's objective, and what their symbols mean."""

@@ -1,4 +1,4 @@
-"""Write docs/reference/: what the types, the registry and the commands say of themselves. `make docs` runs it."""
+"""Write docs/reference/ from the types, the registry and the commands. `make docs` runs it."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ LISTS = ("models", "trunks", "datasets", "loggers", "configs")
 
 
 def docstrings(kind: type[BaseModel]) -> dict[str, str]:
-    """What stands below each field of a settings type in its source."""
+    """The docstring of each field of a settings type, from its source."""
     (body,) = (node.body for node in ast.parse(textwrap.dedent(inspect.getsource(kind))).body)  # type: ignore[attr-defined]
-    found = {}
+    texts = {}
     for field, below in pairwise(body):
         if isinstance(field, ast.AnnAssign) and isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
-            found[ast.unparse(field.target)] = " ".join(str(below.value.value).split())
-    return found
+            texts[ast.unparse(field.target)] = " ".join(str(below.value.value).split())
+    return texts
 
 
 INTRODUCTION = """# Configuration
 
-The whole tree, made from its types. A key is a flag of `gan-zoo train` (`--training.steps 200`), a line of a TOML file
-(`steps = 200` below `[training]`), and a keyword of `gan_zoo.train` (`steps=200`). Later layers win: defaults, the
-model's own, preset, file, flags.
+Every key of the configuration, generated from its types. A key is a flag of `gan-zoo train` (`--training.steps 200`),
+a line of a TOML file (`steps = 200` below `[training]`), and a keyword of `gan_zoo.train` (`steps=200`). Later layers
+win: defaults, the model's defaults, preset, file, flags.
 """
 SIGNS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
 
@@ -55,10 +55,10 @@ SIGNS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
 def limits(metadata: Iterable[Any]) -> str:
     """Bounds on a number, in signs."""
     bounds = (bound for item in metadata for bound in getattr(item, "metadata", [item]))
-    told = [
+    signs = [
         f"{sign} {getattr(bound, name):g}" for bound in bounds for name, sign in SIGNS.items() if hasattr(bound, name)
     ]
-    return " ".join(["", *told])
+    return " ".join(["", *signs])
 
 
 def accepted(annotation: Any, metadata: Iterable[Any] = ()) -> str:
@@ -77,17 +77,17 @@ def accepted(annotation: Any, metadata: Iterable[Any] = ()) -> str:
 
 def table(kind: type[BaseModel], prefix: str) -> list[str]:
     """The keys of one table, a row each."""
-    told = {}
+    descriptions = {}
     for base in reversed(kind.__mro__):
         if issubclass(base, BaseModel) and base.__module__.startswith("gan_zoo"):
-            told |= docstrings(base)
+            descriptions |= docstrings(base)
     rows = ["| key | accepted | default | |", "| --- | --- | --- | --- |"]
     for name, field in kind.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             continue
         default = "" if field.is_required() else f"`{field.default!r}`"
-        told_of_it = told.get(name, "").replace("|", r"\|")
-        rows.append(f"| `{prefix}{name}` | {accepted(field.annotation, field.metadata)} | {default} | {told_of_it} |")
+        description = descriptions.get(name, "").replace("|", r"\|")
+        rows.append(f"| `{prefix}{name}` | {accepted(field.annotation, field.metadata)} | {default} | {description} |")
     return rows
 
 
@@ -107,8 +107,15 @@ def configuration() -> str:
     for model in registry.models.entries:
         settings = recipe(model).settings
         if settings is not None:
-            own = table_name(model)
-            lines += ["", f"## [{own}]", "", inspect.getdoc(settings) or "", "", *table(settings, f"{own}.")]
+            table_key = table_name(model)
+            lines += [
+                "",
+                f"## [{table_key}]",
+                "",
+                inspect.getdoc(settings) or "",
+                "",
+                *table(settings, f"{table_key}."),
+            ]
     return "\n".join(lines) + "\n"
 
 
@@ -117,7 +124,7 @@ def models() -> str:
     lines = [
         "# Models",
         "",
-        "Each is trained by `gan-zoo train NAME`, on any preset.",
+        "Train one with `gan-zoo train NAME`, on any preset.",
         "",
         "| model | |",
         "| --- | --- |",
@@ -133,20 +140,22 @@ def built_in() -> list[str]:
 
 def model(name: str) -> str:
     """The page of one model."""
-    kind, own = registry.models.get(name), table_name(name)
-    told = [part for part in (inspect.getdoc(kind) or "").split("\n\n") if not part.startswith("Args:")]
+    kind, table_key = registry.models.get(name), table_name(name)
+    paragraphs = [part for part in (inspect.getdoc(kind) or "").split("\n\n") if not part.startswith("Args:")]
     parts = [f"# {name}", f"*{registry.models.entries[name].summary}*"]
-    parts += [ARXIV.sub(r"[arXiv:\1](https://arxiv.org/abs/\1)", part) for part in told]
+    parts += [ARXIV.sub(r"[arXiv:\1](https://arxiv.org/abs/\1)", part) for part in paragraphs]
     if kind.extends:
-        parts.append(f"Extends [{kind.extends}]({kind.extends}.md): that one's table is the ground of this one's.")
+        parts.append(
+            f"Extends [{kind.extends}]({kind.extends}.md): values in that model's table apply to this one, too."
+        )
     parts += [f"```console\n$ gan-zoo train {name}\n```", *objective(name)]
     if kind.defaults:
         defaults = tomli_w.dumps(dict(kind.defaults)).strip()
-        parts += ["## Where a configuration is silent", f"```toml\n{defaults}\n```"]
+        parts += ["## Defaults", f"```toml\n{defaults}\n```"]
     code = [f"- {place(kind)}"]
     if kind.settings is not None:
-        parts += [f"## Settings of its own: [{own}]", inspect.getdoc(kind.settings) or ""]
-        parts.append("\n".join(table(kind.settings, f"{own}.")))
+        parts += [f"## Settings: [{table_key}]", inspect.getdoc(kind.settings) or ""]
+        parts.append("\n".join(table(kind.settings, f"{table_key}.")))
         code.append(f"- {place(kind.settings)}: the settings")
     return "\n\n".join([*parts, "## Presets", *suiting(name), "## Code", "\n".join(code)]) + "\n"
 
@@ -157,14 +166,14 @@ def place(kind: type) -> str:
 
 
 def objective(name: str) -> list[str]:
-    """What D and G minimise where the configuration is silent."""
+    """What D and G minimise by default."""
     loss = resolve(name, {}).loss
     discriminator, generator = LOSSES[loss.adversarial]
     for penalty, formula in PENALTIES.items():
         if weight := getattr(loss, penalty):
             discriminator += " + " + formula if weight == 1 else rf" + {weight:g} \, {formula}"
     of_d, of_g, letters = TERMS.get(name, ("", "", ""))
-    parts = ["## Objective", "With the losses of its defaults, D minimises", f"$$\n{discriminator}{of_d}\n$$"]
+    parts = ["## Objective", "With its default losses, D minimises", f"$$\n{discriminator}{of_d}\n$$"]
     parts += ["and G", f"$$\n{generator}{of_g}\n$$", letters]
     if loss.gradient_penalty:
         parts.append(r"where $\hat x = \epsilon x + (1 - \epsilon) G(z)$, ε uniform in [0, 1].")
@@ -181,14 +190,14 @@ def suiting(name: str) -> list[str]:
         ]
         if rows:
             return [
-                f"Any preset serves; what it states wins over the defaults. Written for {written_for}:",
+                f"Works with any preset, whose values override the defaults. Written for {written_for}:",
                 "\n".join(rows),
             ]
-    return ["Any preset serves; what it states wins over the defaults. `gan-zoo configs` lists them."]
+    return ["Works with any preset, whose values override the defaults. `gan-zoo configs` lists them."]
 
 
-def said(*args: str) -> str:
-    """What a command prints."""
+def output_of(*args: str) -> str:
+    """The output of a command."""
     out = io.StringIO()
     with redirect_stdout(out), suppress(SystemExit):
         cli.main(args)
@@ -196,17 +205,17 @@ def said(*args: str) -> str:
 
 
 def commands() -> str:
-    """What each command says of itself, and what the lists list."""
+    """The help of each command, and the output of the lists."""
     lines = [
         "# Commands",
         "",
-        "As `gan-zoo COMMAND --help` prints them. `gan-zoo train MODEL --help` shows the whole tree; see",
+        "The output of `gan-zoo COMMAND --help`. `gan-zoo train MODEL --help` shows every key; see",
         "[Configuration](configuration.md).",
     ]
     for name in sorted({*cli.COMMANDS} - {"train"}):
-        lines += ["", f"## {name}", "", "```text", said(name, "--help"), "```"]
+        lines += ["", f"## {name}", "", "```text", output_of(name, "--help"), "```"]
         if name in LISTS:
-            lines += ["", "```console", f"$ gan-zoo {name}", said(name), "```"]
+            lines += ["", "```console", f"$ gan-zoo {name}", output_of(name), "```"]
     return "\n".join(lines) + "\n"
 
 

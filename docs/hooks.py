@@ -1,4 +1,4 @@
-"""For the site: a notebook is a page, a formula is MathML, and a link to what is no part of the site is its text."""
+"""Hooks of the site: notebooks become pages, formulas MathML, and links to files outside docs/ plain text."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ LINK = re.compile(r"\[([^\]]+)\]\(((?:\.\./)[^)#]+)[^)]*\)")
 FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
 
 NAME = re.compile(r"<mi>(log|max|min)</mi>(?=<m[infs])")
-"""A function before what it is taken of: the space between them, which the converter leaves out."""
+"""A function before its argument; the converter leaves out the space between them."""
 
 
 def on_files(files: Any, config: Any) -> Any:
-    """Add a page for each notebook, made of its cells and of the outputs that it was saved with, and its pictures."""
+    """Add a page for each notebook, from its cells and saved outputs, with its pictures."""
     from mkdocs.structure.files import File
 
     for notebook in [file for file in files if file.src_uri.endswith(".ipynb")]:
@@ -44,10 +44,10 @@ def page_of(notebook: str, stem: str) -> tuple[str, dict[str, bytes]]:
             if kind == "image/png":
                 name = f"{stem}-{len(pictures) + 1}.png"
                 pictures[name] = base64.b64decode(content)
-                blocks.append(f"![What the cell above draws]({name})")
+                blocks.append(f"![Output of the cell above]({name})")
             else:
                 blocks.append(f"```text\n{content.rstrip()}\n```")
-    blocks.insert(1, f"This page is a notebook, with what it printed and drew: [{stem}.ipynb]({stem}.ipynb).")
+    blocks.insert(1, f"This page is a notebook with its saved output: [{stem}.ipynb]({stem}.ipynb).")
     return "\n\n".join(blocks) + "\n", pictures
 
 
@@ -63,19 +63,19 @@ def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
     """Turn links to files outside docs/ into text, and those to a notebook into links to its page."""
     here, stem = posixpath.dirname(page.file.src_uri), posixpath.basename(page.file.src_uri).removesuffix(".md")
 
-    def told(link: re.Match[str]) -> str:
+    def replacement(link: re.Match[str]) -> str:
         outside = posixpath.normpath(posixpath.join(here, link[2])).startswith("..")
         return f"`{link[1].strip('`')}`" if outside else link[0]
 
-    return re.sub(rf"(\]\((?!{re.escape(stem)})[^)]+)\.ipynb\)", r"\1.md)", LINK.sub(told, markdown))
+    return re.sub(rf"(\]\((?!{re.escape(stem)})[^)]+)\.ipynb\)", r"\1.md)", LINK.sub(replacement, markdown))
 
 
 def on_page_content(html: str, **_: Any) -> str:
-    """Turn TeX into MathML, which browsers draw by themselves: no script, and nothing from afar."""
+    """Turn TeX into MathML, which browsers draw without scripts or downloads."""
     from latex2mathml.converter import convert
 
-    def drawn(formula: re.Match[str]) -> str:
+    def mathml(formula: re.Match[str]) -> str:
         tex, display = unescape(formula[2]), "inline" if formula[1] == "span" else "block"
         return NAME.sub(r'\g<0><mspace width="0.17em"/>', convert(tex, display=display))
 
-    return FORMULA.sub(drawn, html)
+    return FORMULA.sub(mathml, html)

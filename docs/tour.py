@@ -1,4 +1,4 @@
-"""Write docs/tour.md: an example of every command, and what it printed. Minutes of CPU: python docs/tour.py"""
+"""Write docs/tour.md, an example of every command with its output: `python docs/tour.py`. Takes minutes of CPU."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ SMALL = "--config mnist-5k-paper --trunk.name dcgan --trunk.width 16 --batch-siz
 MOST_LINES = 45
 INTRODUCTION = """# A tour
 
-Every command once, and what it printed, with small networks and {steps} steps: the figures are not those of a whole
-training, which are in [The recipe](recipe.md). `python docs/tour.py` typed it all and wrote this page,
-with torch {torch} on {threads} thread(s) of a CPU. Output and errors stand as on a terminal; what is longer than {most}
-lines is cut at "…". [Commands](reference/commands.md) has the flags.
+Every command once with its output, on small networks and {steps} steps: these figures are not results, which are in
+[The recipe](recipe.md). `python docs/tour.py` ran the commands and wrote this page, with torch {torch} on {threads}
+thread(s) of a CPU. Output and errors appear as on a terminal; anything longer than {most} lines is cut at "…".
+[Commands](reference/commands.md) lists the flags.
 """
 
 
 @dataclass(frozen=True)
 class Stop:
-    """A command: what it is good for, lines that are typed, and a picture that one of them draws.
+    """A command: a sentence about it, the lines to run, and a picture that one of them writes.
 
-    In lines, {steps}, {more} and {every} are the steps of a run, of one that goes on, and between lines of metrics.
+    `lengths` fills in {steps}, {more} and {every} in the lines.
     """
 
     command: str
@@ -51,10 +51,10 @@ class Stop:
 
 
 STOPS = (
-    Stop("doctor", "What is installed, and what this machine can do.", ("gan-zoo doctor",)),
+    Stop("doctor", "Installed versions, and what this machine supports.", ("gan-zoo doctor",)),
     Stop(
         "train",
-        "The bundled digits. A run that is there goes on by `--resume`; further seeds are for the comparisons below.",
+        "Train on the bundled digits. `--resume` continues a run; the other seeds are for the comparisons below.",
         (
             f"gan-zoo train infogan --steps {{steps}} --log-every {{every}} {SMALL}",
             f"gan-zoo train --resume --out {RUN} --steps {{more}}",
@@ -62,10 +62,10 @@ STOPS = (
             f"gan-zoo train infogan --seed 2 --steps {{every}} --log-every {{every}} {SMALL}",
         ),
     ),
-    Stop("sample", "A grid of samples, here all of one value of `c1`.", (f"gan-zoo sample {RUN} -n 16 --codes c1=3",)),
+    Stop("sample", "A grid of samples, here with `c1` fixed.", (f"gan-zoo sample {RUN} -n 16 --codes c1=3",)),
     Stop(
         "traverse",
-        "One code turns, all else is held.",
+        "Vary one code, hold everything else.",
         (
             f"gan-zoo traverse {RUN} --code c1 --rows 4 --out turn.png",
             f"gan-zoo traverse {RUN} --code c2 --out turn.webp",
@@ -74,64 +74,66 @@ STOPS = (
     ),
     Stop(
         "encode",
-        "Q(c | x) of images, a row each.",
+        "Q(c | x) of images, one row each.",
         (f"gan-zoo encode {RUN} --split test", f"head -n 3 {RUN}/codes-test.csv"),
     ),
-    Stop("explore", "A page with a slider for each code. Ctrl-C ends it.", (f"gan-zoo explore {RUN} --port 7860",)),
-    Stop("evaluate", "The measures; labels are used for nothing else.", (f"gan-zoo evaluate {RUN}",)),
-    Stop("cluster", "k-means++ on the trunk's features, beside Q's own clusters.", (f"gan-zoo cluster {RUN}",)),
-    Stop("centrality", "Which of several runs to trust, without labels.", ("gan-zoo centrality runs/* --samples 50",)),
-    Stop("runs", "What there is.", ("gan-zoo runs",)),
-    Stop("report", "One HTML page on a run.", (f"gan-zoo report {RUN}",)),
-    Stop("export", "A folder for the Hugging Face Hub.", (f"gan-zoo export {RUN} --out digits", "ls digits")),
+    Stop("explore", "A page with a slider for each code. Ctrl-C stops it.", (f"gan-zoo explore {RUN} --port 7860",)),
+    Stop("evaluate", "The metrics; labels are used for nothing else.", (f"gan-zoo evaluate {RUN}",)),
+    Stop("cluster", "k-means++ on the trunk's features, compared with Q's clusters.", (f"gan-zoo cluster {RUN}",)),
+    Stop("centrality", "Pick the best of several runs without labels.", ("gan-zoo centrality runs/* --samples 50",)),
+    Stop("runs", "The runs in `runs/`.", ("gan-zoo runs",)),
+    Stop("report", "A run as one HTML page.", (f"gan-zoo report {RUN}",)),
+    Stop("export", "A folder in the Hugging Face Hub's layout.", (f"gan-zoo export {RUN} --out digits", "ls digits")),
     Stop(
         "bench",
-        "Steps of InfoGAN beside the plain GAN's, here in one cell of the grid. The kernels' own are `bench kernels`. "
-        "The speeds on this page are of a busy machine: not to be compared with [benchmarks](../benchmarks/README.md).",
+        "Time steps of InfoGAN and the plain GAN, here in one cell of the grid; `bench kernels` times the kernels. "
+        "This page was made on a busy machine: do not compare its speeds with [benchmarks](../benchmarks/README.md).",
         ("gan-zoo bench step --quick --device cpu --batch-size 32 --precision fp32 --mode eager --out step.json",),
     ),
-    Stop("models", "The lists tell plug-ins, too; `--json` is for programs.", ("gan-zoo models",)),
+    Stop("models", "The lists include plug-ins; `--json` prints them for programs.", ("gan-zoo models",)),
     Stop("trunks", "", ("gan-zoo trunks",)),
-    Stop("datasets", "What there is, and one of them looked at.", ("gan-zoo datasets", "gan-zoo datasets mnist-5k")),
+    Stop("datasets", "The list, and statistics of one set.", ("gan-zoo datasets", "gan-zoo datasets mnist-5k")),
     Stop("loggers", "", ("gan-zoo loggers",)),
-    Stop("configs", "The presets, or one of them.", ("gan-zoo configs", "gan-zoo configs mnist-5k-paper")),
-    Stop("new", "A plug-in of your own.", ("gan-zoo new model my-gan", "find gan_zoo_my_gan -type f | sort")),
-    Stop("completion", "For bash, zsh and fish.", ("gan-zoo completion bash | head -n 4",)),
+    Stop(
+        "configs", "The list of presets, or the content of one.", ("gan-zoo configs", "gan-zoo configs mnist-5k-paper")
+    ),
+    Stop("new", "The skeleton of a plug-in.", ("gan-zoo new model my-gan", "find gan_zoo_my_gan -type f | sort")),
+    Stop("completion", "Completion for bash, zsh and fish.", ("gan-zoo completion bash | head -n 4",)),
 )
 
 
 def lengths(steps: int = STEPS) -> dict[str, int]:
-    """What the words in braces stand for."""
+    """Steps of a run, of a resumed run, and between two lines of metrics."""
     return {"steps": steps, "more": steps + steps // 3, "every": max(1, steps // 3)}
 
 
 def tour(steps: int = STEPS, *, without: Collection[str] = ()) -> Iterator[tuple[Stop, list[tuple[str, str]]]]:
-    """Type every stop's lines in this folder: for each stop, the lines and what they printed."""
+    """Run every stop's lines in the current folder; yield each stop with its lines and their output."""
     for stop in STOPS:
         if stop.command not in without:
             lines = [line.format(**lengths(steps)) for line in stop.lines]
-            yield stop, [(line, tidy(typed(line))) for line in lines]
+            yield stop, [(line, tidy(run_line(line))) for line in lines]
 
 
-def typed(line: str) -> str:
-    """What a line prints. Those of gan-zoo are run in this process, which has torch already."""
+def run_line(line: str) -> str:
+    """The output of a line. gan-zoo runs in this process, which has imported torch already."""
     words = shlex.split(line)
     if words[:2] == ["gan-zoo", "explore"]:
-        return until_it_listens(words[1:])
+        return output_of_explore(words[1:])
     if words[0] != "gan-zoo":
         return subprocess.run(line, shell=True, capture_output=True, text=True, check=True).stdout
     if "|" in words:
-        return "\n".join(said(words[1 : words.index("|")]).splitlines()[: int(words[-1])])
-    return said(
+        return "\n".join(output_of(words[1 : words.index("|")]).splitlines()[: int(words[-1])])
+    return output_of(
         [path for word in words[1:] for path in (sorted(map(str, Path().glob(word))) if "*" in word else [word])]
     )
 
 
-def said(args: list[str]) -> str:
-    """What a command prints, to either stream.
+def output_of(args: list[str]) -> str:
+    """The output of a command, both streams.
 
     Raises:
-        RuntimeError: If it ends with another exit code than 0.
+        RuntimeError: If its exit code is not 0.
     """
     out = io.StringIO()
     with redirect_stdout(out), redirect_stderr(out):
@@ -143,8 +145,8 @@ def said(args: list[str]) -> str:
     return out.getvalue()
 
 
-def until_it_listens(args: list[str]) -> str:
-    """What `explore` prints until its page is there, and after Ctrl-C."""
+def output_of_explore(args: list[str]) -> str:
+    """The output of `explore` until it listens, and after Ctrl-C."""
     process = subprocess.Popen(
         [sys.executable, "-m", "gan_zoo", *args], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
@@ -159,7 +161,7 @@ def until_it_listens(args: list[str]) -> str:
 
 
 def tidy(text: str) -> str:
-    """A text without trailing blanks, without places of this machine, and of no more lines than a page bears."""
+    """`text` without trailing blanks and paths of this machine, cut to `MOST_LINES`."""
     text = text.replace(str(cache_folder()), "~/.cache/gan-zoo")
     lines = [line.rstrip() for line in text.strip("\n").splitlines()]
     if len(lines) > MOST_LINES:
@@ -168,14 +170,14 @@ def tidy(text: str) -> str:
 
 
 def shape(text: str) -> list[str]:
-    """The lines of an output without its numbers and blanks, to compare one run's with another's."""
+    """The lines of an output without its numbers and blanks, to compare two runs."""
     numbers = re.sub(r"-?\d[\d.,:e+-]*", "0", text)
     lines = (" ".join(line.split()) for line in numbers.splitlines())
     return [re.sub(r"0( 0)+", "0", line) for line in lines if line.strip("0 ")]
 
 
 def page(stops: Iterator[tuple[Stop, list[tuple[str, str]]]], pictures: Path) -> str:
-    """The page, with the pictures copied where it finds them."""
+    """The page; copies its pictures to `pictures`."""
     lines = [
         INTRODUCTION.format(
             steps=STEPS, most=MOST_LINES, torch=torch.__version__.partition("+")[0], threads=torch.get_num_threads()
@@ -189,12 +191,12 @@ def page(stops: Iterator[tuple[Stop, list[tuple[str, str]]]], pictures: Path) ->
         if stop.picture:
             target = pictures / f"tour-{stop.command}{Path(stop.picture).suffix}"
             copyfile(stop.picture, target)
-            lines += [f"![What it draws](images/{target.name})", ""]
+            lines += [f"![Its output](images/{target.name})", ""]
     return "\n".join(lines).rstrip() + "\n"
 
 
 def main() -> None:
-    """Take the tour in an empty folder, and write the page."""
+    """Run the tour in an empty folder and write the page."""
     with tempfile.TemporaryDirectory() as folder, chdir(folder):
         os.environ["GAN_ZOO_CACHE"] = str(Path(folder, ".cache"))  # as where nothing was measured before
         text = page(tour(), HERE / "images")
