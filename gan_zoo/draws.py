@@ -1,6 +1,6 @@
 """The random numbers of a training step: counter-based, so that they need no state and nothing from the host.
 
-They come from `gan_zoo_kernels.sample_latents` (Philox-4x32-10), as the latents do, from streams of their own.
+Like the latents, they come from `gan_zoo_kernels.sample_latents` (Philox-4x32-10), but from other streams.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ def _layout_of(normals: int, ranges: tuple[Range, ...], below: int) -> Layout:
     return _cached_layout(normals, ranges, below)
 
 
-# As torch.compiler.assume_constant_result does, for whose sake every command would import the compiler: seconds.
-# torch.compile would trace what is cached, and warn of it.
+# As torch.compiler.assume_constant_result, which would import the compiler into every command, for seconds. Without it
+# torch.compile traces the cached function, and warns.
 _layout_of._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 class Draws:
     """Random numbers of one step: a function of (seed, step, row) and of how many draws were made before.
 
-    Every draw takes the next stream, so the same calls in the same order give the same numbers. A row's numbers do not
-    depend on how many rows are drawn with it, nor on the device: parts and ranks that pass their first row draw what
-    one process would have drawn for the whole batch.
+    Every draw takes the next stream, so the same calls in the same order give the same numbers. A row's numbers depend
+    neither on the rows drawn with it nor on the device: micro-batches and ranks that pass their first row draw what one
+    process would have drawn for the whole batch.
 
     Args:
         seed: The run's, 0 to 2**64 - 1.
         step: Steps done, 0 to 2**32 - 1; an int64 scalar on `device` makes a captured graph draw anew at each value.
-        first_row: Where in the whole batch the first of the rows lies.
-        device: Where the numbers are drawn.
+        first_row: The index of the first row in the whole batch.
+        device: The device of the numbers.
     """
 
     def __init__(
@@ -83,12 +83,12 @@ class Draws:
     def integers(self, rows: int, below: int) -> Tensor:
         """Uniform in 0 to `below` - 1, int64 [rows]; `below` must lie in 1 to 2**24."""
         if below == 1:
-            self.stream += 1  # as any other draw, so that the next ones do not depend on `below`
+            self.stream += 1  # as any other draw does, so that later draws do not depend on `below`
             return torch.zeros(rows, dtype=torch.int64, device=self.device)
         return self._draw(rows, _layout_of(0, (), below))[1][:, 0].long()
 
     def common(self, below: int) -> Tensor:
-        """The step's own number, the same for whatever rows are drawn here: in 0 to `below` - 1, int64 [1]."""
+        """One number for the whole step, on all micro-batches and ranks: in 0 to `below` - 1, int64 [1]."""
         first_row, self.first_row = self.first_row, 0
         try:
             return self.integers(1, below)

@@ -1,4 +1,4 @@
-"""What the floors tell each other about an image."""
+"""The shape of an image."""
 
 from __future__ import annotations
 

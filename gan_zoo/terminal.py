@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from typing import IO, Any, TypeVar
 
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 T = TypeVar("T")
 
@@ -64,47 +64,70 @@ class NotebookLine:
             self.handle.update(content, raw=True)
 
 
-def with_progress(items: Iterable[T], total: int, what: str) -> Iterator[T]:
+class Bar:
+    """How many of a loop's iterations are done: a bar on a terminal, a line below a notebook's cell; use as a context.
+
+    Args:
+        console: Where to show it.
+        label: Shown before the count.
+        total: The number of iterations.
+        done: How many are done already.
+        notebook: Whether to show the notebook's line.
+        transient: Whether the bar disappears at the end.
+    """
+
+    def __init__(
+        self, console: Console, label: str, total: int, *, done: int = 0, notebook: bool = False, transient: bool = True
+    ) -> None:
+        self.line = NotebookLine() if notebook else None
+        self.label, self.total = label, total
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[text]}"),
+            TimeRemainingColumn(compact=True),
+            console=console,
+            transient=transient,
+            disable=notebook or not console.is_terminal,
+        )
+        self.task = self.bar.add_task(label, total=total, completed=done, text="")
+
+    def __enter__(self) -> Bar:
+        self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+
+    def show(self, done: int, text: str = "", *, at_most_every: float = 1.0) -> None:
+        """Show that `done` iterations are done; a notebook's line changes once in so many seconds."""
+        self.bar.update(self.task, completed=done, text=text)
+        if self.line:
+            at_most_every = at_most_every if done < self.total else 0.0
+            self.line.show(f"{self.label} {done}/{self.total}  {text}".rstrip(), at_most_every=at_most_every)
+
+
+def with_progress(items: Iterable[T], total: int, label: str) -> Iterator[T]:
     """Iterate over `items` and display progress: a bar on a terminal, a line in a notebook.
 
     Args:
         items: The items.
         total: Their number.
-        what: Label of the bar.
+        label: Shown before the count.
     """
     console = Console(stderr=True)
     if _silent.get() or not (console.is_terminal or console.is_jupyter):
         yield from items
         return
     with ExitStack() as stack:
-        show: Callable[[int], None] | None = None
+        bar: Bar | None = None
         begun = time.monotonic()
         for done, item in enumerate(items):
-            if show is None and time.monotonic() - begun > PATIENCE:
-                show = _line(total, what) if console.is_jupyter else _bar(console, total, what, stack)
-            if show:
-                show(done)
+            if bar is None and time.monotonic() - begun > PATIENCE:
+                bar = stack.enter_context(Bar(console, label, total, notebook=console.is_jupyter))
+            if bar:
+                bar.show(done)
             yield item
-        if show:
-            show(total)
-
-
-def _line(total: int, what: str) -> Callable[[int], None]:
-    """A function that displays the number of finished items in a notebook."""
-    cell = NotebookLine()
-
-    def show(done: int) -> None:
-        cell.show(f"{what}  {done}/{total}", at_most_every=1.0 if done < total else 0.0)
-
-    return show
-
-
-def _bar(console: Console, total: int, what: str, stack: ExitStack) -> Callable[[int], None]:
-    """A function that displays the number of finished items on a terminal, until `stack` is closed."""
-    bar = stack.enter_context(Progress(console=console, transient=True))
-    task = bar.add_task(what, total=total)
-
-    def show(done: int) -> None:
-        bar.update(task, completed=done)
-
-    return show
+        if bar:
+            bar.show(total)

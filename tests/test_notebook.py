@@ -85,7 +85,7 @@ def test_the_notebook_says_what_to_set_where_gan_zoo_is_missing(monkeypatch: pyt
 def test_what_takes_a_while_shows_one_line_that_moves(executed: list[Any]) -> None:
     (line,) = executed[-2].outputs
     assert line.output_type == "display_data"
-    assert line.data == {"text/plain": "decoding  3/3"}
+    assert line.data == {"text/plain": "decoding 3/3"}
 
 
 def test_the_notebook_was_saved_after_a_whole_run_and_is_small() -> None:

@@ -1,1 +1,1 @@
-"""What the networks are trained by: adversarial losses and gradient penalties, one function a formula."""
+"""Adversarial losses and gradient penalties, one function for each formula."""

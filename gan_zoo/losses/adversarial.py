@@ -1,11 +1,11 @@
-"""Adversarial losses on logits: one function a formula.
+"""Adversarial losses on logits, one function for each formula.
 
-Logits are numbers D gives an image before any sigmoid, [n] or [n, 1], of any floating dtype; D(x) = σ(logit)
-where a formula speaks of probabilities. Losses are means over the batch, computed and returned as float32
-scalars, finite wherever the formula is: −log σ(t) is written softplus(−t). Both players minimise.
+Logits are D's outputs before any sigmoid, [n] or [n, 1], of any floating dtype; D(x) = σ(logit) in formulas with
+probabilities. Losses are means over the batch, computed and returned as float32 scalars, and finite wherever the
+formula is: −log σ(t) is computed as softplus(−t). Both networks minimise.
 
-`real` are the logits of real images, `fake` those of generated ones. Only the relativistic losses pair the
-two, so only they need as many of one as of the other.
+`real` are the logits of real images, `fake` those of generated ones. Only the relativistic losses pair the two and
+need equal numbers of both.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def cross_entropy_discriminator(*, real: Tensor, fake: Tensor) -> Tensor:
 
 
 def saturating_generator(*, real: Tensor, fake: Tensor) -> Tensor:
-    """E[log(1 − D(G(z)))]: Goodfellow et al., 2014, eq. 1. Its gradient vanishes where D detects the fake."""
+    """E[log(1 − D(G(z)))]: Goodfellow et al., 2014, eq. 1. Its gradient vanishes for fakes that D detects."""
     return -softplus(_flat(fake)).mean()
 
 
@@ -48,7 +48,7 @@ def non_saturating_generator(*, real: Tensor, fake: Tensor) -> Tensor:
 
 
 def least_squares_discriminator(*, real: Tensor, fake: Tensor) -> Tensor:
-    """½ E[(D(x) − 1)²] + ½ E[D(G(z))²]: Mao et al., 2017, eq. 9, where D is the logit itself."""
+    """½ E[(D(x) − 1)²] + ½ E[D(G(z))²]: Mao et al., 2017, eq. 9, where D is the logit."""
     return 0.5 * (_flat(real) - 1).square().mean() + 0.5 * _flat(fake).square().mean()
 
 
@@ -63,7 +63,7 @@ def hinge_discriminator(*, real: Tensor, fake: Tensor) -> Tensor:
 
 
 def wasserstein_discriminator(*, real: Tensor, fake: Tensor) -> Tensor:
-    """E[D(G(z))] − E[D(x)]: Arjovsky et al., 2017, eq. 2, negated. Other means must keep D Lipschitz."""
+    """E[D(G(z))] − E[D(x)]: Arjovsky et al., 2017, eq. 2, negated. A penalty must keep D Lipschitz."""
     return _flat(fake).mean() - _flat(real).mean()
 
 
@@ -82,12 +82,12 @@ def relativistic_discriminator(*, real: Tensor, fake: Tensor) -> Tensor:
 
 
 def relativistic_generator(*, real: Tensor, fake: Tensor) -> Tensor:
-    """−E[log σ(D(G(z)) − D(x))]: the same with the roles exchanged, Huang et al., 2024, eq. 2."""
+    """−E[log σ(D(G(z)) − D(x))]: with the roles exchanged, Huang et al., 2024, eq. 2."""
     return softplus(_flat(real) - _flat(fake)).mean()
 
 
 def _flat(logits: Tensor) -> Tensor:
-    """[n] or [n, 1] of any dtype to float32 [n], so that pairing never broadcasts to [n, n]."""
+    """[n] or [n, 1] of any dtype to float32 [n], so that pairing cannot broadcast to [n, n]."""
     return logits.float().flatten()
 
 

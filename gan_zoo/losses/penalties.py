@@ -1,9 +1,9 @@
-"""Gradient penalties: what keeps the discriminator's slope with respect to images in bounds.
+"""Gradient penalties, which bound the gradient of D with respect to images.
 
-Both return unweighted float32 scalars that can be differentiated once more, down to the discriminator's
-weights; the caller multiplies by λ or γ. Gradients and norms are computed in float32 under any autocast
-(float64 stays float64). The gradient of the *sum* of logits holds each image's own gradient as long as images
-do not mix in D, as they do under batch norm; there, the penalty is the usual approximation.
+Both return unweighted float32 scalars that can be differentiated once more with respect to D's weights; the caller
+multiplies by λ or γ. Gradients and norms are computed in float32 under any autocast (float64 stays float64). The
+gradient of the *sum* of logits consists of each image's gradient unless images mix in D, as with batch norm; there the
+penalty is the usual approximation.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ from torch import Tensor
 def gradient_penalty(discriminate: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, mix: Tensor) -> Tensor:
     """E[(‖∇D(x̂)‖₂ − 1)²] at x̂ = ε x + (1 − ε) G(z): Gulrajani et al., 2017, eq. 3, without its λ (10).
 
-    D runs in float32 here, whatever autocast surrounds the call. Where ∇D = 0, the penalty is 1, its
-    gradient 0.
+    D runs in float32 here, under any autocast. Where ∇D = 0, the penalty is 1 and its gradient 0.
 
     Args:
         discriminate: Images [n, C, R, R] to logits [n] or [n, 1].
@@ -37,10 +36,10 @@ def gradient_penalty(discriminate: Callable[[Tensor], Tensor], real: Tensor, fak
 def zero_centred_penalty(logits: Tensor, images: Tensor) -> Tensor:
     """½ E[‖∇D(x)‖₂²]: Mescheder et al., 2018, without its γ; R1 (eq. 9) on reals, R2 (eq. 10) on fakes.
 
-    Make that pass in float32 where it can be: differentiated twice, bfloat16 rounds, and float16 overflows.
+    Compute that pass in float32 if possible: differentiated twice, bfloat16 rounds and float16 overflows.
 
     Args:
-        logits: D(images), [n] or [n, 1], of a pass that was made with ``images.requires_grad``.
+        logits: D(images), [n] or [n, 1], from a pass with ``images.requires_grad``.
         images: [n, C, R, R].
     """
     with torch.autocast(images.device.type, enabled=False):

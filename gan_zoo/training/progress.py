@@ -1,4 +1,4 @@
-"""What a training shows: a live line on a terminal and in a notebook, plain lines elsewhere."""
+"""The progress of a training: live on a terminal and in a notebook, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ import time
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from gan_zoo.terminal import NotebookLine, encodable
+from gan_zoo.terminal import Bar, encodable
 
 
 class _Terminal(Console):
-    """A console whose reader may go: then nothing more is shown, and the training goes on."""
+    """A console that turns quiet when its reader closes the pipe; the training continues."""
 
     def on_broken_pipe(self) -> None:
         self.quiet = True
@@ -22,58 +21,50 @@ class _Terminal(Console):
 
 
 class Reporter:
-    """Live progress of one run; use as a context.
+    """The progress of a run; use as a context.
 
     Args:
         steps: Steps of the whole run.
         start: Steps done already.
-        quiet: Whether to say nothing at all.
+        quiet: Whether to print nothing.
     """
 
     def __init__(self, steps: int, start: int = 0, *, quiet: bool = False) -> None:
-        notebook = Console().is_jupyter  # where FORCE_COLOR is set, and Rich would make a block of HTML of each line
+        notebook = Console().is_jupyter  # rich would print each line as a block of HTML, with FORCE_COLOR too
         self.console = _Terminal(
             quiet=quiet, highlight=False, force_jupyter=False, force_terminal=False if notebook else None
         )
-        self.cell = NotebookLine() if notebook and not quiet else None
-        self.steps, self.told = steps, ""
+        self.plain = not (notebook or self.console.is_terminal)
+        self.steps, self.metrics = steps, ""
         self.started, self.first = time.monotonic(), start
-        self.bar = Progress(
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[told]}"),
-            TimeRemainingColumn(compact=True),
-            console=self.console,
-            disable=not self.console.is_terminal,
-        )
-        self.task = self.bar.add_task("train", total=steps, completed=start, told="")
+        self.notebook = notebook
+        self.bar = Bar(self.console, "step", steps, done=start, notebook=notebook and not quiet, transient=False)
 
     def __enter__(self) -> Reporter:
-        self.bar.start()
+        self.bar.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.bar.stop()
+        self.bar.__exit__()
 
     def advance(self, done: int) -> None:
-        """Say that `done` steps are done."""
-        self.bar.update(self.task, completed=done)
-        if self.cell:
-            self.cell.show(self.line(done), at_most_every=1.0)
+        """Show that `done` steps are done."""
+        self.bar.show(done, self._text(done))
 
     def log(self, record: dict[str, Any]) -> None:
         """Show a line of metrics."""
-        self.told = summary(record)
-        self.bar.update(self.task, told=self.told)
-        if self.cell:
-            self.cell.show(self.line(record["step"]))
-        elif not self.console.is_terminal:
-            self.say(self.line(record["step"]))
+        self.metrics, done = summary(record), record["step"]
+        self.bar.show(done, self._text(done), at_most_every=0.0)
+        if self.plain:
+            self.say(f"step {done}/{self.steps}  {self.metrics}  {self._left(done)}")
 
-    def line(self, done: int) -> str:
-        """Where the training stands after `done` steps: the last metrics and the time left."""
+    def _text(self, done: int) -> str:
+        """The last metrics; in a notebook also the time left, which a terminal's bar has."""
+        return "  ".join(filter(None, (self.metrics, self._left(done)))) if self.notebook else self.metrics
+
+    def _left(self, done: int) -> str:
         left = (time.monotonic() - self.started) / max(done - self.first, 1) * (self.steps - done)
-        return "  ".join(filter(None, (f"step {done}/{self.steps}", self.told, f"{clock(left)} left")))
+        return f"{clock(left)} left"
 
     def say(self, line: str) -> None:
         """Print a line above the progress."""
@@ -87,7 +78,7 @@ def clock(seconds: float) -> str:
 
 
 def summary(record: dict[str, Any]) -> str:
-    """The figures of a line of metrics that a person follows: speed, both losses, L_I beside H(c)."""
+    """The most telling values of a line of metrics: speed, both losses, L_I and H(c)."""
     parts = [f"{record['images_per_second']:.0f} images/s"]
     for short, player in (("D", "discriminator"), ("G", "generator")):
         losses = [value for name, value in record.items() if name.startswith(f"{player}/")]

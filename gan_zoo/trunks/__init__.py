@@ -1,1 +1,1 @@
-"""Networks by name: each a generator and a discriminator trunk that belong together."""
+"""Trunks: matching pairs of a generator and a discriminator network."""

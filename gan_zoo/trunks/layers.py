@@ -1,4 +1,4 @@
-"""Layers that trunks and heads share: normalisation, spectral norm, DCGAN's initialisation."""
+"""Layers of trunks and heads: normalisation, spectral norm, DCGAN's initialisation."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ Module = TypeVar("Module", bound=nn.Module)
 
 
 class LotNorm(_BatchNorm):
-    """Batch norm (Ioffe & Szegedy, 2015) with statistics of each lot of `rows` rows, then leaky ReLU.
+    """Batch norm (Ioffe & Szegedy, 2015) with separate statistics for each lot of `rows` rows, then leaky ReLU.
 
-    D judges reals and fakes in one pass that way, and each kind is normalised by its own statistics, as in passes of
-    its own. In training the running statistics take in one lot after the other.
+    Reals and fakes can thus share one pass of D and are normalised as in separate passes. In training each lot updates
+    the running statistics, in order.
 
     Attributes:
-        rows: Rows of a lot; None takes the whole batch as one. The last lot may be smaller.
-        slope: Of the leaky ReLU for negative numbers; 0 is ReLU, 1 leaves it out.
-        once: Whether passes in training are differentiated at most once, as the fused kernels require. By default
-            plain torch computes them.
+        rows: Rows of a lot; None makes the whole batch one lot. The last lot may be smaller.
+        slope: Of the leaky ReLU for negative numbers; 0 is ReLU, 1 the identity.
+        once: Whether passes in training are differentiated at most once, as the fused kernels require. The default
+            is plain torch.
 
-    `num_batches_tracked` stays 0: with a fixed momentum nothing reads it, and counting is a launch for each layer.
+    `num_batches_tracked` stays 0: a fixed momentum does not need it, and counting costs a launch for each layer.
     """
 
     rows: int | None = None
@@ -59,13 +59,13 @@ class LotNorm(_BatchNorm):
         )
 
     def extra_repr(self) -> str:
-        """The norm's sizes, and the slope."""
+        """The norm's arguments and the slope."""
         return f"{super().extra_repr()}, slope={self.slope}"  # type: ignore[no-untyped-call]
 
 
 def in_lots(network: nn.Module, *batches: Tensor) -> tuple[Tensor, ...]:
-    """`network` of each batch [n, …], of which the last may have fewer rows: in one pass if its batch norms take lots
-    of n rows, or if it has none.
+    """The outputs of `network` for batches [n, …], the last of which may have fewer rows: in one pass if its batch
+    norms have lots of n rows, or if it has none.
     """
     norms = [layer for layer in network.modules() if isinstance(layer, _BatchNorm)]
     if not all(isinstance(norm, LotNorm) and norm.rows == len(batches[0]) for norm in norms):
@@ -75,11 +75,11 @@ def in_lots(network: nn.Module, *batches: Tensor) -> tuple[Tensor, ...]:
 
 
 class LotNorm1d(LotNorm, nn.BatchNorm1d):
-    """Of features [n, C]."""
+    """LotNorm for features [n, C]."""
 
 
 class LotNorm2d(LotNorm, nn.BatchNorm2d):
-    """Of feature maps [n, C, h, w]."""
+    """LotNorm for feature maps [n, C, h, w]."""
 
 
 _WEIGHTED = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
@@ -90,8 +90,8 @@ def norm(kind: Norm, channels: int, dims: Literal[1, 2]) -> nn.Module:
     """A normalisation layer with a learned gain and bias for each channel.
 
     Args:
-        kind: ``batch``; ``layer``, which normalises every example by itself (over channels and space, at any
-            spatial size); or ``none``, the identity.
+        kind: ``batch``; ``layer``, which normalises every example over channels and space, at any spatial
+            size; or ``none``, the identity.
         channels: Number of channels.
         dims: 1 for features [n, channels], 2 for feature maps [n, channels, h, w].
     """
@@ -103,9 +103,9 @@ def norm(kind: Norm, channels: int, dims: Literal[1, 2]) -> nn.Module:
 
 
 def activated(kind: Norm, channels: int, dims: Literal[1, 2], slope: float) -> list[nn.Module]:
-    """`norm` and the leaky ReLU after it, of `slope` for negative numbers (0: ReLU), as two layers of a sequence.
+    """`norm` and a leaky ReLU of `slope` for negative numbers (0: ReLU), as two layers of a sequence.
 
-    A batch norm computes both, and its activation's place holds the identity, so that later layers keep their index.
+    A batch norm computes both; an identity replaces its activation, so that later layers keep their index.
     """
     layer = norm(kind, channels, dims)
     if isinstance(layer, LotNorm):
@@ -115,7 +115,7 @@ def activated(kind: Norm, channels: int, dims: Literal[1, 2], slope: float) -> l
 
 
 class SpectralNorm(_SpectralNorm):
-    """torch's, in the weight's own precision: in half precision a step of power iteration loses what it gained."""
+    """torch's, outside of autocast: in half precision power iteration does not converge."""
 
     def forward(self, weight: Tensor) -> Tensor:
         """The weight, divided by its largest singular value."""
@@ -126,15 +126,14 @@ class SpectralNorm(_SpectralNorm):
 
 
 def spectral(module: Module, enabled: bool) -> Module:
-    """Give every linear and convolution weight in `module` a largest singular value of about 1, if `enabled`.
+    """Scale every linear and convolution weight in `module` to a largest singular value of about 1, if `enabled`.
 
-    Miyato et al., 2018, eq. 8, by one step of power iteration at each forward pass in training mode. A
-    convolution's kernel counts as the matrix [out, in·k·k]. Gains of normalisation layers stay as they are.
-    Initialise before this call: afterwards ``layer.weight`` is computed, and the parameter is
-    ``layer.parametrizations.weight.original``.
+    Miyato et al., 2018, eq. 8, by one step of power iteration in each forward pass in training mode. A convolution's
+    kernel is the matrix [out, in·k·k]. Normalisation layers are not changed. Initialise weights before this call:
+    afterwards ``layer.weight`` is computed, and the parameter is ``layer.parametrizations.weight.original``.
 
     Returns:
-        `module` itself. What is normalised already stays so.
+        `module`. Layers with spectral norm are not changed.
     """
     if enabled:
         for layer in list(module.modules()):

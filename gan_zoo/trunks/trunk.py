@@ -1,4 +1,4 @@
-"""What a trunk is: a generator and a discriminator trunk of matching size that belong together."""
+"""The interface of trunks: matching pairs of a generator and a discriminator network."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gan_zoo.shapes import ImageShape
 class DiscriminatorTrunk(nn.Module):
     """A discriminator without its last layer: images to the features that every head reads.
 
-    The adversarial head, InfoGAN's Q head and a class head all start from ``forward(x)``: one pass for all.
+    The adversarial head, InfoGAN's Q head and a class head share the features of one pass.
 
     Args:
         to_map: Images [n, C, R, R] to the last feature map [n, c, h, w] (of an mlp, [n, c, 1, 1]).
@@ -42,10 +42,10 @@ class DiscriminatorTrunk(nn.Module):
 
 @dataclass(frozen=True)
 class Trunk:
-    """How the two networks of one design are built.
+    """Builds the two networks.
 
-    Weights are drawn from torch's global random numbers: the same seed before the call gives the same
-    network. Both raise `InputError` for a resolution that the design cannot do.
+    Weights are drawn from torch's global generator: the same seed before the call gives the same network. Both raise
+    `InputError` for a resolution that the design does not support.
     """
 
     generator: Callable[[int, ImageShape, TrunkSettings], nn.Module]
@@ -53,12 +53,12 @@ class Trunk:
     discriminator: Callable[[ImageShape, TrunkSettings], DiscriminatorTrunk]
     """``discriminator(image, settings)`` maps images to features."""
     joins: bool = False
-    """Whether the discriminator trunk treats each image by itself, but for batch norms from `layers.norm`. Reals and
-    fakes then pass it at once, each normalised by statistics of their own."""
+    """Whether images do not mix in the discriminator trunk, except in batch norms from `layers.norm`. Reals and fakes
+    then share one pass, each normalised by their own statistics."""
 
 
 def require_resolution(name: str, image: ImageShape, accepted: Collection[int]) -> None:
-    """Refuse an image that the trunk `name` cannot draw.
+    """Check that the trunk `name` supports an image's resolution.
 
     Raises:
         InputError: If the image's resolution is not among `accepted`.
@@ -69,6 +69,6 @@ def require_resolution(name: str, image: ImageShape, accepted: Collection[int]) 
     sizes = f"{', '.join(most)} or {last}" if most else last
     sides = " or ".join(str(side) for side in sorted(accepted))
     raise InputError(
-        f"trunk {name} draws {sizes} images, not {image.resolution}×{image.resolution}; "
-        f"set data.resolution to {sides}, or trunk.name to another (see `gan-zoo trunks`)"
+        f"trunk {name} supports {sizes} images, not {image.resolution}×{image.resolution}; "
+        f"set data.resolution to {sides}, or trunk.name to another trunk (see `gan-zoo trunks`)"
     )

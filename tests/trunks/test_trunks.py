@@ -247,13 +247,13 @@ def test_compiles_without_a_graph_break(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "resolution", "sizes"),
     [
-        ("infogan-mnist", 32, "draws 28×28 images, not 32×32; set data.resolution to 28,"),
+        ("infogan-mnist", 32, "supports 28×28 images, not 32×32; set data.resolution to 28,"),
         (
             "dcgan",
             48,
-            "draws 28×28, 32×32, 64×64 or 128×128 images, not 48×48; set data.resolution to 28 or 32",
+            "supports 28×28, 32×32, 64×64 or 128×128 images, not 48×48; set data.resolution to 28 or 32",
         ),
-        ("resnet", 256, "draws 28×28, 32×32, 64×64 or 128×128 images, not 256×256;"),
+        ("resnet", 256, "supports 28×28, 32×32, 64×64 or 128×128 images, not 256×256;"),
     ],
 )
 def test_a_resolution_it_cannot_do_is_refused_in_one_line(name: str, resolution: int, sizes: str) -> None:
