@@ -76,7 +76,7 @@ def cross_entropy(
             raises and the kernel returns NaN, for it cannot raise without waiting for the device.
         reduction: "mean" (over the rows that are not ignored; NaN if there is none) or "sum": a scalar.
             "none": [...], 0 where ignored.
-        ignore_index: rows with this label count nothing and have gradient 0. None: no row is ignored.
+        ignore_index: rows with this label do not count and have gradient 0. None: no row is ignored.
 
     Returns: float32 (float64 for float64 logits).
     Raises: ValueError for shapes, devices or a reduction; TypeError for dtypes.
@@ -155,7 +155,7 @@ def sample_latents(
     dtype: torch.dtype = torch.float32,
     implementation: Implementation | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Draw noise and codes: a function of (seed, step, stream, first_row + row, column) and nothing else.
+    """Draw noise and codes, a function of (seed, step, stream, first_row + row, column) alone.
 
     Philox-4x32-10 in counter mode, so there is no state to save, and ranks of a distributed run take slices
     of one global batch by `first_row`. Every implementation and device gives the same values bit for bit.

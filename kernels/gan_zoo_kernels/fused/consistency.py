@@ -28,11 +28,11 @@ from .operators import is_differentiated, once_differentiable, register
 
 FLOOR = tl.constexpr(_FLOOR)
 MAX_ROWS = 1_024
-MAX_TILES = 64  # that one program walks over; beyond, plain torch has a whole GPU and this has one multiprocessor
+MAX_TILES = 64  # of one program; larger batches would occupy one multiprocessor, and plain torch takes the whole GPU
 
 
 def covers(rows: int, layout: Layout) -> bool:
-    """Whether a batch is small enough for a program a code."""
+    """Whether a batch is small enough for one program per code."""
     if layout.most_classes > tiles.MAX_COLUMNS:
         return False
     return 1 <= rows <= min(MAX_ROWS, MAX_TILES * tiles.row_tile(layout.most_classes).rows)
@@ -128,7 +128,7 @@ def consistency_backward_kernel(
 
 
 class Plan(NamedTuple):
-    """What the kernels know of a layout."""
+    """A layout, and what the kernels are compiled for."""
 
     layout: Layout
     tile: tiles.Tile

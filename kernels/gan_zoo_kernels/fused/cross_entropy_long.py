@@ -44,6 +44,7 @@ def cross_entropy_long_forward_kernel(
         label, is_class, counted = load_labels(labels, row, live, label_stride, ignore_index, IGNORES, K)
         start = logits + wide * stride
         chosen = tl.load(start + offsets(label, column_stride, CONTIGUOUS)).to(tl.float32)
+        # A running maximum and sum in each lane, joined once at the row's end.
         tops = tl.full((COLUMNS,), float("-inf"), tl.float32)
         sums = tl.zeros((COLUMNS,), dtype=tl.float32)
         for first in range(0, K, CHUNKS * COLUMNS):

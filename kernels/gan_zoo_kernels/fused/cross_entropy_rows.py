@@ -75,6 +75,7 @@ def cross_entropy_forward_kernel(
     IGNORES: tl.constexpr, NONE: tl.constexpr, DIVIDE: tl.constexpr, CONTIGUOUS: tl.constexpr,
     K: tl.constexpr, GATHER: tl.constexpr, ROWS: tl.constexpr, CHUNKS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
+    # Losses of this program's blocks of rows: stored if NONE, else their sum, and the number of rows that count.
     stride = K if CONTIGUOUS else row_stride
     total = tl.zeros((ROWS,), dtype=tl.float32)
     count = tl.zeros((ROWS,), dtype=tl.float32)
@@ -88,7 +89,7 @@ def cross_entropy_forward_kernel(
             chosen = tl.load(at, mask=live, other=0.0).to(tl.float32)
         else:
             chosen = tl.sum(tl.sum(tl.where(k == label[None, :, None], x, 0.0), axis=0), axis=1)
-        top = tl.max(tl.max(x, axis=0), axis=1)
+        top = tl.max(tl.max(x, axis=0), axis=1)  # over chunks in a thread first, then between threads
         log_sum = tl.log(tl.sum(tl.sum(exp_below_1(x - top[None, :, None], False), axis=0), axis=1))
         nll = tl.where(is_class, log_sum + (top - chosen), float("nan"))
         nll = tl.where(counted, nll, 0.0)

@@ -22,7 +22,7 @@ from .mathematics import HALF_LOG_2_PI, bound, exp
 from .operators import is_differentiated, once_differentiable, register
 from .strides import as_rows_and_columns, extent
 
-IN_INPUT_DTYPE, IN_FLOAT32 = 1, 2  # how a gradient is wanted; 0 is not at all
+IN_INPUT_DTYPE, IN_FLOAT32 = 1, 2  # a gradient's dtype in `wanted`; 0 for none
 
 
 @triton.jit
@@ -41,7 +41,7 @@ def gaussian_nll_forward_kernel(
     FLAT: tl.constexpr, WIDE: tl.constexpr, EVEN: tl.constexpr, ELEMENTS: tl.constexpr,
 ):  # fmt: skip
     if EVEN:
-        n = n // 16 * 16  # what the compiler must know to join the masks of neighbours
+        n = n // 16 * 16  # shows that neighbours have one mask, so that the compiler joins their loads
     total = tl.zeros((ELEMENTS,), dtype=tl.float32)
     for tile in range(tl.program_id(0), tl.cdiv(n.to(tl.int64) if WIDE else n, ELEMENTS), tl.num_programs(0)):
         first = tile.to(tl.int64) * ELEMENTS if WIDE else tile * ELEMENTS
@@ -71,7 +71,7 @@ def gaussian_nll_backward_kernel(
     FLAT: tl.constexpr, WIDE: tl.constexpr, EVEN: tl.constexpr, ELEMENTS: tl.constexpr,
 ):  # fmt: skip
     if EVEN:
-        n = n // 16 * 16  # what the compiler must know to join the masks of neighbours
+        n = n // 16 * 16  # shows that neighbours have one mask, so that the compiler joins their loads
     tile = tl.program_id(0)
     first = tile.to(tl.int64) * ELEMENTS if WIDE else tile * ELEMENTS
     i = first + tl.arange(0, ELEMENTS)
@@ -165,7 +165,7 @@ def backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Contiguous gradients of mean, log_var and target.
 
-    `wanted` says of each: 0 (an empty tensor is returned), IN_INPUT_DTYPE or IN_FLOAT32.
+    `wanted` has for each of them 0 (returns an empty tensor), IN_INPUT_DTYPE or IN_FLOAT32.
     """
     gradients = _empty_gradients(mean, log_var, target, wanted)
     n = mean.numel()

@@ -28,7 +28,9 @@ LANES = 2 * tiles.THREADS  # of a program
 def load_codes(parameters, lane, live, K: tl.constexpr, VECTOR: tl.constexpr, COLUMNS: tl.constexpr):
     """Logits [COLUMNS / VECTOR, LANES, VECTOR] in float32, -inf beyond class K - 1, and their classes."""
     k = tl.arange(0, COLUMNS // VECTOR)[:, None, None] * VECTOR + tl.arange(0, VECTOR)[None, None, :]
-    here = k < K // VECTOR * VECTOR  # K, in the form that shows a vector's neighbours to be on one side
+    here = (
+        k < K // VECTOR * VECTOR
+    )  # K, written to show that a vector lies on one side of it: the compiler joins its loads
     x = tl.load(parameters + lane[None, :, None] * K + k, live[None, :, None] & here, 0.0).to(tl.float32)
     return tl.where(here, x, float("-inf")), k
 
@@ -105,7 +107,7 @@ def equal_classes(layout: Layout) -> int:
         not others
         and group.kind == CATEGORICAL
         and group.size <= MOST_CLASSES
-        and group.size % 2 == 0  # a load of one half-precision value at a time is no better than the exchange saved
+        and group.size % 2 == 0  # loads of single half-precision values cost more than the exchange that is saved
         and group.length <= LANES // 4
     )
     return group.size if fits else 0

@@ -2,7 +2,7 @@
 
 A program takes a block of pixels of one image, all channels. It composes its image's matrix from the image's
 values, which costs less than a launch that would do it once an image. Coordinates are in pixels from the image's
-centre, so that a warp by nothing gives the image back exactly.
+centre, so that draws of zero return the image exactly.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ def random_warp_kernel(
     column = pixel % W
     value = values + image * value_row_stride
 
-    # Most loads stand before the sine: no load is moved across its branch for huge angles.
+    # Load before the sine: the compiler moves no load across its branch for huge angles.
     x = column.to(tl.float32) - 0.5 * (W - 1)
     y = row.to(tl.float32) - 0.5 * (H - 1)
     if SHIFT:
@@ -130,11 +130,13 @@ def random_warp_kernel(
         from_y += bend_y * (elastic * H)
 
     xx, xy, yx, yy = undone(value, value_stride, flip, FLIP, SCALE, HEIGHT, SHEAR, ROTATE)
+    # The matrix is that of a square: coordinates are stretched to one and back.
     from_x += xx * x + xy * (W / H) * y
     from_y += yx * (H / W) * x + yy * y
 
     from_x = tl.minimum(tl.maximum(from_x, 0.0), W - 1.0)  # what lies outside continues the edge
     from_y = tl.minimum(tl.maximum(from_y, 0.0), H - 1.0)
+    # Bilinear: four neighbours, weighted by the shares of a pixel that separate them from the source.
     left = tl.floor(from_x)
     top = tl.floor(from_y)
     right_share = from_x - left

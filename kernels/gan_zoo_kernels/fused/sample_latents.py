@@ -59,6 +59,7 @@ def draw_noise(
     else:
         z0, z1 = uniform(a, -1.0, 2.0), uniform(b, -1.0, 2.0)
         z2, z3 = uniform(c, -1.0, 2.0), uniform(d, -1.0, 2.0)
+    # Interleave the four words of a block: its columns are 4j … 4j + 3 in order.
     z = tl.join(tl.join(z0, z2), tl.join(z1, z3)).reshape((ROWS, 4 * BLOCKS))
     column = unit * (4 * BLOCKS) + tl.arange(0, 4 * BLOCKS)
     at = latents + row[:, None] * WIDTH + column[None, :]
@@ -72,6 +73,7 @@ def draw_code(
     ROWS: tl.constexpr, CLASSES: tl.constexpr,
 ):  # fmt: skip
     """One code of each row of a block: its columns of the input, and its target."""
+    # Codes 2j and 2j + 1 share a Philox block, with two words each.
     code = program % CODES
     row, live, c0 = rows_of(program // CODES, batch, first_row, ROWS)
     kind, size, column = find_code(code, GROUPS)
@@ -85,7 +87,7 @@ def draw_code(
         if kind == CATEGORICAL:
             index = tl.umulhi(word, zero + size.to(tl.uint32)).to(tl.int32)
             value = index.to(tl.float32)
-            # Through a gather, lest the threads that share a row each draw its word anew.
+            # The gather keeps the threads that share a row from drawing its word again.
             index = tl.gather(index, tl.arange(0, ROWS), 0)
             k = tl.arange(0, CLASSES)
             one_hot = (k[None, :] == index[:, None]).to(tl.float32).to(latents.dtype.element_ty)
@@ -109,6 +111,7 @@ def sample_latents_kernel(
     GROUPS: tl.constexpr, CODES: tl.constexpr, WIDTH: tl.constexpr,
     ROWS: tl.constexpr, BLOCKS: tl.constexpr, CODE_ROWS: tl.constexpr, CLASSES: tl.constexpr,
 ):  # fmt: skip
+    # The counter is (row, block, step, stream), the key the seed; the first programs draw noise, the others codes.
     if STEP_TENSOR:
         c2 = tl.load(step_pointer).to(tl.uint32)
     else:

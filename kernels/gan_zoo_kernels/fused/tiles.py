@@ -11,20 +11,20 @@ from dataclasses import dataclass
 
 MAX_COLUMNS = 8_192  # classes of a code; a row is held in registers whole
 MAX_THREADS = 1_024
-THREADS = 128  # of a program, unless its row is longer than their registers
+THREADS = 128  # of a program, unless its row needs more registers than they have
 VALUES_PER_THREAD = 32  # float32 values of a row: 64 registers, and so 8 programs on a multiprocessor
 VALUES_WITH_GRADIENTS = 16  # of a row whose gradients stand beside it
 VECTOR_BYTES = 16  # the widest load
-LINE_BYTES = 128  # a store that fills a cache line is not read back
+LINE_BYTES = 128  # a store that fills a cache line needs no read
 MAX_ROWS = 128
 SMALL_TILE = 2_048
 LONG_ROW_THREADS = 512
 FLAT_BYTES = 2 * VECTOR_BYTES  # that each thread of a flat kernel loads of each tensor: two loads in flight
 MAX_ELEMENTS = THREADS * FLAT_BYTES // 2
 FEW_ELEMENTS = 256  # of a flat kernel where latency counts
-SPREAD = 2**17  # up to so many elements, a flat kernel without a sum takes few a program
+SPREAD = 2**17  # elements up to which a flat kernel without a sum uses FEW_ELEMENTS
 MAX_PARTIAL_SUMS = 1_024  # left to the second launch: 8 programs for each of 132 multiprocessors
-ALONE = 4  # up to so many tiles, one program does them all and the second launch is saved
+ALONE = 4  # tiles up to which one program takes them all, which saves the second launch
 
 
 @dataclass(frozen=True)
