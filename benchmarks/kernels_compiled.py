@@ -17,12 +17,13 @@ import contextlib
 import hashlib
 import json
 import os
-import re
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
+
+from benchmarks.kernel_figures import loads_of, of_amd, of_nvidia
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -97,7 +98,7 @@ def compile_case(case: Any, target: str) -> list[dict[str, Any]]:
             compiled = launch.kernel.warmup(*launch.arguments, grid=(launch.programs,), **launch.options)
         name = launch.kernel.__name__.removesuffix("_kernel")
         if compiled not in _figures:
-            _figures[compiled] = _nvidia(compiled, output) if backend == "cuda" else _amd(compiled)
+            _figures[compiled] = of_nvidia(compiled, output.getvalue()) if backend == "cuda" else of_amd(compiled)
             pointers = [n for n, t in zip(launch.kernel.arg_names, launch.arguments, strict=False) if _is_tensor(t)]
             _figures[compiled]["loads"] = loads_of(compiled.asm["llir"], pointers)
         elif name != case.kernel:
@@ -122,37 +123,6 @@ def _is_tensor(argument: Any) -> bool:
     return hasattr(argument, "data_ptr")
 
 
-def loads_of(llir: str, pointers: list[str]) -> dict[str, int]:
-    """Bytes of the widest load from each pointer argument, by following addresses through LLVM's code."""
-    _, _, function = llir.partition("\ndefine ")
-    head, _, body = function.partition("{\n")
-    parameters = re.findall(r"ptr addrspace\(1\)(?: [a-z]+(?:\([\w, ]*\))?)* (%\d+)", head)
-    origins = {parameter: {name} for parameter, name in zip(parameters, pointers, strict=False)}
-    widest = dict.fromkeys(pointers, 0)
-    for _ in range(2):  # a loop's phi may stand before what it names
-        for line in body.splitlines():
-            where = set().union(*(origins.get(p, ()) for p in re.findall(r"(%[\w.]+)", line.partition(" = ")[2])))
-            result = re.match(r"\s*(%[\w.]+) = (?:tail call )?(?:ptr|getelementptr|phi ptr|select .* ptr)", line)
-            if result:
-                origins[result[1]] = origins.get(result[1], set()) | where
-            for name in where:
-                widest[name] = max(widest[name], _load_bytes(line))
-    return widest
-
-
-def _load_bytes(line: str) -> int:
-    """Bytes that a line of LLVM's code loads from global memory; 0 if it is no such load."""
-    if "ld.global" in line:
-        return _widest(r"ld\.global[\w.:]*?(?:\.v(\d))?\.b(\d+)", line)
-    loaded = re.search(r"call (\S+|<[^>]*>) @llvm\.amdgcn\.raw\.ptr\.buffer\.load", line)
-    loaded = loaded or re.search(r" = load (\S+|<[^>]*>), ptr addrspace\(1\)", line)
-    if not loaded:
-        return 0
-    bits = {"half": 16, "bfloat": 16, "float": 32, "double": 64}
-    number, kind = re.fullmatch(r"(?:<(\d+) x )?(\w+)>?", loaded[1]).groups()
-    return int(number or 1) * (bits.get(kind) or int(kind.removeprefix("i"))) // 8
-
-
 @contextlib.contextmanager
 def _captured_output() -> Any:
     """What the assembler prints, which it does from Python."""
@@ -161,58 +131,6 @@ def _captured_output() -> Any:
     text = io.StringIO()
     with contextlib.redirect_stdout(text), contextlib.redirect_stderr(text):
         yield text
-
-
-def _nvidia(compiled: Any, output: Any) -> dict[str, Any]:
-    log, ptx = output.getvalue(), compiled.asm["ptx"]
-    spilled = sum(int(n) for n in re.findall(r"(\d+) bytes spill", log))
-    return {
-        "registers": max(int(n) for n in re.findall(r"Used (\d+) registers", log)),
-        "spilled_bytes": spilled,
-        "stack_bytes": max(int(n) for n in re.findall(r"(\d+) bytes stack", log)),
-        "shared_bytes": compiled.metadata.shared,
-        "widest_load": _widest(r"ld\.global[\w.:]*?(?:\.v(\d))?\.b(\d+)", ptx),
-        "widest_store": _widest(r"st\.global[\w.:]*?(?:\.v(\d))?\.b(\d+)", ptx),
-        "fused_float32": len(re.findall(r"\bfma\.[\w.]*f32", ptx)),
-    }
-
-
-def _widest(pattern: str, text: str) -> int:
-    return max((int(v or 1) * int(bits) // 8 for v, bits in re.findall(pattern, text)), default=0)
-
-
-def _amd(compiled: Any) -> dict[str, Any]:
-    text = compiled.asm["amdgcn"]
-
-    def field(name: str) -> int:
-        return max(int(n) for n in re.findall(rf"\.{name}:\s+(\d+)", text))
-
-    def widest(kind: str) -> int:
-        sizes = {
-            "ubyte": 1,
-            "ushort": 2,
-            "short": 2,
-            "short_d16": 2,
-            "short_d16_hi": 2,
-            "dword": 4,
-            "byte": 1,
-        }
-        found = [0]
-        for word in re.findall(rf"\b(?:global|buffer|flat)_{kind}_(\w+)", text):
-            wide = re.fullmatch(r"dwordx(\d)", word)
-            found.append(4 * int(wide[1]) if wide else sizes.get(word, 0))
-        return max(found)
-
-    roots = len(re.findall(r"\bv_sqrt_f32", text))  # each rounded correctly with two fused multiply-adds of its own
-    return {
-        "registers": field("vgpr_count"),
-        "spilled_bytes": 4 * (field("vgpr_spill_count") + field("sgpr_spill_count")),
-        "stack_bytes": field("private_segment_fixed_size"),
-        "shared_bytes": compiled.metadata.shared,
-        "widest_load": widest("load"),
-        "widest_store": widest("store"),
-        "fused_float32": len(re.findall(r"\bv_(?:pk_)?fm\w+_f32", text)) - roots * 2,
-    }
 
 
 def compile_all(every: int, targets: list[str]) -> list[dict[str, Any]]:
