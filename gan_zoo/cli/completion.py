@@ -1,4 +1,4 @@
-"""Completion scripts: the flag parser's own, which know commands, flags and choices, with names, runs and files."""
+"""Completion scripts: tyro's, which complete commands, flags and choices, extended by names, runs and files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Shell = Literal["bash", "zsh", "fish"]
 
 OFFER = '''
 def _offer(spec, words, again=False):
-    """Words that may stand first after a command, as the parser's code knows them: as its subcommands."""
+    """Offer words after a command, as tyro's code does for subcommands."""
     after = {**spec, "subcommands": {}}
     spec["subcommands"] = {word: {**after, "description": what or word} for word, what in words.items()}
     if again:
@@ -31,7 +31,8 @@ def _runs():
     import sys
 
     typed = "".join(sys.argv[1:-1][int(sys.argv[-1]) :][:1])
-    files = [file for place in ("*", "runs/*", typed + "*", typed + "/*") for file in glob.glob(place + "/config.toml")]
+    patterns = [folder + "/config.toml" for folder in ("*", "runs/*", typed + "*", typed + "/*")]
+    files = [file for pattern in patterns for file in glob.glob(pattern)]
     return dict.fromkeys(sorted({os.path.dirname(file) for file in files}), "")
 
 
@@ -45,13 +46,13 @@ for _spec in COMPLETION_SPEC["subcommands"].values():
         for _choices in [CHOICES[_flag] for _flag in _option["flags"] if _flag in CHOICES]:
             _option.update(type="choice", choices=_choices)
 '''
-"""Python that the scripts run after the parser's table of commands, COMPLETION_SPEC, is there."""
+"""Python that the scripts run once tyro's table of commands, COMPLETION_SPEC, is defined."""
 
 PATCHES: dict[str, tuple[str, str]] = {
     "bash": (
         "",
         """
-# Files, where nothing else fits.
+# Complete files if nothing else matches.
 _gan_zoo() { _tyro_gan_zoo; [[ -n ${COMPREPLY[*]} ]] || COMPREPLY=(); }
 complete -o default -F _gan_zoo gan-zoo
 """,
@@ -60,13 +61,13 @@ complete -o default -F _gan_zoo gan-zoo
     "fish": (
         "",
         """
-# Files, where nothing else fits.
+# Complete files if nothing else matches.
 complete --erase --command gan-zoo
 function _gan_zoo
     set -l word (commandline -ct)
-    set -l found (_tyro_gan_zoo | string match -- "$word*")
-    if set -q found[1]
-        printf "%s\\n" $found
+    set -l matches (_tyro_gan_zoo | string match -- "$word*")
+    if set -q matches[1]
+        printf "%s\\n" $matches
     else
         __fish_complete_path $word
     end
@@ -75,55 +76,59 @@ complete --no-files --command gan-zoo --arguments "(_gan_zoo)"
 """,
     ),
 }
-"""For each shell, a text before which another is put; at the script's end, if it is empty."""
+"""For each shell, a text to insert, and the text before which it goes; the end of the script if that is empty."""
 
 
 def script(shell: Shell, commands: dict[str, Callable[..., Any]]) -> str:
     """The completion script of a shell.
 
     Args:
-        shell: Which.
-        commands: By name, with their flags in full.
+        shell: The shell.
+        commands: All commands by name, with all their flags.
 
     Raises:
-        InputError: If the flag parser writes it another way than is known here.
+        InputError: If tyro writes its scripts in a new way.
     """
     out = io.StringIO()
     with redirect_stdout(out), suppress(SystemExit):
         tyro.extras.subcommand_cli_from_dict(commands, prog="gan-zoo", args=["--tyro-print-completion", shell])
     text, begin = out.getvalue(), "\nimport sys\n"
     added = "".join(f"{name} = {value!r}\n" for name, value in names(commands).items()) + OFFER
-    if shell == "fish":  # there it stands in double quotes
+    if shell == "fish":  # the code is in double quotes there
         added = added.replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$")
     before, patch = PATCHES[shell]
     if begin not in text or before not in text:
-        raise InputError(f"tyro {tyro.__version__} writes completion scripts that are not known; try tyro 1.0.17")
+        raise InputError(f"tyro {tyro.__version__} writes completion scripts in a new way; install tyro 1.0.17")
     text = text.replace(begin, f"\n{added}\n{begin}", 1)
     return text.replace(before, patch + before, 1) if before else text + patch
 
 
 def names(commands: dict[str, Callable[..., Any]]) -> dict[str, Any]:
-    """What the added code offers: words after a command, the commands on runs, and choices of flags."""
-    of = {
+    """The constants of the added code: words after a command, commands on runs, and choices of flags."""
+    summaries = {
         kind.kind: {name: entry.summary for name, entry in kind.entries.items()}
         for kind in (registry.models, registry.trunks, registry.datasets, registry.losses, registry.loggers)
     }
-    words = {"train": of["model"], "datasets": of["dataset"], "configs": dict.fromkeys(registry.presets(), "")}
+    words = {
+        "train": summaries["model"],
+        "datasets": summaries["dataset"],
+        "configs": dict.fromkeys(registry.presets(), ""),
+    }
     runs = []
     for name, command in commands.items():
         first = get_type_hints(command, include_extras=True).get(next(iter(signature(command).parameters)))
-        about = getattr(first, "__metadata__", ())
-        if any(str(getattr(one, "metavar", "")).startswith("RUN") for one in about):
+        metadata = getattr(first, "__metadata__", ())
+        if any(str(getattr(one, "metavar", "")).startswith("RUN") for one in metadata):
             runs.append(name)
         elif choices := [choice for choice in get_args(getattr(first, "__origin__", first)) if isinstance(choice, str)]:
             words[name] = dict.fromkeys(choices, "")
     choices_of = {
-        "--config": [*registry.presets(), *of["model"]],
-        "--data": [*of["dataset"]],
-        "--data.name": [*of["dataset"]],
-        "--trunk": [*of["trunk"]],
-        "--trunk.name": [*of["trunk"]],
-        "--loss.adversarial": [*of["loss"]],
-        "--logging.trackers": [*of["logger"]],
+        "--config": [*registry.presets(), *summaries["model"]],
+        "--data": [*summaries["dataset"]],
+        "--data.name": [*summaries["dataset"]],
+        "--trunk": [*summaries["trunk"]],
+        "--trunk.name": [*summaries["trunk"]],
+        "--loss.adversarial": [*summaries["loss"]],
+        "--logging.trackers": [*summaries["logger"]],
     }
     return {"WORDS": words, "OF_RUNS": runs, "CHOICES": choices_of}

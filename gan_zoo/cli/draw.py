@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
 from gan_zoo.cli.types import Count, Device, Port, RunFolder, RunFolders, Seed, whole
 from gan_zoo.errors import InputError
+
+if TYPE_CHECKING:
+    from gan_zoo.models.gan.model import GAN
+    from gan_zoo.training.run import Run
+
+
+def open_model(
+    run: Path, device: str, out: Path | None, name: str, check_ending: Callable[[Path], object]
+) -> tuple[Run, GAN, Path]:
+    """Check the output path, by default `name` in the run folder, and load the run's model."""
+    from gan_zoo.cli.console import check_output
+    from gan_zoo.training.precision import pick_device
+    from gan_zoo.training.run import find, load
+
+    source, checkpoint = find(run)
+    target = out or source.folder / name
+    check_ending(target)
+    check_output(target)
+    return source, load(checkpoint, device=pick_device(device)), target
 
 
 def sample(
@@ -35,16 +54,10 @@ def sample(
         gan-zoo sample hf://org/name --seed 7
     """
     from gan_zoo.analysis.traverse import check_ending
-    from gan_zoo.cli.console import check_output, console
+    from gan_zoo.cli.console import console
     from gan_zoo.images import mosaic, most_images, save_image
-    from gan_zoo.training.precision import pick_device
-    from gan_zoo.training.run import find, load
 
-    source, checkpoint = find(run)
-    target = out or source.samples / "samples.png"
-    check_ending(target)
-    check_output(target)
-    model = load(checkpoint, device=pick_device(device))
+    _, model, target = open_model(run, device, out, "samples/samples.png", check_ending)
     side = model.image.resolution
     if n > (most := most_images(side)):
         raise InputError(f"--n {n}: a picture holds at most {most} images of {side}×{side} pixels")
@@ -100,15 +113,10 @@ def traverse(
         gan-zoo traverse runs/infogan-mnist-5k-001 --code c2 --out turn.webp  # animated
     """
     from gan_zoo.analysis.traverse import check_ending, write_traversals
-    from gan_zoo.cli.console import check_output, console
-    from gan_zoo.training.precision import pick_device
-    from gan_zoo.training.run import find, load
+    from gan_zoo.cli.console import console
 
-    source, checkpoint = find(run)
-    target = out or source.samples / picture_name(code, by, rows=rows, values=values, seed=seed)
-    check_ending(target)
-    check_output(target)
-    model = load(checkpoint, device=pick_device(device))
+    name = f"samples/{picture_name(code, by, rows=rows, values=values, seed=seed)}"
+    _, model, target = open_model(run, device, out, name, check_ending)
     console.print(str(write_traversals(model, target, code, by=by, rows=rows, count=values, seed=seed)))
 
 
@@ -144,16 +152,10 @@ def encode(
         gan-zoo encode runs/infogan-mnist-5k-001 three.png four.png
     """
     from gan_zoo.analysis import encode as encoding
-    from gan_zoo.cli.console import check_output, console
+    from gan_zoo.cli.console import console
     from gan_zoo.terminal import say
-    from gan_zoo.training.precision import pick_device
-    from gan_zoo.training.run import find, load
 
-    source, checkpoint = find(run)
-    target = out or source.folder / table_name(images, split)
-    encoding.check_ending(target)
-    check_output(target)
-    model = load(checkpoint, device=pick_device(device))
+    source, model, target = open_model(run, device, out, table_name(images, split), encoding.check_ending)
     encoder, workers = encoding.encoder(model), source.config.data.workers
     opened = encoding.open_images(images, source, model.image, part=split)
     broken = encoding.Broken()
