@@ -62,31 +62,31 @@ class LearnedPrior(nn.Module, Prior):
 
     def entropies(self, fixed: Tensor) -> Tensor:
         """H(c) in nats, [number of codes]: -Σ π log π of categorical codes, and `fixed`'s of the others."""
-        found = {name: -(p * p.log()).sum() for name, p in self.probabilities().items()}
-        return torch.stack([found.get(code.name, h) for code, h in zip(self.codes, fixed.unbind(), strict=True)])
+        learned = {name: -(p * p.log()).sum() for name, p in self.probabilities().items()}
+        return torch.stack([learned.get(code.name, h) for code, h in zip(self.codes, fixed.unbind(), strict=True)])
 
     def score(self, parameters: Tensor, codes: Tensor, layout: Layout, over_ranks: Mean = alone) -> Tensor:
-        """0 by code, with the slope of E_{c ~ P(c)}[log Q(c | x)] in the logits for what Q says of each value.
+        """0 by code, with the gradient of E_{c ~ P(c)}[log Q(c | x)] in the prior's logits, Q being constant.
 
-        The score function's estimate E[(log Q(c | x) - their mean) ∇log P(c)] (Williams, 1992): a value that Q cannot
-        tell becomes rarer, for it adds to H(c) what it takes from log Q. L_I's hard targets alone have no such slope.
+        The score function's estimate E[(log Q(c | x) - its mean) ∇log P(c)] (Williams, 1992) makes values rarer that Q
+        does not recognise. L_I's hard targets alone have no such gradient.
 
         Args:
             parameters: Of Q(c | x) [n, layout.width].
-            codes: Those that x was generated from, [n, number of codes].
-            layout: Which columns parametrise which code.
-            over_ranks: The mean over the ranks, each of which has its own images.
+            codes: The codes that x was generated from, [n, number of codes].
+            layout: The columns of each code.
+            over_ranks: The mean over the ranks.
         """
         learned = self.probabilities()
-        found = []
+        scores = []
         for code, columns, value in zip(self.codes, layout.columns, codes.unbind(1), strict=True):
             estimate = codes.new_zeros(())
             if code.name in learned:
-                own, index = parameters[:, columns].float(), value.long()
-                told = own.detach().log_softmax(1).gather(1, index[:, None])[:, 0]
-                estimate = ((told - over_ranks(told.mean())) * learned[code.name].log()[index]).mean()
-            found.append(estimate - estimate.detach())
-        return torch.stack(found)
+                index = value.long()
+                log_q = parameters[:, columns].float().detach().log_softmax(1).gather(1, index[:, None])[:, 0]
+                estimate = ((log_q - over_ranks(log_q.mean())) * learned[code.name].log()[index]).mean()
+            scores.append(estimate - estimate.detach())  # the value 0, the gradient of the estimate
+        return torch.stack(scores)
 
     def sample(
         self,
@@ -98,7 +98,7 @@ class LearnedPrior(nn.Module, Prior):
         first_row: int = 0,
         device: torch.device | str = "cpu",
     ) -> Latents:
-        """As `Prior.sample`; the input is differentiable in the logits, the codes are not."""
+        """As `Prior.sample`; the input is differentiable with respect to the logits, the codes are not."""
         drawn, _ = sample_latents(
             self.drawn, n, seed=seed, step=step, stream=stream, first_row=first_row, device=device
         )
