@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all, and stay when the power goes."""
+"""Atomic and durable writes: files and folders appear complete or not at all, and survive a power failure."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 PARTIAL = ".partial"
-"""Part of the name of everything that is not whole yet."""
+"""Part of the name of every file and folder that is not complete yet."""
 
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """A place beside `path` to write to, which takes its name when the block ends well and is removed when not.
+    """Yield a temporary path beside `path`; it is renamed to `path` if the block succeeds, else removed.
 
     Raises:
-        OSError: If the place cannot be written, naming `path`.
+        OSError: If `path` cannot be written.
     """
     make_folder(path.parent)
     beside = path.with_name(f".{path.stem}.{os.getpid()}{PARTIAL}{path.suffix}")
@@ -42,10 +42,10 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """The same for a folder, whose files the block writes by `write`; an older folder of the name gives way.
+    """The same for a folder, whose files the block writes with `write`; an existing folder is replaced.
 
     Raises:
-        OSError: If the place cannot be written, naming `path`.
+        OSError: If `path` cannot be written.
     """
     make_folder(path.parent)
     beside = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
@@ -63,24 +63,22 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def check_writable(path: Path, *, folder: bool = False) -> None:
-    """Refuse a place that no file, or no `folder`, can be written at, before work is spent; nothing is left there.
+    """Check that a file, or a `folder`, can be written at `path`; leaves nothing behind.
 
     Raises:
-        OSError: Naming `path`.
+        OSError: If it cannot, naming `path`.
     """
     try:
         if path.is_dir() and not folder:
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        there = path.parent
-        while not there.exists() and there != there.parent:
-            there = there.parent
-        os.rmdir(mkdtemp(prefix=".", suffix=PARTIAL, dir=there))
+        existing = next(folder for folder in path.parents if folder.exists() or folder == folder.parent)
+        os.rmdir(mkdtemp(prefix=".", suffix=PARTIAL, dir=existing))
     except OSError as error:
         raise OSError(error.errno, error.strerror or str(error), str(path)) from None
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder, and those above it, to stay."""
+    """Make a folder and its parents durably."""
     if path.is_dir():
         return
     make_folder(path.parent)
@@ -89,7 +87,7 @@ def make_folder(path: Path) -> None:
 
 
 def write(path: Path, content: bytes) -> str:
-    """Write a file down to the disk.
+    """Write a file and flush it to the disk.
 
     Returns:
         The SHA-256 of `content`.
@@ -97,26 +95,26 @@ def write(path: Path, content: bytes) -> str:
     with path.open("wb", buffering=0) as file:
         write_all(file, content)
         os.fsync(file.fileno())
-        if hasattr(os, "posix_fadvise"):  # so that what is read back is the disk's
+        if hasattr(os, "posix_fadvise"):  # drop it from the page cache, so that it is read back from the disk
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     return hashlib.sha256(content).hexdigest()
 
 
 def write_all(file: RawIOBase, content: bytes) -> None:
-    """Write to an unbuffered file, which may take less than all at a time."""
+    """Write to an unbuffered file, which may take only a part at a time."""
     rest = memoryview(content)
     while rest:
         rest = rest[file.write(rest) :]
 
 
 def cache_folder() -> Path:
-    """Where what was worked out once is kept: $GAN_ZOO_CACHE, or gan-zoo in the user's folder for such things.
+    """The cache folder: $GAN_ZOO_CACHE, or gan-zoo in the user's cache folder.
 
     Raises:
-        RuntimeError: If the user has no home.
+        RuntimeError: If the user has no home directory.
     """
-    if own := os.environ.get("GAN_ZOO_CACHE"):
-        return Path(own).expanduser()
+    if folder := os.environ.get("GAN_ZOO_CACHE"):
+        return Path(folder).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gan-zoo"
 
 
@@ -127,10 +125,10 @@ def digest(path: Path) -> str:
 
 
 def sync(path: Path) -> None:
-    """Have the disk hold what was written to a file, or what a folder names."""
+    """Flush a file's contents, or a folder's entries, to the disk."""
     windows = os.name == "nt"
     if windows and path.is_dir():
-        return  # which it sees to itself
+        return  # Windows flushes folders itself
     descriptor = os.open(path, os.O_RDWR if windows else os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -139,7 +137,7 @@ def sync(path: Path) -> None:
 
 
 def remove_partial(folder: Path) -> None:
-    """Remove what a process that was killed had not finished in `folder`."""
+    """Remove the temporary files that a killed process left in `folder`."""
     for left in folder.glob(f".*{PARTIAL}*"):
         if left.is_dir() and not left.is_symlink():
             shutil.rmtree(left, ignore_errors=True)
@@ -148,11 +146,11 @@ def remove_partial(folder: Path) -> None:
 
 
 ADDRESS = "file://"
-"""How the text of a path begins whose name is no UTF-8."""
+"""Prefix of the text of a path that is not UTF-8."""
 
 
 def path_to_text(path: str) -> str:
-    """A path as text that every file can hold: where a name in it is no UTF-8, an address, `file:///home/caf%E9`."""
+    """A path as UTF-8 text: itself, or a URL such as `file:///home/caf%E9` if a name in it is not UTF-8."""
     try:
         path.encode()
     except UnicodeEncodeError:
@@ -161,10 +159,10 @@ def path_to_text(path: str) -> str:
 
 
 def path_from_text(text: str) -> Path:
-    """The path that `path_to_text` wrote, or that a user typed, `~` being a home.
+    """The path of a text that `path_to_text` returned or a user typed, with `~` expanded.
 
     Raises:
-        RuntimeError: If `~name` is the home of nobody.
+        RuntimeError: If there is no user `name` for `~name`.
     """
     if text.startswith(ADDRESS):
         return Path(os.fsdecode(unquote_to_bytes(text.removeprefix(ADDRESS))))
@@ -173,7 +171,7 @@ def path_from_text(text: str) -> Path:
 
 @contextmanager
 def utf8_name(path: Path) -> Iterator[Path]:
-    """A name of a file, to read it by, for libraries that take no name but in UTF-8."""
+    """Yield a UTF-8 path for reading a file, for libraries that accept no other."""
     if path_to_text(str(path)) == str(path):
         yield path
         return
@@ -182,15 +180,15 @@ def utf8_name(path: Path) -> Iterator[Path]:
 
 
 def slug(text: str) -> str:
-    """A text as part of a file's name; empty if there is neither letter nor digit in it."""
+    """A text as part of a file name; empty if it has neither letters nor digits."""
     return "-".join(re.findall(r"[a-z0-9]+", text.lower()))
 
 
 def decode_text(content: bytes) -> str:
-    """A file's text in UTF-8, without the byte order mark that some editors put before it.
+    """Decode the UTF-8 text of a file, without the byte order mark that some editors write.
 
     Raises:
-        ValueError: If it is in another encoding.
+        ValueError: If it has another encoding.
     """
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in content[:4]:
         wide = content.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)) or content[:4].count(0) > 2
@@ -202,24 +200,24 @@ def decode_text(content: bytes) -> str:
 
 
 def write_text(text: str, path: Path) -> Path:
-    """Write text in UTF-8, whole or not at all; a byte of a file's name that is no UTF-8 stands there as `\\udcXX`."""
+    """Write text atomically in UTF-8; bytes of file names that are not UTF-8 become `\\udcXX`."""
     with atomic_file(path) as beside:
         beside.write_text(text, encoding="utf-8", errors="backslashreplace")
     return path
 
 
 def write_json(value: Any, path: Path) -> Path:
-    """Write `value` as JSON."""
+    """Write `value` as JSON, atomically."""
     return write_text(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n", path)
 
 
 @contextmanager
 def _named(path: Path, beside: Path) -> Iterator[None]:
-    """Within, an error about `beside` is told as one about `path`."""
+    """Raise errors about `beside` as errors about `path`."""
     try:
         yield
     except OSError as error:
         named = error.filename
         if named is not None and beside not in (Path(os.fsdecode(named)), *Path(os.fsdecode(named)).parents):
-            raise  # of something else that the block does
+            raise  # about another file
         raise OSError(error.errno, error.strerror or str(error), str(path)) from None

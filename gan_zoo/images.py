@@ -18,9 +18,9 @@ from torch import Tensor
 from gan_zoo.files import atomic_file
 
 MOST_PIXELS = 89_478_485
-"""Of a picture of many images: where Pillow, and whoever opens pictures with it, suspects a decompression bomb."""
+"""Largest picture that is written; Pillow suspects a decompression bomb in larger ones."""
 MAKER = "gan-zoo"
-"""Stands in every picture that is written here, as the software of its EXIF or in a GIF's comment."""
+"""Written into every picture: as the software in EXIF, or in a GIF's comment."""
 
 _SOFTWARE = 0x0131
 _HEAD, _TAIL = 1024, 64
@@ -32,12 +32,12 @@ def to_uint8(images: Tensor) -> Tensor:
 
 
 def grid(images: Tensor, columns: int, *, gap: int = 2) -> Image.Image:
-    """A picture of images [n, C, H, W] in [-1, 1], row after row, with `gap` white pixels between them."""
+    """A picture of images [n, C, H, W] in [-1, 1], row by row, with `gap` white pixels between them."""
     return mosaic([images], len(images), columns, gap=gap)
 
 
 def mosaic(batches: Iterable[Tensor], n: int, columns: int, *, gap: int = 2) -> Image.Image:
-    """The `grid` of n images that come in batches [m, C, H, W], of which one at a time is in memory."""
+    """The `grid` of n images in batches [m, C, H, W], with one batch in memory at a time."""
     canvas, row = np.zeros(0, np.uint8), 0
     for images in batches:
         _, channels, height, width = images.shape
@@ -52,33 +52,33 @@ def mosaic(batches: Iterable[Tensor], n: int, columns: int, *, gap: int = 2) -> 
 
 
 def most_images(side: int, *, gap: int = 2) -> int:
-    """How many images of `side` pixels a square `grid` holds within `MOST_PIXELS`."""
+    """The number of images of `side` pixels in a square `grid` of `MOST_PIXELS`."""
     return ((math.isqrt(MOST_PIXELS) + gap) // (side + gap)) ** 2
 
 
 def png(image: Image.Image) -> bytes:
-    """A picture as the bytes of a PNG file."""
+    """The bytes of a picture's PNG file."""
     file = BytesIO()
     image.save(file, "PNG", **_marks(".png"))
     return file.getvalue()
 
 
 def inline(content: bytes) -> str:
-    """The bytes of a PNG file as an address that holds them: a page with it asks for no file."""
+    """A data URL of a PNG file, for pages that refer to no other file."""
     return f"data:image/png;base64,{b64encode(content).decode()}"
 
 
 def save_image(image: Image.Image, path: Path, *, append: Sequence[Image.Image] = (), milliseconds: int = 100) -> Path:
-    """Write a picture, whole or not at all; the format follows the name.
+    """Write a picture atomically; the suffix decides the format.
 
     Args:
         image: The picture, or the first frame.
-        path: Where to.
-        append: The further frames of an animation, which then runs for ever.
-        milliseconds: How long each frame stands.
+        path: The file.
+        append: Further frames of an animation, which repeats endlessly.
+        milliseconds: Duration of a frame.
 
     Raises:
-        OSError: If the place cannot be written; nothing is left behind.
+        OSError: If `path` cannot be written; nothing is left behind.
     """
     frames: dict[str, Any] = {"append_images": append, "duration": milliseconds, "loop": 0}
     with atomic_file(path) as beside:
@@ -87,9 +87,9 @@ def save_image(image: Image.Image, path: Path, *, append: Sequence[Image.Image] 
 
 
 def is_made_here(path: Path) -> bool:
-    """Whether a file is a picture that gan-zoo wrote, by what its first and last bytes say; BMP cannot say it."""
+    """Whether gan-zoo wrote a picture, by its first and last bytes; BMP has no room for the mark."""
     try:
-        if not path.is_file():  # which may have no end
+        if not path.is_file():  # a pipe may never end
             return False
         with path.open("rb") as file:
             ends = file.read(_HEAD)
@@ -100,7 +100,7 @@ def is_made_here(path: Path) -> bool:
 
 
 def _marks(ending: str) -> dict[str, Any]:
-    """What Pillow is to write into a picture, so that `is_made_here` knows it."""
+    """Arguments for Pillow's `save` that mark a picture for `is_made_here`."""
     if ending.lower() == ".gif":
         return {"comment": MAKER}
     exif = Image.Exif()

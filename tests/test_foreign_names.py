@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 
 import gan_zoo
 from gan_zoo.config import Data
-from gan_zoo.data.cache import Entry
+from gan_zoo.data.cache import read_entry, write_entry
 from gan_zoo.data.dataset import open_dataset
 from gan_zoo.errors import InputError
 
@@ -77,10 +77,10 @@ def test_files_that_are_read_by_other_libraries_may_be_called_so(here: Path) -> 
     for ending in ("safetensors", "npz", "npy"):
         found = open_dataset(Data(name=f"{CAFE}.{ending}")).train
         assert torch.equal(found.pixels(torch.arange(5))[:, 0], images)
-    entry = Entry(here / CAFE / "pixels.safetensors", [tuple(images.shape)])
-    entry.write([images])
-    (held,) = entry.read() or [None]
-    assert torch.equal(held, images)
+    entry = here / CAFE / "pixels.safetensors"
+    write_entry(entry, [images])
+    (cached,) = read_entry(entry, [tuple(images.shape)]) or [None]
+    assert torch.equal(cached, images)
 
 
 def test_tensorboard_which_takes_no_such_folder_is_refused(here: Path) -> None:

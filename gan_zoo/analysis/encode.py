@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
@@ -18,11 +18,11 @@ from torch import Tensor
 
 from gan_zoo.config import Data
 from gan_zoo.data.batches import normalise
-from gan_zoo.data.dataset import ARRAY_SUFFIXES, BatchSource, Dataset, Source, Split, Subset, open_dataset, quiet
-from gan_zoo.data.encoded import BrokenImagesError, Decoded
+from gan_zoo.data.dataset import ARRAY_SUFFIXES, Dataset, LazyImages, Split, open_dataset, quiet
+from gan_zoo.data.encoded import BrokenImagesError, decoded_on_request
 from gan_zoo.data.folder import Files
 from gan_zoo.data.pixels import SUFFIXES
-from gan_zoo.errors import InputError
+from gan_zoo.errors import InputError, shown
 from gan_zoo.extras import require
 from gan_zoo.files import atomic_file, path_from_text
 from gan_zoo.models.gan.codes import Code
@@ -67,11 +67,10 @@ class Images:
 
     def name(self, index: int) -> str | int:
         """The path of image `index` below its folder, or `index` where the set is no folder."""
-        source: Any = self.split.images
-        if isinstance(source, Subset):
-            source, index = source.source, int(source.indices[index])
-        files = source.encoded if isinstance(source, Decoded) else None
-        return files.name(index) if isinstance(files, Files) else index
+        if self.split.names:
+            return shown(self.split.names[index])
+        images = self.split.images
+        return int(images.indices[index]) if isinstance(images, LazyImages) else index
 
 
 def encoder(model: GAN) -> Encoder:
@@ -104,7 +103,7 @@ def open_images(
         if missing := [str(path) for path in paths if not path.is_file()]:
             raise InputError(f"{missing[0]}: no such image")
         files = Files(Path(), [str(path) for path in paths])
-        return Images(Split(Decoded(files, shape)), "files")
+        return Images(Split(decoded_on_request(files, shape), names=files.names), "files")
     if len(named) > 1:
         odd = next(path for path in paths if path.is_dir() or path.suffix.lower() not in SUFFIXES)
         raise InputError(f"{odd} is no image file; accepted: image files, or one folder, array file or dataset")
@@ -132,7 +131,7 @@ def _but_for_broken(opened: Callable[[Data], Dataset], settings: Data) -> Datase
     try:
         return opened(settings.model_copy(update={"skip_broken": True}))
     except BrokenImagesError as error:
-        raise InputError(f"{error}: {', '.join(error.reasons[:NAMED])}") from None
+        raise InputError(f"{error}: {', '.join(error.causes[:NAMED])}") from None
 
 
 class Broken:
@@ -194,15 +193,14 @@ def encode(
 
 def _readable(split: Split, batch_size: int, workers: int, broken: Broken) -> Iterator[tuple[Tensor, Tensor]]:
     """The images that can be read, uint8 [n, C, R, R], with their places in the split; a batch is decoded ahead."""
-    source = _without_remedy(split.images)
-    parts = torch.arange(len(split)).split(batch_size)
-    if isinstance(source, Tensor | BatchSource):
+    images, parts = split.images, torch.arange(len(split)).split(batch_size)
+    if isinstance(images, Tensor) or not images.needs_workers:
         yield from ((part, split.pixels(part)) for part in parts)
         return
 
     def attempt(index: int) -> Tensor | InputError:
         try:
-            return source[index]
+            return images[torch.tensor([index])][0]
         except InputError as error:
             return error
 
@@ -216,18 +214,11 @@ def _readable(split: Split, batch_size: int, workers: int, broken: Broken) -> It
                 good = {row: pixels for row, pixels in read.items() if isinstance(pixels, Tensor)}
                 for error in read.values():
                     if isinstance(error, InputError):
-                        broken.add(error)
+                        broken.add(*getattr(error, "causes", [error]))
                 if good:
                     yield torch.tensor([*good]), torch.stack([*good.values()])
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _without_remedy(source: Tensor | Source) -> Tensor | Source:
-    """The source, whose errors name an image and what is wrong with it and no more."""
-    if isinstance(source, Subset) and not isinstance(source, BatchSource):
-        return replace(source, source=cast(Source, _without_remedy(source.source)))
-    return replace(source, remedy="") if isinstance(source, Decoded) else source
 
 
 def _one_ahead(items: Iterator[T]) -> Iterator[T]:

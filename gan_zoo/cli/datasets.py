@@ -102,7 +102,7 @@ def describe(keys: dict[str, Any], *, out: Path | None, seed: int, as_json: bool
         dataset = open_dataset(settings.model_copy(update={"skip_broken": True}))  # finds all of them
         broken = dataset.broken
     except BrokenImagesError as error:
-        broken = error.reasons
+        broken = error.causes
     if broken and not settings.skip_broken:
         if as_json:
             print_json({"broken": broken})

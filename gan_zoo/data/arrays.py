@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import partial
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -17,128 +17,108 @@ from torch import Tensor
 from gan_zoo.config import Data
 from gan_zoo.data.assemble import fits_memory, from_tensors, settle_labels, settle_shape
 from gan_zoo.data.bounds import check_memory, listed
-from gan_zoo.data.dataset import ARRAY_SUFFIXES, Dataset, Split, required_path
+from gan_zoo.data.dataset import ARRAY_SUFFIXES, Dataset, LazyImages, Split, required_path
 from gan_zoo.data.folder import Files
 from gan_zoo.data.npy import Archive, Array, mapped
-from gan_zoo.data.pixels import fit
-from gan_zoo.errors import InputError, first_line, quoted
+from gan_zoo.errors import InputError, reason, shown
 from gan_zoo.files import utf8_name
-from gan_zoo.shapes import ImageShape
 
-IMAGES = ("images", "x", "arr_0", "train_images", "x_train", "imgs")
-LABELS = ("labels", "y", "train_labels", "y_train")
-TEST_IMAGES = ("test_images", "x_test")
-TEST_LABELS = ("test_labels", "y_test")
+NAMES = {
+    "images": ("images", "x", "arr_0", "train_images", "x_train", "imgs"),
+    "labels": ("labels", "y", "train_labels", "y_train"),
+    "test_images": ("test_images", "x_test"),
+    "test_labels": ("test_labels", "y_test"),
+}
+"""Names under which each array is looked for in a file, in this order."""
 
 _CHUNK = 1024
 _LONGEST_HEADER = 2**24
 
 
 @dataclass(frozen=True)
-class Layout:
-    """How an array of images is to be read: the order of its axes, and the range of its values."""
+class ImageFormat:
+    """How an array of images is read.
 
-    order: str
+    Args:
+        axes: Their order, such as ``n h w c``.
+        channels: 1 or 3.
+        low: The value that becomes 0.
+        high: The value that becomes 255.
+    """
+
+    axes: str
     channels: int
     low: float
     high: float
 
     def pixels(self, array: Array) -> Tensor:
-        """Images [n, …] in this layout to uint8 [n, c, h, w]; a part at a time: floats are four times as large."""
+        """Images to uint8 [n, c, h, w], in chunks, as floats are four times as large."""
         if array.dtype == np.uint8 and array.flags.writeable:
             return self._pixels(array)
-        parts = (self._pixels(array[start : start + _CHUNK]) for start in range(0, len(array), _CHUNK))
-        first = next(parts)
+        chunks = (self._pixels(array[start : start + _CHUNK]) for start in range(0, len(array), _CHUNK))
+        first = next(chunks)
         pixels = torch.empty(len(array), *first.shape[1:], dtype=torch.uint8)
         pixels[: len(first)] = first
-        for number, part in enumerate(parts, 1):
-            pixels[number * _CHUNK :][: len(part)] = part
+        for number, chunk in enumerate(chunks, 1):
+            pixels[number * _CHUNK :][: len(chunk)] = chunk
         return pixels
 
     def _pixels(self, array: Array) -> Tensor:
         kind = np.dtype(np.float32) if array.dtype.kind == "f" else array.dtype
         values = torch.from_numpy(array.astype(kind, copy=not array.flags.writeable))
-        if self.order == "n h w":
+        if self.axes == "n h w":
             values = values[:, None]
-        elif self.order == "n h w c":
+        elif self.axes == "n h w c":
             values = values.permute(0, 3, 1, 2)
         if values.dtype != torch.uint8:
             values = values.float().sub(self.low).mul(255 / (self.high - self.low)).round().to(torch.uint8)
         return values.contiguous()
 
 
-@dataclass(frozen=True, eq=False)
-class Mapped:
-    """A source over a .npy file that stays on the disk; each image is fitted into `shape` when asked."""
-
-    path: Path
-    layout: Layout
-    shape: ImageShape
-    length: int
-
-    def __len__(self) -> int:
-        return self.length
-
-    def __getitem__(self, index: int) -> Tensor:
-        return fit(self.layout.pixels(self._array[index : index + 1]), self.shape)[0]
-
-    def __reduce__(self) -> tuple[type[Mapped], tuple[Path, Layout, ImageShape, int]]:
-        return Mapped, (self.path, self.layout, self.shape, self.length)
-
-    @cached_property
-    def _array(self) -> Array:
-        return mapped(self.path)
+def _from_disk(path: Path, given: ImageFormat, indices: Tensor) -> Tensor:
+    """The images at `indices` of a .npy file, uint8 [m, c, h, w]; mapped anew, as a mapping cannot be pickled."""
+    return given.pixels(mapped(path)[indices.numpy()])
 
 
 def array(settings: Data) -> Dataset:
     """The images in the file `settings.path`.
 
-    A .npy file is the images. In .npz and .safetensors files they are called `images`, `x` or `arr_0`, the
-    labels `labels` or `y`, and a test split, if there is one, `test_images` and `test_labels` or `x_test` and
-    `y_test`. Images are [n, h, w], [n, h, w, c] or [n, c, h, w] with c 1 or 3: uint8, boolean, or floats,
-    which are read as [-1, 1] if one of the training images' values is negative, else as [0, 1]. A .npy
-    file larger than `settings.memory` is read from the disk while training.
+    A .npy file holds the images. In .npz and .safetensors files, arrays are found by their names; see `NAMES`. Images
+    are [n, h, w], [n, h, w, c] or [n, c, h, w] with c 1 or 3: uint8, boolean, or floats, in [-1, 1] if a value of the
+    training images is negative, else in [0, 1]. A .npy file larger than `settings.memory` is read from the disk during
+    training.
 
     Raises:
-        InputError: If the file, a shape, a type or a value is not as said.
+        InputError: If the file cannot be read, or a shape, type or value is not accepted.
     """
     path = required_path(settings, f"a file ending in {', '.join(ARRAY_SUFFIXES)}")
-    origin, found = (Files(path.parent, [path.name]),), _read(path)
-    images = found[_first(found, IMAGES, path)]
-    labels = _labels(found, LABELS, len(images), path)
-    test_images = _pick(found, TEST_IMAGES)
-    layout = _layout(images, path)
+    arrays, origin = _read(path), (Files(path.parent, [path.name]),)
+    images, test_images = arrays["images"], arrays.get("test_images")
+    train_format = _format(images, path)
     if isinstance(images, np.memmap):
-        side = _side(images, layout)
-        shape = settle_shape(settings, sides=(side, side), channels=layout.channels, where=str(path))
+        sizes = dict(zip(train_format.axes.split(), images.shape, strict=True))
+        side = int(min(sizes["h"], sizes["w"]))
+        shape = settle_shape(settings, sides=(side, side), channels=train_format.channels, where=str(path))
         if not fits_memory(settings, len(images), shape):
             settle_labels(settings, None, None, where=str(path))
-            return Dataset(settings.name, shape, 0, Split(Mapped(path, layout, shape, len(images))), origin=origin)
-    train = layout.pixels(images), labels
+            lazy = LazyImages(partial(_from_disk, path, train_format), shape, torch.arange(len(images)))
+            return Dataset(settings.name, shape, 0, Split(lazy), origin=origin)
     test = None
     if test_images is not None:
-        values = (layout.low, layout.high) if images.dtype.kind == "f" else None
-        test_layout = _layout(test_images, path, values)
-        test = test_layout.pixels(test_images), _labels(found, TEST_LABELS, len(test_images), path)
+        bounds = (train_format.low, train_format.high) if images.dtype.kind == "f" else None
+        pixels = _format(test_images, path, bounds).pixels(test_images)
+        test = pixels, _labels(arrays.get("test_labels"), len(test_images), path)
+    train = train_format.pixels(images), _labels(arrays.get("labels"), len(images), path)
     return replace(from_tensors(settings, train, test, where=str(path)), origin=origin)
 
 
-def _pick(found: Mapping[str, Array], names: tuple[str, ...]) -> Array | None:
-    return next((found[name] for name in names if name in found), None)
-
-
-def _side(images: Array, layout: Layout) -> int:
-    axes = dict(zip(layout.order.split(), images.shape, strict=True))
-    return int(min(axes["h"], axes["w"]))
-
-
 def _read(path: Path) -> dict[str, Array]:
-    """The arrays of a file that have a meaning here, and no others."""
-    suffix = path.suffix.lower()
+    """The arrays of a file by the keys of `NAMES`; no others are read."""
+    suffix, accepted = path.suffix.lower(), ", ".join(ARRAY_SUFFIXES)
     if suffix not in ARRAY_SUFFIXES:
-        raise InputError(f"{path} ends in {suffix!r}; accepted: {', '.join(ARRAY_SUFFIXES)}")
+        raise InputError(f"{path} ends in {suffix!r}; accepted: {accepted}")
     if not path.is_file():
-        raise InputError(f"{path} is no regular file; expected: one ending in {', '.join(ARRAY_SUFFIXES)}")
+        raise InputError(f"{path} is not a regular file; expected: one ending in {accepted}")
     try:
         if suffix == ".npy":
             return {"images": mapped(path)}
@@ -146,34 +126,29 @@ def _read(path: Path) -> dict[str, Array]:
     except InputError:
         raise
     except Exception as error:  # zip and its compressions fail in many ways
-        raise InputError(f"{path} cannot be read: {first_line(error)}") from error
+        raise InputError(f"{path} cannot be read: {reason(error)}") from error
 
 
-def _first(names: Iterable[str], known: tuple[str, ...], path: Path) -> str:
-    """The first name that is among `known`."""
-    held = [*names]
-    found = next((name for name in known if name in held), None)
-    if found is None:
-        raise InputError(f"{path} has no images: its keys are {listed(held)}; expected one of {', '.join(known)}")
-    return found
-
-
-def _wanted(names: list[str], path: Path) -> list[str]:
-    """The names of images and labels, of both splits, that are there."""
-    others = [next((name for name in known if name in names), None) for known in (LABELS, TEST_IMAGES, TEST_LABELS)]
-    return [_first(names, IMAGES, path), *filter(None, others)]
+def _used(names: Iterable[str], path: Path) -> dict[str, str]:
+    """The name in the file of each array of `NAMES` that it contains."""
+    present = [*names]
+    used = {key: name for key, accepted in NAMES.items() for name in reversed(accepted) if name in present}
+    if "images" not in used:
+        expected = ", ".join(NAMES["images"])
+        raise InputError(f"{path} has no images: its arrays are {listed(present)}; expected one of {expected}")
+    return used
 
 
 def _read_npz(path: Path) -> dict[str, Array]:
     with Archive(path) as archive:
-        names = _wanted(archive.names, path)
-        headers = {name: archive.header(name) for name in names}
-        check_memory(sum(header.size for header in headers.values()), f"{path}: {', '.join(names)}")
-        return {name: archive.read(name) for name in names}
+        used = _used(archive.arrays, path)
+        size = sum(archive.header(name).size for name in used.values())
+        check_memory(size, f"{path}: {', '.join(used.values())}")
+        return {key: archive.array(name) for key, name in used.items()}
 
 
 def _read_safetensors(path: Path) -> dict[str, Array]:
-    """Whose own reader checks that shapes and places agree with each other and with the file's length."""
+    """safetensors itself checks that shapes and positions agree with each other and with the file's length."""
     from safetensors import safe_open
 
     with path.open("rb") as plain:
@@ -181,72 +156,68 @@ def _read_safetensors(path: Path) -> dict[str, Array]:
     if length > _LONGEST_HEADER:
         raise ValueError(f"its header is {length:,} bytes long; accepted: {_LONGEST_HEADER:,}")
     with utf8_name(path) as called, safe_open(called, framework="pt") as file:
-        names = _wanted([*file.keys()], path)
-        check_memory(sum(_size(file.get_slice(name)) for name in names), f"{path}: {', '.join(names)}")
-        tensors = {name: file.get_tensor(name) for name in names}
-    return {name: (t.float() if t.dtype == torch.bfloat16 else t).numpy() for name, t in tensors.items()}
+        used = _used(file.keys(), path)
+        size = sum(_size(file.get_slice(name)) for name in used.values())
+        check_memory(size, f"{path}: {', '.join(used.values())}")
+        tensors = {key: file.get_tensor(name) for key, name in used.items()}
+    return {key: (t.float() if t.dtype == torch.bfloat16 else t).numpy() for key, t in tensors.items()}
 
 
 def _size(tensor: Any) -> int:
-    """Bytes of a tensor that is not read yet; its type is called F32, BF16, U8, BOOL and the like."""
+    """Bytes of an unread tensor, whose type is called F32, BF16, U8, BOOL or the like."""
     bits = re.search(r"[0-9]+", tensor.get_dtype())
     shape: list[int] = tensor.get_shape()
     return prod(shape) * int(bits[0] if bits else 8) // 8
 
 
-def _layout(images: Array, path: Path, values: tuple[float, float] | None = None) -> Layout:
-    """Tell layout and range; `values` is the range that floats are held to, if it is known already."""
-    shape = _times(images.shape)
+def _format(images: Array, path: Path, bounds: tuple[float, float] | None = None) -> ImageFormat:
+    """The format of an array of images, by its shape, type and values; `bounds` are those of floats, if known."""
+    shape, axes = images.shape, ""
     if images.ndim == 3:
-        order, channels, sides = "n h w", 1, images.shape[1:]
-    elif images.ndim == 4 and images.shape[3] in (1, 3) and images.shape[1] >= 4:
-        order, channels, sides = "n h w c", images.shape[3], images.shape[1:3]
-    elif images.ndim == 4 and images.shape[1] in (1, 3):
-        order, channels, sides = "n c h w", images.shape[1], images.shape[2:]
-    else:
-        order, channels, sides = "", 0, (0, 0)
-    if min(sides) < 4 or not len(images):
+        axes, channels, sides = "n h w", 1, shape[1:]
+    elif images.ndim == 4 and shape[3] in (1, 3) and shape[1] >= 4:
+        axes, channels, sides = "n h w c", shape[3], shape[1:3]
+    elif images.ndim == 4 and shape[1] in (1, 3):
+        axes, channels, sides = "n c h w", shape[1], shape[2:]
+    if not axes or min(sides) < 4 or not len(images):
         raise InputError(
-            f"{path}: images have the shape {shape}; accepted: [n, h, w], [n, h, w, c] or [n, c, h, w] with "
+            f"{path}: images have the shape {_times(shape)}; accepted: [n, h, w], [n, h, w, c] or [n, c, h, w] with "
             f"n at least 1, c 1 or 3, h and w at least 4"
         )
-    if images.dtype == np.uint8:
-        return Layout(order, channels, 0, 255)
-    if images.dtype == np.bool_:
-        return Layout(order, channels, 0, 1)
+    if images.dtype in (np.uint8, np.bool_):
+        return ImageFormat(axes, channels, 0, 255 if images.dtype == np.uint8 else 1)
     if images.dtype.kind != "f":
         raise InputError(
             f"{path}: images have the type {images.dtype}; accepted: uint8, bool, or floats in [0, 1] or [-1, 1]"
         )
     low, high = _extent(images)
-    floor, ceiling = values or ((-1.0, 1.0) if low < 0 else (0.0, 1.0))
+    floor, ceiling = bounds or ((-1.0, 1.0) if low < 0 else (0.0, 1.0))
     if not (low >= floor and high <= ceiling):
         raise InputError(
-            f"{path}: floating-point images run from {low:g} to {high:g}; accepted: [0, 1], or [-1, 1] where "
-            f"the training images have a negative value (uint8 for 0 to 255)"
+            f"{path}: floating-point images run from {low:g} to {high:g}; accepted: [0, 1], or [-1, 1] if a "
+            f"training image has a negative value; for 0 to 255 use uint8"
         )
-    return Layout(order, channels, floor, ceiling)
+    return ImageFormat(axes, channels, floor, ceiling)
 
 
 def _times(shape: tuple[int, ...]) -> str:
-    return quoted("×".join(map(str, shape)))
+    return shown("×".join(map(str, shape)))
 
 
 def _extent(images: Array) -> tuple[float, float]:
-    """The least and the greatest value, NaN if there is one, read in parts since the file may be mapped."""
-    parts = [images[start : start + _CHUNK] for start in range(0, len(images), _CHUNK)]
-    return float(np.min([part.min() for part in parts])), float(np.max([part.max() for part in parts]))
+    """The smallest and the largest value, NaN if there is one; read in chunks, as the file may be mapped."""
+    chunks = [images[start : start + _CHUNK] for start in range(0, len(images), _CHUNK)]
+    return float(np.min([chunk.min() for chunk in chunks])), float(np.max([chunk.max() for chunk in chunks]))
 
 
-def _labels(found: Mapping[str, Array], names: tuple[str, ...], length: int, path: Path) -> Tensor | None:
-    labels = _pick(found, names)
+def _labels(labels: Array | None, length: int, path: Path) -> Tensor | None:
     if labels is None:
         return None
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.dtype.kind not in "iu" or labels.shape != (length,):
         raise InputError(
-            f"{path}: labels are {labels.dtype} of shape {_times(labels.shape)}; accepted: "
-            f"integers, one for each of the {length} images"
+            f"{path}: labels are {labels.dtype} of shape {_times(labels.shape)}; accepted: one integer for each of "
+            f"the {length} images"
         )
     return torch.from_numpy(labels.astype(np.int64))

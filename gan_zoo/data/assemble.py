@@ -1,46 +1,42 @@
-"""From images and labels as they are found to a `Dataset` as the settings ask for it."""
+"""From images and labels as they are read to a `Dataset` that suits the settings."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from gan_zoo.config import Data
 from gan_zoo.data import bounds
-from gan_zoo.data.dataset import Dataset, Source, Split
+from gan_zoo.data.dataset import Dataset, LazyImages, Split
 from gan_zoo.data.pixels import fit
 from gan_zoo.errors import InputError
 from gan_zoo.shapes import ImageShape
 
 SMALLEST, LARGEST = 4, 1024
-"""Sides in pixels that `data.resolution` accepts."""
+"""Range of `data.resolution` in pixels."""
 
 
 def settle_shape(settings: Data, *, sides: tuple[int, int], channels: int, where: str) -> ImageShape:
-    """The shape that the settings ask for, or the set's own.
+    """The shape that the settings ask for, or the dataset's.
 
     Args:
         settings: The table `[data]`.
         sides: The smallest and the largest of the images' shorter sides, in pixels.
-        channels: The set's own channels, 1 or 3.
-        where: The set, for the message.
+        channels: The dataset's channels, 1 or 3.
+        where: The dataset, for the message.
 
     Raises:
-        InputError: If the settings leave the resolution to a set that has no single one, or one out of range.
+        InputError: If the settings give no resolution and the images have several, or one out of range.
     """
     low, high = sides
-    if settings.resolution is None:
-        if low != high:
-            raise InputError(
-                f"{where}: images are {low} to {high} pixels on the shorter side; set data.resolution to the "
-                f"one side they shall have ({SMALLEST} to {LARGEST})"
-            )
-        if not SMALLEST <= low <= LARGEST:
-            raise InputError(
-                f"{where}: images are {low} pixels on the shorter side; set data.resolution ({SMALLEST} to {LARGEST})"
-            )
+    if settings.resolution is None and (low != high or not SMALLEST <= low <= LARGEST):
+        size = f"{low} to {high}" if low != high else str(low)
+        raise InputError(
+            f"{where}: images are {size} pixels on the shorter side; set data.resolution ({SMALLEST} to {LARGEST})"
+        )
     return ImageShape(settings.channels or channels, settings.resolution or low)
 
 
@@ -49,11 +45,11 @@ class Labels:
     """Checked labels: int64 [n] in 0..classes-1 each, or None.
 
     Attributes:
-        classes: How many classes they tell apart.
+        classes: Number of classes.
         train: The training split's.
         test: The test split's.
-        names: What the classes are called, where that is not their number.
-        notes: What the user should know of them.
+        names: The classes' names, where these are not their numbers.
+        notes: Lines for the user.
     """
 
     classes: int
@@ -66,27 +62,24 @@ class Labels:
 def settle_labels(
     settings: Data, train: Tensor | None, test: Tensor | None, *, classes: int | None = None, where: str
 ) -> Labels:
-    """The labels as the settings want them.
+    """The labels that the settings ask for.
 
-    Where neither the settings nor the set say how many classes there are, each number that labels a training image is
-    one, in ascending order: of labels 5 and 7, the classes 0 and 1, which are called "5" and "7".
+    Where neither the settings nor the dataset give a number of classes, each number that labels a training image is a
+    class, in ascending order: labels 5 and 7 become the classes 0 and 1 with the names "5" and "7".
 
     Args:
-        settings: The table `[data]`; its `classes` decides how many there are, 0 drops the labels.
-        train: int64 [n] as found, or None.
-        test: The test split's. Where they are all -1 (withheld), they are dropped.
-        classes: How many the set says it has.
-        where: The set, for the message.
+        settings: The table `[data]`; its `classes` is the number of classes, 0 drops the labels.
+        train: int64 [n] as read, or None.
+        test: The test split's. If all are -1 (withheld), they are dropped.
+        classes: The dataset's number of classes, if known.
+        where: The dataset, for the message.
 
     Raises:
-        InputError: If a label lies outside 0..classes-1, or if there are none although the settings ask for
-            some.
+        InputError: If a label lies outside 0..classes-1, or the settings ask for classes and there are no labels.
     """
-    if settings.classes == 0:
-        return Labels(0, None, None)
-    if train is None:
-        if settings.classes:
-            raise InputError(f"{where} has no labels, but data.classes is {settings.classes}; accepted here: 0")
+    if train is None and settings.classes:
+        raise InputError(f"{where} has no labels, but data.classes is {settings.classes}; set it to 0")
+    if train is None or settings.classes == 0:
         return Labels(0, None, None)
     if test is not None and len(test) and bool((test == -1).all()):
         test = None
@@ -109,33 +102,19 @@ def settle_labels(
 
 
 def _ranks(labels: Tensor | None, values: list[int], where: str) -> Tensor | None:
-    """Each label's place among the sorted `values`."""
+    """The rank of each label among the sorted `values`."""
     if labels is None:
         return None
     known = torch.tensor(values)
-    places = torch.searchsorted(known, labels).clamp_(max=len(values) - 1)
-    if len(odd := labels[known[places] != labels]):
-        raise InputError(f"{where}: the test label {int(odd[0])} is that of no training image; set data.classes")
-    return places
+    ranks = torch.searchsorted(known, labels).clamp_(max=len(values) - 1)
+    if len(odd := labels[known[ranks] != labels]):
+        raise InputError(f"{where}: no training image has the label {int(odd[0])} of a test image; set data.classes")
+    return ranks
 
 
 def fits_memory(settings: Data, images: int, shape: ImageShape) -> bool:
-    """Whether so many images of `shape` may be held, by `settings.memory` in GiB and half of this machine's."""
+    """Whether the pixels of `images` images fit `settings.memory` GiB and half of this machine's memory."""
     return images * shape.pixels <= min(settings.memory * 2**30, bounds.memory() / 2)
-
-
-@dataclass(frozen=True, eq=False)
-class Fitted:
-    """A source over uint8 images [n, c, h, w] that fits each into `shape` when asked."""
-
-    images: Tensor
-    shape: ImageShape
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, index: int) -> Tensor:
-        return fit(self.images[index : index + 1], self.shape)[0]
 
 
 def from_tensors(
@@ -146,35 +125,40 @@ def from_tensors(
     classes: int | None = None,
     where: str,
 ) -> Dataset:
-    """A set from images that are in memory already.
+    """Make a dataset of images in memory.
 
     Args:
         settings: The table `[data]`.
         train: uint8 [n, c, h, w], c in {1, 3}, and int64 [n] or None.
         test: The same for the test split; its images may have another size.
-        classes: How many classes the set says it has, if it does.
-        where: The set, for messages.
+        classes: The number of classes, if known.
+        where: The dataset, for messages.
 
     Raises:
         InputError: If there are no images, or shape or labels do not suit the settings.
     """
-    images, _ = train
-    if not len(images):
-        raise InputError(f"{where} holds no images")
-    side = min(images.shape[-2:])
-    shape = settle_shape(settings, sides=(side, side), channels=images.shape[1], where=where)
+    pixels = [train[0], *([test[0]] if test else [])]
+    if not len(pixels[0]):
+        raise InputError(f"{where} contains no images")
+    side = min(pixels[0].shape[-2:])
+    shape = settle_shape(settings, sides=(side, side), channels=pixels[0].shape[1], where=where)
     labels = settle_labels(settings, train[1], test[1] if test else None, classes=classes, where=where)
-    held = fits_memory(settings, len(images) + (len(test[0]) if test else 0), shape)
-
-    def shaped(found: Tensor) -> Tensor | Source:
-        return fit(found, shape) if held else Fitted(found, shape)
-
+    fits = fits_memory(settings, sum(map(len, pixels)), shape)
+    images = [
+        fit(given, shape) if fits else LazyImages(partial(_selected, given), shape, torch.arange(len(given)))
+        for given in pixels
+    ]
+    train_split, test_split = Split(images[0], labels.train), Split(images[1], labels.test) if test else None
     return Dataset(
-        name=settings.name,
-        image=shape,
-        classes=labels.classes,
-        train=Split(shaped(images), labels.train),
-        test=Split(shaped(test[0]), labels.test) if test else None,
+        settings.name,
+        shape,
+        labels.classes,
+        train_split,
+        test_split,
         class_names=labels.names,
         notes=labels.notes,
     )
+
+
+def _selected(images: Tensor, indices: Tensor) -> Tensor:
+    return images[indices]

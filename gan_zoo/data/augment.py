@@ -1,8 +1,7 @@
-"""Differentiable augmentation of what the discriminator sees.
+"""Differentiable augmentation of the discriminator's input (DiffAugment; Zhao et al., 2020, arXiv:2006.10738).
 
-After DiffAugment (Zhao et al., 2020, arXiv:2006.10738). A policy is a text like ``"flip, shift:0.125,
-rotate"``, drawn anew for every image. Whatever the order in the text, colour comes first, then geometry (all
-of it in one resampling), then the cutout.
+A policy is a text such as ``"flip, shift:0.125, rotate"``; each image gets its own draw. Whatever the order in the
+text, colour comes first, then geometry (all in one resampling), then the cutout.
 
 Letters in shapes: n images, c channels, r by r pixels.
 """
@@ -17,57 +16,43 @@ from gan_zoo_kernels import WarpSteps, random_warp
 from torch import Tensor
 
 from gan_zoo.draws import Draws
-from gan_zoo.errors import InputError, quoted, unknown
+from gan_zoo.errors import InputError, shown, unknown
 
-LARGEST = {
-    "flip": 1.0,
-    "shift": 0.5,
-    "rotate": pi,
-    "scale": 1.0,
-    "shear": 1.0,
-    "height": 1.0,
-    "elastic": 0.25,
-    "brightness": 2.0,
-    "saturation": 1.0,
-    "contrast": 1.0,
-    "cutout": 1.0,
+AMOUNTS = {
+    "flip": (0.5, 1.0),
+    "shift": (0.125, 0.5),
+    "rotate": (0.2, pi),
+    "scale": (0.2, 1.0),
+    "shear": (0.2, 1.0),
+    "height": (0.2, 1.0),
+    "elastic": (0.05, 0.25),
+    "brightness": (0.5, 2.0),
+    "saturation": (1.0, 1.0),
+    "contrast": (0.5, 1.0),
+    "cutout": (0.5, 1.0),
 }
-"""The greatest amount of each operation; the least is 0."""
-DEFAULT = {
-    "flip": 0.5,
-    "shift": 0.125,
-    "rotate": 0.2,
-    "scale": 0.2,
-    "shear": 0.2,
-    "height": 0.2,
-    "elastic": 0.05,
-    "brightness": 0.5,
-    "saturation": 1.0,
-    "contrast": 0.5,
-    "cutout": 0.5,
-}
-"""The amount of an operation that is named without one; shift, colour and cutout as in DiffAugment."""
+"""By operation, the default amount (shift, colour and cutout as in DiffAugment) and the largest; the smallest is 0."""
 
 
 @dataclass(frozen=True)
 class Augment:
-    """A policy: every image gets its own draw of each operation whose amount is not 0.
+    """A policy: the amount of each operation; 0 disables it.
 
     Args:
-        flip: Probability that left and right change places.
-        shift: Largest shift, as a share of the width; each axis uniform in [-shift, shift].
+        flip: Probability of a horizontal flip.
+        shift: Largest shift, as a fraction of the width; each axis uniform in [-shift, shift].
         rotate: Largest angle in radians; uniform in [-rotate, rotate].
         scale: Largest enlargement less one; the factor is log-uniform in [1 / (1 + scale), 1 + scale].
-        shear: Largest slant, in columns a row; uniform in [-shear, shear].
-        height: As scale, of the height alone.
-        elastic: Standard deviation of a smooth displacement, as a share of the width, drawn at 4 by 4 places
+        shear: Largest slant, in columns per row; uniform in [-shear, shear].
+        height: As scale, but of the height alone.
+        elastic: Standard deviation of a smooth displacement, as a fraction of the width, drawn at 4 by 4 points
             (after Simard et al., 2003, section 2).
         brightness: Largest value added to an image in [-1, 1]; uniform in [-brightness, brightness].
         saturation: A pixel's distance from its grey is multiplied by a factor uniform in
             [1 - saturation, 1 + saturation].
         contrast: A value's distance from the image's mean is multiplied by a factor uniform in
             [1 - contrast, 1 + contrast].
-        cutout: Side of a square set to 0, as a share of the image's; its centre is uniform in the image.
+        cutout: Side of a square set to 0, as a fraction of the image's; its centre is uniform in the image.
     """
 
     flip: float = 0.0
@@ -94,8 +79,8 @@ class Augment:
         """Augment images [n, c, r, r] in [-1, 1]; gradients flow through, gradients of gradients too.
 
         Args:
-            images: What the discriminator would see.
-            random: Where the numbers come from, on the images' device: one draw, and none for an empty policy.
+            images: The discriminator's input.
+            random: The source of random numbers, on the images' device: one draw, or none for an empty policy.
         """
         if not self:
             return images
@@ -106,15 +91,16 @@ class Augment:
             uniforms=tuple(interval for intervals in ranges.values() for interval in intervals),
         )
         drawn = dict(zip(ranges, uniforms.split([len(intervals) for intervals in ranges.values()], 1), strict=True))
-        seen = _colour(images.float(), drawn)
+        augmented = _colour(images.float(), drawn)
         if steps != WarpSteps():
-            seen = random_warp(seen, normals, uniforms[:, : steps.values], steps)  # geometry's columns come first
+            geometry = uniforms[:, : steps.values]
+            augmented = random_warp(augmented, normals, geometry, steps)
         if self.cutout:
-            seen = self._cut(seen, drawn["cutout"])
-        return seen.to(images.dtype)
+            augmented = self._cut(augmented, drawn["cutout"])
+        return augmented.to(images.dtype)
 
     def _ranges(self) -> dict[str, tuple[tuple[float, float], ...]]:
-        """By operation, the ranges of the uniform numbers that an image needs."""
+        """The ranges of the uniform numbers that an image needs, by operation; geometry comes first."""
         largest = {
             "flip": 0.0,
             "scale": log1p(self.scale),
@@ -134,7 +120,7 @@ class Augment:
         }
 
     def _steps(self) -> WarpSteps:
-        """The geometry's steps; `_ranges` has their values in the order in which they take them."""
+        """The geometric operations, which take their numbers in the order of `_ranges`."""
         return WarpSteps(
             flip=self.flip,
             scale=self.scale > 0,
@@ -147,8 +133,8 @@ class Augment:
 
     def _cut(self, images: Tensor, centre: Tensor) -> Tensor:
         r = images.shape[-1]
-        places = torch.linspace(0.5 / r, 1 - 0.5 / r, r, device=images.device)
-        inside = (places - centre[:, :, None]).abs() < self.cutout / 2  # [n, xy, r]
+        positions = torch.linspace(0.5 / r, 1 - 0.5 / r, r, device=images.device)
+        inside = (positions - centre[:, :, None]).abs() < self.cutout / 2  # [n, xy, r]
         across, down = inside.unbind(1)
         return images.masked_fill((down[:, :, None] & across[:, None, :])[:, None], 0)
 
@@ -166,19 +152,19 @@ def _colour(images: Tensor, drawn: dict[str, Tensor]) -> Tensor:
 
 
 def parse_augment(text: str, key: str = "data.augment") -> Augment:
-    """Read a policy such as ``"flip, shift:0.125, cutout"``, the setting `key`; an empty one changes nothing.
+    """Parse a policy such as ``"flip, shift:0.125, cutout"``, the value of the setting `key`.
 
     Raises:
-        InputError: If an operation is unknown or named twice, or an amount is no number within its range.
+        InputError: If an operation is unknown or named twice, or an amount is not a number within its range.
     """
     amounts: dict[str, float] = {}
     for item in filter(None, (part.strip() for part in text.split(","))):
         name, colon, value = (part.strip() for part in item.partition(":"))
-        if name not in DEFAULT:
-            raise unknown("operation", quoted(name), DEFAULT, where=f"{key}: ")
+        if name not in AMOUNTS:
+            raise unknown("operation", shown(name), AMOUNTS, where=f"{key}: ")
         if name in amounts:
-            raise InputError(f"{key} names {name!r} twice in {text!r}; each operation is named once")
-        amounts[name] = _amount(name, value, key) if colon else DEFAULT[name]
+            raise InputError(f"{key} = {text!r} names {name!r} twice")
+        amounts[name] = _amount(name, value, key) if colon else AMOUNTS[name][0]
     return Augment(**amounts)
 
 
@@ -187,9 +173,10 @@ def _amount(name: str, value: str, key: str) -> float:
         amount = float(value)
     except ValueError:
         amount = float("nan")
-    if not isfinite(amount) or not 0 <= amount <= LARGEST[name]:
+    default, largest = AMOUNTS[name]
+    if not isfinite(amount) or not 0 <= amount <= largest:
         raise InputError(
             f"{key}: the amount of {name!r} is {value!r}; accepted: a number from 0 to "
-            f"{LARGEST[name]:.4g}, or {name!r} alone for {DEFAULT[name]:g}"
+            f"{largest:.4g}, or {name!r} alone for {default:g}"
         )
     return amount

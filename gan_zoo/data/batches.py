@@ -1,4 +1,4 @@
-"""Batches of a run, each a function of the seed and the step: a resumed run goes on with the same ones."""
+"""Training batches, each a function of the seed and the step, so that a resumed run sees the same ones."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Generator, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import lru_cache
 from hashlib import blake2b
 from itertools import count
@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from gan_zoo.data.dataset import BatchSource, Source, Split, quiet
+from gan_zoo.data.dataset import Split
 from gan_zoo.errors import InputError, TrainingError
 
 
@@ -42,22 +42,22 @@ def _permutation(seed: int, epoch: int, length: int) -> Tensor:
 
 
 def batch_indices(seed: int, step: int, length: int, batch_size: int, *, rank: int = 0, world: int = 1) -> Tensor:
-    """Which images step `step` of rank `rank` sees.
+    """The images of step `step` on rank `rank`.
 
-    The set is gone through again and again, each time in a new order drawn from the seed and the epoch's
-    number. All ranks together take the next `world * batch_size` places of that endless row at every step; a
-    batch may run over an epoch's end, or over several.
+    Every epoch is a permutation of the dataset, drawn from the seed and the epoch's number. At each step all ranks
+    together take the next `world * batch_size` images of this endless sequence; a batch may cross one epoch's end, or
+    several.
 
     Returns:
         int64 [batch_size] in 0..length-1.
     """
     start = (step * world + rank) * batch_size
     stop = start + batch_size
-    parts = []
+    pieces = []
     for epoch in range(start // length, (stop - 1) // length + 1):
         first = epoch * length
-        parts.append(_permutation(seed, epoch, length)[max(start - first, 0) : stop - first])
-    return torch.cat(parts)
+        pieces.append(_permutation(seed, epoch, length)[max(start - first, 0) : stop - first])
+    return torch.cat(pieces)
 
 
 def batches(
@@ -73,15 +73,14 @@ def batches(
 ) -> Generator[Batch]:
     """The batches of steps `start_step`, `start_step + 1`, … without end, as `batch_indices` chooses them.
 
-    A split in memory is moved to the device once and selected from there; a source that makes whole batches makes
-    them in this process; any other is streamed, with the next batches decoded ahead. No way waits for the device.
-    To close the generator ends the processes.
+    A split in memory is copied to the device once. Lazy images are read ahead by worker processes, or in this process
+    if they need none. Nothing waits for the device. Closing the generator ends the processes.
 
     Raises:
-        InputError: If the split is empty, or a streamed image turns out to be unreadable.
+        InputError: If the split is empty, or an image cannot be read.
     """
     if not len(split):
-        raise InputError("a split without images has no batches")
+        raise InputError("the split is empty, so it has no batches")
     order = (batch_indices(seed, step, len(split), batch_size, rank=rank, world=world) for step in count(start_step))
     yield from _follow(order, split, torch.device(device), workers)
 
@@ -93,83 +92,95 @@ def in_order(split: Split, *, batch_size: int, device: torch.device | str, worke
 
 def _follow(order: Iterator[Tensor], split: Split, device: torch.device, workers: int) -> Iterator[Batch]:
     if isinstance(split.images, Tensor):
-        return _select(order, split.images, split.labels, device)
-    if isinstance(split.images, BatchSource):
-        return _draw(order, split.images, split.labels, device)
-    return _stream(order, split.images, split.labels, device, workers)
+        in_memory = InMemory(split.images, split.labels, device)
+        yield from (in_memory.select(move(indices, device)) for indices in order)
+        return
+    streamed = split.images.needs_workers and workers
+    stream = _stream(order, split, device, workers) if streamed else ((i, split.pixels(i)) for i in order)
+    with closing(stream):
+        for indices, pixels in stream:
+            labels = None if split.labels is None else move(split.labels[indices], device)
+            yield Batch(normalise(move(pixels, device)), labels)
 
 
 def move(tensor: Tensor, device: torch.device) -> Tensor:
-    """A host's tensor on `device`; nobody waits for the copy."""
+    """`tensor`, which is on the host, on `device`; the copy is asynchronous."""
     if device.type != "cuda":
         return tensor.to(device)
     return (tensor if tensor.is_pinned() else tensor.pin_memory()).to(device, non_blocking=True)
 
 
-def _select(order: Iterator[Tensor], images: Tensor, labels: Tensor | None, device: torch.device) -> Iterator[Batch]:
-    images = images.to(device)
-    labels = None if labels is None else labels.to(device)
-    for indices in order:
-        here = move(indices, device)
-        yield Batch(normalise(images[here]), None if labels is None else labels[here])
+class InMemory:
+    """A split in the device's memory.
+
+    Args:
+        images: uint8 [N, C, H, W].
+        labels: int64 [N], or None.
+        device: The device.
+        channels_last: Whether images are stored in this memory format.
+    """
+
+    def __init__(
+        self, images: Tensor, labels: Tensor | None, device: torch.device, *, channels_last: bool = False
+    ) -> None:
+        self.channels_last = channels_last
+        self.images = (images.movedim(1, 3) if channels_last else images).contiguous().to(device)
+        self.labels = None if labels is None else labels.to(device)
+
+    def select(self, indices: Tensor) -> Batch:
+        """The images at `indices` (int64 [n], on the device)."""
+        images = normalise(self.images.index_select(0, indices))
+        labels = None if self.labels is None else self.labels.index_select(0, indices)
+        return Batch(images.movedim(3, 1) if self.channels_last else images, labels)
 
 
-def _draw(order: Iterator[Tensor], images: BatchSource, labels: Tensor | None, device: torch.device) -> Iterator[Batch]:
-    for indices in order:
-        chosen = None if labels is None else move(labels[indices], device)
-        yield Batch(normalise(move(images.batch(indices), device)), chosen)
+class _Batches(TorchDataset[Tensor]):
+    """What a worker evaluates: a batch, or the error as a value, as DataLoader would wrap its message."""
 
+    def __init__(self, split: Split) -> None:
+        self.split = split
 
-class _Fetch(TorchDataset[Tensor]):
-    """What a worker does: decode one batch. An error is handed over as a value, to stay one line."""
-
-    def __init__(self, images: Source) -> None:
-        self.images = images
-
-    def __getitems__(self, indices: list[int]) -> tuple[list[int], Tensor | InputError]:
+    def __getitems__(self, indices: list[int]) -> tuple[Tensor, Tensor | InputError]:
+        batch = torch.tensor(indices)
         try:
-            with quiet():
-                return indices, torch.stack([self.images[index] for index in indices])
+            return batch, self.split.pixels(batch)
         except InputError as error:
-            return indices, error
+            return batch, error
 
 
-def _deaf(_worker: int) -> None:
-    """Leave signals that reach a whole group of processes to the training one."""
+def _ignore_signals(_worker: int) -> None:
+    """Leave signals that are sent to the whole process group to the main process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
-def _same(value: Any) -> Any:
-    return value
-
-
 UNGUARDED = 77
-"""The exit code of a process that was spawned and began its script anew."""
+"""Exit code of a spawned process that runs the main script again."""
 PROBE = "gan-zoo's probe"
 GUARD = (
-    "a process that is spawned begins the script anew: put what the script does below "
-    '`if __name__ == "__main__":`; or set data.workers = 0, where only images are decoded so'
+    "a spawned process runs the main script again: put the script's code below "
+    '`if __name__ == "__main__":`, or, if only images are decoded in processes, set data.workers = 0'
 )
 
 
 def end_if_spawned() -> None:
-    """End this process if it begins the script anew that spawned it: it would train once more."""
+    """End this process if it was spawned and runs the main script again: it would train once more."""
     process = multiprocessing.current_process()
     if getattr(process, "_inheriting", False):
         if process.name != PROBE:
             print(GUARD, file=sys.stderr)
         sys.stdout.flush()
-        os._exit(UNGUARDED)  # an exception would be the script's to catch
+        os._exit(UNGUARDED)  # the script could catch an exception
 
 
 def _check_guard() -> None:
-    """Refuse to spawn processes from a script that each of them would begin anew.
+    """Check that the main script can be run by spawned processes.
 
-    Beforehand, by a process that is sent little: one that ends before it has read all leaves its parent waiting.
+    A probe process is spawned first, which receives little: the parent blocks if a child ends before it has read
+    everything.
 
     Raises:
-        InputError: Naming the guard.
+        InputError: If the script lacks the guard `if __name__ == "__main__"`.
     """
     script = getattr(sys.modules["__main__"], "__file__", None)
     if multiprocessing.get_start_method() == "fork" or script is None:
@@ -178,7 +189,7 @@ def _check_guard() -> None:
         if b"__main__" in Path(script).read_bytes():
             return
     probe = multiprocessing.Process(target=abs, args=(0,), name=PROBE)
-    with suppress(ConnectionError, EOFError):  # of a server of processes that has ended so
+    with suppress(ConnectionError, EOFError):  # the forkserver has ended for the same cause
         probe.start()
         probe.join()
     if probe.exitcode != 0:
@@ -186,36 +197,35 @@ def _check_guard() -> None:
 
 
 def _gone(code: int | None) -> InputError | TrainingError:
-    """Why a process that decodes images is gone."""
+    """The error for a worker process that ended with exit code `code`."""
     if code in (None, UNGUARDED):
         return InputError(GUARD)
-    what = f"by signal {-code} (out of memory?)" if code < 0 else f"with code {code}"
-    return TrainingError(f"a process that decodes images has ended {what}; go on with --resume")
+    how = f"was killed by signal {-code} (out of memory?)" if code < 0 else f"ended with code {code}"
+    return TrainingError(f"a process that decodes images {how}; continue with --resume")
 
 
 def _stream(
-    order: Iterator[Tensor], images: Source, labels: Tensor | None, device: torch.device, workers: int
-) -> Iterator[Batch]:
+    order: Iterator[Tensor], split: Split, device: torch.device, workers: int
+) -> Generator[tuple[Tensor, Tensor]]:
+    """Indices and pixels of the batches, decoded ahead by `workers` processes."""
     loader = DataLoader(
-        _Fetch(images),
+        _Batches(split),
         batch_sampler=(indices.tolist() for indices in order),
-        collate_fn=_same,
+        collate_fn=_identity,
         num_workers=workers,
-        prefetch_factor=4 if workers else None,
-        worker_init_fn=_deaf,
+        prefetch_factor=4,
+        worker_init_fn=_ignore_signals,
         pin_memory=device.type == "cuda",
         generator=torch.Generator(),  # else the loader draws from the global generator
     )
-    if workers:
-        end_if_spawned()
-        _check_guard()
+    end_if_spawned()
+    _check_guard()
     stream: Any = iter(loader)
     try:
         for indices, pixels in stream:
             if isinstance(pixels, InputError):
                 raise pixels
-            chosen = None if labels is None else move(labels[torch.as_tensor(indices)], device)
-            yield Batch(normalise(move(pixels, device)), chosen)
+            yield indices, pixels
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):
             raise
@@ -224,11 +234,14 @@ def _stream(
         _end(stream)
 
 
+def _identity(batch: Any) -> Any:
+    return batch
+
+
 def _end(stream: Any) -> None:
-    """End the processes behind a loader's iterator; one that hangs, and is deaf to SIGTERM, too."""
-    workers = getattr(stream, "_workers", [])
-    if workers:
-        stream._shutdown_workers()
+    """End a loader's worker processes, by SIGKILL if they hang, as they ignore SIGTERM."""
+    workers = stream._workers
+    stream._shutdown_workers()
     for worker in workers:
         if worker.is_alive():
             worker.kill()

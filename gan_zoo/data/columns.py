@@ -1,4 +1,4 @@
-"""The columns of a table of `datasets` that have a meaning here: the images, and labels of several kinds."""
+"""The columns of a table of `datasets` that are used: images, and labels of several types."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gan_zoo.data.bounds import listed
-from gan_zoo.errors import InputError, quoted
+from gan_zoo.errors import InputError, shown
 
 IMAGE_COLUMNS = ("image", "img", "images", "pixel_values")
 LABEL_COLUMNS = ("label", "labels", "fine_label", "class", "target", "y")
@@ -18,88 +18,88 @@ LABEL_COLUMNS = ("label", "labels", "fine_label", "class", "target", "y")
 
 @dataclass(frozen=True)
 class Columns:
-    """Which columns of a table have a meaning here.
+    """The columns of a table that are used.
 
     Attributes:
         image: The column of images.
-        label: That of labels, if there is one.
-        kind: What its labels are: classes, integers, text or bool.
-        odd: A column that is called like labels and holds none, with its type; empty if there is none.
+        label: The column of labels, if there is one.
+        kind: The labels' type: classes, integers, text or bool.
+        unusable: A column with a name for labels but another type, with that type; empty if there is none.
     """
 
     image: str
     label: str | None = None
     kind: str = ""
-    odd: str = ""
+    unusable: str = ""
 
 
 def find_columns(table: Any, where: str) -> Columns:
-    """The columns, by their features and then by their names."""
+    """Choose columns by their features, then by their names."""
     from datasets import ClassLabel, Image
 
     features = table.features
     image = _preferred([name for name, feature in features.items() if isinstance(feature, Image)], IMAGE_COLUMNS)
     if image is None:
-        found = ", ".join(f"{name} ({type(feature).__name__})" for name, feature in features.items())
-        raise InputError(
-            f"{where} has no column of images: it has {found}; expected: a column whose feature is an Image"
-        )
+        columns = ", ".join(f"{name} ({type(feature).__name__})" for name, feature in features.items())
+        raise InputError(f"{where} has no column with the feature Image; its columns are {columns}")
     label = _preferred([name for name, feature in features.items() if isinstance(feature, ClassLabel)], LABEL_COLUMNS)
     if label is not None:
         return Columns(image, label, "classes")
-    called = [name for name in LABEL_COLUMNS if name in features and name != image]
-    kinds = {name: _kind(features[name]) for name in called}
-    label = next((name for name in called if kinds[name]), None)
-    if label is not None:
-        return Columns(image, label, kinds[label])
-    return Columns(image, odd=f"{called[0]} ({getattr(features[called[0]], 'dtype', 'nested')})" if called else "")
+    kinds = {name: _kind(features[name]) for name in LABEL_COLUMNS if name in features and name != image}
+    for name, kind in kinds.items():
+        if kind:
+            return Columns(image, name, kind)
+    unusable = [f"{name} ({getattr(features[name], 'dtype', 'nested')})" for name in kinds]
+    return Columns(image, unusable=unusable[0] if unusable else "")
 
 
 def _kind(feature: Any) -> str:
-    """What a column's values are as labels: integers, text, bool; or empty."""
-    dtype = getattr(feature, "dtype", "")
-    found = re.fullmatch(r"(?P<integers>u?int\d+)|(?P<text>(large_)?string|string_view)|(?P<bool>bool)", str(dtype))
-    return found.lastgroup or "" if found else ""
+    """The type of a column's values as labels: integers, text or bool; empty for others."""
+    dtype = str(getattr(feature, "dtype", ""))
+    match = re.fullmatch(r"(?P<integers>u?int\d+)|(?P<text>(large_)?string|string_view)|(?P<bool>bool)", dtype)
+    return match.lastgroup or "" if match else ""
 
 
-def _preferred(found: list[str], names: tuple[str, ...]) -> str | None:
-    return next((name for name in names if name in found), found[0] if found else None)
+def _preferred(columns: list[str], names: tuple[str, ...]) -> str | None:
+    return next((name for name in names if name in columns), columns[0] if columns else None)
 
 
 def read_labels(tables: dict[str, Any], columns: Columns, where: str) -> tuple[dict[str, Tensor], list[str], list[str]]:
-    """The labels of each table, int64 [n]; the classes' names, if they are known; and lines for the user.
+    """The labels of each table, int64 [n]; the classes' names, if known; and notes for the user.
 
     Args:
-        tables: Those of the splits that are used, the one that is learned from first.
+        tables: By split, the training split first.
         columns: Their columns.
-        where: The set, for messages.
+        where: The dataset, for messages.
     """
     column = columns.label
     if column is None:
-        return {}, [], [f"no labels: the column {quoted(columns.odd)} holds none"] if columns.odd else []
-    found = {split: _values(table, column, where) for split, table in tables.items() if column in table.features}
-    train, *_ = found.values()
+        unusable = f"no labels: the column {shown(columns.unusable)} cannot be used as labels"
+        return {}, [], [unusable] if columns.unusable else []
+    values = {split: _values(table, column, where) for split, table in tables.items() if column in table.features}
     names: list[str] = []
     if columns.kind == "classes":
         names = [*next(iter(tables.values())).features[column].names]
     elif columns.kind == "bool":
         names = ["False", "True"]
     elif columns.kind == "text":
-        names = sorted(set(train))
+        names = sorted(set(next(iter(values.values()))))
         number = {name: label for label, name in enumerate(names)}
-        for split, values in found.items():
-            if (odd := next((value for value in values if value not in number), None)) is not None:
-                raise InputError(f"{where}: the label {quoted(odd)} of the split {split} is that of no training image")
-            found[split] = [number[value] for value in values]
-    lines = [f"{len(names):,} classes, by the {columns.kind} in {column!r}: {listed(names)}"]
-    labels = {split: torch.tensor(values, dtype=torch.int64) for split, values in found.items()}
-    return labels, names, lines if columns.kind in ("text", "bool") else []
+        for split, texts in values.items():
+            if unknown := [text for text in texts if text not in number]:
+                raise InputError(
+                    f"{where}: the split {split} has the label {shown(unknown[0])}, which no training image has"
+                )
+            values[split] = [number[text] for text in texts]
+    notes = [f"{len(names):,} classes, by the {columns.kind} in {column!r}: {listed(names)}"]
+    labels = {split: torch.tensor(some, dtype=torch.int64) for split, some in values.items()}
+    return labels, names, notes if columns.kind in ("text", "bool") else []
 
 
 def _values(table: Any, column: str, where: str) -> list[Any]:
     values: list[Any] = table.select_columns([column]).with_format(None)[:][column]
     if any(value is None for value in values):
         raise InputError(
-            f"{where}: the column {column!r} has rows without a label; set data.classes to 0 to learn without labels"
+            f"{where}: the column {column!r} has rows without a label; set data.classes to 0 to train without labels"
         )
     return values

@@ -1,74 +1,96 @@
-"""What a dataset is, and how a name in the settings becomes one."""
+"""Image datasets, and `open_dataset`, which opens the one that a name in the settings stands for."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import BinaryIO, Protocol
 
 import torch
 from torch import Tensor
 
 from gan_zoo.config import Data
-from gan_zoo.data.balance import balanced
+from gan_zoo.data.balance import balanced_indices
 from gan_zoo.data.factors import Factors
-from gan_zoo.errors import InputError, quoted, unknown
+from gan_zoo.data.pixels import fit
+from gan_zoo.errors import InputError, shown, unknown
 from gan_zoo.files import path_from_text
 from gan_zoo.registry import datasets
 from gan_zoo.shapes import ImageShape
-
-if TYPE_CHECKING:
-    from gan_zoo.data.encoded import Encoded
 
 ARRAY_SUFFIXES = (".npz", ".npy", ".safetensors")
 TABLE_SUFFIXES = (".parquet", ".arrow")
 
 
-class Source(Protocol):
-    """Images that are made when asked for. Worker processes receive a copy, so it has to survive pickling."""
+class EncodedImages(Protocol):
+    """Images as they are stored: in files, or as bytes in a table."""
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, index: int) -> Tensor:
-        """Image `index`, uint8 [C, H, W].
-
-        Raises:
-            InputError: If the image cannot be read.
-        """
+    def name(self, index: int) -> str:
+        """The name of image `index` in messages."""
         ...
 
+    def read(self, index: int) -> BinaryIO:
+        """Open the bytes of image `index`; the caller closes them."""
+        ...
 
-@runtime_checkable
-class BatchSource(Source, Protocol):
-    """A source that makes a batch in one call, and so quickly that no worker processes are needed for it."""
-
-    def batch(self, indices: Tensor) -> Tensor:
-        """The images at `indices` (int64 [n]), uint8 [n, C, H, W]."""
+    def choose(self, indices: Sequence[int]) -> EncodedImages:
+        """The images at `indices`."""
         ...
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """A block without Pillow's remarks on metadata and sizes, which are judged here. It is not made for threads."""
+    """Suppress Pillow's warnings about metadata and sizes, which are checked here. Not thread-safe."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="PIL")
         yield
 
 
 @dataclass(frozen=True, eq=False)
-class Split:
-    """The images of one part of a set, with their labels if it has any.
+class LazyImages:
+    """Images that are read, decoded or drawn on request; indexed like a tensor of images.
 
     Args:
-        images: uint8 [n, C, H, W] in memory, or a source that makes one [C, H, W] at a time.
-        labels: int64 [n] in 0..classes-1, or None.
-        names: What the images are called, if they are files: their paths below the set's folder.
+        read: Returns the images at int64 [m] indices of the whole set, uint8 [m, c, h, w] with c 1 or 3; raises
+            InputError if one cannot be read. It must be picklable, as worker processes receive a copy.
+        shape: What each image is fitted into.
+        indices: int64 [n], the images of the whole set that are used, in order.
+        needs_workers: Whether reading is slow enough for worker processes to pay.
     """
 
-    images: Tensor | Source
+    read: Callable[[Tensor], Tensor]
+    shape: ImageShape
+    indices: Tensor
+    needs_workers: bool = True
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, indices: Tensor) -> Tensor:
+        """The images at `indices` (int64 [m]), uint8 [m, C, R, R]."""
+        return fit(self.read(self.indices[indices]), self.shape)
+
+    def choose(self, indices: Tensor) -> LazyImages:
+        """The images at `indices` (int64 [m]), still unread."""
+        return replace(self, indices=self.indices[indices])
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """The images of a training or test split.
+
+    Args:
+        images: uint8 [n, C, H, W], or as many lazy images.
+        labels: int64 [n] in 0..classes-1, or None.
+        names: The images' paths below the dataset's folder, if they are files.
+    """
+
+    images: Tensor | LazyImages
     labels: Tensor | None = None
     names: Sequence[str] = ()
 
@@ -76,66 +98,36 @@ class Split:
         return len(self.images)
 
     def pixels(self, indices: Tensor) -> Tensor:
-        """The images at `indices` (int64 [n]), uint8 [n, C, H, W]."""
+        """The images at `indices` (int64 [m]), uint8 [m, C, H, W]."""
         if isinstance(self.images, Tensor):
             return self.images[indices]
-        if isinstance(self.images, BatchSource):
-            return self.images.batch(indices)
         with quiet():
-            return torch.stack([self.images[index] for index in indices.tolist()])
+            return self.images[indices]
 
     def choose(self, indices: Tensor) -> Split:
-        """The images at `indices` (int64 [n]), with their labels."""
-        labels = None if self.labels is None else self.labels[indices]
-        names = [self.names[index] for index in indices.tolist()] if self.names else ()
-        if isinstance(self.images, Tensor):
-            return Split(self.images[indices], labels, names)
-        if isinstance(self.images, BatchSource):
-            return Split(BatchSubset(self.images, indices), labels, names)
-        return Split(Subset(self.images, indices), labels, names)
-
-
-@dataclass(frozen=True, eq=False)
-class Subset:
-    """A source that has some images of another: those at `indices`, int64 [n]."""
-
-    source: Source
-    indices: Tensor
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, index: int) -> Tensor:
-        return self.source[int(self.indices[index])]
-
-
-@dataclass(frozen=True, eq=False)
-class BatchSubset(Subset):
-    """The same, of a source that makes batches."""
-
-    source: BatchSource
-
-    def batch(self, indices: Tensor) -> Tensor:
-        """The images at `indices` (int64 [n]) of the subset, uint8 [n, C, H, W]."""
-        return self.source.batch(self.indices[indices])
+        """The images at `indices` (int64 [m]), with labels and names."""
+        return Split(
+            self.images[indices] if isinstance(self.images, Tensor) else self.images.choose(indices),
+            None if self.labels is None else self.labels[indices],
+            [self.names[index] for index in indices.tolist()] if self.names else (),
+        )
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A set as the settings ask for it: every image of one shape.
+    """A dataset whose images all have one shape.
 
     Args:
-        name: What the settings call it.
+        name: Its name in the settings.
         image: Shape of every image in both splits.
-        classes: How many classes the labels tell apart; 0 if there are no labels.
-        train: What is learned from.
-        test: What is only measured on, if the set has such a part.
-        factors: What the training images vary in, if they are every combination of known factors, in order.
-        class_names: What the classes are called, in order; empty if the set does not say it.
-        notes: What was decided from names and what was left out, a line each, for the user.
-        broken: The images that were left out because they cannot be read, each with the reason.
-        origin: The files, or rows of a table, that it was read from, by which it is known again; see
-            `gan_zoo.data.fingerprint`.
+        classes: Number of classes; 0 without labels.
+        train: The training split.
+        test: The test split, if there is one.
+        factors: The factors of variation of the training images, if these are every combination, in order.
+        class_names: In the order of the labels; empty if unknown.
+        notes: Lines for the user: what names decided, what was skipped.
+        broken: The images that were skipped because they cannot be read, each with the cause.
+        origin: The files or table rows that were read; `gan_zoo.data.fingerprint` digests them.
     """
 
     name: str
@@ -147,96 +139,108 @@ class Dataset:
     class_names: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     broken: tuple[str, ...] = ()
-    origin: tuple[Encoded, ...] = ()
+    origin: tuple[EncodedImages, ...] = ()
+
+    @property
+    def splits(self) -> dict[str, Split]:
+        """The splits by name."""
+        return {"train": self.train} | ({} if self.test is None else {"test": self.test})
 
 
 def open_dataset(settings: Data) -> Dataset:
-    """Open the set that `settings.name` names.
+    """Open the dataset `settings.name` and subsample its classes by `settings.balance`.
 
     The name is a registered one, or else an existing folder (opened as `folder`), an existing .npz, .npy or
     .safetensors file (opened as `array`), or a .parquet or .arrow file (opened as `hub`). A registered name wins over a
-    file so called; `./name` is the file.
-    `settings.balance` thins its classes out.
+    file of that name; `./name` is the file.
 
     Raises:
-        InputError: If there is no such set, or if it cannot be read or brought into the shape or balance asked for.
+        InputError: If there is no such dataset, it cannot be read, or it does not suit the settings.
     """
-    opened = _registered(settings) if settings.name in datasets.entries else _at_path(settings)
-    return balanced(opened, settings.balance, f"data {settings.name!r}")
-
-
-def _registered(settings: Data) -> Dataset:
-    opened = datasets.get(settings.name)(settings)
-    if not isinstance(opened, Dataset):
-        raise InputError(
-            f"dataset {settings.name!r} gave a {type(opened).__name__}; a dataset's callable takes the "
-            f"table [data] and returns a gan_zoo.data.dataset.Dataset"
-        )
-    _check(opened, settings)
-    return opened
-
-
-def _at_path(settings: Data) -> Dataset:
-    path = as_path(settings.name, f"data {quoted(settings.name)}")
-    if path.is_dir():
-        kind = "folder"
-    elif path.is_file() and path.suffix.lower() in ARRAY_SUFFIXES:
-        kind = "array"
-    elif path.is_file() and path.suffix.lower() in TABLE_SUFFIXES:
-        kind = "hub"
-    elif path.exists():
-        accepted = ", ".join((*ARRAY_SUFFIXES, *TABLE_SUFFIXES))
-        raise InputError(f"data {settings.name!r} is neither a folder nor a file ending in {accepted}")
+    if settings.name in datasets.entries:
+        dataset = datasets.get(settings.name)(settings)
+        _check(dataset, settings)
     else:
-        where = "" if path.is_absolute() else f" in {quoted(Path.cwd())}"
-        if any(mark in settings.name for mark in "/\\~.") or path.is_absolute():
+        dataset = datasets.get(_kind_of_path(settings))(settings.model_copy(update={"path": settings.name}))
+    return _balanced(dataset, settings) if settings.balance else dataset
+
+
+def _kind_of_path(settings: Data) -> str:
+    """The dataset that reads the file or folder `settings.name`."""
+    name = settings.name
+    path = as_path(name, f"data {shown(name)}")
+    if not path.exists():
+        where = "" if path.is_absolute() else f" in {shown(Path.cwd())}"
+        if any(mark in name for mark in "/\\~.") or path.is_absolute():
             raise InputError(
-                f"data {settings.name!r}: no such file or folder{where}; give a folder of images, a "
+                f"data {name!r}: no such file or folder{where}; give a folder of images, a "
                 f"{', '.join(ARRAY_SUFFIXES)} file, or one of {', '.join(datasets.entries)}"
             )
-        raise unknown("dataset", settings.name, datasets.entries, also=f", and no such file or folder{where}")
+        raise unknown("dataset", name, datasets.entries, also=f", and no such file or folder{where}")
     if settings.path is not None:
-        raise InputError(f"data {settings.name!r} is a path itself, so data.path = {settings.path!r} has no meaning")
-    dataset: Dataset = datasets.get(kind)(settings.model_copy(update={"path": settings.name}))
-    return dataset
+        raise InputError(f"data {name!r} is a path, so data.path = {settings.path!r} must not be given as well")
+    if path.is_dir():
+        return "folder"
+    suffix = path.suffix.lower() if path.is_file() else ""
+    if suffix not in (*ARRAY_SUFFIXES, *TABLE_SUFFIXES):
+        accepted = ", ".join((*ARRAY_SUFFIXES, *TABLE_SUFFIXES))
+        raise InputError(f"data {name!r} is neither a folder nor a file ending in {accepted}")
+    return "array" if suffix in ARRAY_SUFFIXES else "hub"
 
 
-def _check(opened: Dataset, settings: Data) -> None:
-    """Refuse a set that is not what it says, or not what the settings ask for: it may be a plug-in's."""
-    shape = (opened.image.channels, opened.image.resolution, opened.image.resolution)
-    asked = (settings.channels, settings.resolution, settings.resolution)
-    if any(want not in (None, have) for want, have in zip(asked, shape, strict=True)):
+def _check(dataset: object, settings: Data) -> None:
+    """Check what a registered dataset returned, as it may be a plug-in's."""
+    where = f"dataset {settings.name!r} returned"
+    if not isinstance(dataset, Dataset):
         raise InputError(
-            f"data {settings.name!r} gave {opened.image} images, not what data.resolution and channels ask"
+            f"{where} a {type(dataset).__name__}; a dataset's callable takes the table [data] and returns a "
+            "gan_zoo.data.dataset.Dataset"
         )
-    if opened.factors and opened.factors.count != len(opened.train):
+    shape = (dataset.image.channels, dataset.image.resolution, dataset.image.resolution)
+    required = (settings.channels, settings.resolution, settings.resolution)
+    if any(size not in (None, given) for size, given in zip(required, shape, strict=True)):
+        raise InputError(f"{where} {dataset.image} images, which are not of data.resolution and data.channels")
+    if dataset.factors and dataset.factors.count != len(dataset.train):
         raise InputError(
-            f"data {settings.name!r} gave {len(opened.train)} training images and factors of {opened.factors.count}"
+            f"{where} {len(dataset.train)} training images, but factors with {dataset.factors.count} combinations"
         )
-    for split in filter(None, (opened.train, opened.test)):
+    for split in dataset.splits.values():
         images, labels = split.images, split.labels
+        if not isinstance(images, Tensor | LazyImages):
+            raise InputError(f"{where} images as {type(images).__name__}; expected: a tensor or LazyImages")
         if isinstance(images, Tensor) and (images.dtype != torch.uint8 or tuple(images.shape[1:]) != shape):
-            raise InputError(
-                f"data {settings.name!r} gave images of {images.dtype} {list(images.shape)}, not uint8 [n, *{shape}]"
-            )
+            raise InputError(f"{where} images of {images.dtype} {[*images.shape]}; expected: uint8 [n, *{shape}]")
         if labels is not None and (labels.dtype != torch.int64 or tuple(labels.shape) != (len(split),)):
-            raise InputError(
-                f"data {settings.name!r} gave labels of {labels.dtype} {list(labels.shape)}, not int64 [n]"
-            )
+            raise InputError(f"{where} labels of {labels.dtype} {[*labels.shape]}; expected: int64 [{len(split)}]")
+
+
+def _balanced(dataset: Dataset, settings: Data) -> Dataset:
+    """`dataset` with the share `settings.balance` of each class's images in both splits, and no longer all factors."""
+    shares, where = settings.balance, f"data {settings.name!r}"
+    if not dataset.classes or dataset.train.labels is None:
+        raise InputError(f"{where} has no labels; data.balance requires them")
+    if len(shares) != dataset.classes:
+        raise InputError(f"data.balance has {len(shares)} shares, but {where} has {dataset.classes} classes")
+    train, test = (
+        split if split is None or split.labels is None else split.choose(balanced_indices(split.labels, shares))
+        for split in (dataset.train, dataset.test)
+    )
+    assert train is not None
+    return replace(dataset, train=train, test=test, factors=None)
 
 
 def as_path(text: str, where: str) -> Path:
-    """`text` as a path, `~` being a home.
+    """The path that `text` stands for, with `~` expanded.
 
     Raises:
-        InputError: If no file can be called so.
+        InputError: If no file can have this name.
     """
     try:
         path = path_from_text(text)
         path.exists()
-    except (OSError, ValueError, RuntimeError) as error:  # too long, no text, or the home of nobody
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise InputError(f"{where} is no path: {reason}") from None
+    except (OSError, ValueError, RuntimeError) as error:  # too long, a null character, or ~ of an unknown user
+        cause = error.strerror if isinstance(error, OSError) else error
+        raise InputError(f"{where} is not a path: {cause}") from None
     return path
 
 
@@ -248,11 +252,11 @@ def required_path(settings: Data, what: str) -> Path:
         what: What is expected there, for the message.
 
     Raises:
-        InputError: If it is not set, or nothing lies there.
+        InputError: If it is not set or does not exist.
     """
     if not settings.path:
-        raise InputError(f"data {settings.name!r} needs data.path: {what}")
-    path = as_path(settings.path, f"data.path {quoted(settings.path)}")
+        raise InputError(f"data {settings.name!r} requires data.path: {what}")
+    path = as_path(settings.path, f"data.path {shown(settings.path)}")
     if not path.exists():
         raise InputError(f"data.path {settings.path!r} does not exist; expected: {what}")
     return path

@@ -1,4 +1,4 @@
-"""The ground truth of a set that holds every combination of its factors' values once."""
+"""Ground-truth factors of variation of a dataset with one image of every combination of their values."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from gan_zoo.errors import InputError
 
 @dataclass(frozen=True)
 class Factors:
-    """What varies in a set, and how its images are counted: the last factor turns fastest, as in dSprites.
+    """The factors, and the order of the images: the last factor varies fastest, as in dSprites.
 
     Args:
-        names: What the factors are called.
-        sizes: How many values each takes; factor k has the values 0 to sizes[k] - 1.
+        names: The factors' names.
+        sizes: Their numbers of values; factor k takes the values 0 to sizes[k] - 1.
 
     Raises:
         InputError: If there is no factor, two have one name, or a size is below 1.
@@ -30,13 +30,13 @@ class Factors:
         named = 0 < len(self.names) == len(set(self.names)) == len(self.sizes)
         if not named or min(self.sizes) < 1:
             raise InputError(
-                f"factors {self.names} of sizes {self.sizes}: one or more are needed, each with a name of its own and "
-                "a size from 1"
+                f"factors {self.names} of sizes {self.sizes}; expected: at least one, with different names and sizes "
+                "of at least 1"
             )
 
     @property
     def count(self) -> int:
-        """How many combinations there are, and so how many images."""
+        """Number of combinations, which is the number of images."""
         return prod(self.sizes)
 
     def values(self, indices: Tensor) -> Tensor:
@@ -45,21 +45,19 @@ class Factors:
         Raises:
             InputError: If an index lies outside 0 to count - 1.
         """
-        _refuse_outside("image", indices, self.count)
+        _check_range("image", indices, self.count)
         return indices[:, None] // self._strides % torch.tensor(self.sizes)
 
     def indices(self, values: Tensor) -> Tensor:
-        """Which images, int64 [n], have the factors' values `values` (int64 [n, F]).
+        """The images, int64 [n], with the factors' values `values` (int64 [n, F]).
 
         Raises:
             InputError: If a factor does not take a value.
         """
         if values.ndim != 2 or values.shape[1] != len(self.sizes):
-            raise InputError(
-                f"the values of {len(self.sizes)} factors are [n, {len(self.sizes)}], not {[*values.shape]}"
-            )
+            raise InputError(f"factor values of shape {[*values.shape]}; expected: [n, {len(self.sizes)}]")
         for name, size, column in zip(self.names, self.sizes, values.unbind(1), strict=True):
-            _refuse_outside(name, column, size)
+            _check_range(name, column, size)
         return (values * self._strides).sum(1)
 
     @property
@@ -67,6 +65,6 @@ class Factors:
         return torch.tensor([prod(self.sizes[k + 1 :]) for k in range(len(self.sizes))])
 
 
-def _refuse_outside(what: str, numbers: Tensor, size: int) -> None:
+def _check_range(what: str, numbers: Tensor, size: int) -> None:
     if len(numbers) and not 0 <= int(numbers.min()) <= int(numbers.max()) < size:
-        raise InputError(f"{what} runs from 0 to {size - 1}, not from {int(numbers.min())} to {int(numbers.max())}")
+        raise InputError(f"{what} from {int(numbers.min())} to {int(numbers.max())}; accepted: 0 to {size - 1}")

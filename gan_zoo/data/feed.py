@@ -1,4 +1,4 @@
-"""Where a step finds its batch: selected from a set on the device, or copied to a fixed place as it streams."""
+"""Where a training step takes its batch from, in a form that a CUDA graph can capture."""
 
 from __future__ import annotations
 
@@ -10,99 +10,82 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from gan_zoo.data.batches import Batch, normalise
+from gan_zoo.data.batches import Batch, InMemory
 
 
 class Feed(Protocol):
-    """A source of batches for steps that a graph may hold.
+    """A source of batches. What `batch` does can be captured; what `ready` does cannot, and runs before each replay.
 
     Attributes:
-        waited: Seconds that the host has waited for data.
+        waited: Seconds for which the host has waited for data.
     """
 
     waited: float
 
     def ready(self) -> None:
-        """On the host: make the next batch available."""
+        """Make the next batch available."""
 
-    def batch(self, chosen: Callable[[], Tensor]) -> Batch:
-        """On the device: the step's batch; `chosen` gives the images' numbers, int64 [n]."""
+    def batch(self, indices: Callable[[], Tensor]) -> Batch:
+        """The step's batch, on the device; `indices` returns those of its images, int64 [n]."""
 
     def close(self) -> None:
-        """End whatever reads ahead."""
+        """End worker processes."""
 
 
-class InMemory(Feed):
-    """A set that lies on the device.
-
-    Args:
-        images: uint8 [N, C, H, W].
-        labels: int64 [N], if the set has any.
-        device: Where steps are made.
-        channels_last: Whether batches are stored pixel by pixel.
-    """
+class InMemoryFeed(InMemory, Feed):
+    """Batches selected from a split in the device's memory."""
 
     waited = 0.0
 
-    def __init__(self, images: Tensor, labels: Tensor | None, device: torch.device, *, channels_last: bool) -> None:
-        self.pixel_by_pixel = channels_last
-        self.images = (images.movedim(1, 3) if channels_last else images).contiguous().to(device)
-        self.labels = None if labels is None else labels.to(device)
-
     def ready(self) -> None:
-        """Does nothing: every batch is on the device."""
+        """Do nothing: every batch is on the device."""
 
-    def batch(self, chosen: Callable[[], Tensor]) -> Batch:
-        """The chosen images."""
-        numbers = chosen()
-        images = normalise(self.images.index_select(0, numbers))
-        labels = None if self.labels is None else self.labels.index_select(0, numbers)
-        return Batch(images.movedim(3, 1) if self.pixel_by_pixel else images, labels)
+    def batch(self, indices: Callable[[], Tensor]) -> Batch:
+        """The images at `indices`."""
+        return self.select(indices())
 
     def close(self) -> None:
-        """Nothing reads ahead."""
+        """Do nothing: there are no worker processes."""
 
 
-class Streamed(Feed):
-    """Batches that arrive one after the other; on CUDA each is copied while the step before it is computed.
+class StreamedFeed(Feed):
+    """Batches copied to a fixed address, on CUDA each while the step before it runs.
 
     Args:
         batches: The batches; see `gan_zoo.data.batches.batches`.
-        device: Where steps are made.
-        channels_last: Whether they are stored pixel by pixel.
+        device: The device.
+        channels_last: Whether images are stored in this memory format.
     """
 
     def __init__(self, batches: Generator[Batch], device: torch.device, *, channels_last: bool) -> None:
         self.batches, self.waited = batches, 0.0
         self.format = torch.channels_last if channels_last else torch.contiguous_format
         self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
-        self.held: Batch | None = None
+        self.fixed: Batch | None = None
 
     def ready(self) -> None:
-        """Take the next batch to the fixed place."""
+        """Copy the next batch to the fixed address."""
         begun = time.perf_counter()
-        with (
-            torch.cuda.stream(self.stream) if self.stream else nullcontext()
-        ):  # of its own: it does not wait for the step that is computed
+        with torch.cuda.stream(self.stream) if self.stream else nullcontext():  # upload during the step before
             new = next(self.batches)
         self.waited += time.perf_counter() - begun
-        if self.held is None:
-            self.held = Batch(
+        if self.fixed is None:
+            self.fixed = Batch(
                 torch.empty_like(new.images, memory_format=self.format),
                 None if new.labels is None else torch.empty_like(new.labels),
             )
         if self.stream:
             torch.cuda.current_stream().wait_stream(self.stream)
-        for fixed, fresh in zip(self.held, new, strict=True):
+        for fixed, fresh in zip(self.fixed, new, strict=True):
             if fixed is not None and fresh is not None:
                 fixed.copy_(fresh)
-                if self.stream:
+                if self.stream:  # its memory may be reused only after this copy
                     fresh.record_stream(torch.cuda.current_stream())
 
-    def batch(self, chosen: Callable[[], Tensor]) -> Batch:
-        """What lies at the fixed place."""
-        assert self.held is not None
-        return self.held
+    def batch(self, indices: Callable[[], Tensor]) -> Batch:
+        """The batch at the fixed address."""
+        assert self.fixed is not None
+        return self.fixed
 
     def close(self) -> None:
         """End the processes that decode images."""

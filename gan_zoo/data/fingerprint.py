@@ -1,4 +1,4 @@
-"""By what a set is known again, wherever it lies: how many images, the classes, and digests of its files and labels."""
+"""Fingerprints that identify a dataset wherever it lies: counts, class names, and digests of files and labels."""
 
 from __future__ import annotations
 
@@ -12,20 +12,19 @@ from torch import Tensor
 
 from gan_zoo.config import Data
 from gan_zoo.data.bounds import listed
-from gan_zoo.data.dataset import Dataset, as_path
-from gan_zoo.data.encoded import Encoded
+from gan_zoo.data.dataset import Dataset, EncodedImages, as_path
 from gan_zoo.data.folder import Files
-from gan_zoo.errors import InputError, quoted
+from gan_zoo.errors import InputError, shown
 from gan_zoo.files import path_to_text
 from gan_zoo.registry import datasets
 
 LOOKED_INTO = 256
-"""Of many files or rows, the contents of so many are read, spread evenly."""
+"""Number of files or rows whose contents are read, evenly spaced over all."""
 READ = 2**27
-"""Bytes that are read of a set, at most: 60,000 grey digits whole."""
+"""Bytes that are read of a dataset at most: all of 60,000 grey digits."""
 _PIECES = 64
 LONGEST_NAMES = 2**16
-"""Letters of class names beyond which they are told by their labels alone."""
+"""Total length of class names up to which they are part of the fingerprint."""
 
 CHANGED = {
     "files": "the list of files differs, in names or sizes",
@@ -37,14 +36,14 @@ CHANGED = {
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What is kept of a set.
+    """The fingerprint of a dataset.
 
     Attributes:
-        images: How many, by split.
-        classes: How many.
-        class_names: In order; empty if the set does not say them, or they are too long to keep.
-        digests: SHA-256, by what they are of: `files` (names and sizes) and their `contents`; `pixels`, of images that
-            a plug-in holds in memory; `labels`.
+        images: Number of images by split.
+        classes: Number of classes.
+        class_names: In order; empty if unknown or longer than `LONGEST_NAMES`.
+        digests: SHA-256 of `files` (names and sizes), their `contents`, `labels`, and `pixels` that a plug-in keeps in
+            memory.
     """
 
     images: Mapping[str, int]
@@ -54,75 +53,76 @@ class Fingerprint:
 
     @property
     def record(self) -> dict[str, Any]:
-        """The same, for JSON."""
+        """The fingerprint for JSON; `from_record` reads it."""
         return asdict(self) | {"class_names": list(self.class_names)}
 
     def change(self, now: Fingerprint) -> str:
-        """What is not as it was, in a few words; nothing if `now` is of the same set."""
+        """The first difference from `now`, in a few words; empty if there is none."""
         for split in [*self.images, *(now.images.keys() - self.images.keys())]:
             before, after = self.images.get(split, 0), now.images.get(split, 0)
             if before != after:
-                return f"{before:,} images then, {after:,} now" + (
-                    "" if split == "train" else f" (split {quoted(split)})"
-                )
+                where = "" if split == "train" else f" (split {shown(split)})"
+                return f"{before:,} images then, {after:,} now{where}"
         gone = [name for name in self.class_names if name not in now.class_names]
         new = [name for name in now.class_names if name not in self.class_names]
         if self.class_names and now.class_names and (gone or new):
             if len(gone) == len(new) == 1:
-                return f"class {quoted(gone[0])} is called {quoted(new[0])} now"
+                return f"class {shown(gone[0])} is called {shown(new[0])} now"
             return f"the classes were {listed([*self.class_names])}, and are {listed([*now.class_names])}"
         if self.classes != now.classes:
             return f"{self.classes} classes then, {now.classes} now"
         common = self.digests.keys() & now.digests.keys()
-        return next((told for of, told in CHANGED.items() if of in common and self.digests[of] != now.digests[of]), "")
+        changes = (text for key, text in CHANGED.items() if key in common and self.digests[key] != now.digests[key])
+        return next(changes, "")
 
 
 def from_record(record: object) -> Fingerprint | None:
-    """The fingerprint that `record` was written of, if it is one's."""
+    """The fingerprint with this `record`, or None if it is not the record of one."""
     if not isinstance(record, dict) or record.keys() != Fingerprint.__dataclass_fields__.keys():
         return None
     images, classes, names, digests = record["images"], record["classes"], record["class_names"], record["digests"]
-    sound = (
+    valid = (
         isinstance(images, dict)
-        and all(type(count) is int for count in (*images.values(), classes))
         and isinstance(names, list)
         and isinstance(digests, dict)
+        and all(type(count) is int for count in (*images.values(), classes))
         and all(isinstance(text, str) for text in (*names, *digests.values()))
     )
-    return Fingerprint(images, classes, tuple(names), digests) if sound else None
+    return Fingerprint(images, classes, tuple(names), digests) if valid else None
 
 
 def fingerprint(dataset: Dataset) -> Fingerprint:
-    """What a set is known by; of many or large files a sample is read, and of all of them names and sizes.
+    """The fingerprint of a dataset; names and sizes of all files count, and the contents of a sample of them.
 
     Raises:
         InputError: If a file is gone.
     """
-    splits = {"train": dataset.train} | ({"test": dataset.test} if dataset.test is not None else {})
+    splits, origin = dataset.splits, dataset.origin
     names = dataset.class_names if sum(map(len, dataset.class_names)) <= LONGEST_NAMES else ()
-    found = {"labels": [split.labels.numpy().tobytes() for split in splits.values() if split.labels is not None]}
-    found["files"] = [line for part in dataset.origin if isinstance(part, Files) for line in _listing(part)]
-    found["contents"] = [piece for part in dataset.origin for piece in _contents(part)]
+    pieces = {
+        "labels": [split.labels.numpy().tobytes() for split in splits.values() if split.labels is not None],
+        "files": [line for files in origin if isinstance(files, Files) for line in _listing(files)],
+        "contents": [content for encoded in origin for content in _contents(encoded)],
+    }
     entry = datasets.entries.get(dataset.name)
-    if entry and entry.origin != "gan-zoo" and not dataset.origin:  # pixels that were resized differ by the processor
-        held = [split.images for split in splits.values() if isinstance(split.images, Tensor)]
-        found["pixels"] = (
-            [images.numpy().tobytes() for images in held] if sum(images.nbytes for images in held) <= READ else []
-        )
-    digests = {of: _digest(pieces) for of, pieces in found.items() if pieces}
+    if entry and entry.origin != "gan-zoo" and not origin:  # resized pixels differ between processors
+        images = [split.images for split in splits.values() if isinstance(split.images, Tensor)]
+        if sum(pixels.nbytes for pixels in images) <= READ:
+            pieces["pixels"] = [pixels.numpy().tobytes() for pixels in images]
+    digests = {key: _digest(some) for key, some in pieces.items() if some}
     return Fingerprint({name: len(split) for name, split in splits.items()}, dataset.classes, names, digests)
 
 
 def with_absolute_path(settings: Data) -> Data:
-    """`settings` with the set's place, if it is one on this machine, as it is called from every folder."""
+    """`settings` with an absolute path, if the dataset is a file or folder."""
     key, text = location(settings)
-    if not text or not (path := as_path(text, f"data.{key} {quoted(text)}")).exists():
+    if not text or not (path := as_path(text, f"data.{key} {shown(text)}")).exists():
         return settings
     return settings.model_copy(update={key: path_to_text(os.path.abspath(path))})
 
 
 def location(settings: Data) -> tuple[str, str | None]:
-    """The key that says where the set lies, and what it says: `path` of a registered set, else `name`."""
+    """The key that locates the dataset, and its value: `path` of a registered one, else `name`."""
     return ("path", settings.path) if settings.name in datasets.entries else ("name", settings.name)
 
 
@@ -134,31 +134,29 @@ def _digest(pieces: list[bytes]) -> str:
 
 
 def _listing(files: Files) -> Iterator[bytes]:
-    """Name, below the root, and size of each file; a file that is alone may have any name."""
+    """Name below the root and size of each file; the name of a single file does not count."""
     for name in files.names:
         path = os.path.join(files.root, name)
         try:
             size = os.stat(path).st_size
         except OSError as error:
-            raise InputError(f"{quoted(path)}: {error.strerror}") from None
+            raise InputError(f"{shown(path)}: {error.strerror}") from None
         yield b"%b %d" % (os.fsencode(name) if len(files) > 1 else b"", size)
 
 
-def _contents(part: Encoded) -> Iterator[bytes]:
-    """What is read of the images, or files."""
-    chosen = (
-        range(len(part)) if len(part) <= LOOKED_INTO else [k * len(part) // LOOKED_INTO for k in range(LOOKED_INTO)]
-    )
-    for index in chosen:
+def _contents(encoded: EncodedImages) -> Iterator[bytes]:
+    """Digests of the images or files that are looked into."""
+    count = min(len(encoded), LOOKED_INTO)
+    for k in range(count):
         try:
-            with part.read(index) as file:
-                yield hashlib.sha256(b"".join(_read(file, READ // len(chosen)))).digest()
-        except (OSError, ValueError):  # of an image that a reader names, or leaves out
+            with encoded.read(k * len(encoded) // count) as file:
+                yield hashlib.sha256(b"".join(_read(file, READ // count))).digest()
+        except (OSError, ValueError):  # an image that a reader reports or skips
             yield b""
 
 
 def _read(file: BinaryIO, most: int) -> Iterator[bytes]:
-    """A file's bytes, or of a longer one than `most` as many, in pieces spread evenly."""
+    """All bytes of a file, or `most` of them in evenly spaced pieces."""
     size = file.seek(0, os.SEEK_END)
     pieces = 1 if size <= most else _PIECES
     for k in range(pieces):

@@ -1,4 +1,4 @@
-"""A folder of images: any size, format and mode."""
+"""A folder of images of any size, format and mode."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import torch
 from gan_zoo.config import Data
 from gan_zoo.data.bounds import listed
 from gan_zoo.data.dataset import Dataset, required_path
-from gan_zoo.data.encoded import Part, from_encoded
-from gan_zoo.data.folder_layout import TRAIN, layout, measured, summary
+from gan_zoo.data.encoded import EncodedSplit, from_encoded
+from gan_zoo.data.folder_layout import TRAIN, evaluation_split, folder_layout, summary
 from gan_zoo.data.hub_dataset import hub
 from gan_zoo.data.pixels import SUFFIXES, open_file
 from gan_zoo.data.table_files import tables_below
 from gan_zoo.data.walk import NAMED, list_images
-from gan_zoo.errors import InputError, quoted
+from gan_zoo.errors import InputError, shown
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,11 +32,11 @@ class Files:
         return len(self.names)
 
     def name(self, index: int) -> str:
-        """Its path below the root."""
-        return quoted(self.names[index])
+        """The file's path below the root."""
+        return shown(self.names[index])
 
     def read(self, index: int) -> BinaryIO:
-        """Its file, opened."""
+        """Open the file."""
         return open_file(self.root / self.names[index])
 
     def choose(self, indices: Sequence[int]) -> Files:
@@ -52,34 +52,34 @@ def folder(settings: Data) -> Dataset:
     folder of tables without images is opened by `hub`.
 
     Raises:
-        InputError: If it is no folder, holds no image, leaves doubt what is to be learned from, or holds images that
-            cannot be read.
+        InputError: If it is not a folder or contains no image, its layout is ambiguous, or images cannot be read.
     """
     root = required_path(settings, "a folder of images").resolve()
     where = f"folder {settings.path!r}"
     if not root.is_dir():
-        raise InputError(f"data.path {settings.path!r} is no folder; expected: a folder of images")
-    found = list_images(root, follow_links=settings.follow_links)
+        raise InputError(f"data.path {settings.path!r} is not a folder; expected: a folder of images")
+    images = list_images(root, follow_links=settings.follow_links)
     tables = tables_below(root, follow_links=settings.follow_links)
-    if not found.names:
+    if not images.names:
         if tables:
             return hub(settings)
         raise InputError(
-            f"{where} holds no images ({'; '.join(found.notes()) or _contents(root)}); accepted: files ending in "
+            f"{where} contains no images ({'; '.join(images.notes()) or _contents(root)}); accepted: files ending in "
             f"{', '.join(sorted(SUFFIXES))}"
         )
-    read = layout(found.names, by_names=settings.splits, metadata=found.metadata, where=where)
-    images = {split: len(names) for split, names in read.splits.items()}
-    parts = [
-        Part(Files(root, read.splits[split]), torch.tensor(read.labels(split)) if read.classes else None)
-        for split in filter(None, (TRAIN, measured(read.splits)))
+    layout = folder_layout(images.names, by_names=settings.splits, metadata=images.metadata, where=where)
+    splits = [
+        EncodedSplit(Files(root, layout.splits[split]), torch.tensor(layout.labels(split)) if layout.classes else None)
+        for split in filter(None, (TRAIN, evaluation_split(layout.splits)))
     ]
-    lines = [summary(images, len(read.outside), read.classes, read.why), *found.notes()]
+    counts = {split: len(names) for split, names in layout.splits.items()}
+    notes = [summary(counts, len(layout.outside), layout.classes, layout.obstacle), *images.notes()]
     if tables:
-        lines.append(
-            f'{len(tables):,} tables are not read ({listed(tables, NAMED)}); data.name = "hub" reads them alone'
+        notes.append(
+            f"{len(tables):,} table files are not read ({listed(tables, NAMED)}); "
+            'data.name = "hub" reads them instead of the images'
         )
-    return from_encoded(settings, *parts, names=read.classes, notes=lines, where=where)
+    return from_encoded(settings, *splits, names=layout.classes, notes=notes, where=where)
 
 
 def _contents(root: Path) -> str:

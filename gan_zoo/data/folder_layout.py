@@ -1,6 +1,6 @@
-"""What names of folders and files say of a set: its splits and its classes, by the rules of the layout `imagefolder`.
+"""Splits and classes by the names of folders and files: the layout `imagefolder` of the library `datasets`.
 
-The rules are those of the library `datasets`, and tests compare the two. Names are paths below the set's folder.
+Tests compare the rules with those of the library. Names are paths below the dataset's folder.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from gan_zoo.data.bounds import listed
-from gan_zoo.errors import InputError, quoted
+from gan_zoo.errors import InputError, shown
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 WORDS = {
@@ -19,34 +19,32 @@ WORDS = {
     TEST: ("test", "testing", "eval", "evaluation"),
 }
 """The words that name a split."""
-MEASURED = (TEST, VALIDATION)
-"""The splits that are measured on: the first that a set has."""
 METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
-"""Files from which `imagefolder` takes what is known of the images, in place of the folders' names."""
+"""Files by which `imagefolder` replaces the classes of folder names."""
 
-_APART = "[-._ 0-9]"
-_NAMES = {
-    split: re.compile(rf"(.*{_APART})?({'|'.join(words)})({_APART}.*)?", re.IGNORECASE | re.DOTALL)
+_SEPARATOR = "[-._ 0-9]"
+_PATTERNS = {
+    split: re.compile(rf"(.*{_SEPARATOR})?({'|'.join(words)})({_SEPARATOR}.*)?", re.IGNORECASE | re.DOTALL)
     for split, words in WORDS.items()
 }
-_ASIDE = "rename it, or set data.splits = false to take all images as one split"
+_RENAME = "rename it, or set data.splits = false to use all images as one split"
 
 
 @dataclass(frozen=True)
-class Layout:
-    """The splits of a set, and the class of each image.
+class FolderLayout:
+    """The splits of a folder, and the class of each image.
 
     Attributes:
-        splits: The images of each split, in their order.
+        splits: The images of each split, in order.
         outside: Images in no split.
         classes: The classes' names, in the order of their labels; empty if there are none.
-        why: Why there are no classes, where the folders' names might suggest some.
+        obstacle: Why there are no classes, where the folders' names might suggest some.
     """
 
     splits: dict[str, list[str]]
     outside: list[str]
     classes: tuple[str, ...] = ()
-    why: str = ""
+    obstacle: str = ""
 
     def labels(self, split: str) -> list[int]:
         """The label of each image of a split."""
@@ -55,82 +53,84 @@ class Layout:
 
 
 def splits_named(name: str) -> set[str]:
-    """The splits that the name of a folder or file speaks of, as train-2017, My_Test or dev.png do."""
-    return {split for split, pattern in _NAMES.items() if pattern.fullmatch(name)}
+    """The splits that the name of a folder or file mentions, such as train-2017, My_Test or dev.png."""
+    return {split for split, pattern in _PATTERNS.items() if pattern.fullmatch(name)}
 
 
 def split_of(path: str) -> set[str]:
-    """The splits that the names of a path's folders speak of or, if none does, that of its file."""
+    """The splits that a path's folders mention or, if none does, its file."""
     *folders, file = path.split("/")
     return set().union(*map(splits_named, folders)) or splits_named(file)
 
 
-def layout(names: Sequence[str], *, by_names: bool = True, metadata: str = "", where: str) -> Layout:
-    """Tell splits and classes from the images' paths.
+def folder_layout(names: Sequence[str], *, by_names: bool = True, metadata: str = "", where: str) -> FolderLayout:
+    """Find splits and classes in the images' paths.
 
-    Splits are named by a folder at any depth or else, if no folder names one, by the files. Classes are the innermost
-    folders, where every image lies at the same depth; a folder that names the split is none.
+    A folder at any depth names a split or, if none does, the files do. Classes are the innermost folders, if every
+    image lies at the same depth; a folder that names a split is not a class.
 
     Args:
-        names: Paths of the images below the set's folder.
-        by_names: Whether names tell splits at all.
-        metadata: The file that stands in place of the folders' names, if there is one.
-        where: The set, for messages.
+        names: Paths of the images below the dataset's folder.
+        by_names: Whether names decide splits.
+        metadata: The metadata file that replaces the folders' names, if there is one.
+        where: The dataset, for messages.
 
     Raises:
-        InputError: If the names leave doubt what is to be learned from.
+        InputError: If the names are ambiguous.
     """
     splits, outside = _splits(names, where) if by_names else ({TRAIN: [*names]}, [])
-    classes, why = _classes(splits, by_names=by_names, where=where)
+    classes, obstacle = _classes(splits, by_names=by_names, where=where)
     if metadata:
-        classes, why = (), f"{metadata} is not read" + ", and stands in place of the folders' names" * bool(classes)
+        obstacle = f"{metadata} is not read" + ", and replaces the folders' names" * bool(classes)
+        classes = ()
     trained = {_parent(name) for name in splits[TRAIN]}
-    for found in splits.values():
-        if odd := next((name for name in found if classes and _parent(name) not in trained), None):
+    for name in (name for inside in splits.values() for name in inside):
+        if classes and _parent(name) not in trained:
             raise InputError(
-                f"{where}: {quoted(odd)} lies in none of the classes that the training images have: "
-                f"{listed(sorted(trained))}"
+                f"{where}: {shown(name)} is in none of the classes of the training images: {listed(sorted(trained))}"
             )
-    return Layout(splits, outside, classes, why)
+    return FolderLayout(splits, outside, classes, obstacle)
 
 
-def plain(split: str) -> str:
-    """The plain name of a split that is called by one of its words, as dev is validation; any other's as it is."""
+def plain_split(split: str) -> str:
+    """The standard name of a split, such as validation for dev; other names are unchanged."""
     return next((name for name, words in WORDS.items() if split.lower() in words), split)
 
 
-def measured(splits: Iterable[str]) -> str | None:
-    """The split that is measured on, if there is one."""
-    return next((split for split in MEASURED if split in splits), None)
+def evaluation_split(splits: Iterable[str]) -> str | None:
+    """The split for evaluation: test, else validation, else none."""
+    return next((split for split in (TEST, VALIDATION) if split in splits), None)
 
 
-def summary(images: Mapping[str, int], outside: int = 0, classes: Sequence[str] | None = None, why: str = "") -> str:
-    """What was decided from names, in a line.
+def summary(
+    images: Mapping[str, int], outside: int = 0, classes: Sequence[str] | None = None, obstacle: str = ""
+) -> str:
+    """A line for the user about what names decided.
 
     Args:
-        images: How many images each split has, the one that is learned from first.
-        outside: How many are in no split.
-        classes: The classes' names, if names decide on them.
-        why: Why there are none, if names might suggest some.
+        images: Number of images by split, the training split first.
+        outside: Number of images in no split.
+        classes: The classes' names, if names decide them.
+        obstacle: Why there are none, if names might suggest some.
     """
     (train, count), *others = images.items()
-    parts = [f"{count:,} image{'s' * (count != 1)}"]
+    line = f"{count:,} image{'s' * (count != 1)}"
     if classes is not None:
-        parts[0] += f" in {len(classes):,} classes" if classes else ", no classes" + f" ({why})" * bool(why)
+        line += f" in {len(classes):,} classes" if classes else ", no classes" + f" ({obstacle})" * bool(obstacle)
     if others or outside or train != TRAIN:
-        parts[0] += f", split {quoted(train)}"
-    chosen = measured(images)
-    parts += [f"{n:,} in {quoted(split)} left aside" for split, n in others if split != chosen]
+        line += f", split {shown(train)}"
+    used = evaluation_split(images)
+    clauses = [line, *(f"{n:,} in {shown(split)} unused" for split, n in others if split != used)]
     if outside:
-        parts.append(f"{outside:,} in no split left aside")
-    parts += [f"{n:,} in {split} measured on" for split, n in others if split == chosen]
+        clauses.append(f"{outside:,} in no split unused")
+    clauses += [f"{n:,} in {split} for evaluation" for split, n in others if split == used]
     if classes:
-        parts.append(f"classes: {listed([*classes])}")
-    return "; ".join(parts)
+        clauses.append(f"classes: {listed([*classes])}")
+    return "; ".join(clauses)
 
 
 def _parent(name: str) -> str:
-    """The innermost folder of an image; empty for one that lies in the set's folder itself."""
+    """The innermost folder of an image; empty for one in the dataset's folder itself."""
     return name.rpartition("/")[0].rpartition("/")[2]
 
 
@@ -141,29 +141,29 @@ def _splits(names: Sequence[str], where: str) -> tuple[dict[str, list[str]], lis
         named = [splits_named(name.rpartition("/")[2]) for name in names]
     if not any(named):
         return {TRAIN: [*names]}, []
-    found: dict[str, list[str]] = {split: [] for split in WORDS}
+    images: dict[str, list[str]] = {split: [] for split in WORDS}
     outside = []
     for name, splits in zip(names, named, strict=True):
         if len(splits) > 1:
             raise InputError(
-                f"{where}: {quoted(name)} names more than one split ({' and '.join(sorted(splits))}); {_ASIDE}"
+                f"{where}: {shown(name)} names more than one split ({' and '.join(sorted(splits))}); {_RENAME}"
             )
-        found[splits.pop()].append(name) if splits else outside.append(name)
-    found = {split: inside for split, inside in found.items() if inside}
-    some = next(iter(found.values()))[0]
-    if TRAIN not in found:
+        (images[splits.pop()] if splits else outside).append(name)
+    images = {split: inside for split, inside in images.items() if inside}
+    first = next(iter(images.values()))[0]
+    if TRAIN not in images:
         raise InputError(
-            f"{where} holds no images to learn from: by their names, as {quoted(some)}, they are of the split "
-            f"{' and '.join(found)}; name the folder to learn from itself, or set data.splits = false to learn from all"
+            f"{where} contains no training images: their names, such as {shown(first)}, are of the split "
+            f"{' and '.join(images)}; give the folder to train on itself, or set data.splits = false to train on all"
         )
     if outside and by_files:
-        raise InputError(f"{where}: {quoted(some)} names a split, and {quoted(outside[0])} does not; {_ASIDE}")
-    if len(found) == 1 and (odd := _beside(found[TRAIN], outside)):
+        raise InputError(f"{where}: {shown(first)} names a split, but {shown(outside[0])} does not; {_RENAME}")
+    if len(images) == 1 and (odd := _beside(images[TRAIN], outside)):
         raise InputError(
-            f"{where}: {quoted(some)} names a split, which no folder beside it does, as that of {quoted(odd)}; name "
-            "the folder to learn from itself, or set data.splits = false if it is a class"
+            f"{where}: {shown(first)} names a split, but no folder beside it does, such as that of {shown(odd)}; give "
+            "the folder to train on itself, or set data.splits = false if it is a class"
         )
-    return found, outside
+    return images, outside
 
 
 def _beside(inside: list[str], outside: list[str]) -> str | None:
@@ -173,20 +173,20 @@ def _beside(inside: list[str], outside: list[str]) -> str | None:
 
 
 def _classes(splits: Mapping[str, list[str]], *, by_names: bool, where: str) -> tuple[tuple[str, ...], str]:
-    """The classes, and why there are none where that is not plain."""
-    names = [name for found in splits.values() for name in found]
-    classes = sorted({_parent(name) for name in names})
+    """The classes, and why there are none where that is not obvious."""
+    names = [name for inside in splits.values() for name in inside]
     deepest, highest = (pick(names, key=lambda name: name.count("/")) for pick in (max, min))
     if highest.count("/") != deepest.count("/"):
-        return (), f"they lie at several depths, as {quoted(highest)} and {quoted(deepest)}"
+        return (), f"images lie at several depths, such as {shown(highest)} and {shown(deepest)}"
     bare = [name for name in names if by_names and not any(map(splits_named, name.split("/")[:-2]))]
     bare = [name for name in bare if splits_named(_parent(name))]
-    if bare:
-        above = {name.rpartition("/")[0].rpartition("/")[0] for name in names}
-        if len(bare) < len(names) or len(above) > 1:
-            raise InputError(
-                f"{where}: {quoted(bare[0])} lies in a split's folder and in no class's; expected: classes below the "
-                "splits, as train/cat, or data.splits = false"
-            )
-        return (), ""
-    return (tuple(classes), "") if len(classes) > 1 else ((), "")
+    if not bare:
+        classes = sorted({_parent(name) for name in names})
+        return (tuple(classes) if len(classes) > 1 else ()), ""
+    above = {name.rpartition("/")[0].rpartition("/")[0] for name in names}
+    if len(bare) < len(names) or len(above) > 1:
+        raise InputError(
+            f"{where}: {shown(bare[0])} is in the folder of a split, but of no class; expected: classes below the "
+            "splits, such as train/cat, or data.splits = false"
+        )
+    return (), ""

@@ -1,8 +1,8 @@
-"""One way to bring any image into one shape: centre square, antialiased bicubic resize, grey or colour.
+"""Fit images into one shape: centre crop, antialiased bicubic resize, grey or colour.
 
-Arrays go through torch and files through Pillow; both use the same filter and the same luma weights.
+Arrays are resized by torch and files by Pillow, with the same filter and the same luma weights.
 
-Letters in shapes: n images, c or C channels before or after, h w the given size, R the resolution asked for.
+Letters in shapes: n images, c channels and h by w pixels before, C channels and R by R pixels after.
 """
 
 from __future__ import annotations
@@ -21,55 +21,27 @@ from gan_zoo.data.png import laid_on_white, stored
 from gan_zoo.shapes import ImageShape
 
 FORMATS = (
-    "PNG",
-    "JPEG",
-    "WEBP",
-    "BMP",
-    "GIF",
-    "TIFF",
-    "PPM",
-    "TGA",
-    "ICO",
-    "JPEG2000",
-    "AVIF",
-    "QOI",
-    "DIB",
-    "PCX",
-    "SGI",
-)
-"""What Pillow may decode. Those that run another program (EPS, WMF) are left out."""
-SUFFIXES = frozenset(
-    {
-        ".png",
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".jfif",
-        ".webp",
-        ".bmp",
-        ".dib",
-        ".gif",
-        ".tif",
-        ".tiff",
-        ".ppm",
-        ".pgm",
-    }
-    | {".pbm", ".pnm", ".tga", ".ico", ".jp2", ".j2k", ".avif", ".qoi", ".pcx", ".sgi"}
-)
-"""Endings, in lower case, by which a file is taken for an image."""
+    "PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "TGA", "ICO", "JPEG2000", "AVIF", "QOI", "DIB", "PCX", "SGI",
+)  # fmt: skip
+"""What Pillow may decode; formats that run another program (EPS, WMF) are excluded."""
+SUFFIXES = frozenset((
+    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff", ".ppm", ".pgm",
+    ".pbm", ".pnm", ".tga", ".ico", ".jp2", ".j2k", ".avif", ".qoi", ".pcx", ".sgi",
+))  # fmt: skip
+"""Endings of image files, in lower case."""
 MAX_PIXELS = 89_478_485
-"""Images with more pixels than this are refused unread; it is where Pillow suspects a decompression bomb."""
+"""Larger images are refused undecoded; Pillow suspects a decompression bomb from here on."""
 LUMA = (0.299, 0.587, 0.114)
-"""Weights of red, green and blue in grey (ITU-R BT.601), as Pillow has them."""
+"""Weights of red, green and blue in grey (ITU-R BT.601), as in Pillow."""
 
 DECODER = 2
-"""Counted up when `decode` comes to give other pixels: what was decoded before is then decoded anew."""
+"""Version of `decode`; increased when its pixels change, which invalidates the cache."""
 
 _CHUNK = 2**24
 
 
 def fit(images: Tensor, shape: ImageShape) -> Tensor:
-    """Bring uint8 images [n, c, h, w], c in {1, 3}, into `shape`: uint8 [n, C, R, R]."""
+    """Fit uint8 images [n, c, h, w], c in {1, 3}, into `shape`: uint8 [n, C, R, R]."""
     side = min(images.shape[-2:])
     top, left = ((size - side) // 2 for size in images.shape[-2:])
     images = images[..., top : top + side, left : left + side]
@@ -78,9 +50,8 @@ def fit(images: Tensor, shape: ImageShape) -> Tensor:
     count = max(1, _CHUNK // max(3 * side**2, shape.pixels))
     fitted = torch.empty(len(images), shape.channels, shape.resolution, shape.resolution, dtype=torch.uint8)
     for start in range(0, len(images), count):
-        fitted[start : start + count] = _resize(
-            _recolour(images[start : start + count], shape.channels), shape.resolution
-        )
+        chunk = _recolour(images[start : start + count], shape.channels)
+        fitted[start : start + count] = _resize(chunk, shape.resolution)
     return fitted
 
 
@@ -104,20 +75,20 @@ def open_file(path: Path) -> BinaryIO:
     """Open a file of an encoded image.
 
     Raises:
-        ValueError: If it is no regular file, which may have no end.
+        ValueError: If it is not a regular file, as a pipe may never end.
         OSError: If it cannot be opened.
     """
     if not path.is_file():
-        raise ValueError("no regular file" if path.exists() else "no such file")
+        raise ValueError("not a regular file" if path.exists() else "no such file")
     return path.open("rb")
 
 
 def open_image(file: BinaryIO) -> Image.Image:
-    """Open an encoded image without decoding its pixels; `file` stays open until they are decoded.
+    """Open an encoded image without decoding its pixels; `file` must stay open until they are decoded.
 
     Raises:
         ValueError: If it has more than `MAX_PIXELS` pixels.
-        Exception: Whatever Pillow raises for a file that it cannot read.
+        Exception: Of any type, if Pillow cannot read the file.
     """
     image = Image.open(file, formats=FORMATS)
     if image.width * image.height > MAX_PIXELS:
@@ -135,18 +106,18 @@ def channels_of(image: Image.Image) -> int:
 def decode(image: Image.Image, shape: ImageShape) -> Tensor:
     """Decode an opened image into uint8 [C, R, R].
 
-    The first frame counts; EXIF's rotation is applied; transparent parts become white; 16-bit grey is scaled
-    to 8 bits; floating-point grey has to lie in [0, 1].
+    The first frame is used; EXIF's rotation is applied; transparent parts become white; 16-bit grey is scaled to
+    8 bits; floating-point grey must lie in [0, 1].
 
     Raises:
-        Exception: Whatever Pillow raises for a broken file; ValueError for floating-point values outside
-            [0, 1].
+        ValueError: If floating-point values lie outside [0, 1].
+        Exception: Of any type, if Pillow cannot read the file.
     """
     image.draft(None, (2 * shape.resolution, 2 * shape.resolution))
     image = _eight_bits(ImageOps.exif_transpose(laid_on_white(image))).convert("L" if shape.channels == 1 else "RGB")
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
-    image = image.crop((left, top, left + side, top + side))  # first, or the filter reaches beyond the square
+    image = image.crop((left, top, left + side, top + side))  # first, or the resize filter reads beyond the square
     if side != shape.resolution:
         square = (shape.resolution, shape.resolution)
         image = image.resize(square, Image.Resampling.BICUBIC, reducing_gap=3.0)
@@ -155,7 +126,7 @@ def decode(image: Image.Image, shape: ImageShape) -> Tensor:
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """The same picture in mode L or RGB."""
+    """The image in mode L or RGB."""
     if image.has_transparency_data:
         white = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(white, image.convert("RGBA")).convert("L" if channels_of(image) == 1 else "RGB")
@@ -164,6 +135,6 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     if image.mode == "F":
         values = np.asarray(image)
         if not (values.min() >= 0 and values.max() <= 1):
-            raise ValueError(f"floating-point values from {values.min():g} to {values.max():g}, accepted: 0 to 1")
+            raise ValueError(f"floating-point values from {values.min():g} to {values.max():g}; accepted: 0 to 1")
         return Image.fromarray((values * 255).round().astype(np.uint8))
     return image.convert("L" if channels_of(image) == 1 else "RGB")

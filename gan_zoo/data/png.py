@@ -1,4 +1,4 @@
-"""What Pillow loses of a PNG: the lower byte of 16 bits a channel, and a transparent colour at depths other than 8."""
+"""PNG features that Pillow drops: the lower byte of 16-bit channels, a transparent colour at depths other than 8."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from PIL.PngImagePlugin import PngImageFile
 
 _ORIENTATION = 0x0112
 _STEP = {"L;2": 85, "L;4": 17}
-"""Eight-bit levels from one grey to the next, where there are 4 or 16."""
+"""Step between adjacent greys in 8 bits, for 4 and 16 levels."""
 _LOWER = {"RGB;16B": "RGB;16L", "RGBA;16B": "RGBA;16L"}
-"""By which Pillow takes the lower bytes in place of the upper ones."""
+"""Raw modes by which Pillow decodes the lower bytes instead of the upper ones."""
 
 
 def stored(image: Image.Image) -> str:
-    """How an image that is not decoded yet is stored, in Pillow's words, as ``LA;16B``; empty if it is no PNG."""
+    """Pillow's raw mode of an undecoded image, such as ``LA;16B``; empty if it is not a PNG."""
     return str(image.tile[0].args) if isinstance(image, PngImageFile) and image.tile else ""
 
 
 def laid_on_white(image: Image.Image) -> Image.Image:
-    """A PNG of 16 bits a channel with alpha, colours or a transparent grey as 8 bits of L or RGB; others as they are.
+    """A PNG with 16-bit channels and alpha, colours or a transparent grey as 8-bit L or RGB on white.
 
-    Of those others, greys of 2 and 4 bits have the transparent one where it belongs.
+    Other images are returned as they are, after Pillow's value of the transparent grey is corrected at 2 and 4 bits.
     """
     kind, key = stored(image), image.info.get("transparency")
     if key is not None and kind in _STEP:
@@ -35,7 +35,7 @@ def laid_on_white(image: Image.Image) -> Image.Image:
     else:
         seen = np.ones(image.size[::-1], bool) if key is None else (values != key).any(-1)
         opaque = seen[..., None] * np.uint32(65535)
-    dark = (65535 - values) * opaque // 65535  # below 2 ** 32
+    dark = (65535 - values) * opaque // 65535  # the product is below 2 ** 32
     eight = (255 - (dark + 128) // 257).astype(np.uint8)
     flat = Image.fromarray(eight[..., 0] if eight.shape[-1] == 1 else eight)
     flat.getexif()[_ORIENTATION] = image.getexif().get(_ORIENTATION, 1)
@@ -43,10 +43,10 @@ def laid_on_white(image: Image.Image) -> Image.Image:
 
 
 def _values(image: PngImageFile, kind: str) -> NDArray[np.uint16]:
-    """All 16 bits of each channel, [H, W, C]."""
+    """The 16-bit values of each channel, [H, W, C]."""
     if kind == "I;16B":
         return np.asarray(image).astype(np.uint16)[..., None]
-    if kind == "LA;16B":  # four bytes a pixel
+    if kind == "LA;16B":  # four bytes per pixel
         return _bytes(image, "RGBA").view(">u2").astype(np.uint16)
     file = image.fp
     upper = _bytes(image, kind).astype(np.uint16)
@@ -57,6 +57,6 @@ def _values(image: PngImageFile, kind: str) -> NDArray[np.uint16]:
 
 
 def _bytes(image: PngImageFile, kind: str) -> NDArray[np.uint8]:
-    """The decoded bytes, stored as `kind`."""
+    """The bytes that Pillow decodes by the raw mode `kind`."""
     image.tile = [tile._replace(args=kind) for tile in image.tile]
     return np.array(image)

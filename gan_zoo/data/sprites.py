@@ -1,11 +1,11 @@
-"""Sprites: white shapes on black, with the factors and counts of dSprites (Matthey et al., 2017), drawn when asked for.
+"""Sprites: white shapes on black, with the factors and counts of dSprites (Matthey et al., 2017), drawn on request.
 
-Lengths are in parts of the image's side. Letters in shapes: n images, R the resolution.
+Lengths are fractions of the image's side. Letters in shapes: n images, R the resolution.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import partial
 from math import pi, sqrt
 
 import torch
@@ -13,10 +13,8 @@ from torch import Tensor
 
 from gan_zoo.config import Data
 from gan_zoo.data.assemble import settle_labels, settle_shape
-from gan_zoo.data.dataset import Dataset, Split
+from gan_zoo.data.dataset import Dataset, LazyImages, Split
 from gan_zoo.data.factors import Factors
-from gan_zoo.data.pixels import fit
-from gan_zoo.shapes import ImageShape
 
 FACTORS = Factors(("shape", "scale", "orientation", "x", "y"), (3, 6, 40, 32, 32))
 SQUARE, ELLIPSE, HEART = range(3)
@@ -24,14 +22,14 @@ RESOLUTION = 64
 
 SCALES = torch.linspace(0.5, 1, 6, dtype=torch.float64)
 ANGLES = torch.linspace(0, 2 * pi, 40, dtype=torch.float64)
-PLACES = torch.linspace(0, 1, 32, dtype=torch.float64)
+POSITIONS = torch.linspace(0, 1, 32, dtype=torch.float64)
 
 REACH = 0.24
-"""From the centre of a sprite of scale 1 to its farthest point, at most."""
+"""Largest distance from the centre of a sprite of scale 1 to a point of it."""
 AREA = 2 * REACH**2
-"""Of every sprite of scale 1, so that the area tells the scale alone."""
+"""Area of every sprite of scale 1, so that the area depends on the scale alone."""
 SPAN = 31 / 64
-"""How far centres move: a pixel a step at 64 pixels, and every sprite stays inside."""
+"""Range of the centres: one pixel a step at 64 pixels, with every sprite inside the image."""
 
 _HALF_SIDE = sqrt(AREA) / 2
 _AXES = REACH, AREA / (pi * REACH)
@@ -44,7 +42,7 @@ _HEART_CENTROID = _LOBES * _LOBE_CENTROID / AREA  # above the square's centre
 
 
 def draw(shape: Tensor, scale: Tensor, angle: Tensor, x: Tensor, y: Tensor, resolution: int) -> Tensor:
-    """Sprites with a soft edge one pixel wide, uint8 [n, 1, R, R]; x and y place their centres of mass.
+    """Sprites with a soft edge one pixel wide, uint8 [n, 1, R, R]; x and y give their centres of mass.
 
     Args:
         shape: int64 [n]: 0 a square, 1 an ellipse, 2 a heart.
@@ -70,13 +68,13 @@ def draw(shape: Tensor, scale: Tensor, angle: Tensor, x: Tensor, y: Tensor, reso
     return pixels[:, None]
 
 
-def _centre(place: Tensor, resolution: int) -> Tensor:
-    """Centres [n, 1] in pixels, of places [n] in [0, 1]."""
-    return ((0.5 + SPAN * (place.double() - 0.5)) * resolution).float()[:, None]
+def _centre(position: Tensor, resolution: int) -> Tensor:
+    """Positions [n] in [0, 1] to centres [n, 1] in pixels."""
+    return ((0.5 + SPAN * (position.double() - 0.5)) * resolution).float()[:, None]
 
 
-# Distances in pixels from a shape's outline, below 0 inside, exact or nearly so close to it. u points to the
-# shape's right, v to its top, both from its centre of mass.
+# Signed distances in pixels from a shape's outline, negative inside; accurate near the outline. u points to the shape's
+# right, v to its top, both from its centre of mass. They overwrite u and v.
 
 
 def _to_square(u: Tensor, v: Tensor, size: Tensor) -> Tensor:
@@ -84,7 +82,7 @@ def _to_square(u: Tensor, v: Tensor, size: Tensor) -> Tensor:
 
 
 def _to_ellipse(u: Tensor, v: Tensor, size: Tensor) -> Tensor:
-    """f / ‖∇f‖ of f = u²/a² + v²/b² - 1: a first-order approximation."""
+    """f / ‖∇f‖ of f = u²/a² + v²/b² - 1: the first-order approximation."""
     a, b = (axis * size for axis in _AXES)
     u.div_(a)
     v.div_(b)
@@ -101,33 +99,21 @@ def _to_heart(u: Tensor, v: Tensor, size: Tensor) -> Tensor:
     return torch.minimum(square, lobe)
 
 
-@dataclass(frozen=True, eq=False)
-class Sprites:
-    """A source that draws: image i is a function of i."""
-
-    shape: ImageShape
-
-    def __len__(self) -> int:
-        return FACTORS.count
-
-    def __getitem__(self, index: int) -> Tensor:
-        return self.batch(torch.tensor([index]))[0]
-
-    def batch(self, indices: Tensor) -> Tensor:
-        """The images at `indices` (int64 [n]), uint8 [n, C, R, R]."""
-        shape, scale, angle, x, y = FACTORS.values(indices).unbind(1)
-        drawn = draw(shape, SCALES[scale], ANGLES[angle], PLACES[x], PLACES[y], self.shape.resolution)
-        return fit(drawn, self.shape)
+def _drawn(resolution: int, indices: Tensor) -> Tensor:
+    """Sprites `indices` (int64 [n]) of the dataset, uint8 [n, 1, R, R]."""
+    shape, scale, angle, x, y = FACTORS.values(indices).unbind(1)
+    return draw(shape, SCALES[scale], ANGLES[angle], POSITIONS[x], POSITIONS[y], resolution)
 
 
 def sprites(settings: Data) -> Dataset:
-    """737,280 sprites, 64×64 grey or of the side that is asked for: every combination of `FACTORS` once.
+    """737,280 grey sprites of 64×64 pixels or of `settings.resolution`: every combination of `FACTORS` once.
 
-    Scales are 0.5 to 1, angles 0 to 2π, x and y 0 to 1, all in even steps with both ends (so the first and the last
-    angle are one, as in dSprites). The label is the shape. Nothing is held back for tests: the set is the population.
+    Scales are 0.5 to 1, angles 0 to 2π, x and y 0 to 1, all in even steps with both ends included (the first and the
+    last angle coincide, as in dSprites). The label is the shape. There is no test split: the set is the population.
     """
-    shape = settle_shape(settings, sides=(RESOLUTION, RESOLUTION), channels=1, where="data 'sprites'")
-    kinds = FACTORS.values(torch.arange(FACTORS.count))[:, 0]
-    labels = settle_labels(settings, kinds, None, classes=FACTORS.sizes[0], where="data 'sprites'")
-    train = Split(Sprites(shape), labels.train)
-    return Dataset(settings.name, shape, labels.classes, train, factors=FACTORS)
+    where = "data 'sprites'"
+    shape = settle_shape(settings, sides=(RESOLUTION, RESOLUTION), channels=1, where=where)
+    every = torch.arange(FACTORS.count)
+    labels = settle_labels(settings, FACTORS.values(every)[:, 0], None, classes=FACTORS.sizes[0], where=where)
+    images = LazyImages(partial(_drawn, shape.resolution), shape, every, needs_workers=False)
+    return Dataset(settings.name, shape, labels.classes, Split(images, labels.train), factors=FACTORS)

@@ -1,11 +1,10 @@
-"""The images below a folder: those that are data, and those that are left out, with the reason."""
+"""The images below a folder, without outputs of gan-zoo, hidden files, and links that are not followed."""
 
 from __future__ import annotations
 
 import os
 import re
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,50 +17,52 @@ from gan_zoo.images import MAKER, is_made_here
 from gan_zoo.registry import datasets
 
 NAMED = 3
-"""How many of the things that are left out a line names."""
+"""How many skipped files a line names."""
 
 _BESIDE = {"environment.json", "metrics.jsonl", "checkpoints"}
-"""What lies beside the config.toml of a run, any of it."""
+"""A run folder has at least one of these beside its config.toml."""
 _TREE = re.compile(r"^model\s*=", re.MULTILINE)
 _LONGEST = 2**18
 
 
 @dataclass
 class Listing:
-    """What lies below a folder; all names are paths below it.
+    """The contents of a folder, as paths below it.
 
     Attributes:
         names: The images, in the same order on every machine.
-        made: What gan-zoo wrote: folders and pictures, and how many pictures each is.
-        away: Links that lead out of the folder and are not followed.
-        twice: Links to folders that lie in it, or that another link leads to.
-        metadata: A file that the layout `imagefolder` reads, if there is one.
+        outputs: Folders and pictures that gan-zoo wrote, with the number of pictures in each.
+        links_out: Links that lead out of the folder and are not followed.
+        links_inside: Links to folders that are listed anyway.
+        metadata: A metadata file of the layout `imagefolder`, if there is one.
     """
 
     names: list[str] = field(default_factory=list)
-    made: dict[str, int] = field(default_factory=dict)
-    away: list[str] = field(default_factory=list)
-    twice: list[str] = field(default_factory=list)
+    outputs: dict[str, int] = field(default_factory=dict)
+    links_out: list[str] = field(default_factory=list)
+    links_inside: list[str] = field(default_factory=list)
     metadata: str = ""
 
-    def notes(self) -> Iterator[str]:
-        """What was left out and why, a line each."""
-        if self.made:
-            yield f"{sum(self.made.values()):,} left out, pictures that gan-zoo wrote ({listed([*self.made], NAMED)})"
-        if self.away:
-            yield (
-                f"{len(self.away):,} left out, links that lead out of the folder ({listed(self.away, NAMED)}); "
-                "data.follow_links = true follows them"
-            )
-        if self.twice:
-            yield f"{len(self.twice):,} left out, links to folders inside it ({listed(self.twice, NAMED)})"
+    def notes(self) -> list[str]:
+        """Lines for the user about what was skipped."""
+        skipped = (
+            (sum(self.outputs.values()), "pictures that gan-zoo wrote", [*self.outputs], ""),
+            (
+                len(self.links_out),
+                "links that lead out of the folder",
+                self.links_out,
+                "; data.follow_links = true follows them",
+            ),
+            (len(self.links_inside), "links to folders inside the folder", self.links_inside, ""),
+        )
+        return [f"skipped {n:,} {what} ({listed(names, NAMED)}){hint}" for n, what, names, hint in skipped if names]
 
 
 def list_images(root: Path, *, follow_links: bool) -> Listing:
     """The images below `root`, a resolved path.
 
-    Hidden files and folders are passed over, and folders whose names begin with two underscores. Each folder is
-    read once, whatever links lead to it.
+    Hidden files and folders are skipped, and folders whose names begin with two underscores. Each folder is read once,
+    however many links lead to it.
 
     Args:
         root: The folder.
@@ -70,53 +71,53 @@ def list_images(root: Path, *, follow_links: bool) -> Listing:
     Raises:
         InputError: If a folder cannot be listed.
     """
-    found, seen = Listing(), set[str]()
+    listing, seen = Listing(), set[str]()
     waiting = deque([""])
-    while waiting:  # links to folders come last, so that what lies below `root` itself has its own name
+    while waiting:  # links to folders come last, so that folders below `root` keep their own names
         top = waiting.popleft()
         for where, folders, files in os.walk(root / top, onerror=_unlisted):
             below = os.path.relpath(where, root).replace(os.sep, "/")
             if (real := os.path.realpath(where)) in seen:
-                found.twice.append(below)
+                listing.links_inside.append(below)
                 folders.clear()
                 continue
             seen.add(real)
             prefix = "" if below == "." else f"{below}/"
             if _is_output(where, folders, files):
                 if count := sum(_is_image(name) for _, _, names in os.walk(where) for name in names):
-                    found.made[below] = count
+                    listing.outputs[below] = count
                 folders.clear()
                 continue
             folders[:] = sorted(name for name in folders if not name.startswith((".", "__")))
             for name in [name for name in folders if os.path.islink(os.path.join(where, name))]:
                 folders.remove(name)
-                _sort_link(prefix + name, root, found, waiting, follow_links=follow_links)
+                _sort_link(prefix + name, root, listing, waiting, follow_links=follow_links)
             for name in filter(_is_image, sorted(files)):  # as text: a path object for each of 50,000 takes a second
                 path = os.path.join(where, name)
                 if not follow_links and os.path.islink(path) and _leads_out(Path(path), root):
-                    found.away.append(prefix + name)
+                    listing.links_out.append(prefix + name)
                 elif _is_picture(path, root):
-                    found.made[prefix + name] = 1
+                    listing.outputs[prefix + name] = 1
                 else:
-                    found.names.append(prefix + name)
-            found.metadata = found.metadata or next((prefix + name for name in METADATA if name in files), "")
+                    listing.names.append(prefix + name)
+            listing.metadata = listing.metadata or next((prefix + name for name in METADATA if name in files), "")
     if follow_links:
-        found.names.sort(key=_place)
-    return found
+        listing.names.sort(key=_walk_order)
+    return listing
 
 
-def _sort_link(name: str, root: Path, found: Listing, waiting: deque[str], *, follow_links: bool) -> None:
-    """Where a link to a folder belongs: among those to be followed, or to be told."""
+def _sort_link(name: str, root: Path, listing: Listing, waiting: deque[str], *, follow_links: bool) -> None:
+    """Queue a link to a folder that is to be followed, or record it as skipped."""
     if not _leads_out(root / name, root):
-        found.twice.append(name)
+        listing.links_inside.append(name)
     elif follow_links:
         waiting.append(name)
     else:
-        found.away.append(name)
+        listing.links_out.append(name)
 
 
-def _place(name: str) -> tuple[tuple[bool, str], ...]:
-    """By which names are sorted as a walk finds them: in every folder its files first."""
+def _walk_order(name: str) -> tuple[tuple[bool, str], ...]:
+    """Sort key for the order of a walk: in every folder its files first."""
     *folders, file = name.split("/")
     return (*((True, folder) for folder in folders), (False, file))
 
@@ -128,7 +129,7 @@ def _is_image(name: str) -> bool:
 def _leads_out(link: Path, root: Path) -> bool:
     try:
         return not link.resolve().is_relative_to(root)
-    except (OSError, RuntimeError):  # it leads round in a circle: to be told as an image that cannot be read
+    except (OSError, RuntimeError):  # a circle of links, which is reported as an image that cannot be read
         return False
 
 
@@ -137,7 +138,7 @@ def _unlisted(error: OSError) -> None:
 
 
 def _is_output(where: str, folders: list[str], files: list[str]) -> bool:
-    """Whether a folder is a run, or an export."""
+    """Whether a folder is a run or an export."""
     if "config.toml" in files and not _BESIDE.isdisjoint((*folders, *files)):
         return bool(_TREE.search(_text(os.path.join(where, "config.toml"))))
     if "config.json" in files and "model.safetensors" in files:
@@ -154,7 +155,7 @@ def _text(path: str) -> str:
 
 
 def _is_picture(path: str, root: Path) -> bool:
-    """Whether a file is a picture that gan-zoo wrote; those of a set had names of their own before they were marked."""
+    """Whether gan-zoo wrote a file: by its mark, or by the name of a dataset's pictures, which had no mark once."""
     stem, ending = os.path.splitext(os.path.basename(path))
     named = {f"dataset-{name}" for name in ("", slug(root.name), *map(slug, datasets.entries))}
     return (ending == ".png" and stem in named) or is_made_here(Path(path))

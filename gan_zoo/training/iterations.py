@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gan_zoo.data.batches import Batch, batch_indices, batches
 from gan_zoo.data.dataset import Split
-from gan_zoo.data.feed import Feed, InMemory, Streamed
+from gan_zoo.data.feed import Feed, InMemoryFeed, StreamedFeed
 from gan_zoo.draws import Draws
 from gan_zoo.errors import InputError
 from gan_zoo.models.gan.model import GAN
@@ -179,7 +179,7 @@ class Iterations(Iterator[int]):
         channels_last = stores_pixel_by_pixel(self.state.model, self.config.training, self.device)
         if isinstance(split.images, Tensor):
             order = partial(batch_indices, seed, length=len(split), batch_size=size, rank=ranks.rank, world=ranks.world)
-            return InMemory(split.images, split.labels, self.device, channels_last=channels_last), order
+            return InMemoryFeed(split.images, split.labels, self.device, channels_last=channels_last), order
         stream = batches(
             split,
             seed=seed,
@@ -190,7 +190,7 @@ class Iterations(Iterator[int]):
             world=ranks.world,
             workers=self.config.data.workers,
         )
-        return Streamed(stream, self.device, channels_last=channels_last), None
+        return StreamedFeed(stream, self.device, channels_last=channels_last), None
 
     def close(self) -> None:
         """End the processes that decode images."""

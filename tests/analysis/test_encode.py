@@ -22,7 +22,7 @@ import gan_zoo
 from gan_zoo.analysis.encode import Broken, Columns, Images, encode, encoder, open_images, write_table
 from gan_zoo.config import Data
 from gan_zoo.data.batches import normalise
-from gan_zoo.data.dataset import Split
+from gan_zoo.data.dataset import LazyImages, Split
 from gan_zoo.errors import InputError
 from gan_zoo.models.gan.model import GAN
 from gan_zoo.shapes import ImageShape
@@ -132,17 +132,17 @@ def test_acgans_label_does_not_hide_the_sets(place: Path, tmp_path: Path) -> Non
 
 
 class Watched:
-    """A source of images that counts what was asked of it."""
+    """Lazy images, some of them broken, which count how many were read."""
 
-    def __init__(self, n: int) -> None:
-        self.n, self.asked = n, 0
+    def __init__(self, n: int, broken: set[int] = frozenset()) -> None:
+        self.asked, self.broken = 0, broken
+        self.split = Split(LazyImages(self.read, SHAPE, torch.arange(n)))
 
-    def __len__(self) -> int:
-        return self.n
-
-    def __getitem__(self, index: int) -> torch.Tensor:
-        self.asked += 1
-        return torch.full((1, SIDE, SIDE), index, dtype=torch.uint8)
+    def read(self, indices: torch.Tensor) -> torch.Tensor:
+        self.asked += len(indices)
+        if broken := self.broken.intersection(indices.tolist()):
+            raise InputError(f"images {broken}")
+        return indices.to(torch.uint8)[:, None, None, None].expand(-1, 1, SIDE, SIDE)
 
 
 def test_rows_are_written_as_images_come(model: GAN, tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_rows_are_written_as_images_come(model: GAN, tmp_path: Path) -> None:
     rounds = []
 
     def watched() -> Iterator[Columns]:
-        for columns in encode(encoder(model), Images(Split(source), "here"), batch_size=3, workers=0):
+        for columns in encode(encoder(model), Images(source.split, "here"), batch_size=3, workers=0):
             rounds.append((source.asked, len(columns["image"])))
             yield columns
 
@@ -171,7 +171,7 @@ def test_a_table_that_is_cut_off_leaves_nothing(model: GAN, tmp_path: Path, endi
         pytest.importorskip("pyarrow")
 
     def broken() -> Iterator[Columns]:
-        yield from encode(encoder(model), Images(Split(Watched(2)), "here"), workers=0)
+        yield from encode(encoder(model), Images(Watched(2).split, "here"), workers=0)
         assert any(tmp_path.iterdir())
         raise InputError("the third image cannot be read")
 
@@ -258,19 +258,6 @@ def test_a_set_of_broken_images_alone_is_an_error(place: Path, tmp_path: Path) -
     assert not (tmp_path / "t.csv").exists()
 
 
-class Hurt(Watched):
-    """Images of which some cannot be read."""
-
-    def __init__(self, n: int, broken: set[int]) -> None:
-        super().__init__(n)
-        self.broken = broken
-
-    def __getitem__(self, index: int) -> torch.Tensor:
-        if index in self.broken:
-            raise InputError(f"image {index}")
-        return super().__getitem__(index)
-
-
 @given(
     n=st.integers(1, 12), broken=st.sets(st.integers(0, 11)), size=st.integers(1, 5), workers=st.sampled_from([0, 0, 2])
 )
@@ -278,7 +265,7 @@ def test_whatever_is_broken_the_others_are_encoded(
     model: GAN, n: int, broken: set[int], size: int, workers: int
 ) -> None:
     broken = {k for k in broken if k < n}
-    images, lost = Images(Split(Hurt(n, broken)), "here"), Broken()
+    images, lost = Images(Watched(n, broken).split, "here"), Broken()
     batches = encode(encoder(model), images, batch_size=size, workers=workers, broken=lost)
     if len(broken) == n:
         with pytest.raises(InputError, match="no image left"):

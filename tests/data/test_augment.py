@@ -10,7 +10,7 @@ from gan_zoo_kernels.reference_warp import warp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gan_zoo.data.augment import DEFAULT, LARGEST, Augment, parse_augment
+from gan_zoo.data.augment import AMOUNTS, Augment, parse_augment
 from gan_zoo.draws import Draws
 from gan_zoo.errors import InputError
 
@@ -32,9 +32,9 @@ def test_a_policy_is_read() -> None:
     assert parse_augment("  shift : 0.1 ,, ") == Augment(shift=0.1)
 
 
-@given(st.dictionaries(st.sampled_from(sorted(DEFAULT)), st.integers(0, 100)))
+@given(st.dictionaries(st.sampled_from(sorted(AMOUNTS)), st.integers(0, 100)))
 def test_a_policy_written_out_is_read_back(shares: dict[str, int]) -> None:
-    policy = Augment(**{name: float(f"{share / 100 * LARGEST[name]:.3g}") for name, share in shares.items()})
+    policy = Augment(**{name: float(f"{share / 100 * AMOUNTS[name][1]:.3g}") for name, share in shares.items()})
     assert parse_augment(str(policy)) == policy
     assert bool(policy) == bool(str(policy))
 
@@ -69,12 +69,12 @@ def test_a_policy_makes_one_draw(monkeypatch: pytest.MonkeyPatch) -> None:
     launches: list[int] = []
     real = Draws._draw
     monkeypatch.setattr(Draws, "_draw", lambda self, rows, layout: launches.append(rows) or real(self, rows, layout))
-    parse_augment(", ".join(DEFAULT))(torch.rand(3, 3, 8, 8), draws())
+    parse_augment(", ".join(AMOUNTS))(torch.rand(3, 3, 8, 8), draws())
     assert launches == [3]
 
 
 def test_images_are_augmented_alike_in_one_batch_and_in_parts() -> None:
-    images, policy = torch.rand(8, 3, 12, 12, generator=generator()), parse_augment(", ".join(DEFAULT))
+    images, policy = torch.rand(8, 3, 12, 12, generator=generator()), parse_augment(", ".join(AMOUNTS))
     whole = policy(images, draws(3))
     parts = [policy(images[rows : rows + 4], draws(3, first_row=rows)) for rows in (0, 4)]
     torch.testing.assert_close(torch.cat(parts), whole, rtol=0, atol=1e-6)
@@ -85,7 +85,7 @@ def test_images_are_augmented_alike_in_one_batch_and_in_parts() -> None:
 @pytest.mark.parametrize("channels", [1, 3])
 def test_every_operation_changes_images_and_keeps_their_shape(channels: int) -> None:
     images = torch.rand(8, channels, 16, 16, generator=generator()) * 2 - 1
-    for name in DEFAULT:
+    for name in AMOUNTS:
         if name == "saturation" and channels == 1:
             continue
         changed = parse_augment(name)(images, draws())

@@ -19,8 +19,9 @@ from PIL import Image
 
 from gan_zoo.config import Data
 from gan_zoo.data.batches import batch_indices, batches, in_order, normalise
-from gan_zoo.data.dataset import Split, open_dataset
+from gan_zoo.data.dataset import LazyImages, Split, open_dataset
 from gan_zoo.errors import InputError, TrainingError
+from gan_zoo.shapes import ImageShape
 
 
 @given(
@@ -103,8 +104,8 @@ def test_sources_survive_pickling(tmp_path: Path) -> None:
         split = open_dataset(Data(name=str(name), memory=0)).train
         first = split.pixels(torch.tensor([0]))
         packed = pickle.dumps(split.images)
-        assert len(packed) < 2000
-        assert torch.equal(pickle.loads(packed)[0], first[0])
+        assert len(packed) < 20_000
+        assert torch.equal(pickle.loads(packed)[torch.tensor([0])], first)
 
 
 def test_streamed_labels_follow_the_images() -> None:
@@ -129,27 +130,23 @@ def test_a_file_that_breaks_while_streaming_is_one_line(tmp_path: Path, workers:
     assert "\n" not in str(caught.value)
 
 
-class Troubled:
+def troubled(trouble: str) -> Split:
     """Images whose decoding ends the process, or hangs."""
 
-    def __init__(self, trouble: str) -> None:
-        self.trouble = trouble
-
-    def __len__(self) -> int:
-        return 8
-
-    def __getitem__(self, index: int) -> torch.Tensor:
-        if self.trouble == "killed":
+    def read(_: torch.Tensor) -> torch.Tensor:
+        if trouble == "killed":
             os.kill(os.getpid(), signal.SIGKILL)
         time.sleep(600)
         raise AssertionError
 
+    return Split(LazyImages(read, ImageShape(1, 4), torch.arange(8)))
+
 
 def test_a_decoding_process_that_is_killed_ends_the_run_in_one_line() -> None:
-    made = batches(Split(Troubled("killed")), seed=0, batch_size=2, device="cpu", workers=1)
+    made = batches(troubled("killed"), seed=0, batch_size=2, device="cpu", workers=1)
     with pytest.raises(
         TrainingError,
-        match=r"a process that decodes images has ended by signal 9 \(out of memory\?\); go on with --resume",
+        match=r"a process that decodes images was killed by signal 9 \(out of memory\?\); continue with --resume",
     ):
         next(made)
 
@@ -160,7 +157,7 @@ def test_a_decoding_process_that_hangs_does_not_keep_the_run_from_ending(monkeyp
     signal.signal(signal.SIGALRM, signal.default_int_handler)
     signal.alarm(2)
     with pytest.raises(KeyboardInterrupt):
-        next(batches(Split(Troubled("hanging")), seed=0, batch_size=2, device="cpu", workers=1))
+        next(batches(troubled("hanging"), seed=0, batch_size=2, device="cpu", workers=1))
     for process in set(multiprocessing.active_children()) - before:
         process.join(5)
         assert not process.is_alive()

@@ -201,12 +201,11 @@ def exchange(file: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [flip, cut_off, garble, empty, exchange])
-def test_a_damaged_entry_is_told_and_made_anew(
+def test_a_damaged_entry_is_reported_and_replaced(
     damage: Callable[[Path], None],
     images: Path,
     place: Path,
     decodings: list[int],
-    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     first = opened(images, cache=False)
@@ -214,14 +213,10 @@ def test_a_damaged_entry_is_told_and_made_anew(
     (entry,) = entries(place)
     damage(entry)
     capsys.readouterr()
-    sums, real = [], cache._sum
-    with monkeypatch.context() as patch:
-        patch.setattr(cache, "_sum", lambda tensor: sums.append(1) or real(tensor))
-        assert same(first, opened(images))
-    told = capsys.readouterr().err.splitlines()
-    assert told[0] == f"{entry} is damaged and made anew"
-    assert len(told) == 2 and told[1].startswith("decoding 40 images")
-    assert len(sums) <= 4, "both tensors of the damaged file, and of the new one"
+    assert same(first, opened(images))
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == f"{entry} is damaged and will be replaced"
+    assert len(lines) == 2 and lines[1].startswith("decoding 40 images")
     assert len(decodings) == 3 * COUNT
     opened(images)
     assert len(decodings) == 3 * COUNT

@@ -13,7 +13,7 @@ from torch import Tensor
 from gan_zoo.config import Data
 from gan_zoo.data import batches as streaming
 from gan_zoo.data.batches import batch_indices, batches
-from gan_zoo.data.dataset import BatchSource, Dataset, open_dataset
+from gan_zoo.data.dataset import Dataset, LazyImages, open_dataset
 from gan_zoo.data.sprites import AREA, ELLIPSE, FACTORS, HEART, REACH, SPAN, SQUARE, draw
 from gan_zoo.errors import InputError
 
@@ -171,13 +171,13 @@ def test_the_first_and_the_last_angle_are_one_as_in_dsprites() -> None:
 @pytest.mark.parametrize(("resolution", "channels"), [(32, None), (64, 3), (28, 1)])
 def test_an_image_is_a_function_of_its_number_alone(resolution: int, channels: int | None) -> None:
     images = opened(resolution=resolution, channels=channels).train.images
-    assert isinstance(images, BatchSource)
+    assert isinstance(images, LazyImages) and not images.needs_workers
     indices = torch.randint(FACTORS.count, (50,), generator=torch.Generator().manual_seed(0))
-    together = images.batch(indices)
+    together = images[indices]
     assert together.shape == (50, channels or 1, resolution, resolution)
     assert together.dtype == torch.uint8
-    assert torch.equal(together, torch.stack([images[index] for index in indices.tolist()]))
-    assert torch.equal(together, pickle.loads(pickle.dumps(images)).batch(indices))
+    assert torch.equal(together, torch.cat([images[index] for index in indices.split(1)]))
+    assert torch.equal(together, pickle.loads(pickle.dumps(images))[indices])
 
 
 def test_batches_are_drawn_in_this_process_and_go_on_after_a_resume(monkeypatch: pytest.MonkeyPatch) -> None:

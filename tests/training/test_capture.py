@@ -12,9 +12,10 @@ from narrow import narrow_config, narrow_train, weights
 from recorder import FORBIDDEN, Operations, Recorder
 from torch import Tensor
 
-from gan_zoo.data.dataset import Split, open_dataset
+from gan_zoo.data.dataset import LazyImages, Split, open_dataset
 from gan_zoo.models.gan.model import GAN, Objective, StepTensors
 from gan_zoo.training.build import new_state
+from gan_zoo.shapes import ImageShape
 from gan_zoo.training.capture import WARM_UP, Captured, capture_obstacle
 from gan_zoo.training.iterations import Iterations
 from gan_zoo.training.network_optimizer import NetworkOptimizer
@@ -106,19 +107,14 @@ def test_steps_go_on_where_what_was_uploaded_ends() -> None:
 
 
 def test_a_streamed_set_s_batches_are_written_to_one_place() -> None:
-    class Stream:
-        """Images that are made when they are asked for."""
+    def read(indices: Tensor) -> Tensor:
+        return (6 * indices).to(torch.uint8)[:, None, None, None].expand(-1, 1, 28, 28)
 
-        def __len__(self) -> int:
-            return 40
-
-        def __getitem__(self, index: int) -> Tensor:
-            return torch.full((1, 28, 28), 6 * index, dtype=torch.uint8)
-
+    images = LazyImages(read, ImageShape(1, 28), torch.arange(40))
     runs = []
     for recorder in (None, Recorder()):
         config = narrow_config("r3gan", data__workers=0)
-        made = Iterations(new_state(config, torch.device("cpu")), Split(Stream()))  # type: ignore[arg-type]
+        made = Iterations(new_state(config, torch.device("cpu")), Split(images))
         if recorder:
             made.read_rates_on_device()
             made.captured = Captured(made.state, recorder, pytest.fail)

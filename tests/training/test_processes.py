@@ -9,13 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from narrow import narrow_train, one_line, same_bytes
 from PIL import Image
 
 from gan_zoo.data import batches as module
 from gan_zoo.data.batches import batches
-from gan_zoo.data.dataset import Split
+from gan_zoo.data.dataset import LazyImages, Split
 from gan_zoo.errors import InputError
+from gan_zoo.shapes import ImageShape
 from gan_zoo.training.run import open_run
 
 TRAINING = """\
@@ -76,22 +78,16 @@ def test_processes_that_are_spawned_train_the_same_run(method: str, tmp_path: Pa
     assert same_bytes(spawned.checkpoint(2), forked.checkpoint(2))
 
 
-class Grey:
-    """Images that are made when asked for."""
-
-    def __len__(self) -> int:
-        return 8
-
-    def __getitem__(self, index: int) -> object:
-        raise AssertionError
+def unread(_: torch.Tensor) -> torch.Tensor:
+    raise AssertionError
 
 
 @pytest.mark.parametrize(
     ("script", "told"),
     [
         ("import os; os._exit(77)", 'below `if __name__ == "__main__":`'),
-        ("import os; os._exit(3)", "a process that decodes images has ended with code 3"),
-        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "has ended by signal 9 (out of memory?)"),
+        ("import os; os._exit(3)", "a process that decodes images ended with code 3"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "was killed by signal 9 (out of memory?)"),
     ],
 )
 def test_what_becomes_of_a_spawned_process_is_seen_before_it_is_sent_the_images(
@@ -102,8 +98,9 @@ def test_what_becomes_of_a_spawned_process_is_seen_before_it_is_sent_the_images(
     monkeypatch.setattr(sys.modules["__main__"], "__spec__", None, raising=False)
     monkeypatch.setattr(multiprocessing, "get_start_method", lambda: "spawn")
     monkeypatch.setattr(multiprocessing, "Process", multiprocessing.get_context("spawn").Process)
+    images = LazyImages(unread, ImageShape(1, 4), torch.arange(8))
     with pytest.raises((InputError, RuntimeError)) as error:
-        next(batches(Split(Grey()), seed=0, batch_size=2, device="cpu", workers=1))  # type: ignore[arg-type]
+        next(batches(Split(images), seed=0, batch_size=2, device="cpu", workers=1))
     assert told in one_line(error)
 
 

@@ -12,8 +12,7 @@ from PIL import Image
 from test_resume import train_until_a_crash_before
 
 from gan_zoo.config import Data
-from gan_zoo.data.dataset import open_dataset
-from gan_zoo.data.encoded import Decoded
+from gan_zoo.data.dataset import LazyImages, open_dataset
 
 STEPS, EVERY, CRASH = 7, 3, 5
 IMAGES = 20
@@ -52,7 +51,7 @@ def test_a_streamed_run_is_the_one_in_memory_and_resumes_to_the_same_bytes(
     settings = data | {"training__steps": STEPS, "logging__checkpoint_every": EVERY, "data__workers": workers}
     streamed = settings | {"data__memory": IMAGES * 28 * 28 / 2**30 / 2}  # half of the set
     found = open_dataset(Data(name=data["data__name"], path=data["data__path"], memory=streamed["data__memory"]))
-    assert isinstance(found.train.images, Decoded)
+    assert isinstance(found.train.images, LazyImages)
     whole = narrow_train("acgan", tmp_path / "whole", **streamed)
     in_memory = narrow_train("acgan", tmp_path / "memory", **settings)
     train_until_a_crash_before(CRASH, "acgan", tmp_path / "stopped", **streamed)

@@ -4,10 +4,10 @@ import pytest
 import torch
 from gan_zoo_kernels.fused.launches import count_launches
 
-from gan_zoo.data.augment import DEFAULT, parse_augment
+from gan_zoo.data.augment import AMOUNTS, parse_augment
 from gan_zoo.draws import Draws
 
-EVERYTHING = parse_augment(", ".join(DEFAULT))
+EVERYTHING = parse_augment(", ".join(AMOUNTS))
 
 
 def drawn(step, device):
