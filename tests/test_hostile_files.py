@@ -419,7 +419,7 @@ def test_no_name_in_an_archive_becomes_a_path(tmp_path: Path) -> None:
     (tmp_path / "inner").mkdir()
     names = ("../images", "/tmp/images", "..\\images", "images/../images", "a\x1b[31m\nb", "x" * 5000)
     path = npz(tmp_path / "inner" / "a.npz", **dict.fromkeys(names, IMAGES))
-    assert "has no images: its keys are ../images, " in unread(path)
+    assert "has no images: its arrays are ../images, " in unread(path)
     path = npz(tmp_path / "inner" / "b.npz", **dict.fromkeys((*names, "images"), IMAGES))
     with modest():
         assert len(open_dataset(Data(name=str(path))).train) == 24
@@ -433,7 +433,7 @@ def test_an_archive_whose_member_goes_on_is_refused(tmp_path: Path) -> None:
 
 def test_an_array_file_may_not_be_an_archive(tmp_path: Path) -> None:
     npz(tmp_path / "a.npz", images=IMAGES).rename(tmp_path / "a.npy")
-    assert "does not begin as a .npy file" in refused(*train(tmp_path / "a.npy"))
+    assert "it is not a .npy file" in refused(*train(tmp_path / "a.npy"))
 
 
 # safetensors
@@ -608,7 +608,7 @@ def test_links_pipes_and_devices_among_images_are_refused_or_passed_over(tmp_pat
     assert "circle.png (no" in unread(folder)
     (folder / "circle.png").unlink()
     os.mkfifo(folder / "pipe.png")
-    assert "pipe.png (no regular file)" in unread(folder)
+    assert "pipe.png (not a regular file)" in unread(folder)
     assert "pipe.png" in refused("encode", run, folder / "pipe.png")
     assert "zero.png" in refused("encode", run, folder / "zero.png")
 
@@ -701,7 +701,7 @@ def test_a_gzipped_bomb_is_read_no_further_than_its_header_says(monkeypatch: pyt
     Path("mnist/train-images-idx3-ubyte").write_bytes(gzip.compress(content, 1))
     Path("mnist/train-labels-idx1-ubyte").write_bytes(gzip.compress(struct.pack(">II", 0x801, 24) + bytes(24)))
     del content
-    assert "but holds more" in unread("mnist", "mnist")
+    assert "but contains more" in unread("mnist", "mnist")
     content = struct.pack(">I3I", 0x803, 2**26 // 784, 28, 28) + bytes(2**26)
     Path("mnist/train-images-idx3-ubyte").write_bytes(gzip.compress(content, 1))
     del content
@@ -769,7 +769,7 @@ def test_a_cell_that_names_a_file_outside_the_set_is_refused(hub: Any, tmp_path:
             if name == "own.png":
                 assert len(open_dataset(Data(name="hub", path=str(path))).train) == 2
             else:
-                assert "lies outside the set's own folder" in unread("hub", path)
+                assert "is outside the dataset's folder" in unread("hub", path)
 
 
 def test_a_saved_folder_that_names_files_elsewhere_is_refused(hub: Any, tmp_path: Path) -> None:
@@ -779,10 +779,10 @@ def test_a_saved_folder_that_names_files_elsewhere_is_refused(hub: Any, tmp_path
     state = json.loads((tmp_path / "set/state.json").read_text())
     for name in ("../other/data-00000-of-00001.arrow", str(tmp_path / "other/data-00000-of-00001.arrow"), "/dev/zero"):
         (tmp_path / "set/state.json").write_text(json.dumps(state | {"_data_files": [{"filename": name}]}))
-        assert "no file below the set's own folder" in unread("hub", "set")
+        assert "is not a file below the dataset's folder" in unread("hub", "set")
     (tmp_path / "several").mkdir()
     (tmp_path / "several/dataset_dict.json").write_text(json.dumps({"splits": ["../other"]}))
-    assert "no file below the set's own folder" in unread("hub", "several")
+    assert "is not a file below the dataset's folder" in unread("hub", "several")
 
 
 def test_what_lies_beside_parquet_files_is_not_run_nor_followed(hub: Any, tmp_path: Path) -> None:
@@ -811,7 +811,7 @@ def test_what_lies_beside_parquet_files_is_not_run_nor_followed(hub: Any, tmp_pa
     assert not Path(MINE).exists()
     for name in ("train.parquet", "README.md"):
         (folder / name).unlink()
-    assert "holds no set" in unread("hub", "set")
+    assert "contains no dataset" in unread("hub", "set")
 
 
 def test_the_library_s_own_builders_are_told_by_what_they_read(hub: Any, tmp_path: Path) -> None:
@@ -822,7 +822,7 @@ def test_the_library_s_own_builders_are_told_by_what_they_read(hub: Any, tmp_pat
     (tmp_path / "set/README.md").write_text("---\nconfigs:\n- config_name: a\n  data_files: train.parquet\n---\n")
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts/train.txt").write_text("text")
-    with pytest.raises(InputError, match="names a file outside the set"):  # its format was accepted
+    with pytest.raises(InputError, match="refers to a file outside its repository"):  # its format was accepted
         _check_builder(hub.load_dataset_builder("set", "a"), "org/name", "org/name")
     with pytest.raises(InputError, match="text files; accepted: parquet"):
         _check_builder(hub.load_dataset_builder("texts"), "org/name", "org/name")
@@ -854,7 +854,7 @@ def test_sets_of_the_hub_are_of_formats_that_hold_no_program(hub: Any) -> None:
     Builder.__module__ = "datasets.packaged_modules.parquet.parquet"
     for file in ("/etc/passwd", "https://example.org/a.parquet", "hf://datasets/other/name@abc/a.parquet"):
         Builder.config.data_files = {"train": [file]}
-        with pytest.raises(InputError, match="names a file outside the set"):
+        with pytest.raises(InputError, match="refers to a file outside its repository"):
             _check_builder(Builder(), "org/name", "org/name")
 
 

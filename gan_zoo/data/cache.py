@@ -115,7 +115,7 @@ def _content(parts: Sequence[EncodedImages], where: str) -> tuple[str, int]:
         total.update(f"{len(part)} images".encode())
         for index in watched(range(len(part)), len(part), f"reading {where}"):
             with part.read(index) as file:
-                total.update(hashlib.file_digest(file, "sha256").digest())
+                total.update(hashlib.file_digest(file, "sha256").digest())  # type: ignore[arg-type]  # BinaryIO lacks `readinto`
                 size += file.seek(0, os.SEEK_END)
     return total.hexdigest(), size
 

@@ -142,7 +142,7 @@ def _splits(names: Sequence[str], where: str) -> tuple[dict[str, list[str]], lis
     if not any(named):
         return {TRAIN: [*names]}, []
     images: dict[str, list[str]] = {split: [] for split in WORDS}
-    outside = []
+    outside: list[str] = []
     for name, splits in zip(names, named, strict=True):
         if len(splits) > 1:
             raise InputError(

@@ -95,8 +95,14 @@ class Archive(zipfile.ZipFile):
     """An open .npz file, whose arrays are read on request. No name in it becomes a path.
 
     Raises:
-        BadZipFile: If it is not a zip file.
+        ValueError: If it is not a zip file.
     """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            super().__init__(path)
+        except zipfile.BadZipFile as error:
+            raise ValueError(f"it is not a .npz archive ({error}); Python objects are never unpickled") from None
 
     @property
     def arrays(self) -> list[str]:

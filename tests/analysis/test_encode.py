@@ -239,7 +239,7 @@ def test_broken_images_are_left_out_and_named(place: Path, tmp_path: Path, batch
     assert ended.code == 0, ended.err
     assert ended.out.startswith("4 images (")
     assert ended.err.startswith("left out: 2 that cannot be read: ")
-    assert "cat/aa.png (" in ended.err and "dog/z.png (no image that can be read)" in ended.err
+    assert "cat/aa.png (" in ended.err and "dog/z.png (not an image that can be read)" in ended.err
     assert ended.err.count("\n") == 1 and "skip_broken" not in ended.err
     assert zoo("encode", place / "run", place / "pets", "--out", tmp_path / "whole.csv").code == 0
     if ending == "csv":

@@ -139,7 +139,7 @@ def test_the_command_tells_and_draws(tmp_path: Path, monkeypatch: pytest.MonkeyP
         (["mnist-5k", "--resolution", "2"], "resolution = 2: must be greater than or equal to 4"),
         (["mnist-5k", "--out", "a.txt"], "a.txt: pictures are written as"),
         (["mnist-5k", "--seed", "-1"], "--seed lies in 0 to"),
-        (["hub"], "data 'hub' needs data.path"),
+        (["hub"], "data 'hub' requires data.path"),
     ],
 )
 def test_what_cannot_be_looked_at_is_refused_in_a_line(

@@ -177,7 +177,7 @@ def test_files_that_are_no_arrays_are_refused(tmp_path: Path, ending: str, conte
 
 def test_missing_keys_and_foreign_endings_are_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", pictures=BYTES)
-    assert "its keys are pictures; expected one of images, x" in refused(tmp_path / "a.npz")
+    assert "its arrays are pictures; expected one of images, x" in refused(tmp_path / "a.npz")
     (tmp_path / "a.csv").write_text("1,2")
     assert "ends in '.csv'" in refused(tmp_path / "a.csv")
 

@@ -78,7 +78,7 @@ def test_wrong_shares_and_sets_without_labels_are_refused_in_one_line(tmp_path: 
         assert "\n" not in str(error.value)
         return str(error.value)
 
-    assert "data.balance has 2 shares and data 'mnist-5k' has 10 classes" in refused(Data(balance=(1, 0.5)))
+    assert "data.balance has 2 shares, but data 'mnist-5k' has 10 classes" in refused(Data(balance=(1, 0.5)))
     assert "has no labels" in refused(Data(balance=(1, 0.5), classes=0))
     bare = tmp_path / "bare.npy"
     np.save(bare, np.zeros((5, 8, 8), np.uint8))

@@ -229,7 +229,7 @@ def test_a_cache_that_cannot_be_made_is_told_in_a_line_and_done_without(
     monkeypatch.setenv("GAN_ZOO_CACHE", str(tmp_path / "file/below"))
     assert len(opened(images).train) == 30
     (line,) = capsys.readouterr().err.splitlines()
-    assert "which cannot be kept: " in line and str(tmp_path / "file") in line
+    assert "they cannot be cached: " in line and str(tmp_path / "file") in line
 
 
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), SafetensorError("I/O: no space")])
@@ -248,7 +248,7 @@ def test_a_full_disk_costs_the_cache_and_nothing_else(
     with monkeypatch.context() as patch:
         patch.setattr(cache, "save_file", fails)
         found = opened(images)
-    assert "could not be kept" in capsys.readouterr().err.splitlines()[1]
+    assert "could not be cached" in capsys.readouterr().err.splitlines()[1]
     assert not list(place.iterdir())
     assert same(found, opened(images))
     assert len(entries(place)) == 1
@@ -273,10 +273,10 @@ def test_an_unreadable_image_is_named_and_nothing_kept(images: Path, place: Path
     os.mkfifo(images / "train/a/pipe.png")
     (images / "train/b/broken.png").write_bytes(b"no image")
     for settings in ({}, {"resolution": 8, "channels": 3}):
-        with pytest.raises(InputError, match=r"2 of 42 images cannot be read: train/a/pipe\.png \(no regular file"):
+        with pytest.raises(InputError, match=r"2 of 42 images cannot be read: train/a/pipe\.png \(not a regular file"):
             opened(images, **settings)
     (images / "train/a/pipe.png").unlink()
-    with pytest.raises(InputError, match=r"1 of 41 images cannot be read: train/b/broken\.png \(no image that"):
+    with pytest.raises(InputError, match=r"1 of 41 images cannot be read: train/b/broken\.png \(not an image that"):
         opened(images, resolution=8, channels=3)
     assert not list(place.iterdir())
 
@@ -358,7 +358,7 @@ def test_ctrl_c_ends_decoding_at_once_and_leaves_nothing(
         return torch.zeros(shape.channels, shape.resolution, shape.resolution, dtype=torch.uint8)
 
     monkeypatch.setattr(encoded, "decode", interrupted)
-    monkeypatch.setattr(encoded, "AT_ONCE", 2)
+    monkeypatch.setattr(encoded, "CHUNK", 2)
     with pytest.raises(KeyboardInterrupt):
         opened(images)
     assert len(made) < COUNT / 2
@@ -378,7 +378,7 @@ def test_who_waits_for_another_says_so(
         capsys.readouterr()
         waiting.start()
         said, deadline = "", time.monotonic() + 30
-        while "is being decoded by another process" not in said:
+        while "another process that decodes" not in said:
             assert time.monotonic() < deadline
             time.sleep(0.01)
             said += capsys.readouterr().err
@@ -405,7 +405,7 @@ def test_who_waits_for_one_that_fails_makes_the_entry(
         assert begun.wait(60)
         second = pool.submit(opened, images, channels=3, resolution=8)
         said, deadline = "", time.monotonic() + 30
-        while "is being decoded by another process" not in said:
+        while "another process that decodes" not in said:
             assert time.monotonic() < deadline
             time.sleep(0.01)
             said += capsys.readouterr().err

@@ -69,7 +69,7 @@ def test_unknown_names_and_paths_are_refused(tmp_path: Path) -> None:
     text = tmp_path / "notes.txt"
     text.write_text("no images")
     assert "neither a folder nor" in refused(Data(name=str(text)))
-    assert "has no meaning" in refused(Data(name=str(tmp_path), path="elsewhere"))
+    assert "must not be given as well" in refused(Data(name=str(tmp_path), path="elsewhere"))
 
 
 def test_a_path_opens_as_folder_or_array(tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_a_path_opens_as_folder_or_array(tmp_path: Path) -> None:
 
 def test_a_registered_callable_has_to_return_a_dataset(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gan_zoo.data.bundled.mnist_5k", lambda settings: [1, 2])
-    assert "gave a list" in refused(Data())
+    assert "returned a list" in refused(Data())
 
 
 def test_importing_the_package_does_not_import_torch() -> None:
@@ -123,7 +123,7 @@ def test_dataset_and_split_compare_by_identity() -> None:
 @pytest.mark.parametrize("name", ["~nobody-of-this-name/set", "x" * 5000, "a" * 5000 + ".npz"])
 def test_names_that_no_file_can_have_are_refused(name: str) -> None:
     for settings in (Data(name=name), Data(name="array", path=name), Data(name="folder", path=name)):
-        with pytest.raises(InputError, match="is no path: ") as caught:
+        with pytest.raises(InputError, match="is not a path: ") as caught:
             open_dataset(settings)
         assert len(str(caught.value)) < 200
 
@@ -138,4 +138,4 @@ def test_a_name_that_is_no_set_says_that_there_is_no_such_folder_either(
         message = refused(Data(name=name))
         assert "no such file or folder" in message and "unknown dataset" not in message, name
     (tmp_path / "imgs").mkdir()
-    assert "holds no images (it is empty)" in refused(Data(name="imgs"))
+    assert "contains no images (it is empty)" in refused(Data(name="imgs"))

@@ -84,8 +84,8 @@ def test_many_images_are_read_in_parts(tmp_path: Path, monkeypatch: pytest.Monke
         ({"imgs": None}, "has no imgs"),
         ({"latents_classes": None}, "has no latents_classes"),
         ({"imgs": None, "latents_classes": None}, "has no imgs and no latents_classes"),
-        ({"imgs": IMAGES[:-1]}, "holds 143 images and the classes of 144"),
-        ({"imgs": IMAGES * 2}, "holds the value 2"),
+        ({"imgs": IMAGES[:-1]}, "contains 143 images, but the classes of 144"),
+        ({"imgs": IMAGES * 2}, "contains the value 2"),
         ({"imgs": IMAGES.astype(np.float32)}, r"imgs is float32 [144, 12, 12]"),
         ({"imgs": IMAGES[:, :6]}, r"imgs is uint8 [144, 6, 12]"),
         ({"imgs": np.asfortranarray(IMAGES)}, "expected: uint8 [n, side, side]"),
@@ -94,7 +94,7 @@ def test_many_images_are_read_in_parts(tmp_path: Path, monkeypatch: pytest.Monke
         ({"latents_classes": CLASSES * 1.0}, "latents_classes is float64"),
         ({"latents_classes": CLASSES[::-1].copy()}, "not every combination of 1×3×2×4×3×2"),
         ({"latents_classes": CLASSES + 1}, "not every combination of 2×4×3×5×4×3"),
-        ({"latents_classes": CLASSES * 0}, "no factor varies"),
+        ({"latents_classes": CLASSES * 0}, "every factor has a single value"),
         ({"latents_classes": CLASSES - 1}, "not every combination"),
     ],
 )
@@ -128,14 +128,14 @@ def test_damaged_and_cut_members_are_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         for name, content in members.items():
             archive.writestr(name, content)
-    assert "imgs says that it holds 20,736 bytes of values, and holds 19,736" in refused(path)
+    assert "imgs: its header states 20,736 bytes of values, but 19,736 follow" in refused(path)
 
 
 def test_the_file_has_to_be_named() -> None:
-    with pytest.raises(InputError, match="needs data.path: the file dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz"):
+    with pytest.raises(InputError, match="requires data.path: the file dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz"):
         open_dataset(Data(name="dsprites"))
 
 
 def test_a_single_array_is_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "d.npy", IMAGES)
-    assert "no .npz archive" in refused(tmp_path / "d.npy")
+    assert "not a .npz archive" in refused(tmp_path / "d.npy")

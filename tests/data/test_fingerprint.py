@@ -191,3 +191,26 @@ def test_a_place_is_kept_as_it_is_called_from_everywhere(tmp_path: Path, monkeyp
     assert foreign == f"file://{tmp_path}/caf%E9"
     assert path_from_text(foreign) == tmp_path / "caf\udce9"
     assert with_absolute_path(Data(name=foreign)).name == foreign
+
+
+def test_fingerprints_are_those_of_earlier_releases(tmp_path: Path) -> None:
+    """A run's `data.json` must still match its data."""
+    pixels = np.arange(6 * 8 * 8, dtype=np.uint8).reshape(6, 8, 8)
+    names = ["train/a/1", "train/a/2", "train/b/1", "test/a/1", "test/b/1", "val/b/1"]
+    for values, name in zip(pixels, names, strict=True):
+        file = tmp_path / f"pets/{name}.bmp"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(values).save(file)
+    np.save(tmp_path / "a.npy", pixels)
+    assert fingerprint(open_dataset(Data())).digests == {
+        "labels": "1cc83fa7d68faad94f9e44245d6aeeefe9e48b5a3860e23a5c409374e2e30c97"
+    }
+    assert of(tmp_path / "pets").digests == {
+        "labels": "b9083f02a5a10dc8b7e7f3b70fde9cc09f5fed2bc84ae578def1a2666173387e",
+        "files": "2712d7937f7d491e09239ff023da445288d9d9885fa6f48796f848c5d35b437f",
+        "contents": "496c2e318b9bdd4ff2a4dff35dc0fab3008273baa871d602ede9a9847332495c",
+    }
+    assert of(tmp_path / "a.npy").digests == {
+        "files": "5ace0364c8f805edbd733d2a4fcc6ca1b7818c67fe87fe91578c0359a36ca527",
+        "contents": "869d44f5f6a8671aed97c6bedfdbaeaced4d4b7ae7b5e2143279a8d5cb13a598",
+    }

@@ -127,7 +127,7 @@ def test_train_and_test_are_splits(tmp_path: Path) -> None:
     assert (found.train.labels.tolist(), found.test.labels.tolist()) == ([0, 1, 1], [1])
     (tmp_path / "test" / "c").mkdir()
     Image.new("L", (8, 8)).save(tmp_path / "test" / "c" / "1.png")
-    assert "test/c/1.png lies in none of the classes" in refused(tmp_path)
+    assert "test/c/1.png is in none of the classes" in refused(tmp_path)
 
 
 @pytest.mark.parametrize("memory", [0.0, 2.0])
@@ -136,14 +136,14 @@ def test_unreadable_files_are_named_and_counted(tmp_path: Path, memory: float) -
     for letter in "edcba":
         (tmp_path / f"{letter}.png").write_text("no image at all")
     message = refused(tmp_path, resolution=8, channels=1, memory=memory)
-    assert "5 of 6 images cannot be read: a.png (no image that can be read), b.png" in message
+    assert "5 of 6 images cannot be read: a.png (not an image that can be read), b.png" in message
     assert "and 2 more" in message
     assert "d.png" not in message
 
 
 def test_a_name_over_two_lines_stays_in_one(tmp_path: Path) -> None:
     (tmp_path / "two\nlines.png").write_text("no image at all")
-    assert r"'two\nlines.png' (no image" in refused(tmp_path)
+    assert r"'two\nlines.png' (not an image" in refused(tmp_path)
 
 
 def test_pillow_remarks_neither_reach_the_user_nor_change_the_filters(tmp_path: Path) -> None:
@@ -191,9 +191,9 @@ def test_folders_without_images_are_refused(tmp_path: Path) -> None:
     assert "it is empty" in refused(tmp_path)
     (tmp_path / "notes.txt").write_text("nothing here")
     assert "notes.txt" in refused(tmp_path)
-    assert "is no folder" in refused(tmp_path / "notes.txt")
+    assert "is not a folder" in refused(tmp_path / "notes.txt")
     assert "does not exist" in refused(tmp_path / "none")
-    with pytest.raises(InputError, match=r"needs data\.path: a folder of images"):
+    with pytest.raises(InputError, match=r"requires data\.path: a folder of images"):
         open_dataset(Data(name="folder"))
 
 

@@ -98,7 +98,7 @@ def test_a_folder_is_read_as_the_library_reads_it(kind: str, tmp_path: Path, mon
     assert held(found.test, classes) == expected.get("test", expected.get("validation"))
     told = found.notes[0]
     if "test" in expected and "validation" in expected:
-        assert f"{len(expected['validation'])} in validation left aside" in told
+        assert f"{len(expected['validation'])} in validation unused" in told
     if len(expected) > 1:
         assert "split train" in told
 
@@ -121,23 +121,23 @@ def test_splits_without_classes_have_no_labels(tmp_path: Path) -> None:
 def test_what_names_decided_is_told(tmp_path: Path) -> None:
     found = opened(made(tmp_path, "train val test/cat dog/1.png 2.png", "loose.png"))
     assert found.notes == (
-        "4 images in 2 classes, split train; 4 in validation left aside; 1 in no split left aside; "
-        "4 in test measured on; classes: cat, dog",
+        "4 images in 2 classes, split train; 4 in validation unused; 1 in no split unused; "
+        "4 in test for evaluation; classes: cat, dog",
     )
     assert opened(made(tmp_path / "few", "cat/1.png", "dog/deep/1.png")).notes == (
-        "2 images, no classes (they lie at several depths, as cat/1.png and dog/deep/1.png)",
+        "2 images, no classes (images lie at several depths, such as cat/1.png and dog/deep/1.png)",
     )
 
 
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (["val test/cat dog/1.png"], "holds no images to learn from: by their names"),
-        (["cat dog/train test/1.png"], "lies in a split's folder and in no class's"),
+        (["val test/cat dog/1.png"], "contains no training images: their names"),
+        (["cat dog/train test/1.png"], "is in the folder of a split, but of no class"),
         (["train test/test_tube cat/1.png"], "names more than one split (test and train)"),
-        (["train car/1.png"], "names a split, which no folder beside it does"),
-        (["train_1.png test_1.png other.png"], "names a split, and other.png does not"),
-        (["train test/cat/1.png", "train/dog/1.png", "test/cow/1.png"], "test/cow/1.png lies in none of the classes"),
+        (["train car/1.png"], "names a split, but no folder beside it does"),
+        (["train_1.png test_1.png other.png"], "names a split, but other.png does not"),
+        (["train test/cat/1.png", "train/dog/1.png", "test/cow/1.png"], "test/cow/1.png is in none of the classes"),
     ],
 )
 def test_names_that_leave_a_doubt_are_refused_unless_they_decide_nothing(
@@ -159,7 +159,7 @@ def test_metadata_stands_in_place_of_folder_names_as_in_the_library(tmp_path: Pa
     (made(tmp_path, "cat dog/1.png") / "metadata.csv").write_text("file_name,text\ncat/1.png,a cat\ndog/1.png,a dog\n")
     found = opened(tmp_path)
     assert found.classes == 0
-    assert "metadata.csv is not read, and stands in place of the folders' names" in found.notes[0]
+    assert "metadata.csv is not read, and replaces the folders' names" in found.notes[0]
 
 
 def test_metadata_beside_images_is_named_where_no_folders_are_classes(tmp_path: Path) -> None:

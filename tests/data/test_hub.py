@@ -110,7 +110,7 @@ def test_columns_are_found_by_their_features(datasets: Any, tmp_path: Path) -> N
     plain.save_to_disk(tmp_path / "c")
     check(opened(tmp_path / "c"), test=None)
     plain.remove_columns("image").save_to_disk(tmp_path / "d")
-    assert "no column of images: it has id (Value), label (Value)" in refused(tmp_path / "d")
+    assert "no column with the feature Image; its columns are id (Value), label (Value)" in refused(tmp_path / "d")
 
 
 def test_withheld_test_labels_are_dropped(datasets: Any, tmp_path: Path) -> None:
@@ -129,20 +129,20 @@ def test_rows_without_an_image_or_with_a_broken_one_are_named(datasets: Any, tmp
     broken.save_to_disk(tmp_path / "a")
     message = refused(tmp_path / "a")
     assert "2 of 2 images cannot be read: row 0 of" in message
-    assert "there is no image" in message
+    assert "the cell is empty" in message
 
 
 def test_without_the_network_a_name_is_refused_in_one_line(datasets: Any) -> None:
-    assert "'nobody/nothing' cannot be had from the Hugging Face hub" in refused("nobody/nothing")
-    assert "'nobody/nothing:config' cannot be had" in refused("nobody/nothing:config")
+    assert "'nobody/nothing' cannot be loaded from the Hugging Face Hub" in refused("nobody/nothing")
+    assert "'nobody/nothing:config' cannot be loaded" in refused("nobody/nothing:config")
     with pytest.raises(InputError, match="'uoft-cs/cifar10' cannot be had"):
         open_dataset(Data(name="cifar10"))
 
 
 def test_what_is_no_set_is_refused(datasets: Any, tmp_path: Path) -> None:
-    assert "holds no set" in refused(tmp_path)
-    assert "is no name on the hub" in refused(tmp_path / "none")
-    with pytest.raises(InputError, match=r"needs data\.path: 'org/name'"):
+    assert "contains no dataset" in refused(tmp_path)
+    assert "cannot be a name on the Hub" in refused(tmp_path / "none")
+    with pytest.raises(InputError, match=r"requires data\.path: 'org/name'"):
         open_dataset(Data(name="hub"))
     (tmp_path / "a.parquet").write_text("no parquet")
     assert "cannot be read" in refused(tmp_path / "a.parquet")
@@ -235,7 +235,7 @@ def test_a_table_that_only_names_files_elsewhere_is_refused_with_what_helps(data
     table.to_parquet(tmp_path / "other/train.parquet")
     message = refused(tmp_path / "other")
     assert "6 of 6 images cannot be read" in message
-    assert "lies outside the set's own folder; `save_to_disk` writes the images themselves" in message
+    assert "is outside the dataset's folder; `save_to_disk` stores the images themselves" in message
 
 
 CARD = """---
@@ -275,8 +275,8 @@ def test_a_name_on_the_hub_is_loaded_from_there(datasets: Any, tmp_path: Path) -
     assert '"train": 6' in told and '"test": 2' in told and '"class_names": [' in told, ended.err
     refusals = [line for line in ended.err.splitlines() if line.startswith("gan-zoo: ")]
     assert len(refusals) == 2
-    assert "'org/set' cannot be had from the Hugging Face hub: Config name is missing" in refusals[0]
-    assert "'org/none' cannot be had from the Hugging Face hub" in refusals[1]
+    assert "'org/set' cannot be loaded from the Hugging Face Hub: Config name is missing" in refusals[0]
+    assert "'org/none' cannot be loaded from the Hugging Face Hub" in refusals[1]
     assert any("letters/train" in line for line in there.asked)
     assert not any("digits/train" in line and line.startswith("GET") for line in there.asked)
 
@@ -317,25 +317,25 @@ def test_labels_of_every_kind_become_classes(
 def test_labels_that_cannot_be_classes_are_told_or_refused(datasets: Any, tmp_path: Path) -> None:
     labelled(datasets, [0.5, 1.5]).to_parquet(tmp_path / "a.parquet")
     found = opened(tmp_path / "a.parquet")
-    assert found.classes == 0 and found.notes == ("no labels: the column label (float64) holds none",)
+    assert found.classes == 0 and found.notes == ("no labels: the column label (float64) cannot be used as labels",)
     assert "has no labels, but data.classes is 2" in refused(tmp_path / "a.parquet", classes=2)
     labelled(datasets, ["a", None]).to_parquet(tmp_path / "b.parquet")
     assert "rows without a label; set data.classes to 0" in refused(tmp_path / "b.parquet")
     for name, train, test in (("text", ["a", "b"], ["a", ""]), ("numbers", [5, 7], [6])):
         both = {"train": labelled(datasets, train), "test": labelled(datasets, test)}
         datasets.DatasetDict(both).save_to_disk(tmp_path / name)
-        assert "is that of no training image" in refused(tmp_path / name)
+        assert "which no training image has" in refused(tmp_path / name)
 
 
 def test_an_empty_train_split_is_refused_and_no_other_taken(datasets: Any, tmp_path: Path) -> None:
     datasets.DatasetDict({"train": table(datasets, 0), "test": table(datasets)}).save_to_disk(tmp_path / "a")
-    assert "train is saved without rows" in refused(tmp_path / "a")
+    assert "the split train has no rows" in refused(tmp_path / "a")
     (tmp_path / "d").mkdir()
     table(datasets, 0).to_parquet(tmp_path / "d/train.parquet")
     table(datasets).to_parquet(tmp_path / "d/test.parquet")
     assert "the split train is empty" in refused(tmp_path / "d")
     datasets.DatasetDict({"left": table(datasets), "right": table(datasets)}).save_to_disk(tmp_path / "b")
-    assert "has the splits left, right, and none called train" in refused(tmp_path / "b")
+    assert "has the splits left, right; expected: one called 'train'" in refused(tmp_path / "b")
     datasets.DatasetDict({"dev": table(datasets)}).save_to_disk(tmp_path / "c")
     assert opened(tmp_path / "c").notes == ("6 images, split validation",)
 
@@ -345,11 +345,14 @@ def test_a_folder_of_tables_is_opened_by_its_path_alone(datasets: Any, tmp_path:
     both.save_to_disk(tmp_path / "saved")
     found = open_dataset(Data(name=str(tmp_path / "saved")))
     check(found, test=2)
-    assert found.notes == ("6 images, split train; 2 in validation measured on",)
+    assert found.notes == ("6 images, split train; 2 in validation for evaluation",)
     (tmp_path / "parquet").mkdir()
     table(datasets).to_parquet(tmp_path / "parquet/train.parquet")
     check(open_dataset(Data(name=str(tmp_path / "parquet"))), test=None)
     Image.fromarray(PIXELS[0]).save(tmp_path / "parquet/a.png")
     found = open_dataset(Data(name=str(tmp_path / "parquet")))
     assert len(found.train) == 1
-    assert found.notes[-1] == '1 tables are not read (train.parquet); data.name = "hub" reads them alone'
+    assert (
+        found.notes[-1]
+        == '1 table files are not read (train.parquet); data.name = "hub" reads them instead of the images'
+    )

@@ -47,15 +47,15 @@ def test_mnist_is_read_from_its_four_files(tmp_path: Path, where: str, name: str
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (b"", "no IDX file"),
-        (b"\0\0", "no IDX file"),
-        (b"PNG, really", "no IDX file"),
-        (b"\0\0\x0d\x03" + bytes(12), "type 0x0d in 3"),
-        (b"\0\0\x08\x01\0\0\0\0", "in 1 dimensions"),
-        (b"\0\0\x08\x03\0\0", "cut off"),
-        (idx(np.zeros((2, 3, 3), np.uint8))[:-1], "holds only 17"),
-        (idx(np.zeros((2, 3, 3), np.uint8)) + b"x", "holds more"),
-        (b"\0\0\x08\x03" + b"\xff" * 12 + b"abc", "holds only 3"),
+        (b"", "not an IDX file"),
+        (b"\0\0", "not an IDX file"),
+        (b"PNG, really", "not an IDX file"),
+        (b"\0\0\x0d\x03" + bytes(12), "not an IDX file"),
+        (b"\0\0\x08\x01\0\0\0\0", "not an IDX file"),
+        (b"\0\0\x08\x03\0\0", "ends within its header"),
+        (idx(np.zeros((2, 3, 3), np.uint8))[:-1], "contains only 17"),
+        (idx(np.zeros((2, 3, 3), np.uint8)) + b"x", "contains more"),
+        (b"\0\0\x08\x03" + b"\xff" * 12 + b"abc", "contains only 3"),
         (gzip.compress(idx(np.zeros((2, 300, 300), np.uint8)))[:-20], "cannot be read"),
         (b"\x1f\x8b garbage", "cannot be read"),
     ],
@@ -70,13 +70,13 @@ def test_broken_files_are_refused_in_one_line(tmp_path: Path, content: bytes, sa
 
 
 def test_missing_folders_and_files_are_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"needs data\.path"):
+    with pytest.raises(InputError, match=r"requires data\.path"):
         open_dataset(Data(name="mnist"))
     with pytest.raises(InputError, match="does not exist"):
         open_dataset(Data(name="mnist", path=str(tmp_path / "none")))
     write_set(tmp_path, name="{}-idx{}-ubyte".format, pack=bytes)
     (tmp_path / "t10k-labels-idx1-ubyte").unlink()
-    with pytest.raises(InputError, match="no t10k-labels-idx1-ubyte in"):
+    with pytest.raises(InputError, match="contains no t10k-labels-idx1-ubyte"):
         open_dataset(Data(name="mnist", path=str(tmp_path)))
     (tmp_path / "t10k-labels-idx1-ubyte").write_bytes(idx(np.zeros(3, np.uint8)))
     with pytest.raises(InputError, match=r"4 images, but .* 3 labels"):

@@ -64,9 +64,9 @@ def test_what_was_trained_exported_and_drawn_below_the_data_is_no_data(
     found = opened(folder)
     assert len(found.train) == COUNT and found.classes == 0
     assert found.notes[0] == f"{COUNT} images, no classes"
-    assert "left out, pictures that gan-zoo wrote (" in found.notes[1]
+    assert "pictures that gan-zoo wrote (" in found.notes[1]
     message = refused(folder / "runs")
-    assert "holds no images" in message and "pictures that gan-zoo wrote" in message
+    assert "contains no images" in message and "pictures that gan-zoo wrote" in message
 
 
 def test_folders_and_pictures_of_others_are_data(tmp_path: Path) -> None:
@@ -107,14 +107,14 @@ def links(tmp_path: Path) -> Path:
 
 def test_links_are_counted_with_the_reason_and_followed_if_asked(links: Path) -> None:
     message = refused(links)
-    assert "3 left out, links that lead out of the folder (cat/0.png, cat/1.png, dog/2.png)" in message
+    assert "skipped 3 links that lead out of the folder (cat/0.png, cat/1.png, dog/2.png)" in message
     assert "data.follow_links = true follows them" in message
     found = opened(links, follow_links=True)
     assert found.class_names == ("cat", "dog")
     assert found.train.labels is not None and found.train.labels.tolist() == [0, 0, 1]
     assert [*found.train.names] == ["cat/0.png", "cat/1.png", "dog/2.png"]
     fill(links / "own", 2)
-    assert "3 left out, links that lead out" in opened(links).notes[1]
+    assert "skipped 3 links that lead out" in opened(links).notes[1]
     assert len(opened(links).train) == 2
 
 
@@ -127,7 +127,7 @@ def test_circles_of_links_end(links: Path, tmp_path: Path) -> None:
     (links / "again").symlink_to(tmp_path / "blobs", target_is_directory=True)
     found = opened(links, follow_links=True)
     assert len(found.train) == 3 + 3, "each folder is read once"
-    assert "left out, links to folders inside it" in found.notes[-1]
+    assert "links to folders inside the folder" in found.notes[-1]
     fill(links / "own", 2)
     assert len(opened(links).train) == 2
 
@@ -184,10 +184,13 @@ def test_broken_images_are_left_out_counted_and_named(broken: Path, memory: floa
     found = opened(broken, skip_broken=True, memory=memory)
     assert [*found.train.names] == ["i0.png", "i2.png", "i4.png", "i5.png", "i7.png"]
     assert sorted(line.split()[0] for line in found.broken) == BROKEN
-    assert found.notes[-1].startswith("4 of these left out that cannot be read: ") and "and 1 more" in found.notes[-1]
+    assert (
+        found.notes[-1].startswith("skipped 4 of these images, which cannot be read: ")
+        and "and 1 more" in found.notes[-1]
+    )
     assert found.train.pixels(torch.arange(5)).shape == (5, 3, 16, 16)
     ended = zoo("datasets", broken, "--skip-broken", "--memory", memory)
-    assert ended.code == 0 and "4 of these left out that cannot be read" in ended.out
+    assert ended.code == 0 and "skipped 4 of these images, which cannot be read" in ended.out
 
 
 def test_labels_stay_with_their_images_where_some_are_left_out(tmp_path: Path) -> None:
@@ -221,5 +224,5 @@ def test_a_run_says_what_its_data_are(broken: Path, capsys: pytest.CaptureFixtur
     )
     told = capsys.readouterr()
     said = told.out + told.err
-    assert "5 images in 2 classes, split train; 10 in no split left aside; 4 in validation measured on" in said
-    assert "1 of these left out that cannot be read: train/dog/i9.png" in said
+    assert "5 images in 2 classes, split train; 10 in no split unused; 4 in validation for evaluation" in said
+    assert "skipped 1 of these images, which cannot be read: train/dog/i9.png" in said
