@@ -22,7 +22,7 @@ from gan_zoo.data.dataset import ARRAY_SUFFIXES, Dataset, LazyImages, Split, ope
 from gan_zoo.data.encoded import BrokenImagesError, decoded_on_request
 from gan_zoo.data.folder import Files
 from gan_zoo.data.pixels import SUFFIXES
-from gan_zoo.errors import InputError, shown
+from gan_zoo.errors import InputError, quoted
 from gan_zoo.extras import require
 from gan_zoo.files import atomic_file, path_from_text
 from gan_zoo.models.gan.codes import Code
@@ -68,7 +68,7 @@ class Images:
     def name(self, index: int) -> str | int:
         """The path of image `index` below its folder, or `index` where the set is no folder."""
         if self.split.names:
-            return shown(self.split.names[index])
+            return quoted(self.split.names[index])
         images = self.split.images
         return int(images.indices[index]) if isinstance(images, LazyImages) else index
 

@@ -20,7 +20,7 @@ from gan_zoo.data.bounds import check_memory, listed
 from gan_zoo.data.dataset import ARRAY_SUFFIXES, Dataset, LazyImages, Split, required_path
 from gan_zoo.data.folder import Files
 from gan_zoo.data.npy import Archive, Array, mapped
-from gan_zoo.errors import InputError, reason, shown
+from gan_zoo.errors import InputError, first_line, quoted
 from gan_zoo.files import utf8_name
 
 NAMES = {
@@ -126,7 +126,7 @@ def _read(path: Path) -> dict[str, Array]:
     except InputError:
         raise
     except Exception as error:  # zip and its compressions fail in many ways
-        raise InputError(f"{path} cannot be read: {reason(error)}") from error
+        raise InputError(f"{path} cannot be read: {first_line(error)}") from error
 
 
 def _used(names: Iterable[str], path: Path) -> dict[str, str]:
@@ -201,7 +201,7 @@ def _format(images: Array, path: Path, bounds: tuple[float, float] | None = None
 
 
 def _times(shape: tuple[int, ...]) -> str:
-    return shown("×".join(map(str, shape)))
+    return quoted("×".join(map(str, shape)))
 
 
 def _extent(images: Array) -> tuple[float, float]:

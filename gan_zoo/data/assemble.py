@@ -108,7 +108,9 @@ def _ranks(labels: Tensor | None, values: list[int], where: str) -> Tensor | Non
     known = torch.tensor(values)
     ranks = torch.searchsorted(known, labels).clamp_(max=len(values) - 1)
     if len(odd := labels[known[ranks] != labels]):
-        raise InputError(f"{where}: no training image has the label {int(odd[0])} of a test image; set data.classes")
+        raise InputError(
+            f"{where}: a test image has the label {int(odd[0])}, which no training image has; set data.classes"
+        )
     return ranks
 
 

@@ -16,7 +16,7 @@ from gan_zoo_kernels import WarpSteps, random_warp
 from torch import Tensor
 
 from gan_zoo.draws import Draws
-from gan_zoo.errors import InputError, shown, unknown
+from gan_zoo.errors import InputError, quoted, unknown
 
 AMOUNTS = {
     "flip": (0.5, 1.0),
@@ -161,7 +161,7 @@ def parse_augment(text: str, key: str = "data.augment") -> Augment:
     for item in filter(None, (part.strip() for part in text.split(","))):
         name, colon, value = (part.strip() for part in item.partition(":"))
         if name not in AMOUNTS:
-            raise unknown("operation", shown(name), AMOUNTS, where=f"{key}: ")
+            raise unknown("operation", quoted(name), AMOUNTS, where=f"{key}: ")
         if name in amounts:
             raise InputError(f"{key} = {text!r} names {name!r} twice")
         amounts[name] = _amount(name, value, key) if colon else AMOUNTS[name][0]

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from gan_zoo.data.dataset import EncodedImages
 from gan_zoo.data.pixels import DECODER
-from gan_zoo.errors import reason
+from gan_zoo.errors import first_line
 from gan_zoo.files import atomic_file, cache_folder, make_folder, remove_partial, utf8_name
 from gan_zoo.shapes import ImageShape
 from gan_zoo.terminal import say, watched
@@ -67,7 +67,7 @@ def decoded_once(
             if (cached := read_entry(folder / PIXELS, shapes)) is not None:
                 return cached
         except (OSError, RuntimeError) as error:
-            say(f"decoding {total:,} images of {where}; they cannot be cached: {reason(error)}")
+            say(f"decoding {total:,} images of {where}; they cannot be cached: {first_line(error)}")
             return decode()
         if (folder / PIXELS).is_file():
             say(f"{folder / PIXELS} is damaged and will be replaced")
@@ -79,7 +79,7 @@ def decoded_once(
             else:
                 write_entry(folder / PIXELS, pixels)
         except (OSError, SafetensorError, ValueError) as error:  # the disk is full, or an image is gone
-            say(f"the decoded images could not be cached: {reason(error)}")
+            say(f"the decoded images could not be cached: {first_line(error)}")
         return pixels
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gan_zoo.data.bounds import listed
-from gan_zoo.errors import InputError, shown
+from gan_zoo.errors import InputError, quoted
 
 IMAGE_COLUMNS = ("image", "img", "images", "pixel_values")
 LABEL_COLUMNS = ("label", "labels", "fine_label", "class", "target", "y")
@@ -74,7 +74,7 @@ def read_labels(tables: dict[str, Any], columns: Columns, where: str) -> tuple[d
     """
     column = columns.label
     if column is None:
-        unusable = f"no labels: the column {shown(columns.unusable)} cannot be used as labels"
+        unusable = f"no labels: the column {quoted(columns.unusable)} cannot be used as labels"
         return {}, [], [unusable] if columns.unusable else []
     values = {split: _values(table, column, where) for split, table in tables.items() if column in table.features}
     names: list[str] = []
@@ -88,7 +88,7 @@ def read_labels(tables: dict[str, Any], columns: Columns, where: str) -> tuple[d
         for split, texts in values.items():
             if unknown := [text for text in texts if text not in number]:
                 raise InputError(
-                    f"{where}: the split {split} has the label {shown(unknown[0])}, which no training image has"
+                    f"{where}: the split {split} has the label {quoted(repr(unknown[0]))}, which no training image has"
                 )
             values[split] = [number[text] for text in texts]
     notes = [f"{len(names):,} classes, by the {columns.kind} in {column!r}: {listed(names)}"]

@@ -16,7 +16,7 @@ from gan_zoo.config import Data
 from gan_zoo.data.balance import balanced_indices
 from gan_zoo.data.factors import Factors
 from gan_zoo.data.pixels import fit
-from gan_zoo.errors import InputError, shown, unknown
+from gan_zoo.errors import InputError, quoted, unknown
 from gan_zoo.files import path_from_text
 from gan_zoo.registry import datasets
 from gan_zoo.shapes import ImageShape
@@ -168,9 +168,9 @@ def open_dataset(settings: Data) -> Dataset:
 def _kind_of_path(settings: Data) -> str:
     """The dataset that reads the file or folder `settings.name`."""
     name = settings.name
-    path = as_path(name, f"data {shown(name)}")
+    path = as_path(name, f"data {quoted(name)}")
     if not path.exists():
-        where = "" if path.is_absolute() else f" in {shown(Path.cwd())}"
+        where = "" if path.is_absolute() else f" in {quoted(Path.cwd())}"
         if any(mark in name for mark in "/\\~.") or path.is_absolute():
             raise InputError(
                 f"data {name!r}: no such file or folder{where}; give a folder of images, a "
@@ -256,7 +256,7 @@ def required_path(settings: Data, what: str) -> Path:
     """
     if not settings.path:
         raise InputError(f"data {settings.name!r} requires data.path: {what}")
-    path = as_path(settings.path, f"data.path {shown(settings.path)}")
+    path = as_path(settings.path, f"data.path {quoted(settings.path)}")
     if not path.exists():
         raise InputError(f"data.path {settings.path!r} does not exist; expected: {what}")
     return path

@@ -18,7 +18,7 @@ from gan_zoo.data.dataset import Dataset, LazyImages, Split, required_path
 from gan_zoo.data.factors import Factors
 from gan_zoo.data.folder import Files
 from gan_zoo.data.npy import Archive
-from gan_zoo.errors import InputError, reason
+from gan_zoo.errors import InputError, first_line
 
 FILE = "dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz"
 COLUMNS = ("color", "shape", "scale", "orientation", "x", "y")
@@ -52,7 +52,7 @@ def dsprites(settings: Data) -> Dataset:
     except InputError:
         raise
     except Exception as error:  # zip and its compressions fail in many ways
-        raise InputError(f"{path} cannot be read as {FILE}: {reason(error)}") from error
+        raise InputError(f"{path} cannot be read as {FILE}: {first_line(error)}") from error
     factors = _factors(classes, path)
     shape = settle_shape(settings, sides=(side, side), channels=1, where=str(path))
     labels = settle_labels(settings, classes[:, COLUMNS.index("shape")], None, where=str(path))

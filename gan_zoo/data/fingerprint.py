@@ -14,7 +14,7 @@ from gan_zoo.config import Data
 from gan_zoo.data.bounds import listed
 from gan_zoo.data.dataset import Dataset, EncodedImages, as_path
 from gan_zoo.data.folder import Files
-from gan_zoo.errors import InputError, shown
+from gan_zoo.errors import InputError, quoted
 from gan_zoo.files import path_to_text
 from gan_zoo.registry import datasets
 
@@ -61,13 +61,13 @@ class Fingerprint:
         for split in [*self.images, *(now.images.keys() - self.images.keys())]:
             before, after = self.images.get(split, 0), now.images.get(split, 0)
             if before != after:
-                where = "" if split == "train" else f" (split {shown(split)})"
+                where = "" if split == "train" else f" (split {quoted(split)})"
                 return f"{before:,} images then, {after:,} now{where}"
         gone = [name for name in self.class_names if name not in now.class_names]
         new = [name for name in now.class_names if name not in self.class_names]
         if self.class_names and now.class_names and (gone or new):
             if len(gone) == len(new) == 1:
-                return f"class {shown(gone[0])} is called {shown(new[0])} now"
+                return f"class {quoted(gone[0])} is called {quoted(new[0])} now"
             return f"the classes were {listed([*self.class_names])}, and are {listed([*now.class_names])}"
         if self.classes != now.classes:
             return f"{self.classes} classes then, {now.classes} now"
@@ -116,7 +116,7 @@ def fingerprint(dataset: Dataset) -> Fingerprint:
 def with_absolute_path(settings: Data) -> Data:
     """`settings` with an absolute path, if the dataset is a file or folder."""
     key, text = location(settings)
-    if not text or not (path := as_path(text, f"data.{key} {shown(text)}")).exists():
+    if not text or not (path := as_path(text, f"data.{key} {quoted(text)}")).exists():
         return settings
     return settings.model_copy(update={key: path_to_text(os.path.abspath(path))})
 
@@ -140,7 +140,7 @@ def _listing(files: Files) -> Iterator[bytes]:
         try:
             size = os.stat(path).st_size
         except OSError as error:
-            raise InputError(f"{shown(path)}: {error.strerror}") from None
+            raise InputError(f"{quoted(path)}: {error.strerror}") from None
         yield b"%b %d" % (os.fsencode(name) if len(files) > 1 else b"", size)
 
 

@@ -18,7 +18,7 @@ from gan_zoo.data.hub_dataset import hub
 from gan_zoo.data.pixels import SUFFIXES, open_file
 from gan_zoo.data.table_files import tables_below
 from gan_zoo.data.walk import NAMED, list_images
-from gan_zoo.errors import InputError, shown
+from gan_zoo.errors import InputError, quoted
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +33,7 @@ class Files:
 
     def name(self, index: int) -> str:
         """The file's path below the root."""
-        return shown(self.names[index])
+        return quoted(self.names[index])
 
     def read(self, index: int) -> BinaryIO:
         """Open the file."""

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from gan_zoo.data.bounds import listed
-from gan_zoo.errors import InputError, shown
+from gan_zoo.errors import InputError, quoted
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 WORDS = {
@@ -87,7 +87,7 @@ def folder_layout(names: Sequence[str], *, by_names: bool = True, metadata: str 
     for name in (name for inside in splits.values() for name in inside):
         if classes and _parent(name) not in trained:
             raise InputError(
-                f"{where}: {shown(name)} is in none of the classes of the training images: {listed(sorted(trained))}"
+                f"{where}: {quoted(name)} is in none of the classes of the training images: {listed(sorted(trained))}"
             )
     return FolderLayout(splits, outside, classes, obstacle)
 
@@ -118,9 +118,9 @@ def summary(
     if classes is not None:
         line += f" in {len(classes):,} classes" if classes else ", no classes" + f" ({obstacle})" * bool(obstacle)
     if others or outside or train != TRAIN:
-        line += f", split {shown(train)}"
+        line += f", split {quoted(train)}"
     used = evaluation_split(images)
-    clauses = [line, *(f"{n:,} in {shown(split)} unused" for split, n in others if split != used)]
+    clauses = [line, *(f"{n:,} in {quoted(split)} unused" for split, n in others if split != used)]
     if outside:
         clauses.append(f"{outside:,} in no split unused")
     clauses += [f"{n:,} in {split} for evaluation" for split, n in others if split == used]
@@ -146,22 +146,22 @@ def _splits(names: Sequence[str], where: str) -> tuple[dict[str, list[str]], lis
     for name, splits in zip(names, named, strict=True):
         if len(splits) > 1:
             raise InputError(
-                f"{where}: {shown(name)} names more than one split ({' and '.join(sorted(splits))}); {_RENAME}"
+                f"{where}: {quoted(name)} names more than one split ({' and '.join(sorted(splits))}); {_RENAME}"
             )
         (images[splits.pop()] if splits else outside).append(name)
     images = {split: inside for split, inside in images.items() if inside}
     first = next(iter(images.values()))[0]
     if TRAIN not in images:
         raise InputError(
-            f"{where} contains no training images: their names, such as {shown(first)}, are of the split "
+            f"{where} contains no training images: their names, such as {quoted(first)}, are of the split "
             f"{' and '.join(images)}; give the folder to train on itself, or set data.splits = false to train on all"
         )
     if outside and by_files:
-        raise InputError(f"{where}: {shown(first)} names a split, but {shown(outside[0])} does not; {_RENAME}")
+        raise InputError(f"{where}: {quoted(first)} names a split, but {quoted(outside[0])} does not; {_RENAME}")
     if len(images) == 1 and (odd := _beside(images[TRAIN], outside)):
         raise InputError(
-            f"{where}: {shown(first)} names a split, but no folder beside it does, such as that of {shown(odd)}; give "
-            "the folder to train on itself, or set data.splits = false if it is a class"
+            f"{where}: {quoted(first)} names a split, but no folder beside it does, such as that of {quoted(odd)}; "
+            "give the folder to train on itself, or set data.splits = false if it is a class"
         )
     return images, outside
 
@@ -177,7 +177,7 @@ def _classes(splits: Mapping[str, list[str]], *, by_names: bool, where: str) -> 
     names = [name for inside in splits.values() for name in inside]
     deepest, highest = (pick(names, key=lambda name: name.count("/")) for pick in (max, min))
     if highest.count("/") != deepest.count("/"):
-        return (), f"images lie at several depths, such as {shown(highest)} and {shown(deepest)}"
+        return (), f"images lie at several depths, such as {quoted(highest)} and {quoted(deepest)}"
     bare = [name for name in names if by_names and not any(map(splits_named, name.split("/")[:-2]))]
     bare = [name for name in bare if splits_named(_parent(name))]
     if not bare:
@@ -186,7 +186,7 @@ def _classes(splits: Mapping[str, list[str]], *, by_names: bool, where: str) -> 
     above = {name.rpartition("/")[0].rpartition("/")[0] for name in names}
     if len(bare) < len(names) or len(above) > 1:
         raise InputError(
-            f"{where}: {shown(bare[0])} is in the folder of a split, but of no class; expected: classes below the "
+            f"{where}: {quoted(bare[0])} is in the folder of a split, but of no class; expected: classes below the "
             "splits, such as train/cat, or data.splits = false"
         )
     return (), ""

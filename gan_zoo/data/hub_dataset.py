@@ -17,7 +17,7 @@ from gan_zoo.data.encoded import EncodedSplit, from_encoded
 from gan_zoo.data.folder_layout import TRAIN, evaluation_split, plain_split, summary
 from gan_zoo.data.pixels import open_file
 from gan_zoo.data.table_files import EXPECTED, check_saved, inside, is_saved, read_tables
-from gan_zoo.errors import InputError, reason, shown
+from gan_zoo.errors import InputError, first_line, quoted
 from gan_zoo.extras import missing
 from gan_zoo.files import path_from_text
 
@@ -74,7 +74,7 @@ class TableImages:
             file = inside(root, path, self.follow_links)
             if file is not None:
                 return file
-        raise ValueError(f"{shown(path)} is outside the dataset's folder; `save_to_disk` stores the images themselves")
+        raise ValueError(f"{quoted(path)} is outside the dataset's folder; `save_to_disk` stores the images themselves")
 
 
 def hub(settings: Data) -> Dataset:
@@ -107,7 +107,7 @@ def _open(settings: Data, name: str) -> Dataset:
     try:
         import datasets
     except ImportError as error:
-        raise missing("hub", f"data {settings.name!r}", reason(error)) from error
+        raise missing("hub", f"data {settings.name!r}", first_line(error)) from error
     splits, where = _load(name, follow_links=settings.follow_links), f"data.path {name!r}"
     train, roots = _training_split(splits, where), _roots(name)
     test, columns = evaluation_split(splits.keys() - {train}), find_columns(splits[train], where)
@@ -116,7 +116,7 @@ def _open(settings: Data, name: str) -> Dataset:
 
     def encoded(split: str) -> EncodedSplit:
         if columns.image not in splits[split].features:
-            raise InputError(f"{where}: the split {shown(split)} has no column {columns.image!r}")
+            raise InputError(f"{where}: the split {quoted(split)} has no column {columns.image!r}")
         cells = splits[split].select_columns([columns.image]).with_format(None)
         cells = cells.cast_column(columns.image, datasets.Image(decode=False))
         images = TableImages(cells, columns.image, name, roots, settings.follow_links)
@@ -134,7 +134,7 @@ def _training_split(splits: dict[str, Any], where: str) -> str:
         raise InputError(f"{where} has the splits {listed([*splits])}; expected: one called 'train'")
     split = TRAIN if TRAIN in splits else next(iter(splits))
     if not len(splits[split]):
-        raise InputError(f"{where}: the training split {shown(split)} is empty")
+        raise InputError(f"{where}: the training split {quoted(split)} is empty")
     return split
 
 
@@ -142,7 +142,7 @@ def _load(name: str, *, follow_links: bool) -> dict[str, Any]:
     """The splits by name."""
     import datasets
 
-    path = as_path(name, f"data.path {shown(name)}")
+    path = as_path(name, f"data.path {quoted(name)}")
     if not path.exists() and (path.is_symlink() or not _NAME.fullmatch(name)):
         raise InputError(f"data.path {name!r} does not exist and cannot be a name on the Hub; expected: {EXPECTED}")
     try:
@@ -161,7 +161,7 @@ def _load(name: str, *, follow_links: bool) -> dict[str, Any]:
     except Exception as error:  # of many types, from the library and the network below it
         done = "read" if path.exists() else "loaded from the Hugging Face Hub"
         wrapper = type(error).__name__ == "DatasetGenerationError"
-        cause = reason(error.__cause__ if wrapper and error.__cause__ else error)
+        cause = first_line(error.__cause__ if wrapper and error.__cause__ else error)
         raise InputError(f"data.path {name!r} cannot be {done}: {cause}") from error
     splits = dict(loaded) if isinstance(loaded, datasets.DatasetDict) else {TRAIN: loaded}
     splits = {split if plain_split(split) in splits else plain_split(split): table for split, table in splits.items()}
@@ -192,4 +192,4 @@ def _check_builder(builder: Any, repository: str, name: str) -> None:
         raise InputError(f"data.path {name!r} consists of {kind} files; accepted: {', '.join(FORMATS)}")
     files = [str(file) for split in (builder.config.data_files or {}).values() for file in split]
     if foreign := [file for file in files if not file.startswith(f"hf://datasets/{repository}@")]:
-        raise InputError(f"data.path {name!r} refers to a file outside its repository: {shown(foreign[0])}")
+        raise InputError(f"data.path {name!r} refers to a file outside its repository: {quoted(foreign[0])}")

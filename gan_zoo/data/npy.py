@@ -13,7 +13,7 @@ import numpy as np
 from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
-from gan_zoo.errors import shown
+from gan_zoo.errors import quoted
 
 Array = NDArray[np.generic]
 
@@ -68,9 +68,9 @@ def read_header(file: IO[bytes], available: int) -> Header:
     if dtype.hasobject:
         raise ValueError("it holds Python objects, which are never unpickled")
     if dtype.kind not in NUMBERS or not dtype.itemsize:
-        raise ValueError(f"its values have the type {shown(dtype)}; expected: numbers")
+        raise ValueError(f"its values have the type {quoted(dtype)}; expected: numbers")
     if any(size < 0 for size in shape) or len(shape) > 32 or max(shape, default=0) >= 2**63:
-        raise ValueError(f"its shape is {shown(shape)}")
+        raise ValueError(f"its shape is {quoted(shape)}")
     header = Header(shape, fortran, dtype, start.tell())
     if header.size > available - header.offset:
         raise ValueError(f"its header states {header.size:,} bytes of values, but {available - header.offset:,} follow")
@@ -120,7 +120,7 @@ class Archive(zipfile.ZipFile):
             try:
                 return read_header(file, self.getinfo(member).file_size)
             except ValueError as error:
-                raise ValueError(f"{shown(name)}: {error}") from error
+                raise ValueError(f"{quoted(name)}: {error}") from error
 
     def array(self, name: str) -> Array:
         """Read an array whose `header` was checked.
@@ -132,5 +132,5 @@ class Archive(zipfile.ZipFile):
             try:
                 values: Array = npy_format.read_array(file, allow_pickle=False)
             except ValueError as error:
-                raise ValueError(f"{shown(name)}: {error}") from error
+                raise ValueError(f"{quoted(name)}: {error}") from error
         return values

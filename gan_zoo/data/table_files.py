@@ -11,7 +11,7 @@ from typing import Any
 
 from gan_zoo.data.dataset import TABLE_SUFFIXES
 from gan_zoo.data.folder_layout import TRAIN, split_of
-from gan_zoo.errors import InputError, shown
+from gan_zoo.errors import InputError, quoted
 from gan_zoo.files import decode_text
 
 EXPECTED = (
@@ -55,12 +55,12 @@ def check_saved(folder: Path, name: str, *, follow_links: bool) -> None:
         if present(split / "state.json"):
             rows = [data["filename"] for data in _json(split / "state.json")["_data_files"]]
             if not rows:  # the library writes such splits, but cannot read them
-                raise InputError(f"data.path {name!r}: the split {shown(split.name)} has no rows; save without it")
+                raise InputError(f"data.path {name!r}: the split {quoted(split.name)} has no rows; save without it")
             files += rows
         for file in files:
             if not present(split / file):
                 link = "; data.follow_links = true follows links" if (split / file).is_file() else ""
-                raise InputError(f"data.path {name!r}: {shown(file)} is not a file below the dataset's folder{link}")
+                raise InputError(f"data.path {name!r}: {quoted(file)} is not a file below the dataset's folder{link}")
 
 
 def _json(path: Path) -> Any:

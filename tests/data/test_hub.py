@@ -135,7 +135,7 @@ def test_rows_without_an_image_or_with_a_broken_one_are_named(datasets: Any, tmp
 def test_without_the_network_a_name_is_refused_in_one_line(datasets: Any) -> None:
     assert "'nobody/nothing' cannot be loaded from the Hugging Face Hub" in refused("nobody/nothing")
     assert "'nobody/nothing:config' cannot be loaded" in refused("nobody/nothing:config")
-    with pytest.raises(InputError, match="'uoft-cs/cifar10' cannot be had"):
+    with pytest.raises(InputError, match="'uoft-cs/cifar10' cannot be loaded"):
         open_dataset(Data(name="cifar10"))
 
 

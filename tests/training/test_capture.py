@@ -14,8 +14,8 @@ from torch import Tensor
 
 from gan_zoo.data.dataset import LazyImages, Split, open_dataset
 from gan_zoo.models.gan.model import GAN, Objective, StepTensors
-from gan_zoo.training.build import new_state
 from gan_zoo.shapes import ImageShape
+from gan_zoo.training.build import new_state
 from gan_zoo.training.capture import WARM_UP, Captured, capture_obstacle
 from gan_zoo.training.iterations import Iterations
 from gan_zoo.training.network_optimizer import NetworkOptimizer
