@@ -25,7 +25,7 @@ from gan_zoo.data.pixels import DECODER
 from gan_zoo.errors import first_line
 from gan_zoo.files import atomic_file, cache_folder, make_folder, remove_partial, utf8_name
 from gan_zoo.shapes import ImageShape
-from gan_zoo.terminal import say, watched
+from gan_zoo.terminal import say, with_progress
 
 WORTH_IMAGES, WORTH_BYTES = 2000, 2**25
 """Datasets of as many images or encoded bytes are cached: decoding them takes about a second or more."""
@@ -113,7 +113,7 @@ def _content(parts: Sequence[EncodedImages], where: str) -> tuple[str, int]:
     total, size = hashlib.sha256(), 0
     for part in parts:
         total.update(f"{len(part)} images".encode())
-        for index in watched(range(len(part)), len(part), f"reading {where}"):
+        for index in with_progress(range(len(part)), len(part), f"reading {where}"):
             with part.read(index) as file:
                 total.update(hashlib.file_digest(file, "sha256").digest())  # type: ignore[arg-type]  # BinaryIO lacks `readinto`
                 size += file.seek(0, os.SEEK_END)

@@ -20,7 +20,7 @@ from gan_zoo.data.dataset import Dataset, EncodedImages, LazyImages, Split, quie
 from gan_zoo.data.pixels import channels_of, decode, open_image
 from gan_zoo.errors import InputError, first_line
 from gan_zoo.shapes import ImageShape
-from gan_zoo.terminal import watched
+from gan_zoo.terminal import with_progress
 
 T = TypeVar("T")
 
@@ -217,7 +217,7 @@ def _for_each(
     jobs = [(split, start) for split, images in enumerate(encoded) for start in range(0, len(images), CHUNK)]
     pool = ThreadPoolExecutor(max(1, workers))
     try:
-        chunks = watched(pool.map(attempt, jobs), len(jobs), f"{doing} {where}")
+        chunks = with_progress(pool.map(attempt, jobs), len(jobs), f"{doing} {where}")
         broken = dict(error for errors in chunks for error in errors)
     finally:
         pool.shutdown(cancel_futures=True)

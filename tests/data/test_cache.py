@@ -260,11 +260,12 @@ def test_images_that_change_while_they_are_decoded_are_not_kept(
     real = encoded.decode
 
     def meddling(image: Image.Image, shape: ImageShape) -> torch.Tensor:
-        Image.new("RGB", (8, 8)).save(images / "train/a/00.png")
+        Image.new("RGB", (8, 8)).save(images.parent / "new.png")
+        (images.parent / "new.png").replace(images / "train/a/00.png")
         return real(image, shape)
 
     monkeypatch.setattr(encoded, "decode", meddling)
-    opened(images)
+    opened(images, workers=1)
     assert "changed while it was decoded" in capsys.readouterr().err
     assert not entries(place)
 

@@ -55,7 +55,7 @@ def test_what_no_image_has_is_refused() -> None:
         with pytest.raises(InputError, match="accepted: 0 to 5"):
             factors.values(torch.tensor([0, index]))
     for value in (-1, 3):
-        with pytest.raises(InputError, match="f1 from 3 to 3; accepted: 0 to 2"):
+        with pytest.raises(InputError, match="f1 from .*; accepted: 0 to 2"):
             factors.indices(torch.tensor([[0, value]]))
     with pytest.raises(InputError, match=r"\[n, 2\], not \[1, 3\]"):
         factors.indices(torch.zeros(1, 3, dtype=torch.int64))
