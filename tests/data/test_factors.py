@@ -57,7 +57,7 @@ def test_what_no_image_has_is_refused() -> None:
     for value in (-1, 3):
         with pytest.raises(InputError, match="f1 from .*; accepted: 0 to 2"):
             factors.indices(torch.tensor([[0, value]]))
-    with pytest.raises(InputError, match=r"\[n, 2\], not \[1, 3\]"):
+    with pytest.raises(InputError, match=r"\[1, 3\]; expected: \[n, 2\]"):
         factors.indices(torch.zeros(1, 3, dtype=torch.int64))
 
 
