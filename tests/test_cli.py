@@ -368,7 +368,7 @@ def test_the_version_is_told() -> None:
     [
         (TrainingError("a loss was not finite"), 1, "gan-zoo: a loss was not finite"),
         (KeyboardInterrupt(), 130, "gan-zoo: interrupted"),
-        (KeyboardInterrupt("stopped at step 3,\nsaved"), 130, "gan-zoo: stopped at step 3 and saved"),
+        (KeyboardInterrupt("stopped at step 3,\nsaved"), 130, "gan-zoo: stopped at step 3, saved"),
         (OSError(28, "No space left on device"), 2, "gan-zoo: [Errno 28] No space left on device"),
     ],
 )

@@ -32,6 +32,13 @@ def test_every_name_leads_to_a_thing(names: Registry) -> None:
         assert entry.summary
 
 
+@pytest.mark.parametrize("model", registry.models.entries)
+def test_a_model_has_the_attributes_of_its_recipe(model: str) -> None:
+    model_class, recipe = registry.models.get(model), registry.models.recipe(model)
+    for attribute in ("defaults", "settings", "extends"):
+        assert getattr(model_class, attribute) == getattr(recipe, attribute)
+
+
 @pytest.mark.parametrize("names", ALL, ids=lambda names: names.kind)
 def test_names_are_sorted_and_their_summaries_differ(names: Registry) -> None:
     assert list(names.entries) == sorted(names.entries)
