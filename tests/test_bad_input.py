@@ -1,4 +1,4 @@
-"""Bad input ends with exit code 2 and one line, and leaves nothing behind."""
+"""Invalid input exits with code 2 and one line, and leaves no files."""
 
 from __future__ import annotations
 

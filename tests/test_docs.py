@@ -1,4 +1,4 @@
-"""The pages that are made from the code are those that the code makes, and the site builds without a warning."""
+"""Generated pages are up to date, and the site builds without a warning."""
 
 from __future__ import annotations
 

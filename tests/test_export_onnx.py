@@ -1,4 +1,4 @@
-"""ONNX files of exported models: what onnxruntime makes of them is what torch makes of the model."""
+"""ONNX exports: onnxruntime's output equals torch's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Imports run downward only, by the floors that docs/design.md draws."""
+"""Imports go downward only, through the layers of docs/design.md."""
 
 from __future__ import annotations
 

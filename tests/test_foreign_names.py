@@ -1,4 +1,4 @@
-"""Names of files that are no UTF-8, as older systems left them: of data, of runs, of what is written."""
+"""File names that are not UTF-8: of data, runs and output files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Strangers' files: nothing of theirs is run; what cannot be read is refused in one line, soon, in little memory."""
+"""Untrusted files: never executed; refused in one line, quickly, in little memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The notebook runs from top to bottom in a kernel, its bounds are bounds, and it was saved with its outputs."""
+"""The notebook runs from top to bottom, its bounds hold, and it was saved with its outputs."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ NOTEBOOK = Path(__file__).parents[1] / "docs/notebooks/infogan.ipynb"
 STEPS = 3
 FIGURES = ("exact", "tight", "of_eq4", "worse", "too_sure", "exact_gaussian", "tight_gaussian", "fixed_gaussian")
 
-WATCHED = """from gan_zoo import terminal
+PROGRESS = """from gan_zoo import terminal
 terminal.PATIENCE = 0.0
-for done in terminal.watched(range(3), 3, "decoding"):
+for done in terminal.with_progress(range(3), 3, "decoding"):
     terminal.time.sleep(0.001)
 with terminal.silent():
-    list(terminal.watched(range(3), 3, "decoding"))
+    list(terminal.with_progress(range(3), 3, "decoding"))
 """
 
 
@@ -33,8 +33,8 @@ def executed(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
     from nbclient import NotebookClient
 
     notebook = nbformat.read(NOTEBOOK, as_version=4)
-    told = f"import json; print(json.dumps({{name: globals()[name] for name in {FIGURES}}}))"
-    notebook.cells += map(nbformat.v4.new_code_cell, (WATCHED, told))
+    figures = f"import json; print(json.dumps({{name: globals()[name] for name in {FIGURES}}}))"
+    notebook.cells += map(nbformat.v4.new_code_cell, (PROGRESS, figures))
     place = {"metadata": {"path": str(tmp_path_factory.mktemp("notebook"))}}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GAN_ZOO_STEPS", str(STEPS))
@@ -48,13 +48,13 @@ def test_the_notebook_draws_its_figures(executed: list[Any]) -> None:
 
 
 def test_the_bound_is_what_the_text_says(executed: list[Any]) -> None:
-    found = json.loads(executed[-1].outputs[0].text)
-    assert found["exact"] == pytest.approx(math.log(10) + 0.8 * math.log(0.8) + 0.2 * math.log(0.2 / 9))
-    assert found["tight"] == pytest.approx(found["exact"], abs=0.02)  # five standard errors of 200,000 draws
-    assert found["of_eq4"] == pytest.approx(found["exact"], abs=0.02)
-    assert found["worse"] < found["exact"] - 0.1 and found["too_sure"] < found["exact"] - 0.1
-    assert found["tight_gaussian"] == pytest.approx(found["exact_gaussian"], abs=0.02)
-    assert found["fixed_gaussian"] < 0.5 < found["exact_gaussian"]
+    figures = json.loads(executed[-1].outputs[0].text)
+    assert figures["exact"] == pytest.approx(math.log(10) + 0.8 * math.log(0.8) + 0.2 * math.log(0.2 / 9))
+    assert figures["tight"] == pytest.approx(figures["exact"], abs=0.02)  # five standard errors of 200,000 draws
+    assert figures["of_eq4"] == pytest.approx(figures["exact"], abs=0.02)
+    assert figures["worse"] < figures["exact"] - 0.1 and figures["too_sure"] < figures["exact"] - 0.1
+    assert figures["tight_gaussian"] == pytest.approx(figures["exact_gaussian"], abs=0.02)
+    assert figures["fixed_gaussian"] < 0.5 < figures["exact_gaussian"]
 
 
 def test_a_training_shows_one_line_that_moves(executed: list[Any]) -> None:
@@ -67,7 +67,7 @@ def test_a_training_shows_one_line_that_moves(executed: list[Any]) -> None:
     assert "\x1b" not in printed
 
 
-def test_the_notebook_says_what_to_set_where_gan_zoo_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_notebook_names_the_setting_if_gan_zoo_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
     first = next("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
     code = re.sub(r"%pip install --quiet (.+)", r"asked.append(f'\1')", first)

@@ -1,4 +1,4 @@
-"""What is built, what it asks for, and what importing it costs."""
+"""The built distributions, their dependencies, and the cost of an import."""
 
 from __future__ import annotations
 

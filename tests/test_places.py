@@ -1,4 +1,4 @@
-"""Results whose files cannot be written: places are tried before the work, and what was computed is printed."""
+"""Output paths that are not writable: tested before the work, and computed results are printed."""
 
 from __future__ import annotations
 

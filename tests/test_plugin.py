@@ -1,4 +1,4 @@
-"""Another distribution brings a model, a trunk, a dataset and a logger, and the zoo trains them."""
+"""A plug-in distribution adds a model, a trunk, a dataset and a logger, and they train."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the documents say can be typed, and what they link to is there."""
+"""Commands, code and links in the documents work."""
 
 from __future__ import annotations
 

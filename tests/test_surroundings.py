@@ -1,4 +1,4 @@
-"""Models and trainings in programs that have torch otherwise than it starts, that copy models, or that pickle them."""
+"""Models and trainings in programs that change torch's defaults, copy models, or pickle them."""
 
 from __future__ import annotations
 

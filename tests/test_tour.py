@@ -1,4 +1,4 @@
-"""The tour shows every command, and what they print today has the shape of what it shows."""
+"""The tour shows every command, and its output has the shape of today's."""
 
 from __future__ import annotations
 

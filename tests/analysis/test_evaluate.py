@@ -1,4 +1,4 @@
-"""Runs measured by name, told when they cannot be, and summed up."""
+"""`gan-zoo evaluate`: metrics by name, metrics that are skipped, summaries of several runs."""
 
 from __future__ import annotations
 

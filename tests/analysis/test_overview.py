@@ -1,4 +1,4 @@
-"""What is told of a set before one trains on it."""
+"""The statistics of a dataset."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decoded images that are kept: found again by content alone, never half, by one process or several."""
+"""The cache of decoded images: keyed by content, never half-written, shared by processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A set is known again wherever it lies and however it is opened, and every change of it is noticed and named."""
+"""Fingerprints identify a set wherever and however it is stored; every change is detected and named."""
 
 from __future__ import annotations
 

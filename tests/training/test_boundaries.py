@@ -1,4 +1,4 @@
-"""What a run refuses, and in which words, before and after its folder is made."""
+"""What a run refuses before and after its folder is made, and the error messages."""
 
 from __future__ import annotations
 

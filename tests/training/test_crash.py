@@ -1,4 +1,4 @@
-"""A run that is killed, or finds the disk full, at any moment: it goes on by the same command to the same end."""
+"""Runs that are killed or find the disk full at any moment resume to the same result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Numbers that are not finite, and a long run: what ends it, what it leaves out, what it keeps."""
+"""Values that are not finite, and long runs: what stops a run, what is skipped, what memory it needs."""
 
 from __future__ import annotations
 

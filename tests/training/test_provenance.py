@@ -1,4 +1,4 @@
-"""A run goes on, and is measured, with the data that it learned from; anything else is refused by name."""
+"""A run resumes and is measured on the data it was trained on; other data is refused by name."""
 
 from __future__ import annotations
 

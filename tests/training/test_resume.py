@@ -1,4 +1,4 @@
-"""A run that was stopped and resumed is, bit for bit, the run that was not."""
+"""A run that was stopped and resumed equals the uninterrupted run, bit for bit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`training.update = "simultaneous"`: both players from one judgement."""
+"""`training.update = "simultaneous"`: both objectives from one pass over the fakes."""
 
 from __future__ import annotations
 

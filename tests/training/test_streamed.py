@@ -1,4 +1,4 @@
-"""A set that is not held in memory trains, by worker processes, to the bytes that it trains to in memory."""
+"""Streamed sets: training through worker processes gives the same bytes as training in memory."""
 
 from __future__ import annotations
 
