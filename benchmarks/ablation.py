@@ -9,18 +9,12 @@ share the work.
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 from pathlib import Path
 from typing import Any
 
-import torch
 from q_accuracy import accuracies
-from runs import train_or_open
-
-from gan_zoo.files import write_json
-from gan_zoo.training.environment import environment
+from runs import compare, finish, study
 
 PRESET = "mnist-5k"
 SHARED: dict[str, Any] = {"trunk.width": 32}
@@ -40,41 +34,27 @@ def difference(rows: list[dict[str, Any]], base: list[dict[str, Any]]) -> float:
 
 def main() -> None:
     """Train, measure, write."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = study(__doc__, config=None)
     parser.add_argument("--levers", nargs="+", choices=list(LEVERS), default=list(LEVERS))
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--steps", type=int, default=1000)
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="where the runs lie (default: %(default)s)")
     parser.add_argument("--out", type=Path, help="JSON to write")
     given = parser.parse_args()
 
-    rows: dict[str, list[dict[str, Any]]] = {lever: [] for lever in given.levers}
-    for seed in given.seeds:
-        for lever in given.levers:
-            folder = given.runs / f"ablation-{list(LEVERS).index(lever)}-seed{seed}"
-            settings = SHARED | {"training.steps": given.steps} | LEVERS[lever]
-            found = accuracies(train_or_open(folder, PRESET, seed=seed, **settings))
-            rows[lever].append({"seed": seed, **found})
-            print(json.dumps({"lever": lever, **rows[lever][-1]}), flush=True)
+    shared = SHARED | {"training.steps": given.steps}
+    arms = {lever: shared | LEVERS[lever] for lever in given.levers}
+    folder = lambda lever, seed: given.runs / f"ablation-{list(LEVERS).index(lever)}-seed{seed}"  # noqa: E731
+    rows = compare(arms, PRESET, given.seeds, folder, accuracies)
     summary = {
         lever: {
-            "mean": statistics.mean(row["test"] for row in found),
-            "worst": min(row["test"] for row in found),
-            "to base": difference(found, rows["base"]) if "base" in rows else None,
+            "mean": statistics.mean(row["test"] for row in of_lever),
+            "worst": min(row["test"] for row in of_lever),
+            "to base": difference(of_lever, rows["base"]) if "base" in rows else None,
         }
-        for lever, found in rows.items()
+        for lever, of_lever in rows.items()
     }
-    print(json.dumps(summary, indent=1))
-    result = {
-        "preset": PRESET,
-        "shared": SHARED | {"training.steps": given.steps},
-        "levers": {lever: LEVERS[lever] for lever in rows},
-        "summary": summary,
-        "runs": rows,
-        "environment": environment(torch.device("cpu")),
-    }
-    if given.out:
-        write_json(result, given.out)
+    levers = {lever: LEVERS[lever] for lever in rows}
+    result = {"preset": PRESET, "shared": shared, "levers": levers, "summary": summary, "runs": rows}
+    finish(result, given.out, "summary")
 
 
 if __name__ == "__main__":

@@ -17,16 +17,15 @@ A case is a way of playing a step, run by gan-zoo's own loop in turn with the ot
 
 from __future__ import annotations
 
-import argparse
 import itertools
 from contextlib import nullcontext
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 from gan_zoo_kernels import q_head_nll
 from naive import Naive
 from rich.console import Console
+from runs import measuring
 
 from gan_zoo.bench import pages
 from gan_zoo.bench.places import CASES, PAPER, Place
@@ -166,11 +165,9 @@ def measure(place: Place, device: torch.device, *, seconds: float) -> Cell:
 
 def main() -> None:
     """Measure, show, write."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N (default: %(default)s)")
+    parser = measuring(__doc__)
     parser.add_argument("--seconds", type=float, default=40.0, help="for each number format (default: %(default)s)")
     parser.add_argument("--batch-size", type=int, default=PAPER.batch, help="(default: %(default)s)")
-    parser.add_argument("--out", type=Path, help="JSON to write")
     given = parser.parse_args()
 
     device = pick_device(given.device)

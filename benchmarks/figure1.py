@@ -10,13 +10,12 @@ is there is read, not trained again. Each point is the mean over the steps since
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from runs import train_or_open
+from runs import study, train_or_open
 
 from gan_zoo.errors import InputError
 from gan_zoo.files import atomic_file, write_json
@@ -97,12 +96,9 @@ def draw(curves: Mapping[str, Sequence[Curve]], code: Code, path: Path) -> None:
 
 def main() -> None:
     """Train, draw, write."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--config", default="mnist-5k-paper", help="preset or file (default: %(default)s)")
+    parser = study(__doc__, config="mnist-5k-paper", seeds=[0])
     parser.add_argument("--steps", type=int, default=800, help="steps of each training (default: %(default)s)")
     parser.add_argument("--log-every", type=int, default=10, help="steps between points (default: %(default)s)")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="where the runs lie (default: %(default)s)")
     parser.add_argument("--out", type=Path, help="picture to draw")
     parser.add_argument("--json", type=Path, help="JSON to write")
     given = parser.parse_args()

@@ -16,22 +16,19 @@ of code and class, are the test images'. Labels are read here and nowhere else.
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 from pathlib import Path
 from typing import Any
 
 import torch
-from runs import train_or_open
+from runs import compare, finish, study
 
 from gan_zoo.analysis.clustering import assignment, contingency, grouped, scores
 from gan_zoo.data.dataset import Dataset, open_dataset
 from gan_zoo.errors import InputError
-from gan_zoo.files import write_json
 from gan_zoo.models.infogan.model import InfoGAN
 from gan_zoo.models.infogan.settings import InfoGANSettings
-from gan_zoo.training.environment import environment
+from gan_zoo.training.run import Run
 
 ARMS: dict[str, dict[str, Any]] = {
     "learned": {},
@@ -66,10 +63,10 @@ def measure(model: InfoGAN, data: Dataset) -> dict[str, Any]:
     train, test = (grouped(model, split)[code.name] for split in (data.train, data.test))
     table = contingency(train, code.classes, data.classes)
     of_class = torch.as_tensor(assignment(table).argsort())
-    ordered, told = prior[of_class], scores(train, test, code.classes, data.classes)
+    ordered, agreement = prior[of_class], scores(train, test, code.classes, data.classes)
     return {
-        "accuracy": told["accuracy"],
-        "nmi": told["nmi"],
+        "accuracy": agreement["accuracy"],
+        "nmi": agreement["nmi"],
         "share_error": (ordered - true).abs().mean().item(),
         "share_kl": (true * (true / ordered).log()).sum().item(),
         "prior": rounded(ordered),
@@ -86,41 +83,30 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
     """Mean and worst of each figure."""
     values = {name: [row[name] for row in rows] for name in HIGHER + LOWER}
     return {
-        name: {"mean": statistics.mean(found), "worst": min(found) if name in HIGHER else max(found)}
-        for name, found in values.items()
+        name: {"mean": statistics.mean(column), "worst": min(column) if name in HIGHER else max(column)}
+        for name, column in values.items()
     }
 
 
 def main() -> None:
     """Train, measure, write."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--config", default="mnist-5k-imbalanced", help="preset or file (default: %(default)s)")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="where the runs lie (default: %(default)s)")
+    parser = study(__doc__, config="mnist-5k-imbalanced")
     parser.add_argument("--out", type=Path, help="JSON to write")
     given = parser.parse_args()
 
-    rows: dict[str, list[dict[str, Any]]] = {arm: [] for arm in ARMS}
     true: list[float] = []
-    for seed in given.seeds:
-        for arm, settings in ARMS.items():
-            folder = given.runs / f"{arm}-{Path(given.config).stem}-seed{seed}"
-            run = train_or_open(folder, given.config, seed=seed, **settings)
-            data, last = open_dataset(run.config.data), run.metrics()[-1]
-            true = rounded(shares(data))
-            facts = {name: last[name] for name in ("mi/c1", "entropy")}
-            rows[arm].append({"seed": seed, "steps": last["step"], **measure(run.load(), data), **facts})
-            print(json.dumps({"arm": arm, **rows[arm][-1]}), flush=True)
-    result = {
-        "config": given.config,
-        "shares": true,
-        "summary": {arm: summary(found) for arm, found in rows.items()},
-        "runs": rows,
-        "environment": environment(torch.device("cpu")),
-    }
-    print(json.dumps(result["summary"]))
-    if given.out:
-        write_json(result, given.out)
+
+    def measured(run: Run) -> dict[str, Any]:
+        data, last = open_dataset(run.config.data), run.metrics()[-1]
+        true[:] = rounded(shares(data))
+        facts = {name: last[name] for name in ("mi/c1", "entropy")}
+        return {"steps": last["step"], **measure(run.load(), data), **facts}
+
+    folder = lambda arm, seed: given.runs / f"{arm}-{Path(given.config).stem}-seed{seed}"  # noqa: E731
+    rows = compare(ARMS, given.config, given.seeds, folder, measured)
+    summaries = {arm: summary(of_arm) for arm, of_arm in rows.items()}
+    result = {"config": given.config, "shares": true, "summary": summaries, "runs": rows}
+    finish(result, given.out, "summary")
 
 
 if __name__ == "__main__":

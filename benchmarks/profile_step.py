@@ -5,12 +5,11 @@ python benchmarks/profile_step.py --out benchmarks/results/profile-cpu.json
 
 from __future__ import annotations
 
-import argparse
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import torch
+from runs import measuring
 from torch.profiler import ProfilerActivity, profile
 
 from gan_zoo.bench.places import PAPER
@@ -33,15 +32,13 @@ def shares(precision: str, device: torch.device) -> dict[str, float]:
     by = "self_device_time_total" if device.type == "cuda" else "self_cpu_time_total"
     times = sorted(((getattr(event, by), event.key) for event in taken.key_averages()), reverse=True)
     whole = sum(time for time, _ in times)
-    found = {name: time / whole for time, name in times[:SHOWN]}
-    return found | {"all others": 1 - sum(found.values())}
+    listed = {name: time / whole for time, name in times[:SHOWN]}
+    return listed | {"all others": 1 - sum(listed.values())}
 
 
 def main() -> None:
     """Profile, show, write."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N (default: %(default)s)")
-    parser.add_argument("--out", type=Path, help="JSON to write")
+    parser = measuring(__doc__)
     given = parser.parse_args()
 
     device = pick_device(given.device)

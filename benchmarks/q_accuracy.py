@@ -8,20 +8,15 @@ Trains a run for each seed (or reads the run if it is there), assigns codes to c
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 from pathlib import Path
 from typing import Any
 
-import torch
-from runs import train_or_open
+from runs import compare, finish, study
 
 from gan_zoo.analysis.clustering import grouped, scores
 from gan_zoo.analysis.encode import encoder
 from gan_zoo.data.dataset import open_dataset
-from gan_zoo.files import write_json
-from gan_zoo.training.environment import environment
 from gan_zoo.training.run import Run
 
 
@@ -31,38 +26,27 @@ def accuracies(run: Run) -> dict[str, float]:
     assert data.test is not None
     code = model.codes[0]
     train, test = (grouped(model, split)[code.name] for split in (data.train, data.test))
-    told = {
-        name: scores(train, found, code.classes, data.classes) for name, found in (("train", train), ("test", test))
-    }
-    return {name: found["accuracy"] for name, found in told.items()}
+    splits = {"train": train, "test": test}
+    return {name: scores(train, split, code.classes, data.classes)["accuracy"] for name, split in splits.items()}
 
 
 def main() -> None:
     """Train, measure, write."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--config", default="mnist-5k", help="preset or file (default: %(default)s)")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="where the runs lie (default: %(default)s)")
+    parser = study(__doc__, config="mnist-5k")
     parser.add_argument("--out", type=Path, help="JSON to write")
     given = parser.parse_args()
 
-    rows: list[dict[str, Any]] = []
-    for seed in given.seeds:
-        run = train_or_open(given.runs / f"q-{Path(given.config).stem}-seed{seed}", given.config, seed=seed)
+    def measure(run: Run) -> dict[str, Any]:
         last = run.metrics()[-1]
-        facts = {k: last[k] for k in last if k.startswith("mi") or k == "entropy"}
-        rows.append({"seed": seed, "steps": last["step"], "accuracy": accuracies(run), **facts})
-        print(json.dumps(rows[-1]))
+        facts = {name: last[name] for name in last if name.startswith("mi") or name == "entropy"}
+        return {"steps": last["step"], "accuracy": accuracies(run), **facts}
+
+    name = Path(given.config).stem
+    folder = lambda arm, seed: given.runs / f"q-{name}-seed{seed}"  # noqa: E731
+    rows = compare({name: {}}, given.config, given.seeds, folder, measure)[name]
     tests = [row["accuracy"]["test"] for row in rows]
-    result = {
-        "config": given.config,
-        "test_accuracy": {"mean": statistics.mean(tests), "worst": min(tests)},
-        "runs": rows,
-        "environment": environment(torch.device("cpu")),
-    }
-    print(json.dumps(result["test_accuracy"]))
-    if given.out:
-        write_json(result, given.out)
+    summary = {"mean": statistics.mean(tests), "worst": min(tests)}
+    finish({"config": given.config, "test_accuracy": summary, "runs": rows}, given.out, "test_accuracy")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ took, and assigns Q's classes to digits by `gan-zoo evaluate`.
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import json
 import subprocess
@@ -19,6 +18,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from runs import measuring
 
 from gan_zoo.files import write_json
 from gan_zoo.training.environment import environment
@@ -58,10 +59,10 @@ def seconds_of_steps(lines: Sequence[dict[str, Any]], batch: int) -> list[float]
 def accuracy(folder: Path, device: str) -> dict[str, float]:
     """How well Q's classes match the labels: the metric `clustering`."""
     command = [*ZOO, "evaluate", str(folder), "--metrics", "clustering", "--device", device, "--json"]
-    said = subprocess.run(command, capture_output=True, text=True, check=False)
-    if said.returncode:
-        raise SystemExit(f"{' '.join(command)} ended with exit code {said.returncode}: {said.stderr}")
-    clustering: dict[str, float] = json.loads(said.stdout)["metrics"]["clustering"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    if ended.returncode:
+        raise SystemExit(f"{' '.join(command)} ended with exit code {ended.returncode}: {ended.stderr}")
+    clustering: dict[str, float] = json.loads(ended.stdout)["metrics"]["clustering"]
     return clustering
 
 
@@ -97,9 +98,7 @@ def measured(folder: Path, device: str, settings: Sequence[str]) -> dict[str, An
 
 def main() -> None:
     """Train, time, write."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0], allow_abbrev=False)
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N (default: %(default)s)")
-    parser.add_argument("--out", type=Path, help="JSON to write")
+    parser = measuring(__doc__, allow_abbrev=False)
     given, settings = parser.parse_known_args()
 
     with tempfile.TemporaryDirectory() as folder:

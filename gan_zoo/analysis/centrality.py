@@ -106,8 +106,8 @@ def agreement(world: Model, readers: Sequence[Model], *, samples: int, seed: int
     spreads: list[list[Tensor]] = [[] for _ in readers]
     for images in _grouped(world, samples, seed):
         for reader, spread in zip(readers, spreads, strict=True):
-            told = [column.unflatten(0, (-1, GROUP)) for column in _encode(reader, images)]
-            spread.append(torch.stack([column.var(1).sum(-1) for column in told], 1))
+            columns = [column.unflatten(0, (-1, GROUP)) for column in _encode(reader, images)]
+            spread.append(torch.stack([column.var(1).sum(-1) for column in columns], 1))
     fixed = torch.arange(samples) % factors
     return [
         factor_score(torch.cat(spread).cpu(), whole.cpu(), fixed, factors)
@@ -149,17 +149,17 @@ def open_models(runs: Sequence[Path], device: torch.device | str = "cpu") -> lis
         model = load(run, device=device)
         if not hasattr(model, "encode") or len(model.codes) < 2:
             raise InputError(
-                f"{run}: centrality compares 2 or more codes; model {model.config.model} has {_told(model)}"
+                f"{run}: centrality compares 2 or more codes; model {model.config.model} has {_kinds(model)}"
             )
         first = models[0] if models else model
-        for what, own, expected in (("codes", _told(model), _told(first)), ("images", model.image, first.image)):
-            if own != expected:
-                raise InputError(f"{run} has other {what} than {runs[0]}: {own}, not {expected}")
+        for what, actual, expected in (("codes", _kinds(model), _kinds(first)), ("images", model.image, first.image)):
+            if actual != expected:
+                raise InputError(f"{run} has other {what} than {runs[0]}: {actual}, not {expected}")
         models.append(model)
     return models
 
 
-def _told(model: Any) -> str:
+def _kinds(model: Any) -> str:
     def one(code: Code) -> str:
         kind = f"{code.kind}:{code.classes}" if code.kind == "categorical" else code.kind
         return f"{kind}({code.probability:g})" if code.kind == "bernoulli" else kind
@@ -170,8 +170,8 @@ def _told(model: Any) -> str:
 def _encode(reader: Model, images: Tensor) -> list[Tensor]:
     """What a reader tells of each code, [n, columns]: a categorical code's probabilities, or one number."""
     posteriors = reader.encode(images).values()
-    told = [posterior if isinstance(posterior, Tensor) else posterior[0] for posterior in posteriors]
-    return [column if column.ndim == 2 else column[:, None] for column in told]
+    columns = [posterior if isinstance(posterior, Tensor) else posterior[0] for posterior in posteriors]
+    return [column if column.ndim == 2 else column[:, None] for column in columns]
 
 
 def _variances(batches: list[list[Tensor]]) -> Tensor:

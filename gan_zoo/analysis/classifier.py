@@ -112,9 +112,9 @@ def classifier(
     except (OSError, SafetensorError, InputError, KeyError, TypeError, ValueError):
         say(f"training a classifier on the labels of {dataset.name}, for measurement alone; kept in {path}")
         network.to(device)
-        train, held = _parts(dataset)
+        train, held_out = _parts(dataset)
         _train(network, train)
-        network.accuracy = _accuracy(network, held)
+        network.accuracy = _accuracy(network, held_out)
         weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
         try:
             with atomic_file(path) as beside:
@@ -159,8 +159,8 @@ def _parts(dataset: Dataset) -> tuple[Split, Split]:
     """What the classifier trains on, and what its accuracy is counted on."""
     if dataset.test is not None and dataset.test.labels is not None:
         return dataset.train, dataset.test
-    held = torch.arange(len(dataset.train)) % 10 == 9
-    return dataset.train.choose((~held).nonzero()[:, 0]), dataset.train.choose(held.nonzero()[:, 0])
+    held_out = torch.arange(len(dataset.train)) % 10 == 9
+    return dataset.train.choose((~held_out).nonzero()[:, 0]), dataset.train.choose(held_out.nonzero()[:, 0])
 
 
 def _slug(dataset: Dataset) -> str:

@@ -24,12 +24,12 @@ def pooled(
     model: GAN, split: Split, *, pool: Literal["mean", "max"] = "mean", batch_size: int | None = None
 ) -> NDArray[Any]:
     """The trunk's last feature map, pooled over space: float32 [n, channels], in the split's order."""
-    found = []
+    values = []
     with evaluating(model):
         for batch in in_order(split, batch_size=batch_size or model.at_once, device=model.device):
             maps = model.discriminator.trunk.feature_map(batch.images).float()
-            found.append((maps.mean((2, 3)) if pool == "mean" else maps.amax((2, 3))).cpu().numpy())
-    return np.concatenate(found)
+            values.append((maps.mean((2, 3)) if pool == "mean" else maps.amax((2, 3))).cpu().numpy())
+    return np.concatenate(values)
 
 
 def cluster(
@@ -66,24 +66,25 @@ def cluster(
     splits = {"train": dataset.train} | ({"test": dataset.test} if dataset.test is not None else {})
     features = {part: pooled(model, split, pool=pool) for part, split in splits.items()}
     means = KMeans(k, init="k-means++", n_init=RESTARTS, random_state=seed % 2**32).fit(features["train"])
-    groups = {"k-means": {part: means.predict(found).astype(np.int64) for part, found in features.items()}}
+    groups = {"k-means": {part: means.predict(values).astype(np.int64) for part, values in features.items()}}
     if codes:
-        told = {part: modes(encoder(model), split) for part, split in splits.items()}
-        groups |= {name: {part: found[name] for part, found in told.items()} for name in codes}
+        by_split = {part: modes(encoder(model), split) for part, split in splits.items()}
+        groups |= {name: {part: values[name] for part, values in by_split.items()} for name in codes}
     return {
-        name: _told(found, splits, {"k-means": k, **codes}[name], dataset.classes) for name, found in groups.items()
+        name: _agreement(values, splits, {"k-means": k, **codes}[name], dataset.classes)
+        for name, values in groups.items()
     }
 
 
-def _told(groups: dict[str, Ints], splits: dict[str, Split], k: int, classes: int) -> dict[str, Any]:
+def _agreement(groups: dict[str, Ints], splits: dict[str, Split], k: int, classes: int) -> dict[str, Any]:
     labelled = {
-        part: Grouped(found, labels.numpy().astype(np.int64))
-        for part, found in groups.items()
+        part: Grouped(values, labels.numpy().astype(np.int64))
+        for part, values in groups.items()
         if classes and (labels := splits[part].labels) is not None
     }
-    told: dict[str, Any] = {"k": k}
-    for part, found in groups.items():
-        told[part] = {"sizes": np.bincount(found, minlength=k).tolist()}
+    record: dict[str, Any] = {"k": k}
+    for part, values in groups.items():
+        record[part] = {"sizes": np.bincount(values, minlength=k).tolist()}
         if part in labelled and "train" in labelled:
-            told[part]["scores"] = scores(labelled["train"], labelled[part], k, classes)
-    return told
+            record[part]["scores"] = scores(labelled["train"], labelled[part], k, classes)
+    return record

@@ -27,27 +27,27 @@ class Grouped(NamedTuple):
 def modes(model: Encoder, split: Split, *, batch_size: int = 500) -> dict[str, Ints]:
     """The value, int64 [n], that Q gives most probability, of each categorical code and each image of a split."""
     names = [code.name for code in model.codes if code.kind == "categorical"]
-    found: dict[str, list[Ints]] = {name: [] for name in names}
+    grouping: dict[str, list[Ints]] = {name: [] for name in names}
     for batch in in_order(split, batch_size=batch_size, device=model.device):
         posteriors = model.encode(batch.images)
         for name in names:
             probabilities = posteriors[name]
             assert not isinstance(probabilities, tuple)
-            found[name].append(probabilities.argmax(1).cpu().numpy())
-    return {name: np.concatenate(parts) for name, parts in found.items()}
+            grouping[name].append(probabilities.argmax(1).cpu().numpy())
+    return {name: np.concatenate(parts) for name, parts in grouping.items()}
 
 
 def grouped(model: Encoder, split: Split) -> dict[str, Grouped]:
     """The modes of Q's categorical codes on a labelled split, beside its labels."""
     assert split.labels is not None
     labels: Ints = split.labels.numpy()
-    return {name: Grouped(found, labels) for name, found in modes(model, split).items()}
+    return {name: Grouped(grouping, labels) for name, grouping in modes(model, split).items()}
 
 
-def contingency(found: Grouped, k: int, classes: int) -> Ints:
+def contingency(grouping: Grouped, k: int, classes: int) -> Ints:
     """Counts [K, classes]: images of each class in each group."""
     table = np.zeros((k, classes), dtype=np.int64)
-    np.add.at(table, (found.groups, found.classes), 1)
+    np.add.at(table, (grouping.groups, grouping.classes), 1)
     return table
 
 
@@ -66,12 +66,12 @@ def assignment(table: Ints) -> Ints:
     return assigned
 
 
-def accuracy(found: Grouped, assigned: Ints) -> float:
+def accuracy(grouping: Grouped, assigned: Ints) -> float:
     """The share of images whose class is that of their group."""
-    return float((assigned[found.groups] == found.classes).mean())
+    return float((assigned[grouping.groups] == grouping.classes).mean())
 
 
-def scores(fitted: Grouped, told: Grouped, k: int, classes: int) -> dict[str, float]:
+def scores(fitted: Grouped, counted: Grouped, k: int, classes: int) -> dict[str, float]:
     """Agreement of groups and classes on `told`, with what has to be fitted fitted on `fitted`.
 
     Returns:
@@ -83,8 +83,8 @@ def scores(fitted: Grouped, told: Grouped, k: int, classes: int) -> dict[str, fl
 
     table = contingency(fitted, k, classes)
     return {
-        "accuracy": accuracy(told, assignment(table)),
-        "purity": accuracy(told, table.argmax(1)),
-        "nmi": float(normalized_mutual_info_score(told.classes, told.groups)),
-        "ari": float(adjusted_rand_score(told.classes, told.groups)),
+        "accuracy": accuracy(counted, assignment(table)),
+        "purity": accuracy(counted, table.argmax(1)),
+        "nmi": float(normalized_mutual_info_score(counted.classes, counted.groups)),
+        "ari": float(adjusted_rand_score(counted.classes, counted.groups)),
     }

@@ -34,12 +34,12 @@ def charts(records: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Curve]]:
 
 def curves(records: Sequence[Mapping[str, Any]]) -> dict[str, Curve]:
     """The finite numbers of a log by name, each with its step."""
-    found: dict[str, Curve] = {}
+    by_name: dict[str, Curve] = {}
     for record in records:
         for name, value in record.items():
             if name != "step" and type(value) in (int, float) and math.isfinite(value):
-                found.setdefault(name, []).append((record["step"], float(value)))
-    return found
+                by_name.setdefault(name, []).append((record["step"], float(value)))
+    return by_name
 
 
 def information_rows(records: Sequence[Mapping[str, Any]]) -> list[Point]:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar, cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from gan_zoo.analysis.code_table import Columns
 from gan_zoo.config import Data
 from gan_zoo.data.batches import normalise
 from gan_zoo.data.dataset import ARRAY_SUFFIXES, Dataset, LazyImages, Split, open_dataset, quiet
@@ -23,8 +22,7 @@ from gan_zoo.data.encoded import BrokenImagesError, decoded_on_request
 from gan_zoo.data.folder import Files
 from gan_zoo.data.pixels import SUFFIXES
 from gan_zoo.errors import InputError, quoted
-from gan_zoo.extras import require
-from gan_zoo.files import atomic_file, path_from_text
+from gan_zoo.files import path_from_text
 from gan_zoo.models.gan.codes import Code
 from gan_zoo.models.gan.model import GAN
 from gan_zoo.models.infogan.q_head import Gaussian, Posterior
@@ -35,11 +33,8 @@ from gan_zoo.training.run import Run
 
 T = TypeVar("T")
 
-ENDINGS = (".csv", ".parquet")
 NAMED = 3
 """How many unreadable images a message names."""
-
-Columns = dict[str, NDArray[Any]]
 
 
 class Encoder(Protocol):
@@ -109,9 +104,9 @@ def open_images(
         raise InputError(f"{odd} is no image file; accepted: image files, or one folder, array file or dataset")
     if paths and paths[0].is_file() and paths[0].suffix.lower() not in ARRAY_SUFFIXES:
         raise InputError(f"{paths[0]} is neither an image nor a file ending in {', '.join(ARRAY_SUFFIXES)}")
-    own = run.config.data
-    settings = own.model_copy(update={"resolution": shape.resolution, "channels": shape.channels})
-    if named and named[0] != own.name:
+    recorded = run.config.data
+    settings = recorded.model_copy(update={"resolution": shape.resolution, "channels": shape.channels})
+    if named and named[0] != recorded.name:
         settings = settings.model_copy(update={"name": named[0], "path": None, "classes": None, "balance": ()})
     if settings.name == "folder" or (settings.name not in datasets.entries and path_from_text(settings.name).is_dir()):
         settings = settings.model_copy(update={"memory": 0.0})  # streamed, whatever its size
@@ -223,77 +218,19 @@ def _readable(split: Split, batch_size: int, workers: int, broken: Broken) -> It
 
 def _one_ahead(items: Iterator[T]) -> Iterator[T]:
     """The items, of which each is taken before the one before it is given."""
-    held = list(islice(items, 1))
+    waiting = list(islice(items, 1))
     for item in items:
-        held.append(item)
-        yield held.pop(0)
-    yield from held
+        waiting.append(item)
+        yield waiting.pop(0)
+    yield from waiting
 
 
 def _columns(code: Code, posterior: Posterior) -> Columns:
     if isinstance(posterior, Gaussian):
         mean, log_variance = (value.cpu().numpy() for value in posterior)
         return {f"{code.name}/mean": mean, f"{code.name}/log_variance": log_variance}
-    found = posterior.cpu().numpy()
+    values = posterior.cpu().numpy()
     if code.kind == "bernoulli":
-        return {f"{code.name}/p": found}
-    probabilities = {f"{code.name}/p{k}": found[:, k] for k in range(code.classes)}
-    return {code.name: found.argmax(1)} | probabilities
-
-
-def check_ending(path: Path) -> None:
-    """Refuse a file that no table can be written to.
-
-    Raises:
-        InputError: If its ending is not known, or the library for it is not installed.
-    """
-    if path.suffix.lower() not in ENDINGS:
-        raise InputError(f"{path}: tables are written as {' or '.join(ENDINGS)}")
-    if path.suffix.lower() == ".parquet":
-        require("pyarrow", "hub", f"{path}: Parquet, unlike .csv,")
-
-
-def write_table(batches: Iterator[Columns], path: Path) -> int:
-    """Write a table as its rows come, whole or not at all; the name's ending decides the format.
-
-    Returns:
-        The number of rows.
-
-    Raises:
-        InputError: For an ending that is none of `ENDINGS`.
-    """
-    check_ending(path)
-    with atomic_file(path) as beside:
-        return (_write_parquet if path.suffix.lower() == ".parquet" else _write_csv)(batches, beside)
-
-
-def _write_csv(batches: Iterator[Columns], path: Path) -> int:
-    rows = 0
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        for columns in batches:
-            if not rows:
-                writer.writerow(columns)
-            writer.writerows(zip(*map(_cells, columns.values()), strict=True))
-            rows += len(columns["image"])
-    return rows
-
-
-def _cells(column: NDArray[Any]) -> list[Any]:
-    """Values as they are written: floats by 7 digits, which is what float32 holds."""
-    values: list[Any] = column.tolist()
-    return [f"{value:.7g}" for value in values] if column.dtype.kind == "f" else values
-
-
-def _write_parquet(batches: Iterator[Columns], path: Path) -> int:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    first = next(batches)
-    schema = pa.table(first).schema
-    rows = 0
-    with pq.ParquetWriter(path, schema) as writer:
-        for columns in chain([first], batches):
-            writer.write_table(pa.table(columns, schema=schema))
-            rows += len(columns["image"])
-    return rows
+        return {f"{code.name}/p": values}
+    probabilities = {f"{code.name}/p{k}": values[:, k] for k in range(code.classes)}
+    return {code.name: values.argmax(1)} | probabilities

@@ -94,11 +94,11 @@ def fidelity(real: Tensor, fake: Tensor, halves: Sequence[tuple[Tensor, Tensor]]
             distance is biased upwards by 1/n: a floor of smaller pairs is too high.
         seed: Decides KID's subsets.
     """
-    told = _distances(real, fake, seed)
+    distances = _distances(real, fake, seed)
     among = [_distances(*pair, seed) for pair in halves]
     bound = {"frechet": "floor", "kid": "floor", "precision": "ceiling", "recall": "ceiling"}
-    beside = {f"{name}/{bound[name]}": mean(pair[name] for pair in among) for name in told}
-    return {key: {**told, **beside}[key] for name in told for key in (name, f"{name}/{bound[name]}")}
+    beside = {f"{name}/{bound[name]}": mean(pair[name] for pair in among) for name in distances}
+    return {key: {**distances, **beside}[key] for name in distances for key in (name, f"{name}/{bound[name]}")}
 
 
 def _distances(real: Tensor, fake: Tensor, seed: int) -> dict[str, float]:

@@ -51,7 +51,7 @@ def information(model: GAN, *, n: int, seed: int = 0, batch_size: int | None = N
             sums += size * teller.information(features, drawn).double().cpu()
     bounds = (sums / n).tolist()
     entropies = teller.entropies().double().tolist()
-    told = {"total": sum(bounds), "entropy": sum(entropies)}
+    nats = {"total": sum(bounds), "entropy": sum(entropies)}
     for code, bound, entropy in zip(model.codes, bounds, entropies, strict=True):
-        told |= {code.name: bound, f"{code.name}/entropy": entropy}
-    return told
+        nats |= {code.name: bound, f"{code.name}/entropy": entropy}
+    return nats

@@ -48,7 +48,7 @@ class Overview:
         range: The least and the greatest value of each channel, in [-1, 1].
         duplicates: Training images that repeat an earlier one, pixel for pixel; none where not all were measured.
         shared: Test images that are training images, too.
-        told: What was decided from names and what was left out, a line each.
+        notes: What was decided from names and what was left out, a line each.
     """
 
     name: str
@@ -65,12 +65,13 @@ class Overview:
     range: list[tuple[float, float]]
     duplicates: int | None
     shared: int | None
-    told: tuple[str, ...]
+    notes: tuple[str, ...]
 
     @property
     def record(self) -> dict[str, Any]:
         """The same, for JSON."""
-        return asdict(self)
+        record = asdict(self)
+        return record | {"told": record.pop("notes")}
 
 
 def overview(dataset: Dataset, *, seed: int = 0, workers: int = 0) -> Overview:
@@ -117,31 +118,31 @@ def overview(dataset: Dataset, *, seed: int = 0, workers: int = 0) -> Overview:
         measured=len(measured),
         mean=mean.tolist(),
         deviation=(shares.double() @ values**2 - mean**2).clamp(min=0).sqrt().tolist(),
-        range=[(float(found.min()), float(found.max())) for found in there],
+        range=[(float(channel.min()), float(channel.max())) for channel in there],
         duplicates=len(measured) - len(seen) if in_memory else None,
         shared=shared,
-        told=dataset.notes,
+        notes=dataset.notes,
     )
 
 
-def tables(told: Overview) -> list[Table]:
+def tables(summary: Overview) -> list[Table]:
     """What is told of a set, for a terminal: the figures, and the classes if there are any."""
     facts = _table("", "")
-    facts.title = quoted(told.name)
-    for what, value in _facts(told):
+    facts.title = quoted(summary.name)
+    for what, value in _facts(summary):
         facts.add_row(what, value)
-    if not told.class_counts:
+    if not summary.class_counts:
         return [facts]
-    classes = _table("class", *told.class_counts)
-    counts = [*zip(*told.class_counts.values(), strict=True)]
-    order = sorted(range(told.classes), key=lambda k: counts[k][0], reverse=True)
-    rows = range(told.classes) if told.classes <= MOST_CLASSES else order[: MOST_CLASSES // 2]
+    classes = _table("class", *summary.class_counts)
+    counts = [*zip(*summary.class_counts.values(), strict=True)]
+    order = sorted(range(summary.classes), key=lambda k: counts[k][0], reverse=True)
+    rows = range(summary.classes) if summary.classes <= MOST_CLASSES else order[: MOST_CLASSES // 2]
     for k in rows:
-        classes.add_row(_class(told.class_names, k), *(f"{count:,}" for count in counts[k]))
-    if told.classes > MOST_CLASSES:
+        classes.add_row(_class(summary.class_names, k), *(f"{count:,}" for count in counts[k]))
+    if summary.classes > MOST_CLASSES:
         classes.add_row("…")
         for k in order[-(MOST_CLASSES // 2) :]:
-            classes.add_row(_class(told.class_names, k), *(f"{count:,}" for count in counts[k]))
+            classes.add_row(_class(summary.class_names, k), *(f"{count:,}" for count in counts[k]))
     return [facts, classes]
 
 
@@ -158,8 +159,8 @@ def samples(dataset: Dataset, *, seed: int = 0) -> Image.Image:
     else:
         few = min(dataset.classes, MOST_ROWS)
         labels = [k * dataset.classes // few for k in range(few)]
-        own = [(split.labels == label).nonzero()[:, 0] for label in labels]
-        rows = [each[torch.randperm(len(each), generator=random)[:COLUMNS]] for each in own]
+        members = [(split.labels == label).nonzero()[:, 0] for label in labels]
+        rows = [each[torch.randperm(len(each), generator=random)[:COLUMNS]] for each in members]
         names = [_class(dataset.class_names, label) for label in labels]
     images = torch.ones(len(rows), COLUMNS, dataset.image.channels, *[dataset.image.resolution] * 2)
     for place, row in zip(images, rows, strict=True):
@@ -186,24 +187,24 @@ def _prints(pixels: Tensor) -> Iterator[bytes]:
     return (hashlib.blake2b(image.data, digest_size=16).digest() for image in pixels.numpy())
 
 
-def _facts(told: Overview) -> Iterator[tuple[str, str]]:
+def _facts(summary: Overview) -> Iterator[tuple[str, str]]:
     """The figures in words, a row each."""
-    yield "images", ", ".join(f"{count:,} {part}" for part, count in told.images.items())
-    channels, side, _ = told.shape
+    yield "images", ", ".join(f"{count:,} {part}" for part, count in summary.images.items())
+    channels, side, _ = summary.shape
     yield "shape", f"{side}×{side}, {'grey' if channels == 1 else 'colour'}"
-    if told.factors:
-        yield "factors", ", ".join(f"{name} ({size})" for name, size in told.factors.items())
-    yield "classes", f"{told.classes:,}" if told.classes else "no labels"
-    yield "held", "in memory" if told.in_memory else "read or drawn when asked for"
-    some = "" if told.measured == told.images["train"] else f", of {told.measured:,} images"
-    yield f"mean{some}", ", ".join(map(_number, told.mean))
-    yield f"standard deviation{some}", ", ".join(map(_number, told.deviation))
-    yield f"range{some}", ", ".join(f"{_number(low)} to {_number(high)}" for low, high in told.range)
-    if told.duplicates is not None:
-        share = told.duplicates / told.measured
-        yield "duplicates", f"{told.duplicates:,} training images repeat another ({share:.1%})"
-    if told.shared is not None:
-        yield "", f"{told.shared:,} test images are training images, too"
+    if summary.factors:
+        yield "factors", ", ".join(f"{name} ({size})" for name, size in summary.factors.items())
+    yield "classes", f"{summary.classes:,}" if summary.classes else "no labels"
+    yield "held", "in memory" if summary.in_memory else "read or drawn when asked for"
+    some = "" if summary.measured == summary.images["train"] else f", of {summary.measured:,} images"
+    yield f"mean{some}", ", ".join(map(_number, summary.mean))
+    yield f"standard deviation{some}", ", ".join(map(_number, summary.deviation))
+    yield f"range{some}", ", ".join(f"{_number(low)} to {_number(high)}" for low, high in summary.range)
+    if summary.duplicates is not None:
+        share = summary.duplicates / summary.measured
+        yield "duplicates", f"{summary.duplicates:,} training images repeat another ({share:.1%})"
+    if summary.shared is not None:
+        yield "", f"{summary.shared:,} test images are training images, too"
 
 
 def _number(value: float) -> str:

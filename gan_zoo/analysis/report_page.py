@@ -108,8 +108,8 @@ def _pictures(run: Run) -> Iterator[str]:
     few = dict.fromkeys(steps[round(k * (len(steps) - 1) / 3)] for k in range(4)) if steps else {}
     for path in [run.samples / "traversal.png", *reversed(few), run.samples / "samples.png"]:
         if content := _png(path):
-            number_told = path.stem.removeprefix("step-")
-            caption = f"step {int(number_told):,}" if number_told.isdecimal() else escape(path.stem)
+            step = path.stem.removeprefix("step-")
+            caption = f"step {int(step):,}" if step.isdecimal() else escape(path.stem)
             yield f'<figure><img alt="{caption}" src="{inline(content)}"><figcaption>{caption}</figcaption></figure>'
 
 

@@ -26,8 +26,8 @@ def evaluation_table(results: Sequence[Mapping[str, Any]]) -> Table:
     names = [Path(result["run"]).name for result in results] if each else []
     for title in ["mean ± deviation", "worst", *names] if several else ["value"]:
         table.add_column(title, justify="right", no_wrap=True)
-    told, before = summary(results), ""
-    for name, row in told.items():
+    rows, before = summary(results), ""
+    for name, row in rows.items():
         metric, _, key = name.partition("/")
         cells = [number(value) for value in row["values"]] if each else []
         if several:
@@ -40,37 +40,38 @@ def evaluation_table(results: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def remarks(results: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What is to be known of the numbers, and which are not there and why, a line each; with the run's name where it is
-    not so of every run.
-    """
-    told: dict[str, list[str]] = {}
+    """Notes on the numbers and the reasons for missing ones, a line each; a line names its runs if it is not of all."""
+    runs_by_line: dict[str, list[str]] = {}
     for result in results:
         skipped = {name: reason for name, reason in result["skipped"].items() if reason != NOT_ASKED}
         lines = [f"{name}: {note}" for name, note in result["notes"].items()]
         lines += [f"{name} (skipped): {reason}" for name, reason in skipped.items()]
         for line in lines:
-            told.setdefault(line, []).append(Path(result["run"]).name)
-    lines = [line if len(runs) == len(results) else f"{', '.join(runs)}: {line}" for line, runs in told.items()]
+            runs_by_line.setdefault(line, []).append(Path(result["run"]).name)
+    lines = [line if len(runs) == len(results) else f"{', '.join(runs)}: {line}" for line, runs in runs_by_line.items()]
     apart = features_differ(results).items()
-    return lines + [f"{metric} (not summed up): by other features each: {', '.join(found)}" for metric, found in apart]
+    return lines + [
+        f"{metric} (not averaged): the runs use different features: {', '.join(features)}" for metric, features in apart
+    ]
 
 
-def cluster_table(found: Mapping[str, Mapping[str, Any]], parts: Sequence[str]) -> Table:
+def cluster_table(clusterings: Mapping[str, Mapping[str, Any]], parts: Sequence[str]) -> Table:
     """Clusterings below each other: scores of each split, or the sizes of the clusters where there are no labels."""
     table = _table("")
     for title in ("clustering", "k", "split"):
         table.add_column(title)
-    keys = list(dict.fromkeys(key for told in found.values() for part in parts for key in told[part].get("scores", {})))
+    scored = [clustering[part].get("scores", {}) for clustering in clusterings.values() for part in parts]
+    keys = list(dict.fromkeys(key for scores in scored for key in scores))
     for title in [*keys, "sizes"]:
         table.add_column(title, justify="right", overflow="fold")
-    for name, told in found.items():
+    for name, clustering in clusterings.items():
         for part in parts:
-            scores = told[part].get("scores", {})
+            scores = clustering[part].get("scores", {})
             cells = [number(scores[key]) if key in scores else "" for key in keys]
-            sizes = sorted(told[part]["sizes"], reverse=True)
+            sizes = sorted(clustering[part]["sizes"], reverse=True)
             shown = " ".join(map(str, sizes[:12])) + (" …" if len(sizes) > 12 else "")
             first = part == parts[0]
-            table.add_row(name if first else "", str(told["k"]) if first else "", part, *cells, shown)
+            table.add_row(name if first else "", str(clustering["k"]) if first else "", part, *cells, shown)
     return table
 
 

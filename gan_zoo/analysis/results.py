@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock
 from torch import nn
 
 from gan_zoo.errors import InputError, quoted
 from gan_zoo.files import decode_text, write_json
 
+LOCK = ".evaluation.lock"
 LONGEST = 2**24
 """Bytes of JSON beyond which a file is no evaluation."""
 LONGEST_NOTE = 1000
@@ -71,7 +73,7 @@ def fingerprint(model: nn.Module) -> str:
     return digest.hexdigest()[:16]
 
 
-def merge(held: Sequence[Measurement], fresh: Sequence[Measurement]) -> tuple[list[Measurement], list[str]]:
+def merge(before: Sequence[Measurement], fresh: Sequence[Measurement]) -> tuple[list[Measurement], list[str]]:
     """One measurement for each metric, step and features: of two the one of more samples, else the fresh one.
 
     Measurements of other weights at the same step give way to fresh ones.
@@ -79,12 +81,12 @@ def merge(held: Sequence[Measurement], fresh: Sequence[Measurement]) -> tuple[li
     Returns:
         The measurements, those that `fresh` names last; and a line on each that gave way or stayed.
     """
-    kept, told = list(held), []
+    kept, messages = list(before), []
     for new in fresh:
         for old in [one for one in kept if one.step == new.step and None not in (one.weights, new.weights)]:
             if old.weights != new.weights:
                 kept.remove(old)
-                told.append(f"{old.metric} ({old.basis}) gave way: measured of other weights at step {old.step:,}")
+                messages.append(f"{old.metric} ({old.basis}) gave way: measured of other weights at step {old.step:,}")
     for new in fresh:
         chosen = new
         for old in [one for one in kept if (one.metric, one.step) == (new.metric, new.step)]:
@@ -93,11 +95,11 @@ def merge(held: Sequence[Measurement], fresh: Sequence[Measurement]) -> tuple[li
             kept.remove(old)
             if None not in (old.n, new.n) and old.n > new.n:  # type: ignore[operator]
                 chosen = old
-                told.append(f"{old.metric} of {old.basis} stays: the new figures are of {new.n:,} samples only")
+                messages.append(f"{old.metric} of {old.basis} stays: the new figures are of {new.n:,} samples only")
             elif old.numbers != new.numbers and old.basis != new.basis:
-                told.append(f"{old.metric} of {new.basis} replaces that of {old.basis}")
+                messages.append(f"{old.metric} of {new.basis} replaces that of {old.basis}")
         kept.append(chosen)
-    return kept, told
+    return kept, messages
 
 
 def keep(result: Mapping[str, Any], path: Path, *, say: Callable[[str], None] = lambda line: None) -> Path:
@@ -111,15 +113,20 @@ def keep(result: Mapping[str, Any], path: Path, *, say: Callable[[str], None] = 
     Raises:
         OSError: If it cannot be written.
     """
-    held = []
+    with FileLock(path.parent / LOCK):  # two evaluations of one run at once would lose figures
+        return _merge_into(path, result, say)
+
+
+def _merge_into(path: Path, result: Mapping[str, Any], say: Callable[[str], None]) -> Path:
+    before = []
     if path.exists():
         path.open("rb").close()  # what may not be read is not replaced
         try:
-            held = read_measurements(path)
+            before = read_measurements(path)
         except InputError as error:
             say(f"{error}, in its place")
     fresh = [Measurement(**one) for one in result["measurements"]]
-    merged, told = merge(held, fresh)
+    merged, messages = merge(before, fresh)
     shown = {one.metric: one for one in merged if one.step == result["step"]}  # of several features the last asked for
     record = {
         **{key: value for key, value in result.items() if key not in ("n", "seed")},  # each measurement has its own
@@ -129,7 +136,7 @@ def keep(result: Mapping[str, Any], path: Path, *, say: Callable[[str], None] = 
         "measurements": [asdict(one) for one in merged],
     }
     write_json(record, path)
-    for line in told:
+    for line in messages:
         say(f"{path}: {line}")
     return path
 
@@ -151,13 +158,13 @@ def read_measurements(path: Path) -> list[Measurement]:
 
 def measured(folder: Path) -> list[Measurement]:
     """All that was measured of a run, later steps last; files that are no evaluation are left out."""
-    found: list[Measurement] = []
+    measurements: list[Measurement] = []
     for path in sorted(folder.glob("evaluation*.json")):
         try:
-            found, _ = merge(found, read_measurements(path))
+            measurements, _ = merge(measurements, read_measurements(path))
         except InputError:
             continue
-    return sorted(found, key=lambda one: one.step)
+    return sorted(measurements, key=lambda one: one.step)
 
 
 def measured_at(folder: Path, checkpoint: str, step: int, weights: str) -> list[Measurement]:
@@ -166,38 +173,38 @@ def measured_at(folder: Path, checkpoint: str, step: int, weights: str) -> list[
     Raises:
         InputError: If a file that would hold it is damaged.
     """
-    found: list[Measurement] = []
+    measurements: list[Measurement] = []
     for name in (f"evaluation-{checkpoint}.json", "evaluation.json"):
         if (folder / name).is_file():
-            own = [one for one in read_measurements(folder / name) if one.step == step]
-            found, _ = merge(found, [one for one in own if one.weights in (None, weights)])
-    return found
+            at_step = [one for one in read_measurements(folder / name) if one.step == step]
+            measurements, _ = merge(measurements, [one for one in at_step if one.weights in (None, weights)])
+    return measurements
 
 
-def newest(found: Sequence[Measurement]) -> list[Measurement]:
+def newest(measurements: Sequence[Measurement]) -> list[Measurement]:
     """Of each metric and features the measurement of the latest step."""
-    return list({(one.metric, one.features): one for one in sorted(found, key=lambda one: one.step)}.values())
+    return list({(one.metric, one.features): one for one in sorted(measurements, key=lambda one: one.step)}.values())
 
 
-def comparable(found: Sequence[Measurement]) -> list[Measurement]:
+def comparable(measurements: Sequence[Measurement]) -> list[Measurement]:
     """Of each metric those that can be compared: by the features of its last one, and of the most samples."""
-    last = {one.metric: one.features for one in found}
-    alike = [one for one in found if one.features == last[one.metric]]
+    last = {one.metric: one.features for one in measurements}
+    alike = [one for one in measurements if one.features == last[one.metric]]
     most = {one.metric: max(other.n or 0 for other in alike if other.metric == one.metric) for one in alike}
     return [one for one in alike if (one.n or 0) == most[one.metric]]
 
 
-def _parsed(told: Any) -> Iterator[Measurement]:
-    if "measurements" not in told:
-        step, n, seed = (_count(told[key]) for key in ("step", "n", "seed"))
-        notes = told.get("notes", {})
-        for metric, numbers in told["metrics"].items():
+def _parsed(record: Any) -> Iterator[Measurement]:
+    if "measurements" not in record:
+        step, n, seed = (_count(record[key]) for key in ("step", "n", "seed"))
+        notes = record.get("notes", {})
+        for metric, numbers in record["metrics"].items():
             note = quoted(notes.get(metric, ""), LONGEST_NOTE)
             features = next((name for word, name in _FEATURES.items() if word in note), None)
             drawn = None if metric in UNDRAWN else n
             yield Measurement(quoted(metric), _numbers(numbers), step, None, drawn, seed, features, note)
         return
-    for one in told["measurements"]:
+    for one in record["measurements"]:
         yield Measurement(
             quoted(one["metric"]),
             _numbers(one["numbers"]),
@@ -220,7 +227,7 @@ def _count(value: Any) -> int:
     return value
 
 
-def _numbers(told: Any) -> dict[str, float]:
-    if any(type(value) not in (int, float) or not math.isfinite(value) for value in told.values()):
+def _numbers(values: Any) -> dict[str, float]:
+    if any(type(value) not in (int, float) or not math.isfinite(value) for value in values.values()):
         raise TypeError("a metric is no finite number")
-    return {quoted(name): float(value) for name, value in told.items()}
+    return {quoted(name): float(value) for name, value in values.items()}

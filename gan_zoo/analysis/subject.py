@@ -37,7 +37,7 @@ class Reals:
     """A set of real images, as runs on it are measured against it.
 
     Args:
-        dataset: The set.
+        opening: Opens the set, when first needed.
         features: `auto`, `classifier`, `inception`, or a safetensors file with Inception's weights.
         n: How many images are compared, at most.
         seed: Decides which.
@@ -46,11 +46,35 @@ class Reals:
     """
 
     def __init__(
-        self, dataset: Dataset, *, features: str, n: int, seed: int, device: torch.device, say: Callable[[str], None]
+        self,
+        opening: Callable[[], Dataset],
+        *,
+        features: str,
+        n: int,
+        seed: int,
+        device: torch.device,
+        say: Callable[[str], None],
     ) -> None:
-        self.dataset = dataset
+        self._opening = opening
         self.device = device
         self._features, self._n, self._seed, self._say = features, n, seed, say
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The set.
+
+        Raises:
+            InputError: If it cannot be opened.
+        """
+        return self._opening()
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The number of images by split; empty if no metric needed the data."""
+        if "dataset" not in vars(self):
+            return {}
+        splits = {"train": self.dataset.train, "test": self.dataset.test}
+        return {name: len(split) for name, split in splits.items() if split is not None}
 
     @cached_property
     def classifier(self) -> Classifier:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from gan_zoo.analysis.evaluate import METRICS
+from gan_zoo.analysis.metrics import METRICS
 from gan_zoo.analysis.results import Measurement, comparable, measured
 from gan_zoo.errors import InputError
 from gan_zoo.training.checkpoint import newest_whole, step_of
@@ -102,8 +102,8 @@ def best_figures(run: Run, figures: Sequence[Measurement]) -> dict[str, dict[str
     best: dict[str, dict[str, float]] = {}
 
     def offer(name: str, value: float, step: int, *, falling: bool = False) -> None:
-        held = best.get(name)
-        if held is None or (value < held["value"] if falling else value > held["value"]):
+        current = best.get(name)
+        if current is None or (value < current["value"] if falling else value > current["value"]):
             best[name] = {"value": value, "step": step}
 
     for one in figures:

@@ -85,7 +85,7 @@ def compare(reports: Sequence[tuple[str, Report]]) -> list[Row]:
     rows = [
         Row(key, case, "×" if case == RATIO else "s", tuple(_entries(case, [(n, c.get(i)) for n, c in cells])))
         for i, key in _keys(reports).items()
-        for case in _cases([found[i] for _, found in cells if i in found], paired=first.suite == "step")
+        for case in _cases([by_key[i] for _, by_key in cells if i in by_key], paired=first.suite == "step")
     ]
     if not any(row.compared for row in rows):
         raise InputError(f"{name} has no measurement in common with {', '.join(other for other, _ in reports[1:])}")
@@ -158,8 +158,8 @@ def _why(case: str, cell: Cell | None) -> str:
     if cell is None:
         return NO_CELL
     names = PAIR if case == RATIO else (case,)
-    told = [cell.missing[name] for name in ("", *names) if name in cell.missing]
-    return told[0] if told else NOT_MEASURED
+    causes = [cell.missing[name] for name in ("", *names) if name in cell.missing]
+    return causes[0] if causes else NOT_MEASURED
 
 
 def _has_pair(cell: Cell) -> bool:

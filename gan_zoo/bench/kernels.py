@@ -100,17 +100,17 @@ def kernels(
 
 def obstacles(device: torch.device, *, quick: bool) -> dict[str, str]:
     """Why a case cannot be measured on a device, by case."""
-    found: dict[str, str] = {}
+    causes: dict[str, str] = {}
     compiler = os.environ.get("CXX", "g++")
     if device.type == "cpu" and quick:
-        found[COMPILED] = "left out of a quick run, since compiling takes minutes"
+        causes[COMPILED] = "left out of a quick run, since compiling takes minutes"
     elif device.type == "cpu" and not shutil.which(compiler):
-        found[COMPILED] = f"torch.compile needs a C++ compiler, and there is no {compiler}"
+        causes[COMPILED] = f"torch.compile needs a C++ compiler, and there is no {compiler}"
     if device.type == "cpu":
-        found[OURS] = "the Triton kernels need a GPU; their interpreter is no measure of speed"
+        causes[OURS] = "the Triton kernels need a GPU; their interpreter is no measure of speed"
     elif (choice := implementation_for(device, "auto")).path != "triton":
-        found[OURS] = choice.reason
-    return found
+        causes[OURS] = choice.reason
+    return causes
 
 
 @dataclass
@@ -139,12 +139,12 @@ class _Suite:
         if self.quick and (not problem.representative or precision != PRECISIONS[0]):
             missing.setdefault(COMPILED, "left out of a quick run, which compiles a few shapes")
         functions = _functions(work)
-        found = []
+        measured = []
         for direction, key in keys.items():
-            found.append(self.cell(key, direction, work, sets, functions, missing | self.obstacles))
+            measured.append(self.cell(key, direction, work, sets, functions, missing | self.obstacles))
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
-        return found
+        return measured
 
     def cell(
         self,

@@ -68,8 +68,8 @@ def as_table(title: str, columns: Row, lines: Iterable[Row]) -> Table:
 
 def markdown(report: Report) -> str:
     """A section of a page: what was measured on what, the table, and what is missing."""
-    told = report.environment
-    packages = told.get("packages", {})
+    environment = report.environment
+    packages = environment.get("packages", {})
     reached = [
         f"{name.partition('/')[2]} {rate / 1e9:,.0f} GFLOP/s" for name, rate in report.rates.items() if "/" in name
     ]
@@ -77,8 +77,8 @@ def markdown(report: Report) -> str:
     lines = [
         f"### {report.device}",
         "",
-        f"torch {packages.get('torch')}, triton {packages.get('triton')}, {told.get('threads')} threads, "
-        f"CUDA {told.get('cuda') or 'none'}, revision {told.get('git') or 'unknown'}. "
+        f"torch {packages.get('torch')}, triton {packages.get('triton')}, {environment.get('threads')} threads, "
+        f"CUDA {environment.get('cuda') or 'none'}, revision {environment.get('git') or 'unknown'}. "
         f"Matrix products: {', '.join(reached) or 'not measured'}; copy: {copied}.",
         "",
         *as_markdown(titles(report), rows(report)),
@@ -91,8 +91,8 @@ def markdown(report: Report) -> str:
 def comparison(lines: Sequence[CompareRow]) -> Table:
     """Reports beside each other: the first's medians, and what the others' are as multiples of them."""
     names = [entry.report for entry in lines[0].entries]
-    told = [("", row.name, *(_entry(row, entry) for entry in row.entries)) for row in lines]
-    return as_table("", ("", "case", *names), told)
+    cells = [("", row.name, *(_entry(row, entry) for entry in row.entries)) for row in lines]
+    return as_table("", ("", "case", *names), cells)
 
 
 def write(report: Report, beside: Path) -> list[Path]:
@@ -120,15 +120,15 @@ def plot(reports: Sequence[Report], path: Path) -> Path:
     """
     from matplotlib.figure import Figure
 
-    found = [(report.device, c.name, c.ratio("gan", "infogan")) for report in reports for c in _both(report)]
-    names = list(dict.fromkeys(name for _, name, _ in found))[::-1]
+    ratios = [(report.device, c.name, c.ratio("gan", "infogan")) for report in reports for c in _both(report)]
+    names = list(dict.fromkeys(name for _, name, _ in ratios))[::-1]
     figure = Figure(figsize=(8, 1.2 + 0.32 * len(names)), layout="constrained")
     axes = figure.subplots()
-    for device in dict.fromkeys(device for device, _, _ in found):
-        own = [(names.index(name), ratio) for where, name, ratio in found if where == device]
-        middle = [ratio.median for _, ratio in own]
-        reach = [[r.median - r.low for _, r in own], [r.high - r.median for _, r in own]]
-        axes.errorbar(middle, [at for at, _ in own], xerr=reach, fmt="o", capsize=3, label=device)
+    for device in dict.fromkeys(device for device, _, _ in ratios):
+        points = [(names.index(name), ratio) for where, name, ratio in ratios if where == device]
+        middle = [ratio.median for _, ratio in points]
+        reach = [[r.median - r.low for _, r in points], [r.high - r.median for _, r in points]]
+        axes.errorbar(middle, [at for at, _ in points], xerr=reach, fmt="o", capsize=3, label=device)
     axes.axvline(1, color="grey", linewidth=0.8)
     axes.set_yticks(range(len(names)), names)
     axes.set_xlabel("images a second, InfoGAN ÷ GAN (median and its 95 % interval)")

@@ -18,7 +18,7 @@ def matmul_rate(name: str, device: torch.device, *, seconds: float = 1.0) -> flo
     fp32 is multiplied as convolutions of fp32 are: in TF32, where torch lets these use it.
     """
     sizes = (4096, 8192, 16384) if device.type == "cuda" else (1024, 2048, 3072)
-    calls, found = {}, []
+    calls, reached = {}, []
     for size in sizes:
         a, b = (torch.randn(size, size, device=device).to(DTYPES[name]) for _ in range(2))
         calls[str(size)] = lambda a=a, b=b: torch.mm(a, b)
@@ -26,10 +26,10 @@ def matmul_rate(name: str, device: torch.device, *, seconds: float = 1.0) -> flo
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32
     try:
         for side, times in in_turn(calls, device, seconds=seconds).items():
-            found.append(2 * int(side) ** 3 / statistics.median(times))
+            reached.append(2 * int(side) ** 3 / statistics.median(times))
     finally:
         torch.backends.cuda.matmul.allow_tf32 = allowed
-    return max(found)
+    return max(reached)
 
 
 def copy_rate(device: torch.device, *, seconds: float = 0.5) -> float:

@@ -130,8 +130,8 @@ def read(path: Path) -> Report:
         raise InputError(f"{path}: {error.strerror}") from None
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        told = ": ".join(filter(None, [".".join(map(str, first["loc"])), in_our_words(first)]))
-        raise InputError(f"{path} is no report of gan-zoo bench: {told}") from None
+        message = ": ".join(filter(None, [".".join(map(str, first["loc"])), in_our_words(first)]))
+        raise InputError(f"{path} is no report of gan-zoo bench: {message}") from None
     except ValueError as error:
         raise InputError(f"{path} is no report of gan-zoo bench: {error}") from None
 

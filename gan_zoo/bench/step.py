@@ -38,40 +38,45 @@ from gan_zoo.training.step import UpdateOrder
 BLOCK = 0.05
 """Seconds that a sample takes at least: shorter steps are timed several at a time."""
 GAIN = 1.05
-"""A larger batch is tried as long as the last one made this many times as many images a second as the one before."""
+"""The batch is doubled as long as a doubling multiplies images a second by at least this."""
 
 
 def step(
     device: torch.device,
     *,
     quick: bool = False,
-    chosen: Mapping[str, Sequence[str]] = MappingProxyType({}),  # of the grid, by field of a place; none is all
-    batches: Sequence[int] = (),  # batch sizes, instead of those that the device is found to gain by
-    seconds: float | None = None,  # for each cell of two cases, beyond its first rounds
-    minutes: float | None = None,  # after which no further cell is begun
+    chosen: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    batches: Sequence[int] = (),
+    seconds: float | None = None,
+    minutes: float | None = None,
     say: Callable[[str], None] = lambda line: None,
-    keep: Callable[[Report], object] = lambda report: None,  # takes the report so far, after each cell
+    keep: Callable[[Report], object] = lambda report: None,
 ) -> Report:
-    """Measure the grid; then, while there is time, the same with twice the batch wherever the last doubling gained.
+    """Measure the grid; then double the batch, while there is time, wherever the last doubling gained.
+
+    Args:
+        device: Where to measure.
+        quick: Measure a smaller grid, each cell for less time.
+        chosen: Values to measure, by field of a place; an empty sequence selects all.
+        batches: Batch sizes; by default they are doubled as long as the device gains.
+        seconds: Time for each cell of two cases, beyond its first rounds.
+        minutes: Start no further cell after this time.
+        say: Called with the name of each cell before it is measured.
+        keep: Called with the report so far, after each cell.
 
     Raises:
-        InputError: If no cell is left.
+        InputError: If no cell is left, or a setting is out of range.
     """
     places = choose(grid(device, quick=quick), chosen)
     if any(n < 2 for n in batches) or (seconds is not None and not seconds > 0):
-        raise InputError("batch sizes are 2 or more, and seconds more than 0")
+        raise InputError("--batch-size must be at least 2, and --seconds greater than 0")
     on_gpu = device.type == "cuda"
     budget = seconds or ((4.0 if on_gpu else 10.0) if quick else 15.0)
     minutes = (1.5 if quick and on_gpu else 18.0) if minutes is None else minutes
     report = Report(
         suite="step",
         environment=environment(device),
-        settings={
-            "quick": quick,
-            "seconds a cell": budget,
-            "codes": CODES,
-            "tf32": Training().tf32,
-        },
+        settings={"quick": quick, "seconds a cell": budget, "codes": CODES, "tf32": Training().tf32},
         rates=rates(dict.fromkeys(place.precision for place in places), device),
         cells=(),
         notes=() if on_gpu else ("No CUDA device: no CUDA graphs, no peak memory, no count of kernels.",),
@@ -79,27 +84,30 @@ def step(
     queue = deque(replace(place, batch=n) for place in places for n in batches or (place.batch,))
     speeds: dict[Place, float] = {}
     ends = time.monotonic() + 60 * minutes
-    while queue:
+    while queue and time.monotonic() <= ends:
         place = queue.popleft()
-        if time.monotonic() > ends:
-            left = "; ".join(Cell(key=p.key).name for p in (place, *queue))
-            report = report.model_copy(
-                update={"notes": (*report.notes, f"Not begun within {minutes:g} minutes: {left}.")}
-            )
-            keep(report)
-            break
         say(Cell(key=place.key).name)
         cases = _cases(place, quick=quick, on_gpu=on_gpu)
         with tuned(Training(), device):
             measured = cell(place, cases, device, seconds=budget * len(cases) / len(CASES))
         report = report.model_copy(update={"cells": (*report.cells, measured)})
         keep(report)
-        if "gan" in measured.cases and not (quick or batches):
-            speeds[place] = place.batch / measured.cases["gan"].time.median
-            before = speeds.get(replace(place, batch=place.batch // 2))
-            if time.monotonic() < ends and (before is None or speeds[place] > GAIN * before):
-                queue.append(replace(place, batch=2 * place.batch))
+        if not (quick or batches) and _gains(place, measured, speeds) and time.monotonic() < ends:
+            queue.append(replace(place, batch=2 * place.batch))
+    if queue:
+        left = "; ".join(Cell(key=place.key).name for place in queue)
+        report = report.model_copy(update={"notes": (*report.notes, f"Not begun within {minutes:g} minutes: {left}.")})
+        keep(report)
     return report
+
+
+def _gains(place: Place, measured: Cell, speeds: dict[Place, float]) -> bool:
+    """Add the plain GAN's images a second to `speeds`; whether a larger batch is worth trying."""
+    if "gan" not in measured.cases:
+        return False
+    speeds[place] = place.batch / measured.cases["gan"].time.median
+    before = speeds.get(replace(place, batch=place.batch // 2))
+    return before is None or speeds[place] > GAIN * before
 
 
 def _cases(place: Place, *, quick: bool, on_gpu: bool) -> Cases:
@@ -112,8 +120,8 @@ def _cases(place: Place, *, quick: bool, on_gpu: bool) -> Cases:
 
 
 def cell(place: Place, cases: Cases, device: torch.device, *, seconds: float) -> Cell:
-    """Measure one cell; a case that cannot be had is told in its place."""
-    torch.compiler.reset()  # torch compiles a function for few models only, and leaves it eager for further ones
+    """Measure one cell; a case that fails is recorded with its cause."""
+    torch.compiler.reset()  # torch.compile recompiles a function a few times only, and then runs it eagerly
     running: dict[str, Running] = {}
     missing: dict[str, str] = {}
     for name, (model, settings) in cases.items():
@@ -122,8 +130,8 @@ def cell(place: Place, cases: Cases, device: torch.device, *, seconds: float) ->
         except (RuntimeError, MemoryError) as error:
             missing[name] = reason(error)
             continue
-        if said := running[name].said:
-            missing[name] = "; ".join(said)
+        if messages := running[name].messages:
+            missing[name] = "; ".join(messages)
             del running[name]
     try:
         timed_cases = timed(running, device, seconds=seconds)
@@ -165,14 +173,14 @@ class Running(Steps):
         order: Makes the order of play from the state, where it is not that of the configuration.
 
     Attributes:
-        said: What the iterations had to say: why there is no CUDA graph.
+        messages: What the iterations report: why there is no CUDA graph.
     """
 
     def __init__(self, config: Config, order: Callable[[State], UpdateOrder] | None = None) -> None:
         device = torch.device(config.training.device)
         dataset = open_dataset(config.data)
         config = with_facts(config, dataset, device)
-        self.said: list[str] = []
+        self.messages: list[str] = []
         eager = config.training.model_copy(update={"compile": False, "cuda_graph": "off"})
         self.iterations = Iterations(new_state(config.model_copy(update={"training": eager}), device), dataset.train)
         if order:
@@ -182,7 +190,7 @@ class Running(Steps):
         self.flops = counter.get_total_flops()
         self.images, self.captured = config.training.batch_size, config.training.cuda_graph != "off"
         if config.training != eager:
-            self.iterations = Iterations(new_state(config, device), dataset.train, self.said.append)
+            self.iterations = Iterations(new_state(config, device), dataset.train, self.messages.append)
         self.steps(WARM_UP + 1)  # whatever is compiled, captured or chosen at first use
 
     @property
@@ -208,14 +216,14 @@ def timed(running: Mapping[str, Steps], device: torch.device, *, seconds: float)
     before = {name: case.waited for name, case in running.items()}
     calls = {name: partial(case.steps, block) for name, case in running.items()}
     taken = in_turn(calls, device, seconds=seconds, warm_up=0)
-    found = {}
+    samples = {}
     for name, case in running.items():
         times = [t / block for t in taken[name]]
         waiting = (case.waited - before[name]) / (block * sum(times))
         facts = {"images": case.images, "flops": case.flops, "waiting": waiting, **peaks[name]}
         facts |= busy(case.steps, device, seconds=statistics.median(times))
-        found[name] = Samples(seconds=tuple(times), facts=facts)
-    return found
+        samples[name] = Samples(seconds=tuple(times), facts=facts)
+    return samples
 
 
 def _peak(case: Steps, device: torch.device) -> dict[str, float]:

@@ -152,15 +152,16 @@ def encode(
         gan-zoo encode runs/infogan-mnist-5k-001 three.png four.png
     """
     from gan_zoo.analysis import encode as encoding
+    from gan_zoo.analysis.code_table import check_ending, write_table
     from gan_zoo.cli.console import console
     from gan_zoo.terminal import say
 
-    source, model, target = open_model(run, device, out, table_name(images, split), encoding.check_ending)
+    source, model, target = open_model(run, device, out, table_name(images, split), check_ending)
     encoder, workers = encoding.encoder(model), source.config.data.workers
     opened = encoding.open_images(images, source, model.image, part=split)
     broken = encoding.Broken()
     table = encoding.encode(encoder, opened, batch_size=batch_size, workers=workers, broken=broken)
-    rows = encoding.write_table(table, target)
+    rows = write_table(table, target)
     console.print(f"{rows:,} images ({opened.where}): {target}")
     if broken.count:
         say(f"left out: {broken}")

@@ -87,8 +87,8 @@ def _column(page: gr.Blocks, view: View) -> None:
     taken.then(draw, inputs, image, **DIRECT)
 
 
-def _heading(view: View, said: str = "") -> str:
-    return f"<h2>{escape(view.title)}</h2><p>{escape(view.about)}{escape(said)}</p>"
+def _heading(view: View, note: str = "") -> str:
+    return f"<h2>{escape(view.title)}</h2><p>{escape(view.about)}{escape(note)}</p>"
 
 
 def _taken(view: View) -> str:
@@ -130,9 +130,9 @@ def _image(view: View) -> Callable[..., Any]:
     def draw(seed: int | None, *values: float | None) -> Any:
         if seed is None or None in values:  # a field that is being typed into
             return gr.skip()
-        held = [value for value in values if value is not None]
-        shown = _picture(view.image(held, seed), f"{view.title}-{seed}", "the image")
-        return f'{shown}<p class="zoo-command">{escape(view.command(held, seed))}</p>'
+        chosen = [value for value in values if value is not None]
+        shown = _picture(view.image(chosen, seed), f"{view.title}-{seed}", "the image")
+        return f'{shown}<p class="zoo-command">{escape(view.command(chosen, seed))}</p>'
 
     return draw
 
@@ -146,14 +146,14 @@ def _reading(view: View, controls: list[gr.components.Component]) -> None:
         height=110,
         elem_classes="zoo-drop",
     )
-    told = gr.HTML(elem_classes="zoo-seen")
+    output = gr.HTML(elem_classes="zoo-seen")
 
     def read(data: bytes) -> list[Any]:
         try:
             reading = view.read(data)
         except InputError as error:
             return [_refusal(error), *(gr.skip() for _ in controls)]
-        rows = zip(view.codes, reading.told, strict=True)
+        rows = zip(view.codes, reading.descriptions, strict=True)
         cells = "".join(f"<tr><td>{escape(code.name)}</td><td>{escape(words)}</td></tr>" for code, words in rows)
         table = f'<table class="zoo-codes"><tr><th>code</th><th>Q tells</th></tr>{cells}</table>'
         note = "<p>Q tells the codes of an image, not its noise: the generated image keeps the noise that is held.</p>"
@@ -161,7 +161,7 @@ def _reading(view: View, controls: list[gr.components.Component]) -> None:
         values = [int(v) if c.discrete else v for c, v in zip(view.codes, reading.values, strict=True)]
         return [seen + table + note, *values]
 
-    dropped.upload(read, dropped, [told, *controls], **DIRECT)
+    dropped.upload(read, dropped, [output, *controls], **DIRECT)
 
 
 def _grid(page: gr.Blocks, view: View, inputs: list[gr.components.Component], taken: Any) -> None:
@@ -178,9 +178,9 @@ def _grid(page: gr.Blocks, view: View, inputs: list[gr.components.Component], ta
     def draw(across: str, down: str, seed: int | None, *values: float | None) -> Any:
         if seed is None or None in values:
             return gr.skip()
-        held = [value for value in values if value is not None]
+        chosen = [value for value in values if value is not None]
         try:
-            drawn = view.grid(held, seed, across, None if down == SAMPLES else down)
+            drawn = view.grid(chosen, seed, across, None if down == SAMPLES else down)
         except InputError as error:
             return _refusal(error)
         return _picture(drawn, f"{view.title}-{across}-{down}", f"{across} by {down}")

@@ -40,12 +40,12 @@ class Reading:
     Attributes:
         seen: The image as the model is given it.
         values: The most likely value of each code that has a control, within what its control takes.
-        told: Of each of these codes, what Q says in words.
+        descriptions: Of each of these codes, what Q says in words.
     """
 
     seen: Image.Image
     values: list[float]
-    told: list[str]
+    descriptions: list[str]
 
 
 class View:
@@ -129,9 +129,9 @@ class View:
 
     def command(self, values: Sequence[float], seed: int) -> str:
         """The command line that draws the same image."""
-        held = ",".join(f"{name}={value:.9g}" for name, value in self._named(values).items())
+        codes = ",".join(f"{name}={value:.9g}" for name, value in self._named(values).items())
         words = ["gan-zoo", "sample", written(self.source), "--n", "1", "--seed", str(seed)]
-        return shlex.join([*words, "--codes", held] if held else words)
+        return shlex.join([*words, "--codes", codes] if codes else words)
 
     def grid(self, values: Sequence[float], seed: int, across: str, down: str | None) -> Image.Image:
         """A picture of one code by another, all else held; or of one code, with a sample a row.
@@ -164,8 +164,8 @@ class View:
         images = normalise(pixels[None])
         with self._lock, torch.no_grad():
             posteriors = teller.encode(images.to(self._model.device))
-        found = [_told(code, posteriors[code.name]) for code in self.codes]
-        return Reading(grid(images, 1), [value for value, _ in found], [words for _, words in found])
+        readings = [_read_code(code, posteriors[code.name]) for code in self.codes]
+        return Reading(grid(images, 1), [value for value, _ in readings], [words for _, words in readings])
 
     def _named(self, values: Sequence[float]) -> dict[str, float]:
         return {code.name: float(value) for code, value in zip(self.codes, values, strict=True)}
@@ -195,7 +195,7 @@ def _pixels(data: bytes, model: GAN) -> Tensor:
         raise InputError(str(error)[:120] if known else "this is no image that can be read") from error
 
 
-def _told(code: Code, posterior: Posterior) -> tuple[float, str]:
+def _read_code(code: Code, posterior: Posterior) -> tuple[float, str]:
     """A code's most likely value within its control, and what Q says."""
     if isinstance(posterior, Gaussian):
         mean, log_variance = posterior.mean.item(), posterior.log_variance.item()

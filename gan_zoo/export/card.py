@@ -62,10 +62,10 @@ def _front_matter(config: Config) -> str:
 
 def _about(config: Config, step: int) -> str:
     summary = registry.models.entries[config.model].summary
-    told = f"`{_plain(config.model)}`" + (f" ({summary})" if summary else "")
+    title = f"`{_plain(config.model)}`" + (f" ({summary})" if summary else "")
     side, channels = config.data.resolution, config.data.channels
     return (
-        f"{told}, after {step:,} steps on {_plain(data_name(config))}: images of {side} × {side} pixels in "
+        f"{title}, after {step:,} steps on {_plain(data_name(config))}: images of {side} × {side} pixels in "
         f"{'grey' if channels == 1 else 'colour'}. Written by gan-zoo {__version__}; `config.json` holds the whole "
         "configuration, `model.safetensors` the weights, with the generator's moving average where the run kept one."
     )
@@ -86,7 +86,7 @@ def _use(model: GAN, name: str) -> str:
         f"images = model.sample(64)  # [64, {channels}, {side}, {side}] in [-1, 1]",
     ]
     if model.codes:
-        lines.append(f'held = model.sample(64, codes={{"{model.codes[0].name}": 0}})')
+        lines.append(f'fixed = model.sample(64, codes={{"{model.codes[0].name}": 0}})')
         lines += ["codes = model.encode(images)  # Q(c | x), by code"] if hasattr(model, "encode") else []
     return "\n".join([*lines, "```"])
 

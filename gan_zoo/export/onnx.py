@@ -43,8 +43,8 @@ class Encoder(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Q(c | x), flat."""
-        told = self.model.encode(images)
-        return tuple(t for code in self.model.codes for t in _flat(told[code.name]))
+        posteriors = self.model.encode(images)
+        return tuple(t for code in self.model.codes for t in _flat(posteriors[code.name]))
 
     @property
     def outputs(self) -> list[str]:
@@ -87,15 +87,15 @@ def networks(model: GAN, *, say: Callable[[str], None] = lambda line: None) -> d
 
 
 def _checked(
-    name: str, network: nn.Module, rows: Tensor, given: str, told: Sequence[str], say: Callable[[str], None]
+    name: str, network: nn.Module, rows: Tensor, given: str, names: Sequence[str], say: Callable[[str], None]
 ) -> bytes:
-    content = _to_onnx(name, network.eval(), rows, given, told)
-    off = max(_off(name, network, content, rows[:n], given, told) for n in CHECKED)
+    content = _to_onnx(name, network.eval(), rows, given, names)
+    off = max(_off(name, network, content, rows[:n], given, names) for n in CHECKED)
     say(f"{name}.onnx: at most {off:.1g} off torch, relative to 1 + |x|")
     return content
 
 
-def _to_onnx(name: str, network: nn.Module, rows: Tensor, given: str, told: Sequence[str]) -> bytes:
+def _to_onnx(name: str, network: nn.Module, rows: Tensor, given: str, names: Sequence[str]) -> bytes:
     """A network as an ONNX file that says nothing of the machine that wrote it."""
     size = sum(tensor.nbytes for tensor in network.state_dict().values())
     if size > MOST_BYTES:
@@ -107,7 +107,7 @@ def _to_onnx(name: str, network: nn.Module, rows: Tensor, given: str, told: Sequ
                 (rows[:3],),
                 dynamo=True,
                 input_names=[given],
-                output_names=list(told),
+                output_names=list(names),
                 dynamic_shapes=({0: torch.export.Dim("n")},),
                 verbose=False,
             )
@@ -130,7 +130,7 @@ def _forget_sources(graph: Any) -> None:
             part.ClearField(key)
 
 
-def _off(name: str, network: nn.Module, content: bytes, rows: Tensor, given: str, told: Sequence[str]) -> float:
+def _off(name: str, network: nn.Module, content: bytes, rows: Tensor, given: str, names: Sequence[str]) -> float:
     """How far onnxruntime's numbers are off torch's, at most."""
     import onnxruntime
 
@@ -138,11 +138,11 @@ def _off(name: str, network: nn.Module, content: bytes, rows: Tensor, given: str
     options.log_severity_level = 3  # errors
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     with torch.no_grad():
-        expected = dict(zip(told, _flat(network(rows)), strict=True))
-    found: Mapping[str, Any] = dict(zip(told, session.run(list(told), {given: rows.numpy()}), strict=True))
+        expected = dict(zip(names, _flat(network(rows)), strict=True))
+    results: Mapping[str, Any] = dict(zip(names, session.run(list(names), {given: rows.numpy()}), strict=True))
     worst = 0.0
     for key, tensor in expected.items():
-        other = torch.from_numpy(found[key])
+        other = torch.from_numpy(results[key])
         if other.shape != tensor.shape:
             raise TrainingError(f"{name}.onnx gives {key} as {list(other.shape)}, torch as {list(tensor.shape)}")
         off = float(((other - tensor).abs() / (1 + tensor.abs())).max())

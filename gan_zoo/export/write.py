@@ -107,8 +107,8 @@ def without_places(config: Config) -> Config:
 
 def _described(model: GAN, config: Config, step: int) -> dict[str, bytes]:
     """The weights and what they are of."""
-    held = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    weights = to_safetensors(held, metadata={"format": "pt"})
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    weights = to_safetensors(tensors, metadata={"format": "pt"})
     description = Description(config, step, hashlib.sha256(weights).hexdigest())
     return {DESCRIPTION: description.to_json().encode(), WEIGHTS: weights}
 

@@ -9,6 +9,7 @@ samples/                     pictures
 failure.txt                  the error that ended the run, until it is resumed
 tensorboard/, wandb/         written by these trackers; tracker-id: the run's id for them
 .lock                        locked by the process that trains here
+.evaluation.lock             locked by the process that writes evaluation.json
 """
 
 from __future__ import annotations

@@ -19,7 +19,8 @@ from narrow import narrow_config, narrow_train, one_line
 from PIL import Image
 
 import gan_zoo
-from gan_zoo.analysis.encode import Broken, Columns, Images, encode, encoder, open_images, write_table
+from gan_zoo.analysis.code_table import Columns, write_table
+from gan_zoo.analysis.encode import Broken, Images, encode, encoder, open_images
 from gan_zoo.config import Data
 from gan_zoo.data.batches import normalise
 from gan_zoo.data.dataset import LazyImages, Split

@@ -11,9 +11,10 @@ from commandline import zoo
 from measured import write_striped
 from narrow import narrow_train, one_line
 
-from gan_zoo.analysis import evaluate as module
+from gan_zoo.analysis import metrics as module
 from gan_zoo.analysis.clustering import scores
-from gan_zoo.analysis.evaluate import METRICS, Metric, evaluate, summary
+from gan_zoo.analysis.evaluate import evaluate, summary
+from gan_zoo.analysis.metrics import METRICS, Metric
 from gan_zoo.analysis.result_tables import evaluation_table, remarks
 from gan_zoo.errors import InputError
 from gan_zoo.training.run import find, load
@@ -52,6 +53,13 @@ def test_a_run_is_measured_by_everything(place: Path) -> None:
         if name in EVERY:
             assert told["notes"][name]
     json.dumps(told, allow_nan=False)
+
+
+def test_data_that_no_metric_needs_are_not_opened(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gan_zoo.analysis.evaluate.open_training_data", lambda run: pytest.fail("opened"))
+    (result,) = evaluate([place / "run"], ["information"], n=20)
+    assert result["metrics"].keys() == {"information"}
+    assert result["images"] == {}
 
 
 def test_the_same_seed_gives_the_same_numbers_and_another_others(place: Path) -> None:
@@ -151,7 +159,7 @@ def test_numbers_of_other_features_are_not_averaged() -> None:
     alike, apart = [told("classifier")] * 2, [told("classifier"), told("inception")]
     assert summary(alike).keys() == {"fidelity/frechet", "clustering/nmi"}
     assert summary(apart).keys() == {"clustering/nmi"}
-    assert remarks(apart) == ["fidelity (not summed up): by other features each: classifier, inception"]
+    assert remarks(apart) == ["fidelity (not averaged): the runs use different features: classifier, inception"]
 
 
 @pytest.mark.parametrize(
@@ -218,7 +226,7 @@ def test_the_command_prints_a_table_and_writes_into_the_run(place: Path, tmp_pat
         assert word in ended.out
     assert "not asked for" not in ended.out
     assert {path.name for path in run.iterdir()} == {
-        *(path.name for path in (place / "run").iterdir()), "evaluation.json"
+        *(path.name for path in (place / "run").iterdir()), "evaluation.json", ".evaluation.lock"
     }  # fmt: skip
 
 

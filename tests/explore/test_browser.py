@@ -252,7 +252,7 @@ def test_a_digit_is_read_and_the_controls_move_there(visit: Visit, run: Path, di
     view = View(run)
     reading = view.read(digit)
     told = visit.run.locator(".zoo-codes").inner_text()
-    assert all(words in told for words in reading.told)
+    assert all(words in told for words in reading.descriptions)
     visit.commanded(",".join(f"c{k + 1}={value:.9g}" for k, value in enumerate(reading.values)))
     assert np.array_equal(visit.image(), np.asarray(view.image(reading.values, 0)))
     moved = 1 if reading.values[2] < 0 else -1  # on from there, to where the image differs

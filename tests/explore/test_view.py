@@ -92,8 +92,8 @@ def test_the_codes_of_an_image_are_q_s(view: View, run: Path, digit: bytes) -> N
     reading = view.read(digit)
     assert reading.values[0] == own["c1"].argmax().item()
     assert reading.values[1] == pytest.approx(own["c2"].mean.clamp(-2, 2).item(), abs=0.006)
-    assert reading.told[0].startswith(f"{own['c1'].argmax().item()} ({own['c1'].max().item():.1%})")
-    assert reading.told[1].startswith(f"{own['c2'].mean.item():.2f}")
+    assert reading.descriptions[0].startswith(f"{own['c1'].argmax().item()} ({own['c1'].max().item():.1%})")
+    assert reading.descriptions[1].startswith(f"{own['c2'].mean.item():.2f}")
     assert pixels(reading.seen).shape == (28, 28)
 
 
@@ -152,7 +152,7 @@ def test_bernoulli_gaussian_and_many_codes(tmp_path: Path) -> None:
     assert limits(Code("c2", "gaussian")) == (-3, 3)
     reading = view.read(picture())
     assert reading.values[0] in (0, 1)
-    assert reading.told[0].endswith("sure")
+    assert reading.descriptions[0].endswith("sure")
     view.image(reading.values, 0)
 
 
@@ -169,7 +169,7 @@ def test_an_exported_model_is_shown_as_its_run(view: View, run: Path, tmp_path: 
     assert exported.title == "exported"
     assert exported.about == view.about == "infogan on mnist-5k, after 12 steps"
     assert np.array_equal(pixels(exported.image([3, 1, 0], 0)), pixels(view.image([3, 1, 0], 0)))
-    assert exported.read(digit).told == view.read(digit).told
+    assert exported.read(digit).descriptions == view.read(digit).descriptions
     assert view.logged and view.grows
     assert not exported.logged and not exported.grows and not exported.refresh()
 

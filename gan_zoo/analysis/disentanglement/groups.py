@@ -45,18 +45,18 @@ def factor_vae(
         inactive: Dimensions of at most this deviation are left out. disentanglement_lib has 0.05, on the scale of a
             VAE's prior; by default only a dimension that does not vary at all. Without any the score is 0.
     """
-    found = tables(codes, factors)
-    active = (np.ptp(found.codes, axis=0) > 0) & (found.codes.std(0) > inactive)
+    data = tables(codes, factors)
+    active = (np.ptp(data.codes, axis=0) > 0) & (data.codes.std(0) > inactive)
     if not active.any():
         return 0.0
-    found = found._replace(codes=standardised(found.codes[:, active]))
+    data = data._replace(codes=standardised(data.codes[:, active]))
     random = np.random.default_rng(seed)
-    shared = random.integers(len(found.levels), size=groups)
+    shared = random.integers(len(data.levels), size=groups)
     still = np.concatenate(
-        [found.codes[_alike(found, part, group, random)].var(1).argmin(1) for part in _parts(found, shared, group)]
+        [data.codes[_alike(data, part, group, random)].var(1).argmin(1) for part in _parts(data, shared, group)]
     )
     judged = round(held_out * groups)
-    votes = np.zeros((found.codes.shape[1], len(found.levels)), np.int64)
+    votes = np.zeros((data.codes.shape[1], len(data.levels)), np.int64)
     np.add.at(votes, (still[judged:], shared[judged:]), 1)
     return float((votes.argmax(1)[still[:judged]] == shared[:judged]).mean())
 
@@ -86,49 +86,49 @@ def beta_vae(
     """
     from sklearn.linear_model import LogisticRegression
 
-    found = tables(codes, factors)
-    found = found._replace(codes=standardised(found.codes))
-    if len(found.levels) == 1:
+    data = tables(codes, factors)
+    data = data._replace(codes=standardised(data.codes))
+    if len(data.levels) == 1:
         return 1.0
     random = np.random.default_rng(seed)
-    shared = random.integers(len(found.levels), size=groups)
-    points = np.concatenate([_differences(found, part, group, random) for part in _parts(found, shared, group)])
+    shared = random.integers(len(data.levels), size=groups)
+    points = np.concatenate([_differences(data, part, group, random) for part in _parts(data, shared, group)])
     judged = round(held_out * groups)
     classifier = LogisticRegression(max_iter=1000).fit(points[judged:], shared[judged:])
     return float(classifier.score(points[:judged], shared[:judged]))
 
 
-def _parts(found: Tables, shared: Integers, group: int) -> list[Integers]:
+def _parts(data: Tables, shared: Integers, group: int) -> list[Integers]:
     """`shared` in parts whose codes fill little memory."""
-    return np.array_split(shared, -(-len(shared) * group * found.codes.shape[1] // _CHUNK))
+    return np.array_split(shared, -(-len(shared) * group * data.codes.shape[1] // _CHUNK))
 
 
-def _alike(found: Tables, shared: Integers, group: int, random: np.random.Generator) -> Integers:
+def _alike(data: Tables, shared: Integers, group: int, random: np.random.Generator) -> Integers:
     """Rows [m, group] of m groups, group i alike in factor `shared[i]`, whose value is drawn from all it takes."""
-    values = random.integers(np.array(found.levels)[shared])
-    return _partners(found, shared[:, None], values[:, None], random.random((len(shared), group)))
+    values = random.integers(np.array(data.levels)[shared])
+    return _partners(data, shared[:, None], values[:, None], random.random((len(shared), group)))
 
 
-def _differences(found: Tables, shared: Integers, group: int, random: np.random.Generator) -> Floats:
+def _differences(data: Tables, shared: Integers, group: int, random: np.random.Generator) -> Floats:
     """Mean |z - z'| [m, D] over `group` pairs each; the pairs of point i are alike in factor `shared[i]`."""
-    ones = random.integers(len(found.codes), size=(len(shared), group))
-    values = found.factors[ones, shared[:, None]]
-    others = _partners(found, shared[:, None], values, random.random(ones.shape))
-    apart: Floats = np.abs(found.codes[ones] - found.codes[others]).mean(1)
+    ones = random.integers(len(data.codes), size=(len(shared), group))
+    values = data.factors[ones, shared[:, None]]
+    others = _partners(data, shared[:, None], values, random.random(ones.shape))
+    apart: Floats = np.abs(data.codes[ones] - data.codes[others]).mean(1)
     return apart
 
 
-def _partners(found: Tables, shared: Integers, values: Integers, drawn: Floats) -> Integers:
+def _partners(data: Tables, shared: Integers, values: Integers, drawn: Floats) -> Integers:
     """A row with the value `values` of factor `shared` each (of one shape with `drawn`, or broadcast to it).
 
     `drawn`, uniform in [0, 1), says which of them.
     """
     rows = np.empty(drawn.shape, np.int64)
     shared, values = (np.broadcast_to(array, drawn.shape) for array in (shared, values))
-    for k, levels in enumerate(found.levels):
+    for k, levels in enumerate(data.levels):
         here = shared == k
-        order = np.argsort(found.factors[:, k], kind="stable")
-        count = np.bincount(found.factors[:, k], minlength=levels)
+        order = np.argsort(data.factors[:, k], kind="stable")
+        count = np.bincount(data.factors[:, k], minlength=levels)
         first = np.cumsum(count) - count
         value = values[here]
         rows[here] = order[first[value] + (drawn[here] * count[value]).astype(np.int64)]

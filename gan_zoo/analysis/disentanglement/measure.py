@@ -86,12 +86,12 @@ def encoded(
     indices = torch.randperm(known.count, generator=torch.Generator().manual_seed(seed))[:samples]
     parts = []
     for part in indices.split(batch_size):
-        found = np.asarray(represent(normalise(dataset.train.pixels(part))), np.float64)
-        if found.ndim != 2 or len(found) != len(part) or not np.isfinite(found).all():
+        output = np.asarray(represent(normalise(dataset.train.pixels(part))), np.float64)
+        if output.ndim != 2 or len(output) != len(part) or not np.isfinite(output).all():
             raise InputError(
-                f"the representation of {len(part)} images is no finite table of as many rows: {found.shape}"
+                f"the representation of {len(part)} images is no finite table of as many rows: {output.shape}"
             )
-        parts.append(found)
+        parts.append(output)
     return np.concatenate(parts), known.values(indices).numpy()
 
 
@@ -111,8 +111,8 @@ def representation(model: GAN) -> Represent:
         raise InputError(f"model {model.config.model} reads no codes from images; infogan does")
 
     def represent(images: Tensor) -> Floats:
-        found = encode(images)
-        return np.stack([_column(code, found[code.name]) for code in model.codes], 1)
+        output = encode(images)
+        return np.stack([_column(code, output[code.name]) for code in model.codes], 1)
 
     return represent
 

@@ -23,9 +23,9 @@ def mig(codes: ArrayLike, factors: ArrayLike, *, bins: int = BINS) -> float:
         factors: [n, F].
         bins: Of a continuous dimension; one of up to so many distinct values is taken as it is.
     """
-    found = tables(codes, factors)
-    information = mutual_information(discretise(found.codes, bins), found.factors)
-    entropy = np.array([mutual_information(column[:, None], column[:, None])[0, 0] for column in found.factors.T])
+    data = tables(codes, factors)
+    information = mutual_information(discretise(data.codes, bins), data.factors)
+    entropy = np.array([mutual_information(column[:, None], column[:, None])[0, 0] for column in data.factors.T])
     return float((gap(information) / entropy).mean())
 
 
@@ -41,8 +41,8 @@ def modularity(codes: ArrayLike, factors: ArrayLike, *, bins: int = BINS) -> flo
         factors: [n, F].
         bins: As in `mig`.
     """
-    found = tables(codes, factors)
-    squares = mutual_information(discretise(found.codes, bins), found.factors) ** 2
+    data = tables(codes, factors)
+    squares = mutual_information(discretise(data.codes, bins), data.factors) ** 2
     best = squares.max(1)
     others = (squares.sum(1) - best) / (np.where(best > 0, best, 1) * max(squares.shape[1] - 1, 1))
     return float(np.where(best > 0, 1 - others, 0).mean())

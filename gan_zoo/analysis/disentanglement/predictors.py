@@ -39,14 +39,14 @@ def sap(codes: ArrayLike, factors: ArrayLike) -> float:
     from sklearn.metrics import recall_score
     from sklearn.tree import DecisionTreeClassifier
 
-    found = tables(codes, factors)
-    scores = np.zeros((found.codes.shape[1], len(found.levels)))
-    for j, z in enumerate(found.codes.T):
-        for k, (v, levels) in enumerate(zip(found.factors.T, found.levels, strict=True)):
+    data = tables(codes, factors)
+    scores = np.zeros((data.codes.shape[1], len(data.levels)))
+    for j, z in enumerate(data.codes.T):
+        for k, (v, levels) in enumerate(zip(data.factors.T, data.levels, strict=True)):
             if np.ptp(z) > 0:
                 thresholds = DecisionTreeClassifier(max_leaf_nodes=levels, class_weight="balanced", random_state=0)
-                told = thresholds.fit(z[:, None], v).predict(z[:, None])
-                scores[j, k] = recall_score(v, told, average="macro", zero_division=0)
+                predicted = thresholds.fit(z[:, None], v).predict(z[:, None])
+                scores[j, k] = recall_score(v, predicted, average="macro", zero_division=0)
     return float(gap(scores).mean())
 
 
@@ -112,14 +112,14 @@ def explicitness(codes: ArrayLike, factors: ArrayLike, *, seed: int = 0, held_ou
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import roc_auc_score
 
-    found = tables(codes, factors)
-    fitted, judged = found._replace(codes=standardised(found.codes)).split(held_out, seed)
+    data = tables(codes, factors)
+    fitted, judged = data._replace(codes=standardised(data.codes)).split(held_out, seed)
     areas = []
-    for k in range(len(found.levels)):
+    for k in range(len(data.levels)):
         classifier = LogisticRegression(max_iter=1000).fit(fitted.codes, fitted.factors[:, k])
-        told = classifier.predict_proba(judged.codes)
+        predicted = classifier.predict_proba(judged.codes)
         of_values = [
-            roc_auc_score(judged.factors[:, k] == value, told[:, column])
+            roc_auc_score(judged.factors[:, k] == value, predicted[:, column])
             for column, value in enumerate(classifier.classes_)
             if 0 < (judged.factors[:, k] == value).sum() < len(judged.codes)
         ]

@@ -1,0 +1,131 @@
+"""The metrics of a trained model, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from gan_zoo.analysis.classifier import suits
+from gan_zoo.analysis.clustering import scores
+from gan_zoo.analysis.coverage import coverage
+from gan_zoo.analysis.disentanglement import disentanglement, representation
+from gan_zoo.analysis.encode import encoder
+from gan_zoo.analysis.fidelity import fidelity
+from gan_zoo.analysis.mutual_information import information, informed
+from gan_zoo.analysis.subject import Subject
+from gan_zoo.errors import InputError
+
+Numbers = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric of a trained model.
+
+    Args:
+        measure: Computes its numbers, by name.
+        refuse: Raises InputError, before any work, if the metric does not apply to a subject.
+        falling: Names of the numbers that are better when lower.
+        needs_data: Whether it reads the training data.
+    """
+
+    measure: Callable[[Subject], Numbers]
+    refuse: Callable[[Subject], object]
+    falling: frozenset[str] = frozenset()
+    needs_data: bool = True
+
+
+def _clustering(subject: Subject) -> Numbers:
+    data, codes = subject.dataset, {c.name: c.classes for c in subject.model.codes if c.kind == "categorical"}
+    names = [name for name, k in codes.items() if k >= data.classes] or list(codes)[:1]
+    train = subject.grouped(data.train)
+    tested = data.test is not None and data.test.labels is not None
+    counted = subject.grouped(data.test) if data.test is not None and tested else train
+    agreement = {name: scores(train[name], counted[name], codes[name], data.classes) for name in names}
+    fitted = {name: scores(train[name], train[name], codes[name], data.classes)["accuracy"] for name in names}
+    best = max(names, key=fitted.__getitem__)
+    where = "counted on the test split" if tested else "counted on the training split, too: there is no other"
+    subject.notes["clustering"] = (
+        f"{best}, of {codes[best]} values; codes assigned to classes on the training split, {where}"
+    )
+    if codes[best] > data.classes:
+        subject.notes["clustering"] += f"; values beyond {data.classes} have no class and count as wrong"
+    numbers = {**agreement[best], "train accuracy": fitted[best]}
+    if len(names) > 1:
+        numbers |= {f"{name}/{key}": value for name in names for key, value in agreement[name].items()}
+    return numbers
+
+
+def _information(subject: Subject) -> Numbers:
+    subject.notes["information"] = "L_I in nats, on fresh samples; H(c) is a ceiling where the code is discrete"
+    subject.drawn["information"] = subject.n
+    return information(subject.model, n=subject.n, seed=subject.seed)
+
+
+def _fidelity(subject: Subject) -> Numbers:
+    reals = subject.reals
+    real, fake, halves = reals.compared, subject.generated_features, reals.halves
+    subject.features["fidelity"], subject.drawn["fidelity"] = Path(reals.features).name, len(fake)
+    split, _ = reals.reference
+    network = (
+        f"a classifier's, right on {reals.classifier.accuracy:.1%}" if reals.features == "classifier" else "Inception's"
+    )
+    subject.notes["fidelity"] = (
+        f"{len(fake)} samples and {len(real)} images of the {split} split; floor and ceiling: {len(halves[0][0])} "
+        f"real images and {len(halves[0][1])} others, a mean over {len(halves)} divisions; features: {network}"
+    )
+    return fidelity(real, fake, halves, seed=subject.seed)
+
+
+def _coverage(subject: Subject) -> Numbers:
+    reals, data = subject.reals, subject.dataset
+    assert data.train.labels is not None
+    subject.features["coverage"], subject.drawn["coverage"] = "classifier", subject.n
+    classes = torch.cat([reals.classifier.tell(part).cpu() for part in subject.generated.split(500)])
+    subject.notes["coverage"] = (
+        f"{subject.n} samples; classes told by a classifier, right on {reals.classifier.accuracy:.1%}"
+    )
+    return coverage(*(np.bincount(labels.numpy(), minlength=data.classes) for labels in (classes, data.train.labels)))
+
+
+def _disentanglement(subject: Subject) -> Numbers:
+    subject.notes["disentanglement"] = "a dimension for each code: the mean of Q, of a discrete code its mode"
+    return disentanglement(representation(subject.model), subject.dataset, seed=subject.seed)
+
+
+def _factors(subject: Subject) -> None:
+    representation(subject.model)
+    if subject.dataset.factors is None:
+        raise InputError(f"data {subject.dataset.name!r} has no factors that are known; sprites and dsprites have")
+
+
+def _labels(subject: Subject) -> None:
+    if not subject.dataset.classes or subject.dataset.train.labels is None:
+        raise InputError(f"data {subject.dataset.name!r} has no labels")
+
+
+def _categorical(subject: Subject) -> None:
+    if not any(code.kind == "categorical" for code in encoder(subject.model).codes):
+        raise InputError(f"model {subject.model.config.model} has no categorical code")
+    _labels(subject)
+
+
+def _classified(subject: Subject) -> None:
+    if reason := suits(subject.dataset):
+        raise InputError(reason)
+
+
+METRICS: dict[str, Metric] = {
+    "clustering": Metric(_clustering, _categorical),
+    "information": Metric(_information, lambda subject: informed(subject.model), needs_data=False),
+    "fidelity": Metric(
+        _fidelity, lambda subject: subject.reals.check(), frozenset({"frechet", "frechet/floor", "kid", "kid/floor"})
+    ),
+    "coverage": Metric(_coverage, _classified, frozenset({"kl"})),
+    "disentanglement": Metric(_disentanglement, _factors),
+}
+"""The metrics by name, in the order of reports."""
