@@ -12,7 +12,7 @@ from commandline import write_set, zoo
 from narrow import narrow_train
 
 from gan_zoo.analysis import centrality, evaluate
-from gan_zoo.analysis import encode as encoding
+from gan_zoo.analysis.code_table import check_ending
 from gan_zoo.cli.draw import table_name
 
 
@@ -137,4 +137,4 @@ def test_pictures_and_tables_of_other_things_have_other_names(place: Path, tmp_p
 )
 def test_tables_are_named_after_what_was_encoded(images: tuple[str, ...], split: str, name: str) -> None:
     assert table_name(images, split) == name
-    encoding.check_ending(Path(name))
+    check_ending(Path(name))

@@ -137,8 +137,8 @@ def test_the_command_tells_and_draws(tmp_path: Path, monkeypatch: pytest.MonkeyP
     [
         (["nothing"], "unknown dataset 'nothing'"),
         (["mnist-5k", "--resolution", "2"], "resolution = 2: must be greater than or equal to 4"),
-        (["mnist-5k", "--out", "a.txt"], "a.txt: pictures are written as"),
-        (["mnist-5k", "--seed", "-1"], "--seed lies in 0 to"),
+        (["mnist-5k", "--out", "a.txt"], "a.txt: the name of a picture must end in"),
+        (["mnist-5k", "--seed", "-1"], "--seed must be a whole number from 0 to"),
         (["hub"], "data 'hub' requires data.path"),
     ],
 )

@@ -106,7 +106,7 @@ def test_a_slow_down_beyond_the_intervals_ends_with_exit_code_1(tmp_path: Path) 
         (("step", "--out", "report.txt"), ["report.txt", ".json"]),
         (("step", "--device", "tpu"), ["'tpu'"]),
         (("step", "--trunk", "resnett", "--device", "cpu"), ["unknown trunk", "'resnett'", "'resnet'"]),
-        (("step", "--batch-size", "1", "--device", "cpu"), ["batch sizes are 2 or more"]),
+        (("step", "--batch-size", "1", "--device", "cpu"), ["--batch-size must be at least 2"]),
     ],
 )
 def test_bad_input_is_told_in_one_line(words: tuple[str, ...], told: list[str]) -> None:
