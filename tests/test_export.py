@@ -161,7 +161,7 @@ SPOILED: dict[str, tuple[Callable[[Path], Any], list[str]]] = {
     "no JSON": (lambda f: (f / "config.json").write_text("{"), ["config.json", "not readable as JSON"]),
     "brackets": (lambda f: (f / "config.json").write_text("[" * 10**5), ["config.json", "not readable as JSON"]),
     "UTF-16": (lambda f: (f / "config.json").write_text("{}", encoding="utf-16"), ["config.json", "UTF-16"]),
-    "a list": (lambda f: (f / "config.json").write_text("[]"), ["config.json", "no table"]),
+    "a list": (lambda f: (f / "config.json").write_text("[]"), ["config.json", "not an object"]),
     "NaN": (lambda f: (f / "config.json").write_text('{"step": NaN}'), ["config.json", "NaN"]),
     "long": (lambda f: (f / "config.json").write_text(" " * 10**6), ["config.json", "longer than 262,144 bytes"]),
     "another's": (lambda f: (f / "config.json").write_text('{"model_type": "bert"}'), ["does not describe"]),
