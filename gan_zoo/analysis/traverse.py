@@ -19,7 +19,7 @@ from gan_zoo.models.gan.codes import Code
 from gan_zoo.models.gan.model import GAN
 
 ANIMATED = (".webp", ".gif")
-ENDINGS = (".png", ".jpg", ".jpeg", *ANIMATED, ".pdf", ".tiff", ".bmp")
+ENDINGS = (".png", ".jpg", ".jpeg", *ANIMATED, ".pdf", ".tiff")
 MOST_VALUES = 32
 """A discrete code with more values shows this many of them, spread evenly."""
 MOST_PANELS = 12
