@@ -175,10 +175,23 @@ def _stacked(layers: Sequence[Layer], model: str) -> tuple[Tree, Tree]:
     source = layers[-2].origin.removeprefix("file ")
     kind = config_type(model)
     for layer in layers:
-        values, origins = merge(values, layer.tree), merge(origins, labelled(layer.tree, layer.origin))
+        tree = _with_table_names(layer)
+        values, origins = merge(values, tree), merge(origins, labelled(tree, layer.origin))
     values = _with_model_table(values, model, source)
     check_keys(values, kind, source)
     return values, _with_model_table(origins, model, source)
+
+
+def _with_table_names(layer: Layer) -> Tree:
+    """The tree of a layer, with the tables of models under one name each: `infogan_cr` for `infogan-cr`, too."""
+    known = {table_name(name) for name in models.entries}
+    tree: Tree = {}
+    for key, value in layer.tree.items():
+        name = table_name(key) if table_name(key) in known else key
+        if name in tree:
+            raise InputError(f"{layer.origin.removeprefix('file ')} has two tables {key} and {name}; keep one")
+        tree[name] = value
+    return tree
 
 
 def _with_model_table(tree: Tree, model: str, source: str) -> Tree:
@@ -187,15 +200,14 @@ def _with_model_table(tree: Tree, model: str, source: str) -> Tree:
     kept: Tree = {}
     removed: dict[str, Mapping[str, Any]] = {}
     for key, value in tree.items():
-        table = table_name(key)
-        if table not in others:
-            kept[table if table == table_name(model) else key] = value
+        if key not in others:
+            kept[key] = value
             continue
         if not isinstance(value, Mapping):
-            raise InputError(f"{source}: {key} is the table of model {others[table]}, not {quoted_value(value)}")
-        if _built_in(others[table]):  # do not import a plug-in for this check
-            check_keys({table: value}, config_type(others[table]), source)
-        removed[others[table]] = value
+            raise InputError(f"{source}: {key} is the table of model {others[key]}, not {quoted_value(value)}")
+        if _built_in(others[key]):  # do not import a plug-in for this check
+            check_keys({key: value}, config_type(others[key]), source)
+        removed[others[key]] = value
     explicit = kept.get(table_name(model), {})
     if (inherited := _inherited(removed, model)) and isinstance(explicit, Mapping):
         kept[table_name(model)] = inherited | {**explicit}

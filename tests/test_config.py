@@ -414,3 +414,23 @@ def test_flags_win_over_a_file(tmp_path: Path) -> None:
     assert ended.code == 0, ended.err
     tree = resolve(config=tmp_path / "run" / "config.toml")
     assert (tree.training.steps, tree.logging.log_every, tree.seed) == (2, 9, 3)
+
+
+@pytest.mark.parametrize("flags", [{"contrast": 3.0}, {"infogan-cr": {"contrast": 3.0}}, {"infogan_cr.contrast": 3.0}])
+def test_a_flag_leaves_the_other_values_of_a_preset_s_table(flags: dict[str, Any]) -> None:
+    preset = resolve("infogan-cr", "sprites-32").model_dump()["infogan_cr"]
+    assert resolve("infogan-cr", "sprites-32", flags).model_dump()["infogan_cr"] == preset | {"contrast": 3.0}
+
+
+@pytest.mark.parametrize("table", ["infogan_cr", "infogan-cr"])
+def test_a_table_is_spelt_either_way(table: str) -> None:
+    tree = {"model": "infogan-cr", "preset": "sprites-32", table: {"contrast": 3.0}}
+    found = resolve(None, tree, {"head_width": 33}).model_dump()["infogan_cr"]
+    preset = resolve("infogan-cr", "sprites-32").model_dump()["infogan_cr"]
+    assert found == preset | {"contrast": 3.0, "head_width": 33}
+
+
+def test_a_table_under_both_spellings_is_refused() -> None:
+    assert "has two tables infogan-cr and infogan_cr" in refusal(
+        "infogan-cr", {"infogan_cr": {"codes": "uniform:5"}, "infogan-cr": {"codes": "uniform:6"}}
+    )
