@@ -12,6 +12,7 @@ from rich.console import Console
 
 from gan_zoo.errors import InputError
 from gan_zoo.files import check_writable
+from gan_zoo.images import is_made_here
 
 Attempt = Callable[[Callable[[], Any]], Any]
 
@@ -50,15 +51,28 @@ def print_json(result: object) -> None:
 
 
 def check_output(path: Path, *, folder: bool = False) -> None:
-    """Check, before the work, that an output can be written.
+    """Check, before the work, that an output can be written, and replaces no file of a run and no picture of others.
 
     Raises:
-        InputError: If it cannot.
+        InputError: If it cannot, or would.
     """
+    if is_run_file(path):
+        raise InputError(f"--out {path} is a file of a run; choose another path")
+    if path.suffix.lower() in SUFFIXES and path.is_file() and not is_made_here(path):
+        raise InputError(f"--out {path} exists and was not written by gan-zoo; choose another path")
     try:
         check_writable(path, folder=folder)
     except OSError as error:
         raise InputError(f"{_not_writable(error)}; choose another path with --out") from None
+
+
+def is_run_file(path: Path) -> bool:
+    """Whether a run needs a file to be resumed, measured or listed: its records, figures and checkpoints."""
+    run = next((folder for folder in path.absolute().parents[:3] if (folder / CONFIG).is_file()), None)
+    if run is None or not (run / CHECKPOINTS).is_dir():
+        return False
+    first = path.absolute().relative_to(run).parts[0]
+    return first in (CONFIG, ENVIRONMENT, DATA, METRICS, CHECKPOINTS) or first.startswith("evaluation")
 
 
 def check_json(out: Path | None) -> None:

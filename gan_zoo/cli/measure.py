@@ -53,12 +53,16 @@ def evaluate(
     from gan_zoo.terminal import say
     from gan_zoo.training.precision import pick_device
 
-    check_json(out)
     if n < LEAST:
         raise InputError(f"--n must be at least {LEAST}, not {n}")
     names = None if metrics == "all" else [name.strip() for name in metrics.split(",")]
     sources = (run, *more)
-    files = [_evaluation_file(source) for source in sources] if more or not out else []
+    files = [_evaluation_file(source) for source in sources]
+    if out and out.absolute() == files[0].absolute() and not more:
+        out = None  # where it goes anyway, beside earlier results
+    check_json(out)
+    if out and not more:
+        files = []
     written: list[Path | None] = []
     with printed_first() as attempt:
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
@@ -56,10 +57,18 @@ def call(command: Callable[..., Any], words: Sequence[str], prog: str, config: S
         message = _message(event, command, words)
         raise InputError(f"{message}{' See' if message.endswith('?') else '; see'} {prog} --help")
 
+    words = [_with_home(word) for word in words]
+    _check_repeated(command, words)
     with on_parse_error(refuse):
         return tyro.cli(
             command, prog=prog, description=_description(command), args=words, config=config, registry=tables
         )
+
+
+def _with_home(word: str) -> str:
+    """A word with `~` at the start of its value as the home folder, which shells leave as it is in `--out=~/run`."""
+    flag, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
+    return f"{flag}{equals}{os.path.expanduser(value)}" if value.startswith("~") else word
 
 
 def _description(command: Callable[..., Any]) -> str:
@@ -74,32 +83,50 @@ def _description(command: Callable[..., Any]) -> str:
 
 def flags(command: Callable[..., Any]) -> Iterator[str]:
     """The flags of a command, including the keys of its tables."""
-    from gan_zoo.config import Settings
+    for spellings in _arguments(command):
+        yield from spellings
 
+
+def _arguments(command: Callable[..., Any]) -> Iterator[list[str]]:
+    """The spellings of each flag of a command."""
+    config = sys.modules.get("gan_zoo.config")
     hints = get_type_hints(command, include_extras=True)
     for name, parameter in inspect.signature(command).parameters.items():
         kind = type(parameter.default)
-        if issubclass(kind, Settings):
-            yield from _flags_of(kind)
+        if config and issubclass(kind, config.Settings):
+            yield from _arguments_of(kind)
         elif parameter.kind is not parameter.POSITIONAL_ONLY:
-            yield from _spellings(name, getattr(hints[name], "__metadata__", ()))
+            yield _spellings(name, getattr(hints[name], "__metadata__", ()))
 
 
-def _flags_of(kind: Any, prefix: str = "") -> Iterator[str]:
+def _arguments_of(kind: Any, prefix: str = "") -> Iterator[list[str]]:
     from gan_zoo.trees import tables
 
     inner = tables(kind)
     for name, field in kind.model_fields.items():
         if name in inner:
-            yield from _flags_of(inner[name], f"{prefix}{name}.")
+            yield from _arguments_of(inner[name], f"{prefix}{name}.")
         elif tyro.conf.Suppress not in field.metadata:
-            yield from _spellings(prefix + name, field.metadata)
+            yield _spellings(prefix + name, field.metadata)
 
 
-def _spellings(name: str, metadata: Sequence[object]) -> Iterator[str]:
-    yield f"--{name.replace('_', '-')}"
-    for one in metadata:
-        yield from getattr(one, "aliases", None) or ()
+def _spellings(name: str, metadata: Sequence[object]) -> list[str]:
+    aliases = [alias for one in metadata for alias in getattr(one, "aliases", None) or ()]
+    return [f"--{name.replace('_', '-')}", *aliases]
+
+
+def _check_repeated(command: Callable[..., Any], words: Sequence[str]) -> None:
+    """Refuse a flag that is given twice, under one spelling or two."""
+    first = {spelling: spellings[0] for spellings in _arguments(command) for spelling in spellings}
+    seen: dict[str, str] = {}
+    for word in words:
+        given = word.partition("=")[0]
+        flag = first.get(given.replace("_", "-") if given.startswith("--") else given)
+        if flag in seen:
+            pair = given if given == seen[flag] else f"{seen[flag]} and {given}"
+            raise InputError(f"{pair} set the same value twice; keep one" if " " in pair else f"{pair} is given twice")
+        if flag:
+            seen[flag] = given
 
 
 def _message(event: Any, command: Callable[..., Any], words: Sequence[str]) -> str:
