@@ -78,7 +78,7 @@ def train(
         InputError: For an unknown name or key, or an invalid value; nothing is written.
         TrainingError: If a loss is NaN or infinite.
     """
-    folder = Path(out) if out is not None else None
+    folder = Path(out).expanduser() if out is not None else None
     resumed = existing_run(folder) if resume else None
     resolved = trace(model, resumed.base_config(model) if resumed else config, settings)
     resume = resumed is not None
@@ -103,4 +103,4 @@ def load(source: Path | str, *, revision: str | None = None, device: torch.devic
         if not hub_model(source):
             raise InputError(f"revision={revision!r} requires a model on the Hub, and {quoted(source)} is not one")
         source = f"{source}@{revision}"
-    return load_run(source, device=pick_device(str(device)))
+    return load_run(source if hub_model(source) else Path(source).expanduser(), device=pick_device(str(device)))

@@ -417,7 +417,7 @@ def test_flags_win_over_a_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("flags", [{"contrast": 3.0}, {"infogan_cr": {"contrast": 3.0}}, {"infogan_cr.contrast": 3.0}])
-def test_a_flag_leaves_the_other_values_of_a_preset_s_table(flags: dict[str, Any]) -> None:
+def test_a_flag_leaves_the_other_values_of_a_preset_s_table(flags: dict[str, object]) -> None:
     preset = resolve("infogan-cr", "sprites-32").model_dump()["infogan_cr"]
     assert resolve("infogan-cr", "sprites-32", flags).model_dump()["infogan_cr"] == preset | {"contrast": 3.0}
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from commandline import write_set, zoo
 from narrow import narrow_train
+from PIL import Image
 
 from gan_zoo.analysis import centrality, evaluate
 from gan_zoo.analysis.code_table import check_ending
@@ -138,3 +139,45 @@ def test_pictures_and_tables_of_other_things_have_other_names(place: Path, tmp_p
 def test_tables_are_named_after_what_was_encoded(images: tuple[str, ...], split: str, name: str) -> None:
     assert table_name(images, split) == name
     check_ending(Path(name))
+
+
+@pytest.mark.parametrize("out", ["data.json", "evaluation.json", "checkpoints/step-00000002/state.json"])
+def test_no_output_replaces_a_file_of_a_run(out: str, place: Path) -> None:
+    ended = zoo("bench", "step", "--out", place / "a" / out)
+    assert (ended.code, ended.err.count("\n")) == (2, 1)
+    assert "is a file of a run; choose another path" in ended.err
+
+
+def test_no_picture_replaces_an_image_that_gan_zoo_did_not_write(place: Path, tmp_path: Path) -> None:
+    Image.new("L", (4, 4)).save(tmp_path / "mine.png")
+    ended = zoo("sample", place / "a", "--out", tmp_path / "mine.png", "-n", "1")
+    assert (ended.code, "was not written by gan-zoo" in ended.err) == (2, True)
+    for _ in range(2):
+        assert zoo("sample", place / "a", "--out", tmp_path / "ours.png", "-n", "1").code == 0
+
+
+def test_figures_that_are_sent_to_the_run_s_file_join_those_there(place: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(place / "a", tmp_path / "run")
+    for metric in ("information", "clustering"):
+        assert zoo("evaluate", run, "--metrics", metric, "--out", run / "evaluation.json").code == 0
+    assert {*json.loads((run / "evaluation.json").read_text())["metrics"]} == {"information", "clustering"}
+
+
+def test_a_run_is_measured_once(place: Path) -> None:
+    ended = zoo("evaluate", place / "a", place / "b" / ".." / "a", "--metrics", "information")
+    assert (ended.code, "is given twice" in ended.err) == (2, True)
+
+
+@pytest.mark.parametrize("words", [("--n", "3", "-n", "4"), ("--seed=1", "--seed", "2")])
+def test_a_flag_is_given_once(words: tuple[str, ...], place: Path) -> None:
+    ended = zoo("sample", place / "a", *words)
+    assert (ended.code, ended.err.count("\n")) == (2, 1)
+    assert "twice" in ended.err
+
+
+def test_a_home_folder_is_expanded_after_an_equals_sign(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert zoo("sample", place / "a", "-n", "1", "--out=~/one.png").code == 0
+    assert (tmp_path / "one.png").is_file()

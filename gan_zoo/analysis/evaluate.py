@@ -70,9 +70,11 @@ def evaluate(
         )
     place = torch.device(device)
     opened: dict[Any, Reals] = {}
-    subjects = []
+    subjects: list[Subject] = []
     for source in sources:
         run, checkpoint = find(source)
+        if any(checkpoint.samefile(other.checkpoint) for other in subjects):
+            raise InputError(f"{source}: this run is given twice")
         data = run.config.data
         known = data in opened
         if not known:

@@ -10,9 +10,11 @@ from typing import Any
 
 from rich.console import Console
 
+from gan_zoo.data.pixels import SUFFIXES
 from gan_zoo.errors import InputError
 from gan_zoo.files import check_writable
 from gan_zoo.images import is_made_here
+from gan_zoo.training.run import CONFIG, RUN_FILES
 
 Attempt = Callable[[Callable[[], Any]], Any]
 
@@ -56,23 +58,15 @@ def check_output(path: Path, *, folder: bool = False) -> None:
     Raises:
         InputError: If it cannot, or would.
     """
-    if is_run_file(path):
+    run = next((folder for folder in path.absolute().parents[:3] if (folder / CONFIG).is_file()), None)
+    if run and path.absolute().relative_to(run).parts[0] in RUN_FILES:
         raise InputError(f"--out {path} is a file of a run; choose another path")
-    if path.suffix.lower() in SUFFIXES and path.is_file() and not is_made_here(path):
+    if not run and path.suffix.lower() in SUFFIXES and path.is_file() and not is_made_here(path):
         raise InputError(f"--out {path} exists and was not written by gan-zoo; choose another path")
     try:
         check_writable(path, folder=folder)
     except OSError as error:
         raise InputError(f"{_not_writable(error)}; choose another path with --out") from None
-
-
-def is_run_file(path: Path) -> bool:
-    """Whether a run needs a file to be resumed, measured or listed: its records, figures and checkpoints."""
-    run = next((folder for folder in path.absolute().parents[:3] if (folder / CONFIG).is_file()), None)
-    if run is None or not (run / CHECKPOINTS).is_dir():
-        return False
-    first = path.absolute().relative_to(run).parts[0]
-    return first in (CONFIG, ENVIRONMENT, DATA, METRICS, CHECKPOINTS) or first.startswith("evaluation")
 
 
 def check_json(out: Path | None) -> None:

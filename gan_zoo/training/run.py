@@ -38,6 +38,8 @@ from gan_zoo.training.lock import LOCK
 from gan_zoo.training.loggers.jsonlines import read_records
 
 CONFIG, ENVIRONMENT, DATA, FAILURE = "config.toml", "environment.json", "data.json", "failure.txt"
+RUN_FILES = (CONFIG, ENVIRONMENT, DATA, FAILURE, "metrics.jsonl", "evaluation.json", "checkpoints")
+"""What a run needs to be resumed, measured and listed."""
 SUBFOLDERS = ("checkpoints", "samples", "tensorboard")
 
 

@@ -85,12 +85,15 @@ class State:
         }
 
     def load_moments(self, stored: Mapping[str, Tensor], checkpoint: Path) -> None:
-        """Load Adam's moments.
+        """Load Adam's moments; a parameter without any has had no gradient yet, and starts from zero.
 
         Raises:
-            InputError: If one is missing, unexpected or of another shape.
+            InputError: If a moment is missing beside others, unexpected or of another shape.
         """
+        parameters = {key.rpartition("/")[0] for key in stored}
         moments = self._moments()
+        for key in [key for key in moments if key.rpartition("/")[0] not in parameters]:
+            moments.pop(key).zero_()
         for key in sorted(moments.keys() ^ stored.keys()):
             _, _, name = key.rpartition("/")[0].partition("/")
             if key in moments:

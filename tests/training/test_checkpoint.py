@@ -262,6 +262,16 @@ def test_weights_of_another_shape_or_name_are_refused_by_name(run: Run, settings
     assert "model.safetensors: " in str(error.value)
 
 
+def test_a_parameter_that_had_no_gradient_yet_starts_with_moments_of_zero(run: Run) -> None:
+    game = Game("infogan")
+    moments = load_file(newest(run) / "optimizer.safetensors")
+    parameter = next(name for name, value in moments.items() if value.ndim == 2).rpartition("/")[0]
+    game.state.load_moments({k: v for k, v in moments.items() if not k.startswith(f"{parameter}/")}, newest(run))
+    loaded = game.state._moments()
+    assert not any(value.any() for key, value in loaded.items() if key.startswith(f"{parameter}/"))
+    assert all(torch.equal(loaded[key], value) for key, value in moments.items() if not key.startswith(f"{parameter}/"))
+
+
 def test_moments_that_are_missing_unexpected_or_of_another_shape_are_refused(run: Run) -> None:
     game = Game("infogan")
     moments = load_file(newest(run) / "optimizer.safetensors")

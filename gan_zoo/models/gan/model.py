@@ -158,9 +158,7 @@ class GAN(GANRecipe, nn.Module):
             rows = training.batch_size // training.accumulate
             lines.append(f"training.accumulate = {training.accumulate}: batch norm uses statistics of {rows} images")
         if training.accumulate > 1 and self.config.trunk.spectral_norm:
-            lines.append(
-                f"training.accumulate = {training.accumulate}: spectral norm makes a power iteration in each micro-batch"
-            )
+            lines.append(f"training.accumulate = {training.accumulate}: spectral norm iterates in each micro-batch")
         return lines
 
     def additional_images(self, real: Tensor, random: Draws) -> tuple[Tensor, ...]:
