@@ -78,8 +78,8 @@ class ThreePasses:
 
         with state.precision.autocast():
             features = model.discriminator.trunk(model.generator(latents.input).float())
-            told = -q_head_nll(model.q(features), latents.codes, model.layout)
-        information = -(model.weights * (model.entropy + told)).sum()
+            log_likelihood = -q_head_nll(model.q(features), latents.codes, model.layout)
+        information = -(model.weights * (model.entropy + log_likelihood)).sum()
         information.backward()
         self.optimizer.step()
         self.adam.zero_grad(set_to_none=True)

@@ -53,8 +53,8 @@ def elsewhere(folder: Path, kept: Path, *, cache: bool) -> dict[str, float]:
     """The same in a process of its own, without what Python and torch take to start."""
     command = [sys.executable, __file__, "--open", str(folder), *([] if cache else ["--no-cache"])]
     variables = os.environ | {"GAN_ZOO_CACHE": str(kept)}
-    said = subprocess.run(command, env=variables, stdout=subprocess.PIPE, check=True, text=True).stdout
-    seconds: dict[str, float] = json.loads(said)
+    output = subprocess.run(command, env=variables, stdout=subprocess.PIPE, check=True, text=True).stdout
+    seconds: dict[str, float] = json.loads(output)
     return seconds
 
 
@@ -96,8 +96,8 @@ def main() -> None:
     if asked.open:
         print(json.dumps(opened(asked.open, cache=not asked.no_cache)))
         return
-    found = measure(asked.images, asked.rounds) | {"environment": environment(torch.device("cpu"))}
-    print(json.dumps({key: found[key] for key in ("median", "times less")}, indent=2), write_json(found, asked.out))
+    report = measure(asked.images, asked.rounds) | {"environment": environment(torch.device("cpu"))}
+    print(json.dumps({key: report[key] for key in ("median", "times less")}, indent=2), write_json(report, asked.out))
 
 
 if __name__ == "__main__":

@@ -30,41 +30,41 @@ def reports(kind: str) -> list[Report]:
 def section(kind: str) -> str:
     """The page of every report of a kind."""
     if kind in TABLES:
-        found = sorted(RESULTS.glob(f"{kind}-*.json"))
-        return "\n".join(TABLES[kind](json.loads(path.read_text(encoding="utf-8"))) for path in found)
+        files = sorted(RESULTS.glob(f"{kind}-*.json"))
+        return "\n".join(TABLES[kind](json.loads(path.read_text(encoding="utf-8"))) for path in files)
     return "\n".join(pages.markdown(report) for report in reports(kind))
 
 
-def profile(told: dict[str, Any]) -> str:
+def profile(report: dict[str, Any]) -> str:
     """A table of shares for each number format."""
-    names = list(dict.fromkeys(name for shares in told["shares"].values() for name in shares if name != "all others"))
-    columns = ("operator", *told["shares"])
+    names = list(dict.fromkeys(name for shares in report["shares"].values() for name in shares if name != "all others"))
+    columns = ("operator", *report["shares"])
     lines = [
         (
             f"`{name}`" if name in names else name,
-            *(f"{s[name]:.1%}" if name in s else "" for s in told["shares"].values()),
+            *(f"{s[name]:.1%}" if name in s else "" for s in report["shares"].values()),
         )
         for name in [*names, "all others"]
     ]
-    return "\n".join([f"### {told['environment']['device']}", "", *pages.as_markdown(columns, lines)]) + "\n"
+    return "\n".join([f"### {report['environment']['device']}", "", *pages.as_markdown(columns, lines)]) + "\n"
 
 
-def run(told: dict[str, Any]) -> str:
+def run(report: dict[str, Any]) -> str:
     """How long a run takes, what it costs beside its steps, and how well Q does."""
     parts = [
-        f"The default preset, {told['steps']} steps: {told['seconds to the first step']:.1f} s from the command to the "
-        "first step; "
-        f"logging, pictures and checkpoints took {told['share outside steps']:.2%} of the time from the first step on"
+        f"The default preset, {report['steps']} steps: {report['seconds to the first step']:.1f} s from the command to "
+        "the first step; "
+        f"logging, pictures and checkpoints took {report['share outside steps']:.2%} of the time from the first step on"
     ]
-    if "share of steps waiting for data" in told:
-        parts.append(f", waiting for data {told['share of steps waiting for data']:.2%} of the steps")
-    if "accuracy" in told:
+    if "share of steps waiting for data" in report:
+        parts.append(f", waiting for data {report['share of steps waiting for data']:.2%} of the steps")
+    if "accuracy" in report:
         parts.append(
-            f". {told['seconds from command to end']:.1f} s in all, {told['seconds of steps']:.1f} s of them steps, "
-            f"{told['images/s, second half']:,.0f} images/s in the second half of the run. With seed {told['seed']}, Q "
-            f"names {told['accuracy']:.1%} of the held-back digits correctly"
+            f". {report['seconds from command to end']:.1f} s in all, {report['seconds of steps']:.1f} s of them in "
+            f"steps, {report['images/s, second half']:,.0f} images/s in the second half of the run. With seed "
+            f"{report['seed']}, Q names {report['accuracy']:.1%} of the held-back digits correctly"
         )
-    return f"### {told['environment']['device']}\n\n{''.join(parts)}.\n"
+    return f"### {report['environment']['device']}\n\n{''.join(parts)}.\n"
 
 
 TABLES: dict[str, Callable[[dict[str, Any]], str]] = {"profile": profile, "run": run}

@@ -50,15 +50,15 @@ def _row(
     what: str,
     cell: Cell,
     asked: str,
-    found: Interval | float,
+    measured: Interval | float,
     *,
     least: float | None = None,
     most: float | None = None,
 ) -> tuple[str, ...]:
-    value = found.median if isinstance(found, Interval) else found
-    told = spread(found) if isinstance(found, Interval) else f"{found:.4g}"
+    value = measured.median if isinstance(measured, Interval) else measured
+    text = spread(measured) if isinstance(measured, Interval) else f"{measured:.4g}"
     met = (least is None or value >= least) and (most is None or value <= most)
-    return (what, cell.name, asked, told, _verdict(met) if asked else "")
+    return (what, cell.name, asked, text, _verdict(met) if asked else "")
 
 
 def _verdict(met: bool) -> str:
