@@ -742,7 +742,7 @@ def test_damaged_runs(home: Path, data: st.DataObject, name: str, sealed: bool) 
         drive(f"damaged {name}", "sample", "run", "-n", "2", "--out", "a.png", place=place)
         if name == "config.toml" and data.draw(st.integers(0, 3)):
             return
-        small = ("--data", "set.npz", *TINY, "--steps", "2", "--data.workers", "0")
+        small = ("--data", "set.npz", *TINY, "--data.workers", "0")
         drive(f"damaged {name}", "train", "--resume", "--out", "run", *small, place=place)
 
 
@@ -823,7 +823,7 @@ def test_other_states(home: Path, state: dict[str, Any]) -> None:
         old = json.loads((checkpoint / "state.json").read_text())
         (checkpoint / "state.json").write_text(json.dumps(old | state, default=str))
         seal(checkpoint)
-        small = ("--data", "set.npz", *TINY, "--steps", "2", "--data.workers", "0")
+        small = ("--data", "set.npz", *TINY, "--data.workers", "0")
         drive("states", "train", "--resume", "--out", "run", *small, place=place)
 
 

@@ -58,7 +58,7 @@ def call(command: Callable[..., Any], words: Sequence[str], prog: str, config: S
         raise InputError(f"{message}{' See' if message.endswith('?') else '; see'} {prog} --help")
 
     words = [_with_home(word) for word in words]
-    _check_repeated(command, words)
+    _report_repeated(command, words)
     with on_parse_error(refuse):
         return tyro.cli(
             command, prog=prog, description=_description(command), args=words, config=config, registry=tables
@@ -115,16 +115,16 @@ def _spellings(name: str, metadata: Sequence[object]) -> list[str]:
     return [f"--{name.replace('_', '-')}", *aliases]
 
 
-def _check_repeated(command: Callable[..., Any], words: Sequence[str]) -> None:
-    """Refuse a flag that is given twice, under one spelling or two."""
+def _report_repeated(command: Callable[..., Any], words: Sequence[str]) -> None:
+    """Report a flag that is given twice, under one spelling or two: the last one counts."""
     first = {spelling: spellings[0] for spellings in _arguments(command) for spelling in spellings}
     seen: dict[str, str] = {}
     for word in words:
         given = word.partition("=")[0]
         flag = first.get(given.replace("_", "-") if given.startswith("--") else given)
         if flag in seen:
-            pair = given if given == seen[flag] else f"{seen[flag]} and {given}"
-            raise InputError(f"{pair} set the same value twice; keep one" if " " in pair else f"{pair} is given twice")
+            what = f"{given} is given twice" if given == seen[flag] else f"{seen[flag]} and {given} set one value"
+            print(f"gan-zoo: {what}; using the last", file=sys.stderr)
         if flag:
             seen[flag] = given
 
@@ -145,7 +145,10 @@ def _message(event: Any, command: Callable[..., Any], words: Sequence[str]) -> s
         return _not_among(_name(argument), event.value, event.choices)
     if kind == "InstantiationFailure":
         kinds = [kind.strip("{}") for kind in str(argument.lowered.metavar).split("|")]
+        several = " [" in argument.lowered.metavar
+        kinds = [kind.strip("[]").split(" ")[0] for kind in kinds] if several else kinds
         accepted = " or ".join(ACCEPTED.get(kind, kind) for kind in kinds if kind != "None")
+        accepted = f"{accepted.removeprefix('a ')}s" if several else accepted
         flag, value = _given(argument.lowered.name_or_flags, words) or (_name(argument), "")
         return f"{flag} must be {accepted}{f', not {quoted(value)!r}' if value else ''}"
     known = {"-h", "--help", *flags(command)}
@@ -159,11 +162,19 @@ def _unknown(tokens: Sequence[str], command: Callable[..., Any]) -> str:
     given = next((token.partition("=")[0] for token in tokens if token.startswith("-")), None)
     if given is None:
         return f"unexpected argument {quoted(tokens[0])!r}"
-    known = list(flags(command))
-    ends = {flag.rpartition(".")[2]: flag for flag in known if "." in flag}  # --width is --trunk.width
-    flag = given.replace("_", "-")
-    nearest = ends.get(flag.lstrip("-")) or next(iter(get_close_matches(flag, known, n=1)), None)
+    nearest = " or ".join(_nearest(given.replace("_", "-"), list(flags(command))))
     return f"unknown option {quoted(given)!r}" + (f"; did you mean {nearest}?" if nearest else "")
+
+
+def _nearest(flag: str, known: Sequence[str]) -> list[str]:
+    """The flags that an unknown one may stand for: those of its table (--loss), of its last word (--lr) or spelling."""
+    if keys := [one for one in known if one.startswith(f"{flag}.")]:
+        return keys
+    table, dot, key = flag.lstrip("-").rpartition(".")
+    keys = [one for one in known if one.startswith(f"--{table}{dot}")]
+    ends = [one for one in keys if one.rpartition(".")[2] == key]  # --width is --trunk.width
+    words = [one for one in keys if key in one.rpartition(".")[2].split("-")]
+    return ends[:1] or words or get_close_matches(flag, known, n=1, cutoff=0.75) or (keys if dot else [])
 
 
 def _not_among(name: str, value: str, choices: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -172,9 +173,11 @@ def _kind_of_path(settings: Data) -> str:
     if not path.exists():
         where = "" if path.is_absolute() else f" in {quoted(Path.cwd())}"
         if any(mark in name for mark in "/\\~.") or path.is_absolute():
+            on_hub = re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", name)
+            hub = f"; a set on the Hugging Face Hub is --data hub --data.path {name}" if on_hub else ""
             raise InputError(
                 f"data {name!r}: no such file or folder{where}; give a folder of images, a "
-                f"{', '.join(ARRAY_SUFFIXES)} file, or one of {', '.join(datasets.entries)}"
+                f"{', '.join(ARRAY_SUFFIXES)} file, or one of {', '.join(datasets.entries)}{hub}"
             )
         raise unknown("dataset", name, datasets.entries, also=f", and no such file or folder{where}")
     if settings.path is not None:
