@@ -82,7 +82,7 @@ class ThreePasses:
         information = -(model.weights * (model.entropy + log_likelihood)).sum()
         information.backward()
         self.optimizer.step()
-        self.adam.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=True)
         return [of_discriminator, of_generator, Objective({"information": information})]
 
 

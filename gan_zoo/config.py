@@ -103,7 +103,7 @@ class Data(Settings):
 class Latent(Settings):
     """The generator's noise z."""
 
-    noise: Count = 62
+    noise: Annotated[int, Field(ge=0, lt=10**9)] = 62
     """Width of the noise."""
     distribution: Literal["normal", "uniform"] = "normal"
     """Standard normal, or uniform in [-1, 1]."""

@@ -298,7 +298,7 @@ def test_a_name_goes_to_the_hub_only_if_no_path_can_be_meant(
         assert gan_zoo.load(source).codes
     assert gan_zoo.load("org/digits", revision="v1").codes
     assert asked == [HubModel("org/digits"), *3 * [HubModel("org/digits", "v1")]]
-    with pytest.raises(InputError, match="revision 'v1' is of a model on the Hub"):
+    with pytest.raises(InputError, match="revision='v1' requires a model on the Hub"):
         gan_zoo.load(exported, revision="v1")
 
 

@@ -208,8 +208,8 @@ def test_a_case_that_fails_is_told_and_the_others_are_measured(monkeypatch: pyte
     [
         ({"chosen": {"trunk": ("resnett",)}}, "unknown trunk of this grid 'resnett'"),
         ({"chosen": {"mode": ("graph",)}}, "unknown mode of this grid 'graph'"),
-        ({"batches": (1,)}, "2 or more"),
-        ({"seconds": 0.0}, "more than 0"),
+        ({"batches": (1,)}, "at least 2"),
+        ({"seconds": 0.0}, "greater than 0"),
     ],
 )
 def test_a_choice_that_leaves_nothing_is_refused(choice: dict[str, object], words: str) -> None:

@@ -462,7 +462,7 @@ def test_ranks_whose_trees_or_data_differ_are_refused(tmp_path: Path) -> None:
 
 def test_what_the_environment_says_of_ranks_has_to_be_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "two")
-    with pytest.raises(InputError, match="WORLD_SIZE is 'two'"), joined(CPU, 1):
+    with pytest.raises(InputError, match="WORLD_SIZE must be a number"), joined(CPU, 1):
         pass
 
 
