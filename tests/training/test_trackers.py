@@ -216,7 +216,9 @@ def test_a_tracker_is_checked_opened_told_flushed_and_closed(tmp_path: Path) -> 
 
 @pytest.mark.usefixtures("added")
 def test_a_plug_in_that_is_no_tracker_is_told(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="logger 'number' from theirs 1.0 must be a class with a static method check, not 7") as error:
+    with pytest.raises(
+        InputError, match="logger 'number' from theirs 1.0 must be a class with a static method check, not 7"
+    ) as error:
         narrow_train("gan", tmp_path / "run", training__steps=1, logging__trackers=("number",))
     assert one_line(error)
     assert not (tmp_path / "run").exists()
