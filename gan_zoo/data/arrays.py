@@ -94,7 +94,7 @@ def array(settings: Data) -> Dataset:
     path = required_path(settings, f"a file ending in {', '.join(ARRAY_SUFFIXES)}")
     arrays, origin = _read(path), (Files(path.parent, [path.name]),)
     images, test_images = arrays["images"], arrays.get("test_images")
-    train_format = _format(images, path)
+    train_format = _format(images, f"{path}: images")
     if isinstance(images, np.memmap):
         sizes = dict(zip(train_format.axes.split(), images.shape, strict=True))
         side = int(min(sizes["h"], sizes["w"]))
@@ -106,7 +106,7 @@ def array(settings: Data) -> Dataset:
     test = None
     if test_images is not None:
         bounds = (train_format.low, train_format.high) if images.dtype.kind == "f" else None
-        pixels = _format(test_images, path, bounds).pixels(test_images)
+        pixels = _format(test_images, f"{path}: test images", bounds).pixels(test_images)
         test = pixels, _labels(arrays.get("test_labels"), len(test_images), path)
     train = train_format.pixels(images), _labels(arrays.get("labels"), len(images), path)
     return replace(from_tensors(settings, train, test, where=str(path)), origin=origin)
@@ -170,7 +170,7 @@ def _size(tensor: Any) -> int:
     return prod(shape) * int(bits[0] if bits else 8) // 8
 
 
-def _format(images: Array, path: Path, bounds: tuple[float, float] | None = None) -> ImageFormat:
+def _format(images: Array, what: str, bounds: tuple[float, float] | None = None) -> ImageFormat:
     """The format of an array of images, by its shape, type and values; `bounds` are those of floats, if known."""
     shape, axes = images.shape, ""
     if images.ndim == 3:
@@ -181,20 +181,18 @@ def _format(images: Array, path: Path, bounds: tuple[float, float] | None = None
         axes, channels, sides = "n c h w", shape[1], shape[2:]
     if not axes or min(sides) < 4 or not len(images):
         raise InputError(
-            f"{path}: images have the shape {_times(shape)}; accepted: [n, h, w], [n, h, w, c] or [n, c, h, w] with "
+            f"{what} have the shape {_times(shape)}; accepted: [n, h, w], [n, h, w, c] or [n, c, h, w] with "
             f"n at least 1, c 1 or 3, h and w at least 4"
         )
     if images.dtype in (np.uint8, np.bool_):
         return ImageFormat(axes, channels, 0, 255 if images.dtype == np.uint8 else 1)
     if images.dtype.kind != "f":
-        raise InputError(
-            f"{path}: images have the type {images.dtype}; accepted: uint8, bool, or floats in [0, 1] or [-1, 1]"
-        )
+        raise InputError(f"{what} have the type {images.dtype}; accepted: uint8, bool, or floats in [0, 1] or [-1, 1]")
     low, high = _extent(images)
     floor, ceiling = bounds or ((-1.0, 1.0) if low < 0 else (0.0, 1.0))
     if not (low >= floor and high <= ceiling):
         raise InputError(
-            f"{path}: floating-point images run from {low:g} to {high:g}; accepted: [0, 1], or [-1, 1] if a "
+            f"{what} are floating-point and run from {low:g} to {high:g}; accepted: [0, 1], or [-1, 1] if a "
             f"training image has a negative value; for 0 to 255 use uint8"
         )
     return ImageFormat(axes, channels, floor, ceiling)
@@ -215,9 +213,11 @@ def _labels(labels: Array | None, length: int, path: Path) -> Tensor | None:
         return None
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
-    if labels.dtype.kind not in "iu" or labels.shape != (length,):
+    if labels.dtype.kind not in "iub" or labels.shape != (length,):
         raise InputError(
             f"{path}: labels are {labels.dtype} of shape {_times(labels.shape)}; accepted: one integer for each of "
             f"the {length} images"
         )
+    if labels.dtype.kind == "u" and len(labels) and int(labels.max()) >= 2**63:
+        raise InputError(f"{path}: the label {labels.max()} is greater than 2^63 - 1")
     return torch.from_numpy(labels.astype(np.int64))

@@ -96,7 +96,8 @@ def settle_labels(
         low, high = int(labels.min()), int(labels.max())
         if low < 0 or high >= count:
             raise InputError(
-                f"{where}: {split} labels run from {low} to {high}; accepted with {count} classes: 0 to {count - 1}"
+                f"{where}: {split} labels run from {low} to {high}; accepted with {count} classes: 0 to {count - 1}; "
+                "change the labels, or set data.classes to 0 to train without them"
             )
     return Labels(count, train, test, names, notes)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import Any
+from unicodedata import normalize
 
 import torch
 from torch import Tensor
@@ -76,13 +77,21 @@ def read_labels(tables: dict[str, Any], columns: Columns, where: str) -> tuple[d
     if column is None:
         unusable = f"no labels: the column {quoted(columns.unusable)} cannot be used as labels"
         return {}, [], [unusable] if columns.unusable else []
-    values = {split: _values(table, column, where) for split, table in tables.items() if column in table.features}
+    tables = {split: table for split, table in tables.items() if column in table.features}
+    _check_kinds({split: table.features[column] for split, table in tables.items()}, columns, where)
+    values = {split: _values(table, column, where) for split, table in tables.items()}
     names: list[str] = []
     if columns.kind == "classes":
-        names = [*next(iter(tables.values())).features[column].names]
+        class_names = {split: table.features[column].names for split, table in tables.items()}
+        names = [*next(iter(class_names.values()))]
+        for split, others in class_names.items():  # each split numbers its names in an order of its own
+            if unknown := [name for name in others if name not in names]:
+                raise InputError(f"{where}: the split {split} has the class {unknown[0]!r}, which training has not")
+            values[split] = [names.index(others[label]) if label >= 0 else label for label in values[split]]
     elif columns.kind == "bool":
         names = ["False", "True"]
     elif columns.kind == "text":
+        values = {split: [normalize("NFC", text) for text in texts] for split, texts in values.items()}
         names = sorted(set(next(iter(values.values()))))
         number = {name: label for label, name in enumerate(names)}
         for split, texts in values.items():
@@ -94,6 +103,18 @@ def read_labels(tables: dict[str, Any], columns: Columns, where: str) -> tuple[d
     notes = [f"{len(names):,} classes, by the {columns.kind} in {column!r}: {listed(names)}"]
     labels = {split: torch.tensor(some, dtype=torch.int64) for split, some in values.items()}
     return labels, names, notes if columns.kind in ("text", "bool") else []
+
+
+def _check_kinds(features: dict[str, Any], columns: Columns, where: str) -> None:
+    """Refuse a column whose labels are of one type in a split and of another in the next."""
+    from datasets import ClassLabel
+
+    kinds = {split: "classes" if isinstance(one, ClassLabel) else _kind(one) for split, one in features.items()}
+    if odd := next((split for split, kind in kinds.items() if kind != columns.kind), None):
+        raise InputError(
+            f"{where}: the column {columns.label!r} holds {columns.kind} in the training split and "
+            f"{kinds[odd] or getattr(features[odd], 'dtype', 'nested values')} in {odd}; give both splits one type"
+        )
 
 
 def _values(table: Any, column: str, where: str) -> list[Any]:

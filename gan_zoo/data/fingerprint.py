@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, BinaryIO
+from unicodedata import normalize
 
 from torch import Tensor
 
@@ -141,7 +142,7 @@ def _listing(files: Files) -> Iterator[bytes]:
             size = os.stat(path).st_size
         except OSError as error:
             raise InputError(f"{quoted(path)}: {error.strerror}") from None
-        yield b"%b %d" % (os.fsencode(name) if len(files) > 1 else b"", size)
+        yield b"%b %d" % (os.fsencode(normalize("NFC", name)) if len(files) > 1 else b"", size)
 
 
 def _contents(encoded: EncodedImages) -> Iterator[bytes]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from unicodedata import normalize
 
 from gan_zoo.data.bounds import listed
 from gan_zoo.errors import InputError, quoted
@@ -130,8 +131,10 @@ def summary(
 
 
 def _parent(name: str) -> str:
-    """The innermost folder of an image; empty for one in the dataset's folder itself."""
-    return name.rpartition("/")[0].rpartition("/")[2]
+    """The innermost folder of an image, in composed characters (NFC), as Macs may write them apart; empty for an image
+    in the dataset's folder itself.
+    """
+    return normalize("NFC", name.rpartition("/")[0].rpartition("/")[2])
 
 
 def _splits(names: Sequence[str], where: str) -> tuple[dict[str, list[str]], list[str]]:

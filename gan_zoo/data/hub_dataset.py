@@ -14,7 +14,7 @@ from gan_zoo.data.bounds import listed
 from gan_zoo.data.columns import find_columns, read_labels
 from gan_zoo.data.dataset import Dataset, as_path
 from gan_zoo.data.encoded import EncodedSplit, from_encoded
-from gan_zoo.data.folder_layout import TRAIN, evaluation_split, plain_split, summary
+from gan_zoo.data.folder_layout import TRAIN, WORDS, evaluation_split, plain_split, summary
 from gan_zoo.data.pixels import open_file
 from gan_zoo.data.table_files import EXPECTED, check_saved, inside, is_saved, read_tables
 from gan_zoo.errors import InputError, first_line, quoted
@@ -129,10 +129,14 @@ def _open(settings: Data, name: str) -> Dataset:
 
 
 def _training_split(splits: dict[str, Any], where: str) -> str:
-    """The name of the training split: train, or the only split."""
+    """The name of the training split: train, or the only split unless it is called validation or test."""
     if TRAIN not in splits and len(splits) > 1:
         raise InputError(f"{where} has the splits {listed([*splits])}; expected: one called 'train'")
     split = TRAIN if TRAIN in splits else next(iter(splits))
+    if split in WORDS and split != TRAIN:
+        raise InputError(
+            f"{where} holds no images to learn from: its only split is {split}; rename it to train to learn from it"
+        )
     if not len(splits[split]):
         raise InputError(f"{where}: the training split {quoted(split)} is empty")
     return split

@@ -222,3 +222,17 @@ def test_labels_that_leave_numbers_out_are_as_many_classes_as_there_are(tmp_path
     assert found.train.labels is not None and found.train.labels.tolist() == [0, 1, 0, 1, 1, 0]
     assert "labels run from 5 to 7" in refused(tmp_path / "a.npz", classes=3)
     assert opened(tmp_path / "a.npz", classes=10).train.labels.tolist()[:2] == [5, 7], "ten are asked for"
+
+
+def test_labels_of_truth_values_are_two_classes(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", images=BYTES, labels=np.arange(6) % 2 == 0)
+    found = opened(tmp_path / "a.npz")
+    assert found.classes == 2 and found.train.labels is not None
+    assert found.train.labels.tolist() == [1, 0, 1, 0, 1, 0]
+
+
+def test_a_label_beyond_int64_and_an_empty_test_part_are_named(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", images=BYTES, labels=np.full(6, 2**63, np.uint64))
+    assert f"the label {2**63} is greater than 2^63 - 1" in refused(tmp_path / "a.npz")
+    np.savez(tmp_path / "b.npz", images=BYTES, test_images=BYTES[:0])
+    assert "b.npz: test images have the shape 0×" in refused(tmp_path / "b.npz")

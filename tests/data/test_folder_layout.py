@@ -162,6 +162,11 @@ def test_metadata_stands_in_place_of_folder_names_as_in_the_library(tmp_path: Pa
     assert "metadata.csv is not read, and replaces the folders' names" in found.notes[0]
 
 
+def test_classes_are_equal_however_their_accents_are_written(tmp_path: Path) -> None:
+    found = opened(made(tmp_path, "train/\u00e9/1.png", "train/b/1.png", "test/e\u0301/1.png", "test/b/1.png"))
+    assert found.class_names == ("b", "\u00e9")
+
+
 def test_metadata_beside_images_is_named_where_no_folders_are_classes(tmp_path: Path) -> None:
     (made(tmp_path, "1.png 2.png") / "metadata.csv").write_text("file_name,label\n1.png,a\n2.png,b\n")
     assert opened(tmp_path).notes[0] == "2 images, no classes (metadata.csv is not read)"

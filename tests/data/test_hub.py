@@ -337,7 +337,34 @@ def test_an_empty_train_split_is_refused_and_no_other_taken(datasets: Any, tmp_p
     datasets.DatasetDict({"left": table(datasets), "right": table(datasets)}).save_to_disk(tmp_path / "b")
     assert "has the splits left, right; expected: one called 'train'" in refused(tmp_path / "b")
     datasets.DatasetDict({"dev": table(datasets)}).save_to_disk(tmp_path / "c")
-    assert opened(tmp_path / "c").notes == ("6 images, split validation",)
+    assert "no images to learn from: its only split is validation" in refused(tmp_path / "c")
+    datasets.DatasetDict({"all": table(datasets)}).save_to_disk(tmp_path / "e")
+    assert opened(tmp_path / "e").notes == ("6 images, split all",)
+
+
+def test_each_split_numbers_its_classes_in_its_own_order(datasets: Any, tmp_path: Path) -> None:
+    def split(*names: str) -> Any:
+        return labelled(datasets, [0, 1, 0], datasets.ClassLabel(names=[*names]))
+
+    datasets.DatasetDict({"train": split("x", "y"), "test": split("y", "x")}).save_to_disk(tmp_path / "a")
+    found = opened(tmp_path / "a")
+    assert found.class_names == ("x", "y") and found.test is not None
+    for part, labels in ((found.train, [0, 1, 0]), (found.test, [1, 0, 1])):
+        assert part.labels is not None and part.labels.tolist() == labels
+    datasets.DatasetDict({"train": split("x", "y"), "test": split("x", "z")}).save_to_disk(tmp_path / "b")
+    assert "the split test has the class 'z'" in refused(tmp_path / "b")
+
+
+def test_labels_of_two_types_are_refused(datasets: Any, tmp_path: Path) -> None:
+    both = {"train": labelled(datasets, [0, 1]), "test": labelled(datasets, ["a", "b"])}
+    datasets.DatasetDict(both).save_to_disk(tmp_path / "a")
+    assert "'label' holds integers in the training split and text in test" in refused(tmp_path / "a")
+
+
+def test_text_labels_are_equal_however_their_accents_are_written(datasets: Any, tmp_path: Path) -> None:
+    both = {"train": labelled(datasets, ["\u00e9", "b"]), "test": labelled(datasets, ["e\u0301", "b"])}
+    datasets.DatasetDict(both).save_to_disk(tmp_path / "a")
+    assert opened(tmp_path / "a").class_names == ("b", "\u00e9")
 
 
 def test_a_folder_of_tables_is_opened_by_its_path_alone(datasets: Any, tmp_path: Path) -> None:
