@@ -85,8 +85,6 @@ def decoded_once(
 
 def read_entry(file: Path, shapes: Sequence[tuple[int, ...]]) -> list[Tensor] | None:
     """The images of an entry, memory-mapped; None if it is missing or damaged."""
-    if not file.is_file():
-        return None
     try:
         with utf8_name(file) as called, safe_open(called, framework="pt") as opened:
             sums = opened.metadata() or {}

@@ -45,26 +45,8 @@ class Factors:
         Raises:
             InputError: If an index lies outside 0 to count - 1.
         """
-        _check_range("image", indices, self.count)
-        return indices[:, None] // self._strides % torch.tensor(self.sizes)
-
-    def indices(self, values: Tensor) -> Tensor:
-        """The images, int64 [n], with the factors' values `values` (int64 [n, F]).
-
-        Raises:
-            InputError: If a factor does not take a value.
-        """
-        if values.ndim != 2 or values.shape[1] != len(self.sizes):
-            raise InputError(f"factor values of shape {[*values.shape]}; expected: [n, {len(self.sizes)}]")
-        for name, size, column in zip(self.names, self.sizes, values.unbind(1), strict=True):
-            _check_range(name, column, size)
-        return (values * self._strides).sum(1)
-
-    @property
-    def _strides(self) -> Tensor:
-        return torch.tensor([prod(self.sizes[k + 1 :]) for k in range(len(self.sizes))])
-
-
-def _check_range(what: str, numbers: Tensor, size: int) -> None:
-    if len(numbers) and not 0 <= int(numbers.min()) <= int(numbers.max()) < size:
-        raise InputError(f"{what} from {int(numbers.min())} to {int(numbers.max())}; accepted: 0 to {size - 1}")
+        if len(indices) and not 0 <= int(indices.min()) <= int(indices.max()) < self.count:
+            raise InputError(
+                f"image from {int(indices.min())} to {int(indices.max())}; accepted: 0 to {self.count - 1}"
+            )
+        return torch.stack(torch.unravel_index(indices, self.sizes), 1)
