@@ -15,7 +15,7 @@ from torch import nn
 from gan_zoo.config import TrunkSettings
 from gan_zoo.shapes import ImageShape
 from gan_zoo.trunks.convolutions import ConvFromImage, ConvToImage
-from gan_zoo.trunks.layers import activated, init_dcgan, spectral
+from gan_zoo.trunks.layers import activated, doubling, halving, init_dcgan, spectral
 from gan_zoo.trunks.trunk import DiscriminatorTrunk, Trunk, require_resolution
 
 SMALLEST_SIDE = {28: 7, 32: 4, 64: 4, 128: 4}
@@ -39,19 +39,14 @@ def dcgan_generator(latent_width: int, image: ImageShape, settings: TrunkSetting
     side, channels = _plan(image, settings.width)
     channels = channels[::-1]
     kind = settings.generator_norm
-    bias = kind == "none"
     layers: list[nn.Module] = [
-        nn.Linear(latent_width, channels[0] * side**2, bias=bias),
+        nn.Linear(latent_width, channels[0] * side**2, bias=kind == "none"),
         Rearrange("n (c h w) -> n c h w", h=side, w=side),
         *activated(kind, channels[0], 2, 0.0),
     ]
     for wide, narrow in pairwise(channels):
-        layers += [
-            nn.ConvTranspose2d(wide, narrow, 4, stride=2, padding=1, bias=bias),
-            *activated(kind, narrow, 2, 0.0),
-        ]
-    layers += [ConvToImage(channels[-1], image.channels), nn.Tanh()]
-    generator = nn.Sequential(*layers)
+        layers += doubling(wide, narrow, kind, 0.0)
+    generator = nn.Sequential(*layers, ConvToImage(channels[-1], image.channels), nn.Tanh())
     init_dcgan(generator)
     return generator
 
@@ -63,16 +58,9 @@ def dcgan_discriminator(image: ImageShape, settings: TrunkSettings) -> Discrimin
         InputError: If the resolution is not 28, 32, 64 or 128.
     """
     side, channels = _plan(image, settings.width)
-    kind = settings.discriminator_norm
-    layers: list[nn.Module] = [
-        ConvFromImage(image.channels, channels[0]),
-        nn.LeakyReLU(0.2),
-    ]
+    layers: list[nn.Module] = [ConvFromImage(image.channels, channels[0]), nn.LeakyReLU(0.2)]
     for narrow, wide in pairwise(channels):
-        layers += [
-            nn.Conv2d(narrow, wide, 4, stride=2, padding=1, bias=kind == "none"),
-            *activated(kind, wide, 2, 0.2),
-        ]
+        layers += halving(narrow, wide, settings.discriminator_norm, 0.2)
     flatten = Rearrange("n c h w -> n (c h w)")
     trunk = DiscriminatorTrunk(nn.Sequential(*layers), flatten, channels[-1] * side**2)
     init_dcgan(trunk)

@@ -11,7 +11,7 @@ from torch import nn
 from gan_zoo.config import TrunkSettings
 from gan_zoo.shapes import ImageShape
 from gan_zoo.trunks.convolutions import ConvFromImage, ConvToImage
-from gan_zoo.trunks.layers import activated, init_dcgan, spectral
+from gan_zoo.trunks.layers import dense, doubling, halving, init_dcgan, spectral
 from gan_zoo.trunks.trunk import DiscriminatorTrunk, Trunk, require_resolution
 
 LEAK = 0.1
@@ -26,15 +26,11 @@ def infogan_mnist_generator(latent_width: int, image: ImageShape, settings: Trun
     """
     require_resolution("infogan-mnist", image, (28,))
     width, kind = settings.width, settings.generator_norm
-    bias = kind == "none"
     generator = nn.Sequential(
-        nn.Linear(latent_width, 16 * width, bias=bias),  # 1024
-        *activated(kind, 16 * width, 1, 0.0),
-        nn.Linear(16 * width, 2 * width * 7 * 7, bias=bias),  # 128·7·7
-        *activated(kind, 2 * width * 7 * 7, 1, 0.0),
+        *dense(latent_width, 16 * width, kind, 0.0),  # 1024
+        *dense(16 * width, 2 * width * 7 * 7, kind, 0.0),  # 128·7·7
         Rearrange("n (c h w) -> n c h w", h=7, w=7),
-        nn.ConvTranspose2d(2 * width, width, 4, stride=2, padding=1, bias=bias),  # 64, 14×14
-        *activated(kind, width, 2, 0.0),
+        *doubling(2 * width, width, kind, 0.0),  # 64, 14×14
         ConvToImage(width, image.channels),  # 28×28
         nn.Tanh(),
     )
@@ -50,17 +46,14 @@ def infogan_mnist_discriminator(image: ImageShape, settings: TrunkSettings) -> D
     """
     require_resolution("infogan-mnist", image, (28,))
     width, kind = settings.width, settings.discriminator_norm
-    bias = kind == "none"
     to_map = nn.Sequential(
         ConvFromImage(image.channels, width),  # 64, 14×14
         nn.LeakyReLU(LEAK),
-        nn.Conv2d(width, 2 * width, 4, stride=2, padding=1, bias=bias),  # 128, 7×7
-        *activated(kind, 2 * width, 2, LEAK),
+        *halving(width, 2 * width, kind, LEAK),  # 128, 7×7
     )
     to_features = nn.Sequential(
         Rearrange("n c h w -> n (c h w)"),
-        nn.Linear(2 * width * 7 * 7, 16 * width, bias=bias),  # 1024
-        *activated(kind, 16 * width, 1, LEAK),
+        *dense(2 * width * 7 * 7, 16 * width, kind, LEAK),  # 1024
     )
     trunk = DiscriminatorTrunk(to_map, to_features, 16 * width)
     init_dcgan(trunk)

@@ -114,6 +114,23 @@ def activated(kind: Norm, channels: int, dims: Literal[1, 2], slope: float) -> l
     return [layer, nn.LeakyReLU(slope) if slope else nn.ReLU()]
 
 
+def dense(inputs: int, outputs: int, kind: Norm, slope: float) -> list[nn.Module]:
+    """A linear layer, `activated`. It has no bias if a norm follows."""
+    return [nn.Linear(inputs, outputs, bias=kind == "none"), *activated(kind, outputs, 1, slope)]
+
+
+def halving(inputs: int, outputs: int, kind: Norm, slope: float) -> list[nn.Module]:
+    """A 4×4 convolution that halves the side, `activated`. It has no bias if a norm follows."""
+    layer = nn.Conv2d(inputs, outputs, 4, stride=2, padding=1, bias=kind == "none")
+    return [layer, *activated(kind, outputs, 2, slope)]
+
+
+def doubling(inputs: int, outputs: int, kind: Norm, slope: float) -> list[nn.Module]:
+    """A 4×4 transposed convolution that doubles the side, `activated`. It has no bias if a norm follows."""
+    layer = nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1, bias=kind == "none")
+    return [layer, *activated(kind, outputs, 2, slope)]
+
+
 class SpectralNorm(_SpectralNorm):
     """torch's, outside of autocast: in half precision power iteration does not converge."""
 

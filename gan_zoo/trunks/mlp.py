@@ -11,7 +11,7 @@ from torch import nn
 
 from gan_zoo.config import TrunkSettings
 from gan_zoo.shapes import ImageShape
-from gan_zoo.trunks.layers import activated, spectral
+from gan_zoo.trunks.layers import dense, spectral
 from gan_zoo.trunks.trunk import DiscriminatorTrunk, Trunk
 
 
@@ -19,10 +19,8 @@ def mlp_generator(latent_width: int, image: ImageShape, settings: TrunkSettings)
     """Latents [n, latent_width] to images [n, C, R, R] in [-1, 1]; hidden layers of 8·width units."""
     hidden, kind = 8 * settings.width, settings.generator_norm
     return nn.Sequential(
-        nn.Linear(latent_width, hidden, bias=kind == "none"),
-        *activated(kind, hidden, 1, 0.0),
-        nn.Linear(hidden, hidden, bias=kind == "none"),
-        *activated(kind, hidden, 1, 0.0),
+        *dense(latent_width, hidden, kind, 0.0),
+        *dense(hidden, hidden, kind, 0.0),
         nn.Linear(hidden, image.pixels),
         nn.Tanh(),
         Rearrange("n (c h w) -> n c h w", c=image.channels, h=image.resolution),
@@ -31,13 +29,12 @@ def mlp_generator(latent_width: int, image: ImageShape, settings: TrunkSettings)
 
 def mlp_discriminator(image: ImageShape, settings: TrunkSettings) -> DiscriminatorTrunk:
     """Images to 8·width features; the feature map is the features at one position, [n, 8·width, 1, 1]."""
-    hidden, kind = 8 * settings.width, settings.discriminator_norm
+    hidden = 8 * settings.width
     to_map = nn.Sequential(
         Rearrange("n c h w -> n (c h w)"),
         nn.Linear(image.pixels, hidden),
         nn.LeakyReLU(0.2),
-        nn.Linear(hidden, hidden, bias=kind == "none"),
-        *activated(kind, hidden, 1, 0.2),
+        *dense(hidden, hidden, settings.discriminator_norm, 0.2),
         Rearrange("n c -> n c 1 1"),
     )
     trunk = DiscriminatorTrunk(to_map, Rearrange("n c 1 1 -> n c"), hidden)

@@ -92,16 +92,16 @@ def first_block(inputs: int, outputs: int) -> nn.Module:
 
 def discriminator_block(inputs: int, outputs: int, kind: Norm, *, halve: bool) -> nn.Module:
     """[n, inputs, h, w] to [n, outputs, h/2, w/2], or the same h and w unless `halve`."""
+    pool = nn.AvgPool2d(2) if halve else nn.Identity()
     residual = nn.Sequential(
         *activated(kind, inputs, 2, 0.0),
         _conv3(inputs, outputs, bias=kind == "none"),
         *activated(kind, outputs, 2, 0.0),
         _conv3(outputs, outputs),
-        nn.AvgPool2d(2) if halve else nn.Identity(),
+        pool,
     )
     if inputs == outputs and not halve:
         return ResidualBlock(residual, nn.Identity())
-    pool = nn.AvgPool2d(2) if halve else nn.Identity()
     return ResidualBlock(residual, nn.Sequential(pool, _conv1(inputs, outputs)))
 
 
