@@ -55,6 +55,7 @@ class Prior:
         self.noise = noise
         self.codes = tuple(codes)
         self.layout = Layout("|".join([f"noise({distribution}):{noise}", *(code.spec for code in self.codes)]))
+        self.drawn = self.layout
 
     @property
     def width(self) -> int:
@@ -76,8 +77,12 @@ class Prior:
         device: torch.device | str = "cpu",
     ) -> Latents:
         """Rows `first_row` to `first_row + n` of the latents of one step."""
-        drawn = sample_latents(self.layout, n, seed=seed, step=step, stream=stream, first_row=first_row, device=device)
-        return Latents(*drawn, step if isinstance(step, int) else None)
+        drawn = sample_latents(self.drawn, n, seed=seed, step=step, stream=stream, first_row=first_row, device=device)
+        return Latents(*self.from_drawn(*drawn), step if isinstance(step, int) else None)
+
+    def from_drawn(self, drawn: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """`Latents.input` and `Latents.codes` from numbers of the layout `drawn`: here the numbers themselves."""
+        return drawn, values
 
     def compose(self, noise: Tensor, codes: Tensor) -> Latents:
         """Latents of chosen values: noise [n, noise], codes [n, number of codes]."""

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
-from gan_zoo_kernels import Layout, sample_latents
+from gan_zoo_kernels import Layout
 from torch import Tensor, nn
 
 from gan_zoo.models.gan.codes import Code
 from gan_zoo.models.gan.model import Mean, alone
-from gan_zoo.models.gan.prior import TRAINING, Latents, Prior, one_hot
+from gan_zoo.models.gan.prior import Prior, one_hot
 
 LEAST = 2.0**-25
 """Half the distance between the uniforms that the kernels draw, which may be 0."""
@@ -88,32 +88,23 @@ class LearnedPrior(nn.Module, Prior):
             scores.append(estimate - estimate.detach())  # the value 0, the gradient of the estimate
         return torch.stack(scores)
 
-    def sample(
-        self,
-        n: int,
-        *,
-        seed: int,
-        step: int | Tensor = 0,
-        stream: int = TRAINING,
-        first_row: int = 0,
-        device: torch.device | str = "cpu",
-    ) -> Latents:
-        """As `Prior.sample`; the input is differentiable with respect to the logits, the codes are not."""
-        drawn, _ = sample_latents(
-            self.drawn, n, seed=seed, step=step, stream=stream, first_row=first_row, device=device
-        )
+    def from_drawn(self, drawn: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Categorical codes from uniforms; the input is differentiable with respect to the logits, the codes are not.
+
+        `values` holds single uniforms of those codes and is not used.
+        """
         learned = self.probabilities()
         noise, *blocks = drawn.split([self.noise, *(code.width for code in self.codes)], 1)
-        columns, values = [noise], []
+        columns, codes = [noise], []
         for code, block in zip(self.codes, blocks, strict=True):
             if code.name in learned:
                 gumbel = -(-block.clamp_min(LEAST).log()).log()
                 block = straight_through(learned[code.name].log().to(block) + gumbel, self.temperature)
-                values.append(block.detach().argmax(1).float())
+                codes.append(block.detach().argmax(1).float())
             else:
-                values.append(block[:, 0])
+                codes.append(block[:, 0])
             columns.append(block)
-        return Latents(torch.cat(columns, 1), torch.stack(values, 1), step if isinstance(step, int) else None)
+        return torch.cat(columns, 1), torch.stack(codes, 1)
 
 
 def straight_through(scores: Tensor, temperature: float) -> Tensor:
