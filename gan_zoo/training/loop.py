@@ -112,7 +112,10 @@ def _loop(run: Run, state: State, dataset: Dataset, notes: list[str], *, resumed
     settings, logging, steps = config.training, config.logging, config.training.steps
     watch, since = Watch(run, state), state.step
     with ExitStack() as stack:
-        loggers = _loggers(run, state.step, stack) if ranks.leads else []
+        loggers: list[Logger] = []
+        if ranks.leads:
+            log = stack.enter_context(closing(JSONLines(run.metrics_file, state.step)))
+            loggers = [log, *open_trackers(run.folder, config, state.step, stack)]
         reporter = stack.enter_context(Reporter(steps, state.step, quiet=quiet))
         interruption = stack.enter_context(Interruption())
         for note in (*dataset.notes, *notes, *state.model.notes()):
@@ -157,12 +160,6 @@ def _loop(run: Run, state: State, dataset: Dataset, notes: list[str], *, resumed
                 ranks.from_first([done])  # waits until rank 0 has saved: torchrun ends all ranks when one ends
             if last and done < steps:
                 raise Interrupted(run, done)
-
-
-def _loggers(run: Run, start: int, stack: ExitStack) -> list[Logger]:
-    log = JSONLines(run.metrics_file, start)
-    stack.callback(log.close)
-    return [log, *open_trackers(run.folder, run.config, start, stack)]
 
 
 @torch.no_grad()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, Protocol, cast
 from uuid import uuid4
@@ -45,33 +45,19 @@ class Tracker(Protocol):
         """
 
 
-def trackers(settings: Logging) -> dict[str, Tracker]:
-    """The trackers of `settings`, by name.
-
-    Raises:
-        InputError: If a name is unknown, or a plug-in's entry is not a tracker.
-    """
-    return {name: _tracker(name) for name in settings.trackers}
-
-
 def check_trackers(settings: Logging) -> None:
     """Check that all trackers of `settings` can be used.
 
     Raises:
-        InputError: Naming one that cannot, and why.
+        InputError: If a name is unknown, a plug-in's entry is not a tracker, or a tracker cannot be used.
     """
-    for tracker in trackers(settings).values():
-        tracker.check()
+    for name in settings.trackers:
+        _tracker(name).check()
 
 
 def open_trackers(folder: Path, config: Config, start: int, stack: ExitStack) -> list[Logger]:
     """The trackers of a run; closing `stack` closes them."""
-    opened = []
-    for tracker in trackers(config.logging).values():
-        logger = tracker(folder, config, start)
-        stack.callback(logger.close)
-        opened.append(logger)
-    return opened
+    return [stack.enter_context(closing(_tracker(name)(folder, config, start))) for name in config.logging.trackers]
 
 
 def run_id(folder: Path) -> str:
