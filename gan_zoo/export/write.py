@@ -17,7 +17,7 @@ from gan_zoo.files import atomic_folder, write
 from gan_zoo.images import grid, png
 from gan_zoo.models.gan.model import GAN
 from gan_zoo.registry import datasets
-from gan_zoo.training.exported import DESCRIPTION, WEIGHTS, Description, check_weights, read_description
+from gan_zoo.training.exported import DESCRIPTION, WEIGHTS, Description, check_weights
 from gan_zoo.training.run import find, find_step, load
 
 CARD = "README.md"
@@ -92,7 +92,7 @@ def check_exported(folder: Path, name: str) -> None:
     card = folder / CARD
     if not card.is_file() or loaded_by(name) not in card.read_text(encoding="utf-8", errors="replace"):
         raise InputError(f"{folder} was not exported as {name}; export the run by --out FOLDER --push {name}")
-    check_weights(folder, read_description(folder))
+    check_weights(folder)
 
 
 def without_places(config: Config) -> Config:

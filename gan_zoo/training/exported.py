@@ -79,8 +79,8 @@ def read_description(folder: Path) -> Description:
         raise InputError(f"{file}: {error}") from None
 
 
-def check_weights(folder: Path, description: Description) -> Path:
-    """The file of weights, after its SHA-256 was checked.
+def check_weights(folder: Path) -> None:
+    """Check the SHA-256 of an exported model's weights.
 
     Raises:
         InputError: If it is missing or has changed.
@@ -88,9 +88,8 @@ def check_weights(folder: Path, description: Description) -> Path:
     file = folder / WEIGHTS
     if not file.is_file():
         raise InputError(f"{folder} is damaged: {WEIGHTS} is missing")
-    if digest(file) != description.sha256:
+    if digest(file) != read_description(folder).sha256:
         raise InputError(f"{folder} is damaged: {WEIGHTS} has changed since it was written (SHA-256 differs)")
-    return file
 
 
 def _read(file: Path) -> dict[str, Any]:

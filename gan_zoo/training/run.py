@@ -220,23 +220,15 @@ def load(source: Path | str, *, device: torch.device | str = "cpu") -> GAN:
     Raises:
         InputError: If there is no undamaged checkpoint or export.
     """
-    path = download(remote) if (remote := hub_model(source)) else Path(source)
-    if is_export(path):
-        return _load_export(path).to(device).eval()
-    run, checkpoint = find(path)
-    model = build_model(run.config)
+    run, checkpoint = find(source)
+    exported = is_export(checkpoint)
+    if exported:
+        check_weights(checkpoint)
+    try:
+        model = build_model(run.config)
+    except InputError as error:
+        raise InputError(f"{checkpoint}: {error}") from None
     load_weights(model, checkpoint / "model.safetensors")
-    if has_average(checkpoint):
+    if has_average(checkpoint) and not exported:  # an export's weights hold it already
         load_weights(model.generator, checkpoint / "ema.safetensors")
     return model.to(device).eval()
-
-
-def _load_export(folder: Path) -> GAN:
-    description = read_description(folder)
-    weights = check_weights(folder, description)
-    try:
-        model = build_model(description.config)
-    except InputError as error:
-        raise InputError(f"{folder}: {error}") from None
-    load_weights(model, weights)
-    return model
