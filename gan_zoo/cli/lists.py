@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated
 
-from tyro.conf import Positional, arg
+from tyro.conf import Positional
 
 from gan_zoo import registry
+from gan_zoo.cli.types import Json
 
-AsJson = Annotated[bool, arg(help="Print JSON.")]
 
-
-def models(*, json: AsJson = False) -> None:
+def models(*, json: Json = False) -> None:
     """List the models, including plug-ins."""
     list_entries(registry.models.entries.values(), as_json=json)
 
 
-def trunks(*, json: AsJson = False) -> None:
+def trunks(*, json: Json = False) -> None:
     """List the trunks: pairs of a generator and a discriminator network."""
     list_entries(registry.trunks.entries.values(), as_json=json)
 
 
-def loggers(*, json: AsJson = False) -> None:
+def loggers(*, json: Json = False) -> None:
     """List the trackers that --logging.trackers accepts."""
     list_entries(registry.loggers.entries.values(), as_json=json)
 
 
-def configs(name: Positional[str | None] = None, /, *, json: AsJson = False) -> None:
+def configs(name: Positional[str | None] = None, /, *, json: Json = False) -> None:
     """List the presets, or print one.
 
     Args:

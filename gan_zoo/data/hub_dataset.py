@@ -35,24 +35,24 @@ class TableImages:
         table: The table.
         column: The column.
         where: The table's name in messages.
+        numbers: The rows' numbers in the whole table.
         roots: Folders that a cell's path may lead into; relative paths start at the first.
         follow_links: Whether links may lead out of them.
-        numbers: The rows' numbers in the whole table, if rows were chosen.
     """
 
     table: Any
     column: str
     where: str
+    numbers: Sequence[int]
     roots: tuple[Path, ...]
-    follow_links: bool = False
-    numbers: Sequence[int] | None = None
+    follow_links: bool
 
     def __len__(self) -> int:
         return len(self.table)
 
     def name(self, index: int) -> str:
         """The number of the row."""
-        return f"row {self._number(index)} of {self.where}"
+        return f"row {self.numbers[index]} of {self.where}"
 
     def read(self, index: int) -> BinaryIO:
         """Open the bytes of the cell, or its file if it contains only a path."""
@@ -61,12 +61,9 @@ class TableImages:
             raise ValueError("the cell is empty")
         return open_file(self._file(cell["path"])) if cell["bytes"] is None else BytesIO(cell["bytes"])
 
-    def _number(self, index: int) -> int:
-        return index if self.numbers is None else self.numbers[index]
-
     def choose(self, indices: Sequence[int]) -> TableImages:
         """The rows at `indices`."""
-        return replace(self, table=self.table.select(indices), numbers=[self._number(index) for index in indices])
+        return replace(self, table=self.table.select(indices), numbers=[self.numbers[index] for index in indices])
 
     def _file(self, path: str) -> Path:
         """The file that a cell names, which must be below the roots."""
@@ -119,7 +116,7 @@ def _open(settings: Data, name: str) -> Dataset:
             raise InputError(f"{where}: the split {quoted(split)} has no column {columns.image!r}")
         cells = splits[split].select_columns([columns.image]).with_format(None)
         cells = cells.cast_column(columns.image, datasets.Image(decode=False))
-        images = TableImages(cells, columns.image, name, roots, settings.follow_links)
+        images = TableImages(cells, columns.image, name, range(len(cells)), roots, settings.follow_links)
         return EncodedSplit(images, labels.get(split))
 
     if len(splits) > 1 or train != TRAIN:
