@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import warnings
 from typing import Any
@@ -270,3 +271,11 @@ def test_create_refuses_wrong_settings_in_one_line(name: str, settings: dict[str
     with pytest.raises(InputError) as error:
         api.create(name, **settings)
     assert told in one_line(error)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_a_model_in_another_type_is_sampled_and_encodes(dtype: torch.dtype, infogan: InfoGAN) -> None:
+    model = copy.deepcopy(infogan).to(dtype)
+    images = model.sample(2)
+    assert images.dtype == torch.float32
+    assert len(model.encode(images)["c1"]) == 2

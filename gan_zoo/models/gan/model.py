@@ -254,7 +254,7 @@ class GAN(GANRecipe, nn.Module):
     def generate(self, latents: Latents) -> Tensor:
         """The generator's images [n, C, H, W] of given latents, in evaluation mode."""
         with evaluating(self.generator):
-            images = self.in_passes(self.generator, latents.input.to(self.device))
+            images = self.in_passes(self.generator, latents.input.to(next(self.parameters())))
         return images.float()
 
     @property
