@@ -1,4 +1,4 @@
-"""InfoGAN's own table of the configuration. No torch here."""
+"""InfoGAN's table of the configuration. No torch here."""
 
 from __future__ import annotations
 
@@ -23,32 +23,32 @@ class InfoGANSettings(Settings):
     lambda_discrete: Weight = 1.0
     """λ of categorical and bernoulli codes."""
     lambda_continuous: Weight = 0.1
-    """λ of uniform and gaussian codes: smaller, so that the term stays on the scale of the game."""
+    """λ of uniform and gaussian codes: smaller, so that the term stays on the scale of the adversarial loss."""
     prior: Literal["uniform", "learned"] = "uniform"
     """P(c) of categorical codes: uniform, or learned for unequal classes (Ojha et al., 2020, Elastic-InfoGAN)."""
     prior_lr: Rate = 0.01
     """Learning rate of the learned prior's logits."""
     prior_delay: Count = 0
-    """Steps before the learned prior moves: codes have to mean something before their frequency can."""
+    """Steps before the learned prior is updated: codes must have a meaning before their frequencies do."""
     prior_floor: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    """Share of the uniform distribution in the learned prior, so that no code is ever without use."""
+    """Share of the uniform distribution in the learned prior, so that every value keeps some probability."""
     prior_match: Weight = 1.0
     """Weight of KL(mean of Q(c | x) over real images ‖ P(c)), which moves the learned prior, not Q."""
     temperature: Rate = 0.5
-    """Of the softmax whose slope the learned prior's draws have (Jang et al., 2017, straight-through)."""
+    """Softmax temperature of the learned prior's straight-through gradient (Jang et al., 2017)."""
     variance: Literal["fixed", "learned"] = "fixed"
-    """Variance of Q for continuous codes: fixed to 1 as in the paper's own code, or learned within bounds."""
+    """Variance of Q for continuous codes: fixed to 1 as in the paper's code, or learned within bounds."""
     log_variance_min: Annotated[float, Field(ge=-20, le=20)] = -8.0
-    """Least log-variance of Q."""
+    """Lower bound of Q's log-variance."""
     log_variance_max: Annotated[float, Field(ge=-20, le=20)] = 4.0
-    """Greatest log-variance of Q."""
+    """Upper bound of Q's log-variance."""
     trains: Literal["generator+q+trunk", "generator+q", "q"] = "generator+q+trunk"
-    """What the information term trains; with q alone the head only watches (fig. 1's plain GAN)."""
+    """What the information term trains; with q, only the head is trained (fig. 1's plain GAN)."""
     consistency: Weight = 0.0
-    """Weight of the agreement of Q's categorical codes on an image and a warped copy (data.warp); 0 is the paper's.
-    Where no code is categorical there is no such term."""
+    """Weight of the agreement of Q's categorical codes on an image and a warped copy (data.warp); 0 disables
+    it, as in the paper. Ignored without categorical codes."""
     spread: Weight = 4.0
-    """Weight, within the consistency term, of the entropy of a batch's mean code: all its values are to be used."""
+    """Weight, within the consistency term, of the entropy of a batch's mean code: it favours using every value."""
     consistency_share: Share = 1.0
     """Share of a batch that is compared with warped copies; the spread is always the whole batch's."""
     head_width: Positive = 128
@@ -59,7 +59,7 @@ class InfoGANSettings(Settings):
     @model_validator(mode="after")
     def _something_to_learn(self) -> Self:
         if self.prior == "learned" and not any(code.kind == "categorical" for code in parse_codes(self.codes)):
-            raise ValueError(f"prior = 'learned' is for categorical codes, and codes = {self.codes!r} has none")
+            raise ValueError(f"prior = 'learned' requires a categorical code; codes = {self.codes!r} has none")
         return self
 
     @model_validator(mode="after")
