@@ -323,7 +323,7 @@ def test_a_uniform_prior_has_nothing_to_learn() -> None:
 def test_a_prior_without_a_categorical_code_cannot_be_learned() -> None:
     with pytest.raises(InputError) as error:
         Game("infogan", infogan__codes="uniform:2", infogan__prior="learned")
-    assert "prior = 'learned' is for categorical codes" in one_line(error)
+    assert "prior = 'learned' requires a categorical code" in one_line(error)
 
 
 def test_the_bound_s_slope_in_the_prior_knows_which_values_cannot_be_told() -> None:
