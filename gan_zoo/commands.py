@@ -58,7 +58,7 @@ def train(resolved: Resolved, *, out: Path | None, resume: bool, new_data: bool,
         held = held_run(out) if resume else None
         if not held:
             check_norm(config)
-        filled, _, state = loop.prepare(config, held=held)
+        filled, _, state = loop.prepare(config, held=held, new_data=new_data)
         found = {change.partition(":")[0] for change in changes(config, filled)}
         origins = {key: "data" if key.startswith("data.") else "device" for key in found}
         for note in notes:

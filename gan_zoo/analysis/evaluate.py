@@ -19,7 +19,7 @@ from gan_zoo.analysis.disentanglement import disentanglement, representation
 from gan_zoo.analysis.encode import encoder
 from gan_zoo.analysis.fidelity import LEAST, fidelity
 from gan_zoo.analysis.information import information, informed
-from gan_zoo.analysis.results import UNDRAWN, Measurement, fingerprint
+from gan_zoo.analysis.results import Measurement, fingerprint
 from gan_zoo.analysis.subject import Reals, Subject
 from gan_zoo.errors import InputError, TrainingError, reason, unknown
 from gan_zoo.training.environment import environment
@@ -72,13 +72,14 @@ def _clustering(subject: Subject) -> Numbers:
 
 def _information(subject: Subject) -> Numbers:
     subject.notes["information"] = "L_I in nats, on fresh samples; H(c) is a ceiling where the code is discrete"
+    subject.drawn["information"] = subject.n
     return information(subject.model, n=subject.n, seed=subject.seed)
 
 
 def _fidelity(subject: Subject) -> Numbers:
     reals = subject.reals
     real, fake, halves = reals.compared, subject.generated_features, reals.halves
-    subject.features["fidelity"] = Path(reals.features).name
+    subject.features["fidelity"], subject.drawn["fidelity"] = Path(reals.features).name, len(fake)
     split, _ = reals.reference
     told = (
         f"a classifier's, right on {reals.classifier.accuracy:.1%}" if reals.features == "classifier" else "Inception's"
@@ -93,7 +94,7 @@ def _fidelity(subject: Subject) -> Numbers:
 def _coverage(subject: Subject) -> Numbers:
     reals, data = subject.reals, subject.dataset
     assert data.train.labels is not None
-    subject.features["coverage"] = "classifier"
+    subject.features["coverage"], subject.drawn["coverage"] = "classifier", subject.n
     told = torch.cat([reals.classifier.tell(part).cpu() for part in subject.generated.split(500)])
     subject.notes["coverage"] = (
         f"{subject.n} samples; classes told by a classifier, right on {reals.classifier.accuracy:.1%}"
@@ -168,7 +169,7 @@ def evaluate(
         metric is not there, and `measurements`, the same numbers as `gan_zoo.analysis.results` keeps them.
 
     Raises:
-        InputError: For an unknown metric, before any work; for a run that has none of those that are named, likewise;
+        InputError: For an unknown metric, before any work; if no run has any of those that are named, likewise;
             or if measuring failed for every metric.
     """
     for name in names or ():
@@ -192,6 +193,8 @@ def evaluate(
         if features != "auto" and (names is None or "fidelity" in names):
             opened[data].check()
     chosen = [_choose(subject, names) for subject in subjects]
+    if names and not any(metrics for metrics, _ in chosen):
+        raise InputError("; ".join(f"metric {name}: {chosen[0][1][name]}" for name in dict.fromkeys(names)))
     results, failures = [], dict[str, Exception]()
     for index, pair in enumerate(zip(subjects, chosen, strict=True)):
         results.append(_measure(*pair, failures, say))
@@ -202,12 +205,8 @@ def evaluate(
 
 
 def _choose(subject: Subject, names: Sequence[str] | None) -> tuple[list[str], dict[str, str]]:
-    """The metrics that a subject is measured by, and why the others are not.
-
-    Raises:
-        InputError: If metrics are named and it has none of them.
-    """
-    chosen, skipped, missing = [], {}, []
+    """The metrics that a subject is measured by, and why the others are not."""
+    chosen, skipped = [], {}
     for name, metric in METRICS.items():
         if names is not None and name not in names:
             skipped[name] = NOT_ASKED
@@ -216,11 +215,8 @@ def _choose(subject: Subject, names: Sequence[str] | None) -> tuple[list[str], d
             metric.refuse(subject)
         except InputError as error:
             skipped[name] = str(error)
-            missing.append(f"metric {name}: {error}")
         else:
             chosen.append(name)
-    if names is not None and not chosen:
-        raise InputError("; ".join(missing))
     return chosen, skipped
 
 
@@ -252,7 +248,7 @@ def _measure(
             numbers,
             step=step,
             weights=weights,
-            n=None if name in UNDRAWN else subject.n,
+            n=subject.drawn.get(name),
             seed=subject.seed,
             features=subject.features.get(name),
             note=subject.notes.get(name, ""),

@@ -122,7 +122,7 @@ def keep(result: Mapping[str, Any], path: Path, *, say: Callable[[str], None] = 
     merged, told = merge(held, fresh)
     shown = {one.metric: one for one in merged if one.step == result["step"]}  # of several features the last asked for
     record = {
-        **result,
+        **{key: value for key, value in result.items() if key not in ("n", "seed")},  # each measurement has its own
         "metrics": {name: one.numbers for name, one in shown.items()},
         "notes": {name: one.note for name, one in shown.items() if one.note},
         "skipped": {name: reason for name, reason in result["skipped"].items() if name not in shown},
@@ -188,8 +188,8 @@ def comparable(found: Sequence[Measurement]) -> list[Measurement]:
 
 
 def _parsed(told: Any) -> Iterator[Measurement]:
-    step, n, seed = (_count(told[key]) for key in ("step", "n", "seed"))
     if "measurements" not in told:
+        step, n, seed = (_count(told[key]) for key in ("step", "n", "seed"))
         notes = told.get("notes", {})
         for metric, numbers in told["metrics"].items():
             note = shown(notes.get(metric, ""), LONGEST_NOTE)

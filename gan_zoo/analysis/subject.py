@@ -148,6 +148,7 @@ class Subject:
     Attributes:
         notes: What a reader of a metric's numbers should know, by the metric's name.
         features: What images were compared by, by the name of a metric that compares them.
+        drawn: How many samples were measured, by the name of a metric that draws them.
     """
 
     def __init__(self, run: Run, checkpoint: Path, model: GAN, reals: Reals, *, n: int, seed: int) -> None:
@@ -155,6 +156,7 @@ class Subject:
         self.n, self.seed = n, seed
         self.notes: dict[str, str] = {}
         self.features: dict[str, str] = {}
+        self.drawn: dict[str, int] = {}
 
     @property
     def dataset(self) -> Dataset:

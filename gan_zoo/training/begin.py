@@ -112,6 +112,8 @@ def _resume(held: Run, config: Config, state: State, *, new_data: bool) -> list[
     """
     run, before = Run(held.folder, config), recorded(held)
     change = before.change(state.data) if before else ""
+    if change and held.config.data.balance != config.data.balance:
+        change += f" (data.balance was {[*held.config.data.balance]} then)"
     if change and not new_data:
         raise InputError(refusal(run, change))
     for folder in (run.folder, run.checkpoints, run.samples):
@@ -121,6 +123,11 @@ def _resume(held: Run, config: Config, state: State, *, new_data: bool) -> list[
         state.load(newest)
     elif complaints:
         raise InputError("; ".join(complaints))
+    if change and state.step >= config.training.steps:
+        raise InputError(
+            f"{run.folder} is done, so --new-data has no step to take; add steps with --steps, or measure it by "
+            f"its path: gan-zoo encode {run.folder} PATH"
+        )
     notes = [f"passed over: {complaint}" for complaint in complaints]
     if before is None:
         notes += unrecorded(run)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from gan_zoo.config import Config
 from gan_zoo.data.augment import parse_augment
 from gan_zoo.data.batches import end_if_spawned
 from gan_zoo.data.dataset import Dataset, open_dataset
-from gan_zoo.data.fingerprint import fingerprint, located, place
+from gan_zoo.data.fingerprint import fingerprint, located
 from gan_zoo.errors import InputError, TrainingError
 from gan_zoo.images import grid, save_image
 from gan_zoo.models.gan.model import GAN, alone, evaluating
@@ -91,7 +91,7 @@ def train(
         ranks = stack.enter_context(joined(pick_device(config.training.device), config.training.rank_timeout))
         with silent(quiet or not ranks.leads):
             held = ranks.together(lambda: open_run(out) if resume and out else None)
-            config, dataset, state = ranks.together(partial(prepare, config, ranks, held))
+            config, dataset, state = ranks.together(partial(prepare, config, ranks, held, new_data=new_data))
         ranks.check_same("the configuration or the data", f"{to_toml(config)}{state.data}")
         config = config.model_copy(update={"data": located(config.data)})
         stood = out is not None and out.exists()
@@ -103,6 +103,9 @@ def train(
         except InputError as error:  # of an image that is streamed
             if held is None and not state.step and ranks.leads:
                 shutil.rmtree(run.folder, ignore_errors=True)
+                if out is None:
+                    with suppress(OSError):  # other runs
+                        run.folder.parent.rmdir()
                 if stood:
                     run.folder.mkdir(exist_ok=True)
             if ranks.world == 1:
@@ -122,13 +125,16 @@ def is_out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "allocate memory" in told or "ALLOC_FAILED" in told
 
 
-def prepare(config: Config, ranks: Ranks = ALONE, held: Run | None = None) -> tuple[Config, Dataset, State]:
+def prepare(
+    config: Config, ranks: Ranks = ALONE, held: Run | None = None, *, new_data: bool = False
+) -> tuple[Config, Dataset, State]:
     """Everything that a run needs before its folder is made: the tree with the data's facts, the data, step 0.
 
     Args:
         config: The tree.
         ranks: That train it.
         held: The run that it goes on with, if it does.
+        new_data: Whether the data may be other than that run's: then its classes are counted anew.
 
     Raises:
         InputError: If the configuration cannot be carried out.
@@ -137,8 +143,9 @@ def prepare(config: Config, ranks: Ranks = ALONE, held: Run | None = None) -> tu
     kernel_path(device)
     if held:
         config = config.model_copy(update={"data": moved(held.config.data, config.data)})
-    asked = held and place(config.data) == place(held.config.data)
-    dataset = open_at(config.data, held.folder) if held and asked else open_dataset(config.data)
+        if new_data and config.data.classes == held.config.data.classes:
+            config = config.model_copy(update={"data": config.data.model_copy(update={"classes": None})})
+    dataset = open_at(config.data, held) if held and not new_data else open_dataset(config.data)
     config = with_facts(config, dataset, device)
     try:
         state = new_state(config, device, ranks)

@@ -26,28 +26,46 @@ def own_data(run: Run, settings: Data | None = None) -> Dataset:
     Raises:
         InputError: If nothing lies there, or another set than the run's.
     """
-    dataset = open_at(settings or run.config.data, run.folder)
+    dataset = open_at(settings or run.config.data, run)
     check_data(run, dataset)
     return dataset
 
 
-def open_at(settings: Data, folder: Path) -> Dataset:
-    """The set that `settings` name, for the run in `folder`.
+def open_at(settings: Data, run: Run) -> Dataset:
+    """The set that `settings` name, for a run.
 
     Raises:
-        InputError: If it cannot be opened; where nothing lies at its place, with how to name another.
+        InputError: If it cannot be opened; with the difference if it is another set than the run's, with how to name
+            another place if nothing lies there.
     """
+    folder = run.folder
     try:
         return open_dataset(settings)
     except InputError as error:
         key, text = place(settings)
         if not text or (path := as_path(text, f"data.{key}")).exists():
+            if change := _change_of_classes(settings, run):
+                raise InputError(refusal(run, change)) from error
+            raise
+        if (key, text) != place(run.config.data):
             raise
         told = f"the data of {folder} is not at {shown(path.absolute(), 200)}"
         if key == "path" and not path.is_absolute():  # which may be a name on the Hub
             told = f"{error}; {told}"
         how = f"; where it has moved: {_resume_with(folder, '--data PATH')}" if (folder / CONFIG).exists() else ""
         raise InputError(told + how) from None
+
+
+def _change_of_classes(settings: Data, run: Run) -> str:
+    """What differs from the run's data in a set whose classes are not those that `settings` count; nothing if that is
+    not what is wrong with it.
+    """
+    before = recorded(run)
+    try:
+        opened = open_dataset(settings.model_copy(update={"classes": None, "balance": ()})) if before else None
+    except InputError:
+        return ""
+    return before.change(fingerprint(opened)) if before and opened else ""
 
 
 def check_data(run: Run, dataset: Dataset) -> None:

@@ -82,11 +82,12 @@ def test_codes_of_enough_values_are_told_and_the_best_named(place: Path) -> None
     assert ("count as wrong" in note) == (best == "c2")
 
 
-@pytest.mark.parametrize(("n", "split", "images", "floor"), [(40, "test", 40, 20), (41, "train", 41, 30)])
+@pytest.mark.parametrize(("n", "split", "images", "floor"), [(40, "test", 40, 20), (41, "train", 41, 30), (100, "train", 60, 30)])
 def test_the_reference_is_the_test_split_if_it_is_large_enough(
     place: Path, n: int, split: str, images: int, floor: int
 ) -> None:
     (told,) = evaluate([place / "plain"], ["fidelity"], n=n)
+    assert told["measurements"][0]["n"] == images  # what was drawn
     note = told["notes"]["fidelity"]
     assert f"{images} samples and {images} images of the {split} split" in note
     assert f"{floor} real images and {floor} others" in note
@@ -162,9 +163,15 @@ def test_numbers_of_other_features_are_not_averaged() -> None:
 )
 def test_what_is_named_and_cannot_be_measured_is_an_error(place: Path, run: str, metric: str, word: str) -> None:
     with pytest.raises(InputError) as error:
-        evaluate([place / "run", place / run], [metric])
+        evaluate([place / run], [metric])
     assert one_line(error).startswith(f"metric {metric}: ")
     assert word in one_line(error)
+
+
+def test_a_run_that_lacks_what_is_named_does_not_end_the_others(place: Path) -> None:
+    lacks, has = evaluate([place / "plain", place / "run"], ["information"])
+    assert "no information term" in lacks["skipped"]["information"]
+    assert (lacks["metrics"], [*has["metrics"]]) == ({}, ["information"])
 
 
 def test_a_number_that_is_not_finite_is_told_as_skipped(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

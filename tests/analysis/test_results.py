@@ -122,6 +122,7 @@ def test_a_file_keeps_what_stood_there_with_what_each_is_of(tmp_path: Path) -> N
     told = json.loads(path.read_text())
     assert told["metrics"] == {"clustering": {"accuracy": 0.9}, "fidelity": {"frechet": 2.68}}
     assert told["skipped"] == {}
+    assert not {"n", "seed"} & told.keys(), "each measurement has its own"
     (fidelity,) = (one for one in told["measurements"] if one["metric"] == "fidelity")
     assert (fidelity["n"], fidelity["seed"], fidelity["step"], fidelity["features"]) == (5000, 0, 3, "classifier")
     assert len(said) == 1 and said[0].startswith(f"{path}: fidelity of 5,000 samples")

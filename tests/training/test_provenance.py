@@ -99,6 +99,9 @@ def test_a_set_that_moved_is_named_either_way(form: str, run: Run, tmp_path: Pat
 CHANGES: dict[str, tuple[str, Any]] = {
     "removed": ("8 images then, 7 now", lambda place: (place / "cat/0.png").unlink()),
     "renamed": ("class cat is called katze now", lambda place: (place / "cat").rename(place / "katze")),
+    "a class more": ("8 images then, 11 now", lambda place: write_images(place / "eel", 3)),
+    "a class less": ("8 images then, 4 now", lambda place: shutil.rmtree(place / "dog")),
+    "another class": ("class dog is called eel now", lambda place: (place / "dog").rename(place / "eel")),
     "others": ("the list of files differs", lambda place: write_images(place / "cat", 4, seed=3, side=9)),
 }
 
@@ -121,12 +124,17 @@ def test_a_change_is_refused_until_it_is_accepted(change: str, run: Run, tmp_pat
     assert goes_on(run, training__steps=4).metrics()[-1]["step"] == 4
 
 
-def test_a_run_that_is_done_takes_over_new_data_and_nothing_else(run: Run) -> None:
+def test_a_run_that_is_done_takes_no_new_data(run: Run) -> None:
     Path("pets/cat/0.png").unlink()
-    ended = zoo("train", "--resume", "--out", run.folder, "--new-data", "--seed", "5")
-    assert "not changed, since no step is to be made: seed: 0 → 5" in ended.out
-    assert open_run(run.folder).config.seed == 0
-    assert zoo("encode", run.folder).code == 0
+    ended = zoo("train", "--resume", "--out", run.folder, "--new-data")
+    assert (ended.code, ended.err.count("\n")) == (2, 1)
+    assert "is done, so --new-data has no step to take; add steps with --steps" in ended.err
+    assert "8 images then, 7 now" in zoo("encode", run.folder).err
+
+
+def test_other_shares_of_the_classes_are_named(run: Run) -> None:
+    line = refusal(run, training__steps=3, data__balance=(0.5, 1.0))
+    assert "8 images then, 6 now (data.balance was [] then)" in line
 
 
 def test_a_class_folder_swapped_for_the_other_is_noticed(tmp_path: Path) -> None:
