@@ -89,6 +89,7 @@ def datasets(settings: Data, *, out: Path | None, seed: int, as_json: bool) -> N
     _check_seed(seed)
     if out is not None:
         check_ending(out)
+        check_place(out)
     try:
         dataset = open_dataset(settings.model_copy(update={"skip_broken": True}))  # which finds all of them
         broken = dataset.broken

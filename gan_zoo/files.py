@@ -193,8 +193,12 @@ def text_of(content: bytes) -> str:
         ValueError: If it is in another encoding.
     """
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in content[:4]:
-        raise ValueError("it is in UTF-16; save it as UTF-8")
-    return content.decode("utf-8-sig")
+        wide = content.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)) or content[:4].count(0) > 2
+        raise ValueError(f"it is in UTF-{32 if wide else 16}; save it as UTF-8")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"byte {error.start:,} is not UTF-8; save the file as UTF-8") from None
 
 
 def write_text(text: str, path: Path) -> Path:

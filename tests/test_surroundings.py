@@ -49,6 +49,7 @@ AROUND: dict[str, AbstractContextManager[object]] = {
     "float64": default_dtype(torch.float64),
     "default device": default_device("meta"),
     "device": torch.device("meta"),
+    "autocast": torch.autocast("cpu", torch.bfloat16),
 }
 
 

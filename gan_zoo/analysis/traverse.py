@@ -246,9 +246,10 @@ def animate_pair(
     return _animate(panels, rearrange(images, "down across time c h w -> time down across c h w"), code, path)
 
 
-def file_name(code: str | None, by: str | None) -> str:
-    """What the picture of a code, or of two, is called among a run's samples; that of all is `traversal.png`."""
-    return "-".join(filter(None, ["traversal", code, by])) + ".png"
+def file_name(code: str | None, by: str | None, **others: int | None) -> str:
+    """What a picture is called among a run's samples: `traversal.png`, and by whatever else was asked for."""
+    asked = [f"{name}-{value}" for name, value in others.items() if value]
+    return "-".join(filter(None, ["traversal", code, by, *asked])) + ".png"
 
 
 def write_traversals(

@@ -76,7 +76,7 @@ def main(args: Sequence[str] | None = None) -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
-        _end(2, error)
+        _end(2, f"{error.filename}: {error.strerror}" if error.filename else error)
 
 
 def _hold_any_character() -> None:

@@ -143,7 +143,7 @@ def from_encoded(
             ]
             if not len(parts[0].images):
                 raise BrokenImagesError(f"{where}: none of the images can be read", reasons=reasons) from None
-    left = [f"{len(reasons):,} left out that cannot be read: {_few(reasons)}"] if reasons else []
+    left = [f"{len(reasons):,} of these left out that cannot be read: {_few(reasons)}"] if reasons else []
     splits = [
         Split(held, part.labels, getattr(part.images, "names", ())) for held, part in zip(images, parts, strict=True)
     ]

@@ -82,8 +82,8 @@ def layout(names: Sequence[str], *, by_names: bool = True, metadata: str = "", w
     """
     splits, outside = _splits(names, where) if by_names else ({TRAIN: [*names]}, [])
     classes, why = _classes(splits, by_names=by_names, where=where)
-    if metadata and classes:
-        classes, why = (), f"{metadata}, which is not read, stands in place of the folders' names"
+    if metadata:
+        classes, why = (), f"{metadata} is not read" + ", and stands in place of the folders' names" * bool(classes)
     trained = {_parent(name) for name in splits[TRAIN]}
     for found in splits.values():
         if odd := next((name for name in found if classes and _parent(name) not in trained), None):

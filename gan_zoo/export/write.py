@@ -38,8 +38,7 @@ def export(
         source: A run folder, one of its checkpoints, or an exported model.
         out: The folder to make; there is nothing in it yet.
         onnx: Whether the networks are written as ONNX, too.
-        name: What it is loaded by on the Hub, if it goes there: the card says so then, and the configuration nothing of
-            this machine's folders.
+        name: What it is loaded by on the Hub, if it goes there: the card says so then.
         seed: Decides the card's pictures.
         say: Takes a line on what was found.
 
@@ -60,8 +59,7 @@ def export(
     step = find_step(checkpoint)
     model = load(checkpoint)
     figures = measured_at(run.folder, checkpoint.name, step, fingerprint(model))
-    config = model.config if name is None else without_places(model.config)
-    files = _described(model, config, step) | _pictures(model, seed)
+    files = _described(model, without_places(model.config), step) | _pictures(model, seed)
     if onnx:
         from gan_zoo.export.onnx import networks
 

@@ -52,7 +52,7 @@ def traverse(
         raise InputError(f"--values is 2 or more, not {values}")
     check_seed(seed)
     run, checkpoint = find(source)
-    target = out or run.samples / file_name(code, by)
+    target = out or run.samples / file_name(code, by, rows=rows, values=values, seed=seed)
     check_ending(target)
     check_place(target)
     model = load(checkpoint, device=pick_device(device))

@@ -91,12 +91,15 @@ def stores_pixel_by_pixel(model: nn.Module, settings: Training, device: torch.de
 
 @contextmanager
 def as_started() -> Iterator[None]:
-    """Within, torch is as it starts, whatever the program around has set: gradients are recorded, and new tensors are
-    fp32 and on the CPU.
+    """Within, torch is as it starts, whatever the program around has set: gradients are recorded, new tensors are fp32
+    and on the CPU, and operations compute in the type of their tensors.
     """
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode(mode=False))
         stack.enter_context(torch.enable_grad())
+        for kind in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(kind):
+                stack.enter_context(torch.autocast(kind, enabled=False))
         stack.callback(torch.set_default_dtype, torch.get_default_dtype())
         torch.set_default_dtype(torch.float32)
         if torch.get_default_device().type != "cpu":  # each operation takes longer within

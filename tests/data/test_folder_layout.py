@@ -159,7 +159,12 @@ def test_metadata_stands_in_place_of_folder_names_as_in_the_library(tmp_path: Pa
     (made(tmp_path, "cat dog/1.png") / "metadata.csv").write_text("file_name,text\ncat/1.png,a cat\ndog/1.png,a dog\n")
     found = opened(tmp_path)
     assert found.classes == 0
-    assert "metadata.csv, which is not read" in found.told[0]
+    assert "metadata.csv is not read, and stands in place of the folders' names" in found.told[0]
+
+
+def test_metadata_beside_images_is_named_where_no_folders_are_classes(tmp_path: Path) -> None:
+    (made(tmp_path, "1.png 2.png") / "metadata.csv").write_text("file_name,label\n1.png,a\n2.png,b\n")
+    assert opened(tmp_path).told[0] == "2 images, no classes (metadata.csv is not read)"
 
 
 def test_labels_of_a_split_are_of_the_same_images(tmp_path: Path) -> None:

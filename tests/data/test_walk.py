@@ -184,10 +184,10 @@ def test_broken_images_are_left_out_counted_and_named(broken: Path, memory: floa
     found = opened(broken, skip_broken=True, memory=memory)
     assert [*found.train.names] == ["i0.png", "i2.png", "i4.png", "i5.png", "i7.png"]
     assert sorted(line.split()[0] for line in found.broken) == BROKEN
-    assert found.told[-1].startswith("4 left out that cannot be read: ") and "and 1 more" in found.told[-1]
+    assert found.told[-1].startswith("4 of these left out that cannot be read: ") and "and 1 more" in found.told[-1]
     assert found.train.pixels(torch.arange(5)).shape == (5, 3, 16, 16)
     ended = zoo("datasets", broken, "--skip-broken", "--memory", memory)
-    assert ended.code == 0 and "4 left out that cannot be read" in ended.out
+    assert ended.code == 0 and "4 of these left out that cannot be read" in ended.out
 
 
 def test_labels_stay_with_their_images_where_some_are_left_out(tmp_path: Path) -> None:
@@ -222,4 +222,4 @@ def test_a_run_says_what_its_data_are(broken: Path, capsys: pytest.CaptureFixtur
     told = capsys.readouterr()
     said = told.out + told.err
     assert "5 images in 2 classes, split train; 10 in no split left aside; 4 in validation measured on" in said
-    assert "1 left out that cannot be read: train/dog/i9.png" in said
+    assert "1 of these left out that cannot be read: train/dog/i9.png" in said

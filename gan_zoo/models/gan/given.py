@@ -42,6 +42,6 @@ def given_images(images: Any, image: ImageShape) -> Tensor:
         low, high = (bound.item() for bound in images.aminmax())
         if not -REACH <= low <= high <= REACH:
             raise InputError(f"{wanted}, not values from {low:g} to {high:g}; images / 127.5 - 1 scales 0 to 255")
-        if low == 0 < high:  # which 8-bit pixels scaled to [-1, 1] never are
-            warnings.warn(f"{wanted}; those from 0 to {high:g} seem to lie in [0, 1]: 2 * images - 1", stacklevel=4)
+        if 0 <= low < high:  # of images in [-1, 1] hardly one is as bright throughout
+            warnings.warn(f"{wanted}; those from {low:g} to {high:g} seem to lie in [0, 1]: 2 * images - 1", stacklevel=4)
     return images
