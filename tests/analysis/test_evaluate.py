@@ -82,7 +82,9 @@ def test_codes_of_enough_values_are_told_and_the_best_named(place: Path) -> None
     assert ("count as wrong" in note) == (best == "c2")
 
 
-@pytest.mark.parametrize(("n", "split", "images", "floor"), [(40, "test", 40, 20), (41, "train", 41, 30), (100, "train", 60, 30)])
+@pytest.mark.parametrize(
+    ("n", "split", "images", "floor"), [(40, "test", 40, 20), (41, "train", 41, 30), (100, "train", 60, 30)]
+)
 def test_the_reference_is_the_test_split_if_it_is_large_enough(
     place: Path, n: int, split: str, images: int, floor: int
 ) -> None:

@@ -43,5 +43,6 @@ def given_images(images: Any, image: ImageShape) -> Tensor:
         if not -REACH <= low <= high <= REACH:
             raise InputError(f"{wanted}, not values from {low:g} to {high:g}; images / 127.5 - 1 scales 0 to 255")
         if 0 <= low < high:  # of images in [-1, 1] hardly one is as bright throughout
-            warnings.warn(f"{wanted}; those from {low:g} to {high:g} seem to lie in [0, 1]: 2 * images - 1", stacklevel=4)
+            seen = f"those from {low:g} to {high:g} seem to lie in [0, 1]"
+            warnings.warn(f"{wanted}; {seen}: 2 * images - 1", stacklevel=4)
     return images
