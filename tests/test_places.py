@@ -181,3 +181,15 @@ def test_a_home_folder_is_expanded_after_an_equals_sign(
     monkeypatch.setenv("HOME", str(tmp_path))
     assert zoo("sample", place / "a", "-n", "1", "--out=~/one.png").code == 0
     assert (tmp_path / "one.png").is_file()
+
+
+def test_figures_that_go_elsewhere_need_nothing_of_the_run_s_folder(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, **_: object) -> None:
+        if path.name == "evaluation.json":
+            raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("gan_zoo.files.check_writable", refuse)
+    elsewhere = zoo("evaluate", place / "a", "--metrics", "information", "--out", tmp_path / "figures.json")
+    assert (elsewhere.code, "cannot be written" in elsewhere.out + elsewhere.err) == (0, False)

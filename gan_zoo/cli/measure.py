@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -58,11 +59,13 @@ def evaluate(
     names = None if metrics == "all" else [name.strip() for name in metrics.split(",")]
     sources = (run, *more)
     files = [_evaluation_file(source) for source in sources]
-    if out and out.absolute() == files[0].absolute() and not more:
-        out = None  # where it goes anyway, beside earlier results
-    check_json(out)
     if out and not more:
-        files = []
+        if out.absolute() == files[0].absolute():
+            out = None  # where it goes anyway, beside earlier results
+        else:
+            files = []
+    check_json(out)
+    _report_unwritable(files)
     written: list[Path | None] = []
     with printed_first() as attempt:
 
@@ -86,18 +89,28 @@ def evaluate(
 
 
 def _evaluation_file(source: Path) -> Path:
-    """The file for the results of a run or a checkpoint; warns if it cannot be written."""
+    """The file for the results of a run or a checkpoint."""
+    from gan_zoo.training.hub_download import hub_model
+    from gan_zoo.training.run import is_checkpoint
+
+    if is_checkpoint(source):
+        return source.absolute().parent.parent / f"evaluation-{source.name}.json"
+    model = hub_model(source)
+    return Path(model.title if model else source) / "evaluation.json"
+
+
+def _report_unwritable(files: Sequence[Path]) -> None:
+    """Report, before the work, files that cannot be written."""
     from gan_zoo.files import check_writable
     from gan_zoo.terminal import say
-    from gan_zoo.training.run import find, is_checkpoint
 
-    run, checkpoint = find(source)
-    path = run.folder / (f"evaluation-{checkpoint.name}.json" if is_checkpoint(source) else "evaluation.json")
-    try:
-        check_writable(path)
-    except OSError as error:
-        say(f"{path} cannot be written ({error.strerror}): results will only be printed; --out FILE.json saves them")
-    return path
+    for path in files:
+        try:
+            check_writable(path)
+        except OSError as error:
+            say(
+                f"{path} cannot be written ({error.strerror}): results will only be printed; --out FILE.json saves them"
+            )
 
 
 def cluster(
