@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import Any
-from unicodedata import normalize
 
 import torch
 from torch import Tensor
 
 from gan_zoo.data.bounds import listed
+from gan_zoo.data.folder_layout import composed
 from gan_zoo.errors import InputError, quoted
 
 IMAGE_COLUMNS = ("image", "img", "images", "pixel_values")
@@ -82,7 +82,7 @@ def read_labels(tables: dict[str, Any], columns: Columns, where: str) -> tuple[d
     values = {split: _values(table, column, where) for split, table in tables.items()}
     names: list[str] = []
     if columns.kind == "classes":
-        class_names = {split: table.features[column].names for split, table in tables.items()}
+        class_names = {split: [*map(composed, table.features[column].names)] for split, table in tables.items()}
         names = [*next(iter(class_names.values()))]
         for split, others in class_names.items():  # each split numbers its names in an order of its own
             if unknown := [name for name in others if name not in names]:
@@ -91,7 +91,7 @@ def read_labels(tables: dict[str, Any], columns: Columns, where: str) -> tuple[d
     elif columns.kind == "bool":
         names = ["False", "True"]
     elif columns.kind == "text":
-        values = {split: [normalize("NFC", text) for text in texts] for split, texts in values.items()}
+        values = {split: [*map(composed, texts)] for split, texts in values.items()}
         names = sorted(set(next(iter(values.values()))))
         number = {name: label for label, name in enumerate(names)}
         for split, texts in values.items():

@@ -7,7 +7,6 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, BinaryIO
-from unicodedata import normalize
 
 from torch import Tensor
 
@@ -15,6 +14,7 @@ from gan_zoo.config import Data
 from gan_zoo.data.bounds import listed
 from gan_zoo.data.dataset import Dataset, EncodedImages, as_path
 from gan_zoo.data.folder import Files
+from gan_zoo.data.folder_layout import composed
 from gan_zoo.errors import InputError, quoted
 from gan_zoo.files import path_to_text
 from gan_zoo.registry import datasets
@@ -142,7 +142,7 @@ def _listing(files: Files) -> Iterator[bytes]:
             size = os.stat(path).st_size
         except OSError as error:
             raise InputError(f"{quoted(path)}: {error.strerror}") from None
-        yield b"%b %d" % (os.fsencode(normalize("NFC", name)) if len(files) > 1 else b"", size)
+        yield b"%b %d" % (os.fsencode(composed(name)) if len(files) > 1 else b"", size)
 
 
 def _contents(encoded: EncodedImages) -> Iterator[bytes]:

@@ -130,11 +130,14 @@ def summary(
     return "; ".join(clauses)
 
 
+def composed(name: str) -> str:
+    """A name with composed characters (NFC): some systems store an accent as a character of its own."""
+    return normalize("NFC", name)
+
+
 def _parent(name: str) -> str:
-    """The innermost folder of an image, in composed characters (NFC), as Macs may write them apart; empty for an image
-    in the dataset's folder itself.
-    """
-    return normalize("NFC", name.rpartition("/")[0].rpartition("/")[2])
+    """The innermost folder of an image; empty for one in the dataset's folder itself."""
+    return composed(name.rpartition("/")[0].rpartition("/")[2])
 
 
 def _splits(names: Sequence[str], where: str) -> tuple[dict[str, list[str]], list[str]]:

@@ -8,11 +8,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from unicodedata import normalize
 
 import numpy as np
 import pytest
 import torch
 from commandline import write_set
+from opening import opened
 from PIL import Image
 
 from gan_zoo.config import Data
@@ -214,3 +216,11 @@ def test_fingerprints_are_those_of_earlier_releases(tmp_path: Path) -> None:
         "files": "5ace0364c8f805edbd733d2a4fcc6ca1b7818c67fe87fe91578c0359a36ca527",
         "contents": "869d44f5f6a8671aed97c6bedfdbaeaced4d4b7ae7b5e2143279a8d5cb13a598",
     }
+
+
+def test_a_copy_with_accents_in_another_form_is_the_same_dataset(tmp_path: Path) -> None:
+    for form in ("NFC", "NFD"):
+        names = [normalize(form, name) for name in ("\u00e9/1.png", "f/\u00e9.png", "f/g.png")]
+        write_images(tmp_path / form, names)
+    composed, decomposed = (fingerprint(opened(tmp_path / form)) for form in ("NFC", "NFD"))
+    assert composed == decomposed

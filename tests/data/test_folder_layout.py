@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
+from opening import opened, refused
 from PIL import Image
 
-from gan_zoo.config import Data
-from gan_zoo.data.dataset import Dataset, Split, open_dataset
-from gan_zoo.errors import InputError
+from gan_zoo.data.dataset import Split
 
 
 def made(folder: Path, *names: str) -> Path:
@@ -26,17 +24,6 @@ def made(folder: Path, *names: str) -> Path:
 def spell(name: str) -> list[str]:
     head, *rest = name.split("/")
     return [f"{one}/{tail}" for one in head.split() for tail in spell("/".join(rest))] if rest else head.split()
-
-
-def opened(folder: Path, **settings: Any) -> Dataset:
-    return open_dataset(Data(**{"name": str(folder), **settings}))
-
-
-def refused(folder: Path, **settings: Any) -> str:
-    with pytest.raises(InputError) as caught:
-        opened(folder, **settings)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def held(split: Split | None, classes: tuple[str, ...]) -> dict[str, str] | None:

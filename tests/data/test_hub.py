@@ -351,6 +351,8 @@ def test_each_split_numbers_its_classes_in_its_own_order(datasets: Any, tmp_path
     assert found.class_names == ("x", "y") and found.test is not None
     for part, labels in ((found.train, [0, 1, 0]), (found.test, [1, 0, 1])):
         assert part.labels is not None and part.labels.tolist() == labels
+    datasets.DatasetDict({"train": split("x", "\u00e9"), "test": split("e\u0301", "x")}).save_to_disk(tmp_path / "c")
+    assert opened(tmp_path / "c").class_names == ("x", "\u00e9")
     datasets.DatasetDict({"train": split("x", "y"), "test": split("x", "z")}).save_to_disk(tmp_path / "b")
     assert "the split test has the class 'z'" in refused(tmp_path / "b")
 

@@ -5,18 +5,15 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from commandline import TINY, zoo
+from opening import opened, refused
 from PIL import Image
 
 import gan_zoo
-from gan_zoo.config import Data
-from gan_zoo.data.dataset import Dataset, open_dataset
-from gan_zoo.errors import InputError
 from gan_zoo.images import is_made_here, save_image
 
 COUNT = 6
@@ -30,17 +27,6 @@ def fill(folder: Path, count: int = COUNT, side: int = 16) -> Path:
         pixels = random.integers(0, 256, (side, side, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / f"i{number}.png")
     return folder
-
-
-def opened(folder: Path, **settings: Any) -> Dataset:
-    return open_dataset(Data(**{"name": str(folder), **settings}))
-
-
-def refused(folder: Path, **settings: Any) -> str:
-    with pytest.raises(InputError) as caught:
-        opened(folder, **settings)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 # What gan-zoo wrote
