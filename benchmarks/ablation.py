@@ -42,7 +42,10 @@ def main() -> None:
 
     shared = SHARED | {"training.steps": given.steps}
     arms = {lever: shared | LEVERS[lever] for lever in given.levers}
-    folder = lambda lever, seed: given.runs / f"ablation-{list(LEVERS).index(lever)}-seed{seed}"  # noqa: E731
+
+    def folder(lever: str, seed: int) -> Path:
+        return given.runs / f"ablation-{list(LEVERS).index(lever)}-seed{seed}"  # type: ignore[no-any-return]
+
     rows = compare(arms, PRESET, given.seeds, folder, accuracies)
     summary = {
         lever: {

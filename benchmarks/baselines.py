@@ -53,9 +53,7 @@ class ThreePasses:
         state: State,
         functions: StepFunctions,
         micro_batches: list[MicroBatch],
-        *,
-        update_generator: bool,
-        penalised: bool,
+        **kind: bool,
     ) -> list[Objective]:
         """Play a step."""
         model, ((batch, latents, random),) = state.model, micro_batches
@@ -94,17 +92,13 @@ class ThrownAway:
         state: State,
         functions: StepFunctions,
         micro_batches: list[MicroBatch],
-        *,
-        update_generator: bool,
-        penalised: bool,
+        **kind: bool,
     ) -> list[Objective]:
         """Play a step."""
         discriminator, generator = state.optimizers["discriminator"], state.optimizers["generator"]
         discriminator.frozen = nullcontext  # type: ignore[method-assign]
         generator.backward = lambda objective: objective.loss.backward()  # type: ignore[method-assign]
-        objectives = alternating(
-            state, functions, micro_batches, update_generator=update_generator, penalised=penalised
-        )
+        objectives = alternating(state, functions, micro_batches, **kind)
         discriminator.adam.zero_grad(set_to_none=True)
         return objectives
 
@@ -117,13 +111,11 @@ class Waiting:
         state: State,
         functions: StepFunctions,
         micro_batches: list[MicroBatch],
-        *,
-        update_generator: bool,
-        penalised: bool,
+        **kind: bool,
     ) -> list[Objective]:
         """Play a step."""
         drawn = [micro._replace(latents=self.draw(state, micro.latents)) for micro in micro_batches]
-        objectives = alternating(state, functions, drawn, update_generator=update_generator, penalised=penalised)
+        objectives = alternating(state, functions, drawn, **kind)
         for objective in objectives:
             for value in itertools.chain(objective.terms.values(), objective.metrics.values()):
                 value.item()

@@ -102,7 +102,9 @@ def main() -> None:
         facts = {name: last[name] for name in ("mi/c1", "entropy")}
         return {"steps": last["step"], **measure(run.load(), data), **facts}
 
-    folder = lambda arm, seed: given.runs / f"{arm}-{Path(given.config).stem}-seed{seed}"  # noqa: E731
+    def folder(arm: str, seed: int) -> Path:
+        return given.runs / f"{arm}-{Path(given.config).stem}-seed{seed}"  # type: ignore[no-any-return]
+
     rows = compare(ARMS, given.config, given.seeds, folder, measured)
     summaries = {arm: summary(of_arm) for arm, of_arm in rows.items()}
     result = {"config": given.config, "shares": true, "summary": summaries, "runs": rows}

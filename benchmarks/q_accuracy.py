@@ -42,7 +42,10 @@ def main() -> None:
         return {"steps": last["step"], "accuracy": accuracies(run), **facts}
 
     name = Path(given.config).stem
-    folder = lambda arm, seed: given.runs / f"q-{name}-seed{seed}"  # noqa: E731
+
+    def folder(arm: str, seed: int) -> Path:
+        return given.runs / f"q-{name}-seed{seed}"  # type: ignore[no-any-return]
+
     rows = compare({name: {}}, given.config, given.seeds, folder, measure)[name]
     tests = [row["accuracy"]["test"] for row in rows]
     summary = {"mean": statistics.mean(tests), "worst": min(tests)}
