@@ -14,7 +14,7 @@ from PIL import Image
 
 from gan_zoo.analysis import centrality, evaluate
 from gan_zoo.analysis.code_table import check_ending
-from gan_zoo.cli.draw import table_name
+from gan_zoo.cli.draw import code_table_name
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +137,7 @@ def test_pictures_and_tables_of_other_things_have_other_names(place: Path, tmp_p
     ],
 )
 def test_tables_are_named_after_what_was_encoded(images: tuple[str, ...], split: str, name: str) -> None:
-    assert table_name(images, split) == name
+    assert code_table_name(images, split) == name
     check_ending(Path(name))
 
 

@@ -59,11 +59,11 @@ def cluster(
         k = dataset.classes or next(iter(codes.values()), None)
     if k is None:
         raise InputError(
-            f"data {dataset.name!r} has no labels and model {model.config.model} no categorical code: say --k"
+            f"data {dataset.name!r} has no labels and model {model.config.model} no categorical code; set --k"
         )
     if not 2 <= k <= len(dataset.train):
         raise InputError(f"--k {k}: between 2 clusters and {len(dataset.train)}, the number of training images")
-    splits = {"train": dataset.train} | ({"test": dataset.test} if dataset.test is not None else {})
+    splits = dataset.splits
     features = {part: pooled(model, split, pool=pool) for part, split in splits.items()}
     means = KMeans(k, init="k-means++", n_init=RESTARTS, random_state=seed % 2**32).fit(features["train"])
     groups = {"k-means": {part: means.predict(values).astype(np.int64) for part, values in features.items()}}

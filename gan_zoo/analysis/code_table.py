@@ -38,7 +38,7 @@ def write_table(batches: Iterator[Columns], path: Path) -> int:
         The number of rows.
 
     Raises:
-        InputError: For an ending that is none of `ENDINGS`.
+        InputError: If the ending is not one of `ENDINGS`.
     """
     check_ending(path)
     with atomic_file(path) as beside:

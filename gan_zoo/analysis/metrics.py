@@ -87,7 +87,7 @@ def _coverage(subject: Subject) -> Numbers:
     subject.features["coverage"], subject.drawn["coverage"] = "classifier", subject.n
     classes = torch.cat([reals.classifier.tell(part).cpu() for part in subject.generated.split(500)])
     subject.notes["coverage"] = (
-        f"{subject.n} samples; classes told by a classifier, right on {reals.classifier.accuracy:.1%}"
+        f"{subject.n} samples; classes predicted by a classifier, right on {reals.classifier.accuracy:.1%}"
     )
     return coverage(*(np.bincount(labels.numpy(), minlength=data.classes) for labels in (classes, data.train.labels)))
 

@@ -85,7 +85,7 @@ def overview(dataset: Dataset, *, seed: int = 0, workers: int = 0) -> Overview:
     Raises:
         InputError: If an image cannot be read.
     """
-    splits = {"train": dataset.train} | ({"test": dataset.test} if dataset.test else {})
+    splits = dataset.splits
     in_memory = isinstance(dataset.train.images, Tensor)
     measured = dataset.train if in_memory else _some(dataset.train, seed)
     counts = torch.zeros(dataset.image.channels, 256, dtype=torch.int64)

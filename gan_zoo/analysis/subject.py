@@ -73,8 +73,7 @@ class Reals:
         """The number of images by split; empty if no metric needed the data."""
         if "dataset" not in vars(self):
             return {}
-        splits = {"train": self.dataset.train, "test": self.dataset.test}
-        return {name: len(split) for name, split in splits.items() if split is not None}
+        return {name: len(split) for name, split in self.dataset.splits.items()}
 
     @cached_property
     def classifier(self) -> Classifier:

@@ -156,7 +156,7 @@ def encode(
     from gan_zoo.cli.console import console
     from gan_zoo.terminal import say
 
-    source, model, target = open_model(run, device, out, table_name(images, split), check_ending)
+    source, model, target = open_model(run, device, out, code_table_name(images, split), check_ending)
     encoder, workers = encoding.encoder(model), source.config.data.workers
     opened = encoding.open_images(images, source, model.image, part=split)
     broken = encoding.Broken()
@@ -167,7 +167,7 @@ def encode(
         say(f"left out: {broken}")
 
 
-def table_name(images: Sequence[str], split: str) -> str:
+def code_table_name(images: Sequence[str], split: str) -> str:
     """The default file name of a table: `codes.csv`, or with the names of other images and another split."""
     from gan_zoo.files import slug
 

@@ -148,8 +148,7 @@ def cluster(
     check_json(out)
     source, checkpoint = find(run)
     model, data = load(checkpoint, device=pick_device(device)), open_training_data(source)
-    splits = [name for name in ("train", "test") if name == "train" or data.test is not None]
-    if split is not None and split not in splits:
+    if split is not None and split not in data.splits:
         raise InputError(f"--split {split}: data {data.name!r} has no test split; use --split train")
     clusterings = find_clusters(model, data, k=k, seed=seed, pool=pool)
     record = {"run": str(source.folder), "checkpoint": checkpoint.name, "seed": seed, "pool": pool}
@@ -159,7 +158,7 @@ def cluster(
         if json:
             print_json(record)
             return
-        console.print(cluster_table(clusterings, [split] if split else splits))
+        console.print(cluster_table(clusterings, [split] if split else [*data.splits]))
         if written:
             console.print(str(written))
 
