@@ -58,7 +58,7 @@ def check_output(path: Path, *, folder: bool = False) -> None:
     Raises:
         InputError: If it cannot, or would.
     """
-    run = next((folder for folder in path.absolute().parents[:3] if (folder / CONFIG).is_file()), None)
+    run = next((above for above in path.absolute().parents[:3] if (above / CONFIG).is_file()), None)
     if run and path.absolute().relative_to(run).parts[0] in RUN_FILES:
         raise InputError(f"--out {path} is a file of a run; choose another path")
     if not run and path.suffix.lower() in SUFFIXES and path.is_file() and not is_made_here(path):
