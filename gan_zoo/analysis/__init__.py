@@ -1,1 +1,1 @@
-"""What is read out of a trained run."""
+"""Analysis of trained runs."""

@@ -1,8 +1,8 @@
 """ModelCentrality: which of several runs agrees most with the others, without a label (Lin et al., 2020, section 4).
 
-The generator of each run serves as a world whose factors are known, its codes, and the encoder of every other run is
-scored in it by FactorVAE's metric (Kim & Mnih, 2018, arXiv:1802.05983, section 4). Disentangled models resemble each
-other, entangled ones each in its own way: the run that is most like all the others is chosen.
+The images that one run generates are a dataset whose factors are known: the codes. FactorVAE's metric (Kim & Mnih,
+2018, arXiv:1802.05983, section 4) scores the encoder of every other run on it. Disentangled models resemble each other,
+while entangled ones differ, so the run that agrees most with the others is chosen.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from gan_zoo.models.gan.prior import SHOWN, Latents, Prior
 from gan_zoo.training.run import load
 
 GROUP = 100
-"""Images that cast a vote together."""
+"""Images per vote."""
 OVERALL = 5000
-"""Images over which a code's variance is taken that a group's is divided by."""
+"""Images for the overall variance of each code, by which a group's variance is divided."""
 AT_ONCE = 1000
-"""Images in one pass."""
+"""Images per pass."""
 
 
 class Model(Protocol):
@@ -34,15 +34,15 @@ class Model(Protocol):
     prior: Prior
 
     def generate(self, latents: Latents) -> Tensor:
-        """Images [n, C, H, W] of latents."""
+        """Generate images [n, C, H, W] from latents."""
 
     def encode(self, images: Tensor) -> Mapping[str, Any]:
-        """By code: probabilities [n, K], P(c = 1) [n], or a mean [n] and more."""
+        """Q(c | x) by code: probabilities [n, K], P(c = 1) [n], or a tuple that starts with a mean [n]."""
 
 
 @dataclass(frozen=True)
 class Centrality:
-    """How much some models agree.
+    """Agreement between models.
 
     Attributes:
         scores: B [models, models]: B_ij is the score of model j's encoder on the images and codes of model i's
@@ -55,11 +55,11 @@ class Centrality:
 
     @property
     def chosen(self) -> int:
-        """The most central model; of equals the first."""
+        """The most central model; the first one on a tie."""
         return int(self.centrality.argmax())
 
     def record(self, runs: Sequence[Path]) -> dict[str, Any]:
-        """The scores, row by row with none on the diagonal, and the run that is chosen; as JSON takes it."""
+        """The scores by row, with None on the diagonal, and the chosen run, for JSON."""
         rows = [
             [None if i == j else score for j, score in enumerate(row)] for i, row in enumerate(self.scores.tolist())
         ]
@@ -77,29 +77,29 @@ def centrality(
     *,
     samples: int = 500,
     seed: int = 0,
-    watch: Callable[[Iterable[Model]], Iterable[Model]] = iter,
+    progress: Callable[[Iterable[Model]], Iterable[Model]] = iter,
 ) -> Centrality:
-    """Score every ordered pair of models of the same codes.
+    """Score every ordered pair of models with the same codes.
 
     Args:
-        models: Two or more; from three on their centralities differ.
-        samples: Votes a pair. Chance is about 1 / number of codes, and above it where votes are few.
-        seed: Decides the images.
-        watch: Wraps the walk over the models, for a progress bar.
+        models: Two or more; centralities can differ only from three on.
+        samples: Votes per pair. Chance level is about 1 / number of codes, higher with few votes.
+        seed: Seed of the images.
+        progress: Wraps the iteration over the models, for a progress bar.
     """
     scores = torch.full((len(models), len(models)), float("nan"))
-    for i, world in enumerate(watch(models)):
+    for i, world in enumerate(progress(models)):
         others = [j for j in range(len(models)) if j != i]
         scores[i, others] = torch.tensor(agreement(world, [models[j] for j in others], samples=samples, seed=seed))
     return Centrality(scores, ((scores + scores.T) / 2).nanmean(1))
 
 
 def agreement(world: Model, readers: Sequence[Model], *, samples: int, seed: int) -> list[float]:
-    """FactorVAE's score of each reader's encoder, with `world`'s generator as data and its codes as the factors.
+    """FactorVAE's score of each reader's encoder on images of `world`'s generator, whose codes are the factors.
 
-    A vote is a group of images that share one code and differ in all else; it is cast by the code that varies least in
-    what the reader tells of them, relative to how it varies overall. A categorical code varies by the sum of the
-    variances of its probabilities, a continuous one by the variance of its mean.
+    Images of a group share one code and differ in all else. The group votes for the code whose encoding varies least,
+    relative to its overall variance. The variance of a categorical code is the sum over its probabilities, that of a
+    continuous code the variance of its mean.
     """
     factors = len(world.prior.codes)
     overall = [_variances([_encode(reader, images) for images in _free(world, seed)]) for reader in readers]
@@ -110,22 +110,22 @@ def agreement(world: Model, readers: Sequence[Model], *, samples: int, seed: int
             spread.append(torch.stack([column.var(1).sum(-1) for column in columns], 1))
     fixed = torch.arange(samples) % factors
     return [
-        factor_score(torch.cat(spread).cpu(), whole.cpu(), fixed, factors)
-        for spread, whole in zip(spreads, overall, strict=True)
+        factor_score(torch.cat(spread).cpu(), variance.cpu(), fixed, factors)
+        for spread, variance in zip(spreads, overall, strict=True)
     ]
 
 
 def factor_score(variances: Tensor, overall: Tensor, fixed: Tensor, factors: int) -> float:
-    """How surely the code that varies least tells which factor was held fixed (Kim & Mnih, 2018, section 4).
+    """How accurately the code that varies least identifies the fixed factor (Kim & Mnih, 2018, section 4).
 
     Args:
-        variances: Of each code within each group, [groups, codes].
-        overall: Of each code over all images, [codes]; a code that never varies casts no vote.
+        variances: Variance of each code within each group, [groups, codes].
+        overall: Variance of each code over all images, [codes]; a code that never varies gets no vote.
         fixed: The factor that each group shares, int64 [groups].
-        factors: How many factors there are.
+        factors: Number of factors.
 
     Returns:
-        The accuracy, on these votes, of the classifier that takes each code for the factor most often behind it.
+        The accuracy, on these votes, of the majority-vote classifier from codes to factors.
     """
     spread = torch.where(overall > 0, variances / overall, torch.inf)
     least = spread.argmin(1)
@@ -134,7 +134,7 @@ def factor_score(variances: Tensor, overall: Tensor, fixed: Tensor, factors: int
 
 
 def open_models(runs: Sequence[Path], device: torch.device | str = "cpu") -> list[Model]:
-    """The models of runs that can be compared: of the same codes, two or more, and the same image shape.
+    """Load the models of runs, which must have the same image shape and the same codes, two or more.
 
     Raises:
         InputError: If there are fewer than two runs, one is named twice, or they cannot be compared.
@@ -168,7 +168,7 @@ def _kinds(model: Any) -> str:
 
 
 def _encode(reader: Model, images: Tensor) -> list[Tensor]:
-    """What a reader tells of each code, [n, columns]: a categorical code's probabilities, or one number."""
+    """A reader's encoding of each code, [n, columns]: probabilities of a categorical code, else one number."""
     posteriors = reader.encode(images).values()
     columns = [posterior if isinstance(posterior, Tensor) else posterior[0] for posterior in posteriors]
     return [column if column.ndim == 2 else column[:, None] for column in columns]
@@ -180,7 +180,7 @@ def _variances(batches: list[list[Tensor]]) -> Tensor:
 
 
 def _free(world: Model, seed: int) -> Iterator[Tensor]:
-    """Images of codes drawn from the prior, `OVERALL` of them."""
+    """Generate `OVERALL` images from the prior."""
     for first in range(0, OVERALL, AT_ONCE):
         yield world.generate(
             world.prior.sample(min(AT_ONCE, OVERALL - first), seed=seed, stream=SHOWN, first_row=first)
@@ -188,7 +188,7 @@ def _free(world: Model, seed: int) -> Iterator[Tensor]:
 
 
 def _grouped(world: Model, groups: int, seed: int) -> Iterator[Tensor]:
-    """Images in groups of `GROUP`, one after the other; group g shares the code g mod number of codes."""
+    """Generate images in consecutive groups of `GROUP`; group g shares the code g mod number of codes."""
     prior = world.prior
     for first in range(0, groups, AT_ONCE // GROUP):
         count = min(AT_ONCE // GROUP, groups - first)

@@ -1,7 +1,6 @@
-"""A small classifier of a set's own labels, whose features samples are measured with.
+"""A small classifier trained on a dataset's labels, whose features replace Inception's in evaluation.
 
-As TF-GAN measured MNIST with a classifier of digits. It is trained once on the labels of the training images and kept;
-labels serve the measurement alone, no model sees it.
+TF-GAN evaluates MNIST in the same way. The classifier is trained once and cached; no model learns from it.
 """
 
 from __future__ import annotations
@@ -26,12 +25,12 @@ from gan_zoo.shapes import ImageShape
 from gan_zoo.training.checkpoint import load_weights
 
 RECIPE = 1
-"""Counted up when the network or its training changes: what was kept before is then trained anew."""
+"""Version of the network and its training; increasing it invalidates the cache."""
 DIGESTED = 10_000
-"""Training images, at most, that a kept classifier is known by."""
+"""Maximum number of training images in the cache key."""
 FEATURES = 128
 LARGEST = 64
-"""Side in pixels up to which sets are classified."""
+"""Largest resolution in pixels."""
 EPOCHS, LEAST_STEPS, MOST_STEPS = 20, 400, 1500
 BATCH = 128
 
@@ -40,7 +39,7 @@ class Classifier(nn.Module):
     """Three convolutions and two linear layers: images [n, C, R, R] to logits [n, classes].
 
     Attributes:
-        accuracy: On the test split; of a set without one, on every tenth training image, which it did not train on.
+        accuracy: Accuracy on the test split or, without one, on every tenth training image, which is not trained on.
     """
 
     def __init__(self, image: ImageShape, classes: int) -> None:
@@ -67,13 +66,13 @@ class Classifier(nn.Module):
         return features
 
     @torch.no_grad()
-    def tell(self, images: Tensor) -> Tensor:
-        """The class, int64 [n], of uint8 images [n, C, R, R]."""
+    def predict(self, images: Tensor) -> Tensor:
+        """The predicted classes, int64 [n], of uint8 images [n, C, R, R]."""
         return self.head(self.features(images)).argmax(1)  # type: ignore[no-any-return]
 
 
 def suits(dataset: Dataset) -> str | None:
-    """Why there is no classifier of a set; none if there is one."""
+    """Why a dataset cannot have a classifier; empty if it can."""
     if dataset.classes < 2 or dataset.train.labels is None:
         return f"data {dataset.name!r} has no labels of two classes or more"
     if dataset.image.resolution > LARGEST:
@@ -86,18 +85,17 @@ def suits(dataset: Dataset) -> str | None:
 def classifier(
     dataset: Dataset, *, device: torch.device | str = "cpu", say: Callable[[str], None] = lambda line: None
 ) -> Classifier:
-    """The classifier of a set's labels: the one that is kept, or one that is trained now and kept.
+    """The classifier of a dataset's labels, from the cache in `cache_folder()` or trained now and cached.
 
-    It is a function of the training images, their labels and the seed 0. Where it is kept is `cache_folder()`; a kept
-    one that is damaged is trained anew.
+    It depends only on the training images and their labels; the seed is 0. A damaged cache entry is replaced.
 
     Args:
-        dataset: With labels.
-        device: Where to put it.
-        say: Takes a line before minutes pass.
+        dataset: A labelled dataset.
+        device: The classifier's device.
+        say: Called with a line before training, which takes minutes.
 
     Raises:
-        InputError: If the set has no labels, or its images are too large.
+        InputError: If the dataset has no labels, or its images are too large.
     """
     if reason := suits(dataset):
         raise InputError(reason)
@@ -129,7 +127,7 @@ def _block(channels: int, width: int) -> tuple[nn.Module, ...]:
 
 
 def _train(network: Classifier, split: Split) -> None:
-    """Adam with cross-entropy on slightly shifted images; the learning rate falls to zero linearly."""
+    """Train by Adam with cross-entropy on slightly shifted images; the learning rate decays linearly to zero."""
     device = network.head.weight.device
     steps = min(max(EPOCHS * len(split) // BATCH, LEAST_STEPS), MOST_STEPS)
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
@@ -156,7 +154,7 @@ def _accuracy(network: Classifier, split: Split) -> float:
 
 
 def _parts(dataset: Dataset) -> tuple[Split, Split]:
-    """What the classifier trains on, and what its accuracy is counted on."""
+    """The images to train on, and those to measure accuracy on."""
     if dataset.test is not None and dataset.test.labels is not None:
         return dataset.train, dataset.test
     held_out = torch.arange(len(dataset.train)) % 10 == 9
@@ -169,7 +167,7 @@ def _slug(dataset: Dataset) -> str:
 
 
 def _digest(dataset: Dataset) -> str:
-    """Of the recipe, of all training labels, and of training images in order: all of them, or of a large set some."""
+    """A digest of the recipe, all training labels, and the training images (of a large dataset, a sample)."""
     split = dataset.train
     assert split.labels is not None
     digest = hashlib.sha256(f"{RECIPE}/{dataset.classes}/{len(split)}".encode())

@@ -1,4 +1,4 @@
-"""k-means++ on the trunk's features (Arthur and Vassilvitskii, 2007), beside Q's own clustering."""
+"""k-means++ on the trunk's features (Arthur and Vassilvitskii, 2007), compared with Q's clustering."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gan_zoo.errors import InputError
 from gan_zoo.models.gan.model import GAN, evaluating
 
 RESTARTS = 10
-"""k-means runs from so many starts, and the least sum of squares is taken."""
+"""Initialisations of k-means; the result with the least sum of squares wins."""
 
 
 @torch.no_grad()
@@ -35,22 +35,21 @@ def pooled(
 def cluster(
     model: GAN, dataset: Dataset, *, k: int | None = None, seed: int = 0, pool: Literal["mean", "max"] = "mean"
 ) -> dict[str, dict[str, Any]]:
-    """k-means clusters and, of a model with codes, Q's, both as they agree with the labels.
+    """Cluster a dataset by k-means and, for a model with codes, by Q, and compare both with the labels.
 
     Args:
-        model: A trained model; of any GAN, since each has a trunk.
-        dataset: Clusters are fitted on its training split, and images of each split are put into the nearest.
-        k: How many clusters; by default the set's classes, else the values of Q's first categorical code.
-        seed: Decides k-means' starts.
-        pool: How a feature map becomes features.
+        model: A trained GAN.
+        dataset: The dataset; k-means is fitted on its training split.
+        k: Number of clusters; defaults to the number of classes, or of values of Q's first categorical code.
+        seed: Seed of k-means.
+        pool: How to pool a feature map over space.
 
     Returns:
-        `k-means` and, for each categorical code, its name, with `k` and, for each split, `sizes` of the clusters and,
-        of a labelled split, the `scores` (see `gan_zoo.analysis.clustering`), with groups assigned to classes on the
-        training split, if that is labelled.
+        For `k-means` and each categorical code: `k` and, by split, the clusters' `sizes`. If training split and split
+        are labelled, also `scores` (see `gan_zoo.analysis.clustering`), assigned to classes on the training split.
 
     Raises:
-        InputError: If k is not known, or there are fewer training images than clusters.
+        InputError: If k is not given and has no default, or exceeds the number of training images.
     """
     from sklearn.cluster import KMeans
 

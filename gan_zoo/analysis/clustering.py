@@ -1,4 +1,4 @@
-"""How well groups that were found without labels are the classes.
+"""Agreement between classes and groups that were found without labels.
 
 Letters in shapes: n images, K groups. A group is a value of a categorical code, or a cluster of k-means.
 """
@@ -18,14 +18,14 @@ Ints = NDArray[np.int64]
 
 
 class Grouped(NamedTuple):
-    """Images by the group they were put in and the class they are of, int64 [n] each."""
+    """The group and the class of each image, int64 [n] each."""
 
     groups: Ints
     classes: Ints
 
 
 def modes(model: Encoder, split: Split, *, batch_size: int = 500) -> dict[str, Ints]:
-    """The value, int64 [n], that Q gives most probability, of each categorical code and each image of a split."""
+    """The mode of Q(c | x), int64 [n], for each categorical code and the images of a split."""
     names = [code.name for code in model.codes if code.kind == "categorical"]
     grouping: dict[str, list[Ints]] = {name: [] for name in names}
     for batch in in_order(split, batch_size=batch_size, device=model.device):
@@ -38,25 +38,24 @@ def modes(model: Encoder, split: Split, *, batch_size: int = 500) -> dict[str, I
 
 
 def grouped(model: Encoder, split: Split) -> dict[str, Grouped]:
-    """The modes of Q's categorical codes on a labelled split, beside its labels."""
+    """The modes of Q's categorical codes on a labelled split, with its labels."""
     assert split.labels is not None
     labels: Ints = split.labels.numpy()
     return {name: Grouped(grouping, labels) for name, grouping in modes(model, split).items()}
 
 
 def contingency(grouping: Grouped, k: int, classes: int) -> Ints:
-    """Counts [K, classes]: images of each class in each group."""
+    """The number of images of each class in each group, [K, classes]."""
     table = np.zeros((k, classes), dtype=np.int64)
     np.add.at(table, (grouping.groups, grouping.classes), 1)
     return table
 
 
 def assignment(table: Ints) -> Ints:
-    """The class [K] of each group in the one-to-one assignment of greatest agreement; -1 for a group without one.
+    """The class [K] of each group in the best one-to-one assignment; -1 for a group without one.
 
-    Found by the Hungarian method (Kuhn, 1955) from a table [K, classes]. Where there are more groups than classes, the
-    groups that are left over have no class, and what is in them counts as wrong; where there are fewer, so do the
-    classes that are left over.
+    Computed by the Hungarian method (Kuhn, 1955) from a table [K, classes]. Images in groups without a class, and
+    images of classes without a group, count as wrong.
     """
     from scipy.optimize import linear_sum_assignment
 
@@ -67,24 +66,24 @@ def assignment(table: Ints) -> Ints:
 
 
 def accuracy(grouping: Grouped, assigned: Ints) -> float:
-    """The share of images whose class is that of their group."""
+    """The fraction of images whose class is assigned to their group."""
     return float((assigned[grouping.groups] == grouping.classes).mean())
 
 
-def scores(fitted: Grouped, counted: Grouped, k: int, classes: int) -> dict[str, float]:
-    """Agreement of groups and classes on `told`, with what has to be fitted fitted on `fitted`.
+def scores(fit: Grouped, evaluated: Grouped, k: int, classes: int) -> dict[str, float]:
+    """Agreement of groups and classes on `evaluated`, with groups assigned to classes on `fit`.
 
     Returns:
-        `accuracy` under the best one-to-one assignment, `purity` (each group stands for its commonest class, several
-        groups for one class if need be), and the normalised mutual information `nmi` (by the mean of the entropies)
-        and the adjusted Rand index `ari` (Hubert and Arabie, 1985), which need no assignment.
+        `accuracy` under the best one-to-one assignment; `purity`, the accuracy if each group stands for its commonest
+        class; the normalised mutual information `nmi` (by the mean of the entropies) and the adjusted Rand index `ari`
+        (Hubert and Arabie, 1985), which need no assignment.
     """
     from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
-    table = contingency(fitted, k, classes)
+    table = contingency(fit, k, classes)
     return {
-        "accuracy": accuracy(counted, assignment(table)),
-        "purity": accuracy(counted, table.argmax(1)),
-        "nmi": float(normalized_mutual_info_score(counted.classes, counted.groups)),
-        "ari": float(adjusted_rand_score(counted.classes, counted.groups)),
+        "accuracy": accuracy(evaluated, assignment(table)),
+        "purity": accuracy(evaluated, table.argmax(1)),
+        "nmi": float(normalized_mutual_info_score(evaluated.classes, evaluated.groups)),
+        "ari": float(adjusted_rand_score(evaluated.classes, evaluated.groups)),
     }

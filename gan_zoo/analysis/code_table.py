@@ -32,7 +32,7 @@ def check_ending(path: Path) -> None:
 
 
 def write_table(batches: Iterator[Columns], path: Path) -> int:
-    """Write a table as its rows come, whole or not at all; the name's ending decides the format.
+    """Write a table batch by batch, completely or not at all; the file name's ending decides the format.
 
     Returns:
         The number of rows.
@@ -58,7 +58,7 @@ def _write_csv(batches: Iterator[Columns], path: Path) -> int:
 
 
 def _cells(column: NDArray[Any]) -> list[Any]:
-    """Values as they are written: floats by 7 digits, which is what float32 holds."""
+    """Values as text: floats with 7 digits, the precision of float32."""
     values: list[Any] = column.tolist()
     return [f"{value:.7g}" for value in values] if column.dtype.kind == "f" else values
 

@@ -1,4 +1,4 @@
-"""Whether every class of the data is among the samples."""
+"""Mode coverage: whether the samples contain every class of the data."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 SEEN = 0.1
-"""A class counts as covered from this part of its share in the data."""
+"""A class counts as covered from this fraction of its share in the data."""
 
 
 def coverage(generated: NDArray[np.int64], real: NDArray[np.int64]) -> dict[str, float]:
-    """Mode coverage of samples whose classes a classifier told.
+    """Mode coverage of samples with predicted classes.
 
     Args:
-        generated: Images of each class among the samples, [classes].
-        real: Images of each class in the data, [classes].
+        generated: Number of samples of each class, [classes].
+        real: Number of images of each class in the data, [classes].
 
     Returns:
-        `modes`: classes with at least a tenth of their share in the data; `classes`: how many the data has; `coverage`:
-        modes by classes; `kl`: KL(samples ‖ data) of the shares of these classes, in nats, 0 for equal shares and at
-        most -log of the least share.
+        `modes`: number of classes with at least a tenth of their share in the data; `classes`: number of classes in the
+        data; `coverage`: modes / classes; `kl`: KL(samples ‖ data) of the class shares in nats, from 0 to -log of the
+        least share.
     """
     from scipy.stats import entropy
 

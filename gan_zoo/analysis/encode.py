@@ -1,4 +1,4 @@
-"""Q(c | x) of a set of images, as a table in a CSV or Parquet file."""
+"""Q(c | x) of a set of images as a table."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ NAMED = 3
 
 
 class Encoder(Protocol):
-    """A model that tells its codes from an image."""
+    """A model that infers the codes of an image."""
 
     @property
     def codes(self) -> tuple[Code, ...]:
@@ -46,22 +46,22 @@ class Encoder(Protocol):
 
     @property
     def device(self) -> torch.device:
-        """Where it lies."""
+        """The model's device."""
 
     def encode(self, images: Tensor) -> dict[str, Posterior]:
-        """Q(c | x) by code, of images [n, C, H, W] in [-1, 1]."""
+        """Q(c | x) by code for images [n, C, H, W] in [-1, 1]."""
 
 
 @dataclass(frozen=True)
 class Images:
-    """Images of one shape, with what a table calls each, and those that are left out since they cannot be read."""
+    """Images of one shape, their names in a table, and the images that were skipped because they cannot be read."""
 
     split: Split
     where: str
     broken: tuple[str, ...] = ()
 
     def name(self, index: int) -> str | int:
-        """The path of image `index` below its folder, or `index` where the set is no folder."""
+        """The path of image `index` below its folder, or `index` if the dataset is not a folder."""
         if self.split.names:
             return quoted(self.split.names[index])
         images = self.split.images
@@ -69,10 +69,10 @@ class Images:
 
 
 def encoder(model: GAN) -> Encoder:
-    """`model` if it tells codes.
+    """Return `model` as an `Encoder`.
 
     Raises:
-        InputError: If it has none.
+        InputError: If it cannot infer codes.
     """
     if not model.codes or not hasattr(model, "encode"):
         raise InputError(f"model {model.config.model} has no codes to tell from an image; infogan and acgan have")
@@ -82,16 +82,16 @@ def encoder(model: GAN) -> Encoder:
 def open_images(
     named: Sequence[str], run: Run, shape: ImageShape, *, part: Literal["train", "test"] = "train"
 ) -> Images:
-    """The images that a command line names, in the model's shape.
+    """Open the images that a command line names, in the model's shape.
 
     Args:
-        named: Image files; or one folder, array file or registered set; or nothing for the run's own data.
+        named: Image files; or one folder, array file or dataset's name; or nothing for the run's data.
         run: The run.
-        shape: What the model takes.
-        part: Which split of a set.
+        shape: The model's image shape.
+        part: The split of a dataset.
 
     Raises:
-        InputError: If they are not there, none can be read, there is no such split, or the run's own data changed.
+        InputError: If images or split do not exist, no image can be read, or the run's data changed.
     """
     paths = [Path(name) for name in named]
     if paths and all(path.suffix.lower() in SUFFIXES and not path.is_dir() for path in paths):
@@ -118,7 +118,7 @@ def open_images(
 
 
 def _but_for_broken(opened: Callable[[Data], Dataset], settings: Data) -> Dataset:
-    """A set without the images that cannot be read."""
+    """Open a dataset without the images that cannot be read."""
     try:
         return opened(settings)
     except BrokenImagesError:
@@ -130,14 +130,14 @@ def _but_for_broken(opened: Callable[[Data], Dataset], settings: Data) -> Datase
 
 
 class Broken:
-    """Images that cannot be read: how many, and the first few by name."""
+    """The number of images that cannot be read, and the names of the first few."""
 
     def __init__(self) -> None:
         self.count = 0
         self.named: list[str] = []
 
     def add(self, name: object) -> None:
-        """Count one, and keep its name and what is wrong with it."""
+        """Count an image, and keep its name and the cause."""
         self.count += 1
         if len(self.named) < NAMED:
             self.named.append(str(name))
@@ -150,24 +150,24 @@ class Broken:
 def encode(
     model: Encoder, images: Images, *, batch_size: int = 256, workers: int = 2, broken: Broken | None = None
 ) -> Iterator[Columns]:
-    """The table of Q(c | x), a batch of rows at a time, in the images' order.
+    """Yield the table of Q(c | x) batch by batch, in the images' order.
 
     Args:
-        model: What encodes.
-        images: What is encoded.
-        batch_size: Images at a time.
-        workers: Threads that decode a streamed set.
-        broken: Takes the images that cannot be read and have no row.
+        model: The encoder.
+        images: The images.
+        batch_size: Images per batch.
+        workers: Threads that decode a streamed dataset.
+        broken: Collects the images that cannot be read, which have no row.
 
     Returns:
-        Columns `image`, `label` if the set has labels, and for a categorical code `c1` (its mode) and `c1/p0`, `c1/p1`,
-        …, for a bernoulli code `c2/p`, for a continuous one `c3/mean` and `c3/log_variance`. Where a code itself is
-        called `label` (acgan's), the set's labels are `data/label`.
+        Columns `image`, `label` if the dataset has labels, and for a categorical code `c1` (its mode) and `c1/p0`,
+        `c1/p1`, …, for a bernoulli code `c2/p`, for a continuous one `c3/mean` and `c3/log_variance`. If a code is
+        called `label` (acgan's), the dataset's labels are `data/label`.
 
     Raises:
         InputError: If no image can be read.
     """
-    taken = {code.name for code in model.codes}
+    code_names = {code.name for code in model.codes}
     broken = Broken() if broken is None else broken
     for name in images.broken:
         broken.add(name)
@@ -176,7 +176,7 @@ def encode(
         names = [images.name(index) for index in rows.tolist()]
         columns: Columns = {"image": np.array(names, dtype=object if isinstance(names[0], str) else np.int64)}
         if images.split.labels is not None:
-            columns["data/label" if "label" in taken else "label"] = images.split.labels[rows].numpy()
+            columns["data/label" if "label" in code_names else "label"] = images.split.labels[rows].numpy()
         posteriors = model.encode(normalise(pixels.to(model.device)))
         for code in model.codes:
             columns |= _columns(code, posteriors[code.name])
@@ -187,7 +187,7 @@ def encode(
 
 
 def _readable(split: Split, batch_size: int, workers: int, broken: Broken) -> Iterator[tuple[Tensor, Tensor]]:
-    """The images that can be read, uint8 [n, C, R, R], with their places in the split; a batch is decoded ahead."""
+    """Yield the readable images, uint8 [n, C, R, R], with their indices; the next batch is decoded in advance."""
     images, parts = split.images, torch.arange(len(split)).split(batch_size)
     if isinstance(images, Tensor) or not images.needs_workers:
         yield from ((part, split.pixels(part)) for part in parts)
@@ -203,7 +203,7 @@ def _readable(split: Split, batch_size: int, workers: int, broken: Broken) -> It
     begin = pool.map if workers else map
     begun = ((part, begin(attempt, part.tolist())) for part in parts)
     try:
-        with quiet():  # here, once for all threads
+        with quiet():  # once for all threads, as it is not thread-safe
             for part, attempts in _one_ahead(begun) if workers else begun:
                 read = {int(row): pixels for row, pixels in zip(part, attempts, strict=True)}
                 good = {row: pixels for row, pixels in read.items() if isinstance(pixels, Tensor)}
@@ -217,7 +217,7 @@ def _readable(split: Split, batch_size: int, workers: int, broken: Broken) -> It
 
 
 def _one_ahead(items: Iterator[T]) -> Iterator[T]:
-    """The items, of which each is taken before the one before it is given."""
+    """Yield the items, each after the next one has been requested."""
     waiting = list(islice(items, 1))
     for item in items:
         waiting.append(item)

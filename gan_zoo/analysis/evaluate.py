@@ -24,7 +24,7 @@ from gan_zoo.training.run import find, find_step, load
 NOT_ASKED = "not asked for"
 FEATURES = ("auto", "classifier", "inception")
 FAILURES = (InputError, TrainingError, MemoryError, torch.OutOfMemoryError)
-"""What may end one metric, such as an image that cannot be read, and leaves the others alone."""
+"""Errors that skip one metric, such as an unreadable image, and leave the others."""
 
 
 def evaluate(
@@ -81,7 +81,7 @@ def evaluate(
             opening = partial(open_training_data, run)
             opened[data] = Reals(opening, features=features, n=n, seed=seed, device=place, say=say)
         if any(METRICS[name].needs_data for name in names or METRICS):
-            dataset = opened[data].dataset  # opened, and checked against the run, before any work
+            dataset = opened[data].dataset  # opens it, and checks it against the run, before any work
             if known:
                 check_data(run, dataset)
         subjects.append(Subject(run, checkpoint, load(checkpoint, device=place), opened[data], n=n, seed=seed))
@@ -100,7 +100,7 @@ def evaluate(
 
 
 def _choose(subject: Subject, names: Sequence[str] | None) -> tuple[list[str], dict[str, str]]:
-    """The metrics that a subject is measured by, and why the others are not."""
+    """The metrics that apply to a subject, and the reasons why the others are skipped."""
     chosen, skipped = [], {}
     for name, metric in METRICS.items():
         if names is not None and name not in names:
@@ -175,8 +175,8 @@ def _record(subject: Subject, measured: Mapping[str, Numbers], skipped: Mapping[
 
 
 def summary(results: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """What several runs have in common: by `metric/number` its `mean`, `deviation` (of a sample; 0 of one run), `worst`
-    and `values`, of the numbers that every run has, by the same features.
+    """Statistics over runs, by `metric/number`: `mean`, sample `deviation` (0 for one run), `worst` and `values` of the
+    numbers that every run has, with the same features.
     """
     tables = [{(m, k): v for m, numbers in r["metrics"].items() for k, v in numbers.items()} for r in results]
     rows, apart = {}, features_differ(results)
@@ -195,7 +195,7 @@ def summary(results: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def features_differ(results: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
-    """Metrics by which runs cannot be compared, with the features that each compares images by."""
+    """Metrics that runs measured with different features, with these features."""
     features: dict[str, list[str]] = {}
     for result in results:
         for one in result.get("measurements", ()):

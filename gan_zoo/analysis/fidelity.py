@@ -1,6 +1,6 @@
-"""How far generated images lie from real ones, in the space of a network's features.
+"""Distances between generated and real images in the space of a network's features.
 
-Fréchet distance and KID are torchmetrics'; precision and recall, which it has not, are here. Features are [n, d].
+Fréchet distance and KID are torchmetrics'; precision and recall are implemented here. Features are [n, d].
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from torch import Tensor, nn
 NEIGHBOURS = 3
 """k of precision and recall, as in the paper."""
 SUBSETS, SUBSET = 50, 1000
-"""KID is a mean over so many subsets of at most so many images."""
+"""Number of subsets that KID averages over, and their maximum size."""
 LEAST = 10
-"""Images without which there is no distance to speak of."""
+"""Minimum number of images for a meaningful distance."""
 
 _CHUNK = 1024
 
 
 class _Given(nn.Identity):
-    """Stands where torchmetrics expects a network: features go in and come out."""
+    """The identity, in place of the network that torchmetrics expects: its inputs are features."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -31,7 +31,7 @@ class _Given(nn.Identity):
 
 
 def frechet(a: Tensor, b: Tensor) -> float:
-    """‖μ_a - μ_b‖² + Tr(Σ_a + Σ_b - 2 (Σ_a Σ_b)^½), the distance of two Gaussians (Heusel et al., 2017, eq. 6)."""
+    """Fréchet distance ‖μ_a - μ_b‖² + Tr(Σ_a + Σ_b - 2 (Σ_a Σ_b)^½) (Heusel et al., 2017, eq. 6)."""
     from torchmetrics.image.fid import FrechetInceptionDistance
 
     distance = FrechetInceptionDistance(feature=_Given(a.shape[1])).set_dtype(torch.float64)
@@ -41,15 +41,15 @@ def frechet(a: Tensor, b: Tensor) -> float:
 
 
 def kid(a: Tensor, b: Tensor, *, seed: int = 0) -> float:
-    """The unbiased MMD² with the kernel (xᵀy / d + 1)³ (Bińkowski et al., 2018, eq. 4), near 0 for one distribution.
+    """The unbiased MMD² with the kernel (xᵀy / d + 1)³ (Bińkowski et al., 2018, eq. 4), near 0 for equal distributions.
 
     Args:
         a: Features [n, d].
         b: Features [m, d].
-        seed: Decides the subsets that it is averaged over.
+        seed: Seed of the subsets.
     """
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
-        warnings.filterwarnings("ignore", module="torchmetrics")  # that it holds the features
+        warnings.filterwarnings("ignore", module="torchmetrics")  # about the memory that it takes
         from torchmetrics.image.kid import KernelInceptionDistance
 
         torch.manual_seed(seed)
@@ -62,37 +62,37 @@ def kid(a: Tensor, b: Tensor, *, seed: int = 0) -> float:
 
 
 def precision_recall(real: Tensor, fake: Tensor, *, k: int = NEIGHBOURS) -> tuple[float, float]:
-    """The share of fakes on the manifold of the reals, and of reals on that of the fakes.
+    """The fraction of fakes on the manifold of the reals, and of reals on that of the fakes.
 
-    A manifold is the union of balls about its images that reach to the k-th nearest other (Kynkäänniemi et al., 2019,
-    eqs. 1 to 3).
+    A manifold is the union of balls around its images, each with the distance to the k-th nearest other image as its
+    radius (Kynkäänniemi et al., 2019, eqs. 1 to 3).
     """
     real, fake = real.double(), fake.double()
     return _within(fake, real, _radii(real, k)), _within(real, fake, _radii(fake, k))
 
 
 def _radii(features: Tensor, k: int) -> Tensor:
-    """Distance [n] of each to its k-th nearest other; the nearest of all is itself."""
+    """The distance [n] of each image to its k-th nearest other; the nearest of all is itself."""
     k = min(k, len(features) - 1)
     return torch.cat([torch.cdist(part, features).kthvalue(k + 1).values for part in features.split(_CHUNK)])
 
 
 def _within(points: Tensor, centres: Tensor, radii: Tensor) -> float:
-    """The share of points in at least one of the balls."""
+    """The fraction of points in at least one of the balls."""
     inside = [(torch.cdist(part, centres) <= radii).any(1) for part in points.split(_CHUNK)]
     return float(torch.cat(inside).double().mean())
 
 
 def fidelity(real: Tensor, fake: Tensor, halves: Sequence[tuple[Tensor, Tensor]], *, seed: int = 0) -> dict[str, float]:
-    """Distances of samples from the data, each beside what two sets of real images have on the mean.
+    """Distances of samples from the data, each with the mean over pairs of sets of real images.
 
     Args:
         real: Features [n, d] of real images.
         fake: Features [n, d] of samples.
-        halves: Pairs of features of real images, none in both of a pair: about what a generator of the data's own
-            distribution has (`floor`, `ceiling`), if the pairs are as large as the sets that are compared. Fréchet's
-            distance is biased upwards by 1/n: a floor of smaller pairs is too high.
-        seed: Decides KID's subsets.
+        halves: Pairs of features of disjoint sets of real images. Their means (`floor`, `ceiling`) are about what a
+            perfect generator reaches, if these sets are as large as the compared ones. The Fréchet distance has a bias
+            of order 1/n, so smaller sets give too high a floor.
+        seed: Seed of KID's subsets.
     """
     distances = _distances(real, fake, seed)
     among = [_distances(*pair, seed) for pair in halves]

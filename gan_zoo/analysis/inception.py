@@ -1,7 +1,7 @@
-"""Inception v3's features (Szegedy et al., 2016), with which FID is defined, where network and weights are at hand.
+"""Inception v3's features (Szegedy et al., 2016), which define FID, if network and weights are available.
 
-The network is torch-fidelity's (the extra `inception`); its weights are read from a safetensors file. torch-fidelity's
-own weights are a pickle, which is never opened here: their owner converts them once by
+The network is torch-fidelity's (the extra `inception`); the weights come from a safetensors file. torch-fidelity
+distributes them as a pickle, which gan-zoo never opens; convert it once by
 
     python -c "import sys, torch, safetensors.torch as s; \
         s.save_file(torch.load(sys.argv[1], weights_only=True), sys.argv[2])" \
@@ -25,7 +25,7 @@ WIDTH = 2048
 
 
 def default_weights() -> Path:
-    """Where the weights are looked for when no file is named."""
+    """The default path of the weights."""
     return cache_folder() / "inception-2015-12-05.safetensors"
 
 
@@ -33,8 +33,8 @@ class Inception:
     """Features of images from Inception's last pooling.
 
     Args:
-        network: uint8 images [n, 3, h, w] to a tuple with features [n, 2048].
-        device: Where it lies.
+        network: Maps uint8 images [n, 3, h, w] to a tuple with features [n, 2048].
+        device: Its device.
     """
 
     def __init__(self, network: nn.Module, device: torch.device | str) -> None:
@@ -43,16 +43,16 @@ class Inception:
 
     @torch.no_grad()
     def features(self, images: Tensor) -> Tensor:
-        """Features [n, 2048] of uint8 images [n, C, R, R]; grey ones are shown in three equal channels."""
+        """Features [n, 2048] of uint8 images [n, C, R, R]; a grey channel is repeated three times."""
         colour = images.to(self.device).expand(-1, 3, -1, -1)
         return torch.cat([self.network(part)[0] for part in colour.split(50)])
 
 
 def inception(weights: Path | None = None, *, device: torch.device | str = "cpu") -> Inception:
-    """The network, with weights from a safetensors file; nothing is downloaded.
+    """Load the network with weights from a safetensors file; nothing is downloaded.
 
     Raises:
-        InputError: If the file is not there or is another network's, or torch-fidelity cannot be imported.
+        InputError: If the file does not exist or fits another network, or torch-fidelity cannot be imported.
     """
     path = weights or default_weights()
     if not path.is_file():
@@ -63,9 +63,9 @@ def inception(weights: Path | None = None, *, device: torch.device | str = "cpu"
     tensors = read_tensors(path)
     try:
         from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
-    except Exception as error:  # torchvision, below it, fails in many ways beside another build of torch
+    except Exception as error:  # torchvision fails in many ways with another build of torch
         raise missing("inception", "Inception", str(error).partition("\n")[0]) from None
-    with TemporaryDirectory() as place:  # its constructor takes a file alone: one that was written here
+    with TemporaryDirectory() as place:  # its constructor requires a file, so write one
         copy = Path(place) / "inception.pth"
         torch.save(tensors, copy)
         try:

@@ -44,17 +44,17 @@ def _clustering(subject: Subject) -> Numbers:
     names = [name for name, k in codes.items() if k >= data.classes] or list(codes)[:1]
     train = subject.grouped(data.train)
     tested = data.test is not None and data.test.labels is not None
-    counted = subject.grouped(data.test) if data.test is not None and tested else train
-    agreement = {name: scores(train[name], counted[name], codes[name], data.classes) for name in names}
-    fitted = {name: scores(train[name], train[name], codes[name], data.classes)["accuracy"] for name in names}
-    best = max(names, key=fitted.__getitem__)
+    evaluated = subject.grouped(data.test) if data.test is not None and tested else train
+    agreement = {name: scores(train[name], evaluated[name], codes[name], data.classes) for name in names}
+    train_accuracy = {name: scores(train[name], train[name], codes[name], data.classes)["accuracy"] for name in names}
+    best = max(names, key=train_accuracy.__getitem__)
     where = "counted on the test split" if tested else "counted on the training split, too: there is no other"
     subject.notes["clustering"] = (
         f"{best}, of {codes[best]} values; codes assigned to classes on the training split, {where}"
     )
     if codes[best] > data.classes:
         subject.notes["clustering"] += f"; values beyond {data.classes} have no class and count as wrong"
-    numbers = {**agreement[best], "train accuracy": fitted[best]}
+    numbers = {**agreement[best], "train accuracy": train_accuracy[best]}
     if len(names) > 1:
         numbers |= {f"{name}/{key}": value for name in names for key, value in agreement[name].items()}
     return numbers
@@ -85,7 +85,7 @@ def _coverage(subject: Subject) -> Numbers:
     reals, data = subject.reals, subject.dataset
     assert data.train.labels is not None
     subject.features["coverage"], subject.drawn["coverage"] = "classifier", subject.n
-    classes = torch.cat([reals.classifier.tell(part).cpu() for part in subject.generated.split(500)])
+    classes = torch.cat([reals.classifier.predict(part).cpu() for part in subject.generated.split(500)])
     subject.notes["coverage"] = (
         f"{subject.n} samples; classes predicted by a classifier, right on {reals.classifier.accuracy:.1%}"
     )

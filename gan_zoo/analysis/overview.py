@@ -1,4 +1,4 @@
-"""A set before one trains on it: statistics, and a picture of samples."""
+"""Statistics of a dataset, and a picture of samples."""
 
 from __future__ import annotations
 
@@ -20,35 +20,35 @@ from gan_zoo.images import to_uint8
 from gan_zoo.terminal import with_progress
 
 MEASURED = 10_000
-"""Images, at most, that a set which is not in memory is measured by."""
+"""Maximum number of images to measure in a dataset that is not in memory."""
 BATCH = 500
 COLUMNS, MOST_ROWS = 10, 24
-"""Of the picture: samples a class, and classes."""
+"""Samples per class and maximum number of classes in the picture."""
 MOST_CLASSES = 20
-"""Of which a table shows every one."""
+"""Maximum number of classes that are listed completely."""
 LONGEST_NAME = 18
 
 
 @dataclass(frozen=True)
 class Overview:
-    """What is told of a set.
+    """Statistics of a dataset.
 
     Attributes:
-        name: What the settings call it.
+        name: Its name in the settings.
         shape: Channels, height and width of every image.
-        images: How many, by split.
-        in_memory: Whether the images are held in memory, or else read or drawn when they are asked for.
-        classes: How many the labels tell apart; 0 without labels.
-        class_names: Theirs, if the set says them.
-        class_counts: Images of each class, by split.
-        factors: How many values each known factor takes.
-        measured: Training images that the figures below are of.
-        mean: Of the pixels in [-1, 1], a number a channel.
-        deviation: Their standard deviation.
-        range: The least and the greatest value of each channel, in [-1, 1].
-        duplicates: Training images that repeat an earlier one, pixel for pixel; none where not all were measured.
-        shared: Test images that are training images, too.
-        notes: What was decided from names and what was left out, a line each.
+        images: Number of images by split.
+        in_memory: Whether the images are in memory; otherwise they are read or drawn on request.
+        classes: Number of classes; 0 without labels.
+        class_names: The classes' names, if known.
+        class_counts: Number of images of each class, by split.
+        factors: Number of values of each known factor.
+        measured: Number of training images behind the figures below.
+        mean: Mean of the pixels in [-1, 1] by channel.
+        deviation: Standard deviation of the pixels by channel.
+        range: Smallest and largest value of each channel, in [-1, 1].
+        duplicates: Training images that are identical to an earlier one; None if not all were measured.
+        shared: Test images that are identical to a training image; None likewise or without a test split.
+        notes: How names were interpreted and what was skipped, a line each.
     """
 
     name: str
@@ -69,25 +69,24 @@ class Overview:
 
     @property
     def record(self) -> dict[str, Any]:
-        """The same, for JSON."""
-        record = asdict(self)
-        return record | {"told": record.pop("notes")}
+        """The statistics as a dict, for JSON."""
+        return asdict(self)
 
 
 def overview(dataset: Dataset, *, seed: int = 0, workers: int = 0) -> Overview:
-    """Look at every image of a set in memory, or at 10,000 of another's, which `seed` chooses.
+    """Measure all images of a dataset in memory, or a random 10,000 of another.
 
     Args:
-        dataset: The set.
-        seed: Decides which images are measured.
-        workers: Processes that decode them.
+        dataset: The dataset.
+        seed: Seed of the choice of images.
+        workers: Processes that decode images.
 
     Raises:
         InputError: If an image cannot be read.
     """
     splits = dataset.splits
     in_memory = isinstance(dataset.train.images, Tensor)
-    measured = dataset.train if in_memory else _some(dataset.train, seed)
+    measured = dataset.train if in_memory else _random_part(dataset.train, seed)
     counts = torch.zeros(dataset.image.channels, 256, dtype=torch.int64)
     seen: set[bytes] = set()
     for pixels in _pixels(measured, dataset.name, workers):
@@ -100,7 +99,7 @@ def overview(dataset: Dataset, *, seed: int = 0, workers: int = 0) -> Overview:
         shared = sum(one in seen for pixels in tests for one in _prints(pixels))
     values, shares = normalise(torch.arange(256)).double(), counts / counts.sum(1, keepdim=True)
     mean = shares.double() @ values
-    there = [values[row > 0] for row in counts]
+    occurring = [values[row > 0] for row in counts]
     factors = dataset.factors
     return Overview(
         name=dataset.name,
@@ -118,7 +117,7 @@ def overview(dataset: Dataset, *, seed: int = 0, workers: int = 0) -> Overview:
         measured=len(measured),
         mean=mean.tolist(),
         deviation=(shares.double() @ values**2 - mean**2).clamp(min=0).sqrt().tolist(),
-        range=[(float(channel.min()), float(channel.max())) for channel in there],
+        range=[(float(channel.min()), float(channel.max())) for channel in occurring],
         duplicates=len(measured) - len(seen) if in_memory else None,
         shared=shared,
         notes=dataset.notes,
@@ -126,7 +125,7 @@ def overview(dataset: Dataset, *, seed: int = 0, workers: int = 0) -> Overview:
 
 
 def tables(summary: Overview) -> list[Table]:
-    """What is told of a set, for a terminal: the figures, and the classes if there are any."""
+    """Tables for a terminal: the statistics, and the classes if there are any."""
     facts = _table("", "")
     facts.title = quoted(summary.name)
     for what, value in _facts(summary):
@@ -147,9 +146,9 @@ def tables(summary: Overview) -> list[Table]:
 
 
 def samples(dataset: Dataset, *, seed: int = 0) -> Image.Image:
-    """A picture of training images that `seed` draws: a row for each class, or of classes without labels all mixed.
+    """A picture of random training images, one row per class; without labels, in random order.
 
-    Of more than 24 classes, 24 are shown, spread evenly.
+    If there are more than 24 classes, it shows 24, evenly spaced.
     """
     random = torch.Generator().manual_seed(seed)
     split = dataset.train
@@ -157,27 +156,27 @@ def samples(dataset: Dataset, *, seed: int = 0) -> Image.Image:
         chosen = torch.randperm(len(split), generator=random)[: COLUMNS**2]
         rows, names = [*chosen.split(COLUMNS)], [""] * -(-len(chosen) // COLUMNS)
     else:
-        few = min(dataset.classes, MOST_ROWS)
-        labels = [k * dataset.classes // few for k in range(few)]
+        count = min(dataset.classes, MOST_ROWS)
+        labels = [k * dataset.classes // count for k in range(count)]
         members = [(split.labels == label).nonzero()[:, 0] for label in labels]
         rows = [each[torch.randperm(len(each), generator=random)[:COLUMNS]] for each in members]
         names = [_class(dataset.class_names, label) for label in labels]
     images = torch.ones(len(rows), COLUMNS, dataset.image.channels, *[dataset.image.resolution] * 2)
-    for place, row in zip(images, rows, strict=True):
+    for cells, row in zip(images, rows, strict=True):
         if len(row):
-            place[: len(row)] = normalise(split.pixels(row))
+            cells[: len(row)] = normalise(split.pixels(row))
     panel = Panel(cell_side(dataset.image.resolution), [""] * COLUMNS, names)
     return panel.draw(images)
 
 
-def _some(split: Split, seed: int) -> Split:
-    """So many images of a split as are measured, in order."""
+def _random_part(split: Split, seed: int) -> Split:
+    """`MEASURED` random images of a split, in order."""
     random = torch.Generator().manual_seed(seed)
     return split.choose(torch.randperm(len(split), generator=random)[:MEASURED].sort().values)
 
 
 def _pixels(split: Split, name: str, workers: int) -> Iterator[Tensor]:
-    """The images, uint8 [n, C, R, R] at a time."""
+    """The images in batches, uint8 [n, C, R, R]."""
     batches = in_order(Split(split.images), batch_size=BATCH, device="cpu", workers=workers)
     for batch in with_progress(batches, -(-len(split) // BATCH), f"measuring {quoted(name)}"):
         yield to_uint8(batch.images)
@@ -188,18 +187,18 @@ def _prints(pixels: Tensor) -> Iterator[bytes]:
 
 
 def _facts(summary: Overview) -> Iterator[tuple[str, str]]:
-    """The figures in words, a row each."""
+    """The rows of the table: label and value."""
     yield "images", ", ".join(f"{count:,} {part}" for part, count in summary.images.items())
     channels, side, _ = summary.shape
     yield "shape", f"{side}×{side}, {'grey' if channels == 1 else 'colour'}"
     if summary.factors:
         yield "factors", ", ".join(f"{name} ({size})" for name, size in summary.factors.items())
     yield "classes", f"{summary.classes:,}" if summary.classes else "no labels"
-    yield "held", "in memory" if summary.in_memory else "read or drawn when asked for"
-    some = "" if summary.measured == summary.images["train"] else f", of {summary.measured:,} images"
-    yield f"mean{some}", ", ".join(map(_number, summary.mean))
-    yield f"standard deviation{some}", ", ".join(map(_number, summary.deviation))
-    yield f"range{some}", ", ".join(f"{_number(low)} to {_number(high)}" for low, high in summary.range)
+    yield "storage", "in memory" if summary.in_memory else "read or drawn on request"
+    basis = "" if summary.measured == summary.images["train"] else f", of {summary.measured:,} images"
+    yield f"mean{basis}", ", ".join(map(_number, summary.mean))
+    yield f"standard deviation{basis}", ", ".join(map(_number, summary.deviation))
+    yield f"range{basis}", ", ".join(f"{_number(low)} to {_number(high)}" for low, high in summary.range)
     if summary.duplicates is not None:
         share = summary.duplicates / summary.measured
         yield "duplicates", f"{summary.duplicates:,} training images repeat another ({share:.1%})"
@@ -208,7 +207,7 @@ def _facts(summary: Overview) -> Iterator[tuple[str, str]]:
 
 
 def _number(value: float) -> str:
-    return f"{round(value, 3) + 0.0:.3f}"  # and never -0.000
+    return f"{round(value, 3) + 0.0:.3f}"  # avoids -0.000
 
 
 def _class(names: tuple[str, ...], k: int) -> str:

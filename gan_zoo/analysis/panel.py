@@ -1,4 +1,4 @@
-"""Grids of images with words along their sides, pixel for pixel: no image is resampled between pixels."""
+"""Labelled grids of images, scaled by whole factors so that pixels stay sharp."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from gan_zoo.images import grid
 
 GAP = 2
 CELL = 64
-"""Pixels that a cell's side is near to: small images are drawn as whole multiples, large ones as whole fractions."""
+"""Approximate side of a cell in pixels; images are enlarged or reduced by whole factors."""
 INK = (40, 40, 40)
 PAPER = (255, 255, 255)
 
 
 def cell_side(resolution: int) -> int:
-    """Side in pixels of one image in a panel: 56 for 28, 64 for 32, 64 and 128."""
+    """Side of an image in a panel, in pixels: 56 for resolution 28; 64 for 32, 64 and 128."""
     return resolution * round(CELL / resolution) if resolution < CELL else resolution // round(resolution / CELL)
 
 
 def resized(images: Tensor, side: int) -> Tensor:
-    """Images [n, C, H, W] as [n, C, side, side], each pixel the mean of those that it covers."""
+    """Resize images [n, C, H, W] to [n, C, side, side]; each pixel is the mean of those that it covers."""
     return torch.nn.functional.interpolate(images, (side, side), mode="area")
 
 
 @dataclass(frozen=True)
 class Panel:
-    """Where everything in a labelled grid lies.
+    """The layout of a labelled grid.
 
     Attributes:
         cell: Side of a cell in pixels.
-        columns: What stands below each column; its length is the number of columns.
-        rows: What stands left of each row.
+        columns: The label below each column; its length is the number of columns.
+        rows: The label left of each row.
         across: Name of the axis along the columns.
         down: Name of the axis down the rows.
-        title: Above the grid, at its left.
+        title: Title above the grid, aligned left.
     """
 
     cell: int
@@ -51,17 +51,17 @@ class Panel:
 
     @property
     def small(self) -> ImageFont.FreeTypeFont:
-        """The font of the values; five characters are narrower than a cell."""
+        """The font of the labels; five characters fit a cell."""
         return _font(0.29 * self.cell)
 
     @property
     def large(self) -> ImageFont.FreeTypeFont:
-        """The font of names and titles."""
+        """The font of axis names and titles."""
         return _font(0.34 * self.cell)
 
     @property
     def extent(self) -> tuple[int, int]:
-        """Width and height of the bare grid."""
+        """Width and height of the grid without margins."""
         pitch = self.cell + GAP
         return pitch * len(self.columns) - GAP, pitch * len(self.rows) - GAP
 
@@ -76,13 +76,13 @@ class Panel:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height of the panel: of the grid with its margins, or of the words where they are longer."""
+        """Width and height of the panel: the grid with its margins, or more for longer texts."""
         (width, height), (left, above, below) = self.extent, self.margins
         words = max(self.large.getlength(word) for word in (self.across, self.title))
         return left + max(width, round(words)), above + max(height, round(self.large.getlength(self.down))) + below
 
     def draw(self, images: Tensor) -> Image.Image:
-        """The panel with images [rows, columns, C, H, W] in [-1, 1]."""
+        """Draw the panel with images [rows, columns, C, H, W] in [-1, 1]."""
         (width, height), (left, above, _) = self.extent, self.margins
         flat = rearrange(images.float().cpu(), "rows columns c h w -> (rows columns) c h w")
         cells = resized(flat, self.cell)
@@ -109,15 +109,15 @@ class Panel:
 
 
 def shelves(sizes: Sequence[tuple[int, int]], most: int, gap: int) -> tuple[list[tuple[int, int]], tuple[int, int]]:
-    """Rectangles side by side, in lines no wider than `most` where that can be.
+    """Arrange rectangles side by side, in lines no wider than `most` if possible.
 
     Args:
         sizes: Width and height of each.
-        most: Width of a line.
-        gap: Between rectangles, and around all.
+        most: Maximum width of a line.
+        gap: Space between rectangles and around them.
 
     Returns:
-        Where the left upper corner of each lies, and the size of the whole.
+        The upper left corner of each, and the total size.
     """
     places: list[tuple[int, int]] = []
     x, y, line, widest = gap, gap, 0, 0
@@ -131,7 +131,7 @@ def shelves(sizes: Sequence[tuple[int, int]], most: int, gap: int) -> tuple[list
 
 
 def compose(pictures: Sequence[Image.Image], *, most: int, gap: int, footnote: str = "") -> Image.Image:
-    """Pictures laid out by `shelves` on white, with a line below."""
+    """Lay out pictures by `shelves` on white, with a footnote."""
     places, (width, height) = shelves([picture.size for picture in pictures], most, gap)
     font = _font(0.3 * CELL)
     whole = Image.new("RGB", (width, height + (round(1.6 * font.size) if footnote else 0)), PAPER)

@@ -14,11 +14,11 @@ from gan_zoo.analysis.survey import Standing
 from gan_zoo.errors import quoted
 
 MOST_COLUMNS = 5
-"""Of how many runs each has a column of its own."""
+"""Maximum number of runs with a column each."""
 
 
 def evaluation_table(results: Sequence[Mapping[str, Any]]) -> Table:
-    """The numbers of one run; or of several the mean, the deviation, the worst and, of a few, each."""
+    """The numbers of one run; for several runs mean, deviation and worst and, for a few, each run's."""
     several, each = len(results) > 1, len(results) <= MOST_COLUMNS
     table = _table(f"{len(results)} runs" if several else f"{results[0]['run']}, step {results[0]['step']}")
     table.add_column("metric", no_wrap=True)
@@ -40,7 +40,7 @@ def evaluation_table(results: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def remarks(results: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Notes on the numbers and the reasons for missing ones, a line each; a line names its runs if it is not of all."""
+    """Notes on numbers and reasons for missing ones, a line each; it names its runs unless it applies to all."""
     runs_by_line: dict[str, list[str]] = {}
     for result in results:
         skipped = {name: reason for name, reason in result["skipped"].items() if reason != NOT_ASKED}
@@ -56,7 +56,7 @@ def remarks(results: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def cluster_table(clusterings: Mapping[str, Mapping[str, Any]], parts: Sequence[str]) -> Table:
-    """Clusterings below each other: scores of each split, or the sizes of the clusters where there are no labels."""
+    """Clusterings, one per block: scores by split or, without labels, the clusters' sizes."""
     table = _table("")
     for title in ("clustering", "k", "split"):
         table.add_column(title)
@@ -76,7 +76,7 @@ def cluster_table(clusterings: Mapping[str, Mapping[str, Any]], parts: Sequence[
 
 
 def centrality_table(record: Mapping[str, Any], runs: Sequence[Path]) -> Table:
-    """Each reader's score in each world, and the runs' centralities."""
+    """The score of each encoder on each run's images, and the runs' centralities."""
     table = _table("row i, column j: the encoder of run j in the world of run i")
     for heading in ("", *(str(j + 1) for j in range(len(runs))), "centrality"):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -94,11 +94,11 @@ HEADLINES = {
     "Fréchet": "fidelity/frechet",
     "FactorVAE": "disentanglement/factor_vae",
 }
-"""The figures that a list of runs shows, where any of them has them."""
+"""The figures in a list of runs; those that no run has are omitted."""
 
 
 def standing_table(runs: Sequence[Standing]) -> Table:
-    """Runs below each other: state, steps, and the best of a few figures."""
+    """Runs, one per row: state, steps, and the best of a few figures."""
     table = _table("")
     titles = [title for title, name in HEADLINES.items() if any(name in run.best for run in runs)]
     for title in ("run", "state", "model", "data"):
@@ -114,7 +114,7 @@ def standing_table(runs: Sequence[Standing]) -> Table:
 
 
 def standing_remarks(runs: Sequence[Standing]) -> list[str]:
-    """Of each figure that the list shows but that is not measured alike in all runs, what it is of in each."""
+    """For each listed figure that runs measured differently, how each measured it."""
     lines = []
     for title, name in HEADLINES.items():
         metric = name.partition("/")[0]
@@ -126,7 +126,7 @@ def standing_remarks(runs: Sequence[Standing]) -> list[str]:
 
 
 def number(value: float) -> str:
-    """A number by four significant digits; a count as it is."""
+    """A number with four significant digits; a count in full."""
     if value == int(value) and abs(value) >= 2:
         return f"{value:,.0f}"
     return f"{value:.4f}" if 1e-3 <= abs(value) < 10 or not value else f"{value:.4g}"

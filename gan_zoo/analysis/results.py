@@ -1,4 +1,4 @@
-"""What `gan-zoo evaluate` measured, as it is kept in a run: each metric with what it is of."""
+"""The results of `gan-zoo evaluate` as stored in a run: each metric with its step, samples and features."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ from gan_zoo.files import decode_text, write_json
 
 LOCK = ".evaluation.lock"
 LONGEST = 2**24
-"""Bytes of JSON beyond which a file is no evaluation."""
+"""Maximum size of a file in bytes."""
 LONGEST_NOTE = 1000
-"""Characters of a note that are kept."""
+"""Maximum length of a note in characters."""
 UNDRAWN = ("clustering", "disentanglement")
-"""Metrics that are of the data's images and draw no samples."""
+"""Metrics on the data's images, which draw no samples."""
 _FEATURES = {"a classifier": "classifier", "Inception's": "inception"}
-"""What earlier releases wrote in a note, and which features it stands for."""
+"""Features by their description in the notes of earlier releases."""
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """The numbers of one metric, and what they are of.
+    """The numbers of one metric, and how they were measured.
 
     Attributes:
         metric: Its name.
         numbers: By name, all finite.
-        step: The checkpoint's.
+        step: The checkpoint's step.
         weights: Digest of the model's weights (see `fingerprint`); None in files of earlier releases.
-        n: How many samples were drawn; None of a metric that draws none.
-        seed: Decided what was drawn.
-        features: What images were compared by; None of a metric that compares none, and where it is not known.
-        note: What a reader of the numbers should know.
+        n: Number of samples; None if the metric draws none.
+        seed: Seed of the samples.
+        features: The features that images were compared by; None if unknown or not applicable.
+        note: A note on the numbers.
     """
 
     metric: str
@@ -54,18 +54,18 @@ class Measurement:
 
     @property
     def kind(self) -> str:
-        """What makes the numbers comparable with those of other models, in words; empty if nothing was drawn."""
+        """What must be equal for a comparison with other models, in words; empty if there were no samples."""
         drawn = [] if self.n is None else [f"{self.n:,} samples"]
         return ", ".join([*drawn, *([f"{self.features} features"] if self.features else [])])
 
     @property
     def basis(self) -> str:
-        """What the numbers are of, but for the step, in words."""
+        """How the numbers were measured, except for the step, in words."""
         return ", ".join(filter(None, [self.kind, f"seed {self.seed}"]))
 
 
 def fingerprint(model: nn.Module) -> str:
-    """A digest of a model's weights: equal steps of two trainings are two checkpoints."""
+    """A digest of a model's weights, which distinguishes checkpoints of the same step."""
     digest = hashlib.sha256()
     for name, value in sorted(model.state_dict().items()):
         digest.update(name.encode())
@@ -74,12 +74,12 @@ def fingerprint(model: nn.Module) -> str:
 
 
 def merge(before: Sequence[Measurement], fresh: Sequence[Measurement]) -> tuple[list[Measurement], list[str]]:
-    """One measurement for each metric, step and features: of two the one of more samples, else the fresh one.
+    """Keep one measurement for each metric, step and features: the one with more samples, else the fresh one.
 
-    Measurements of other weights at the same step give way to fresh ones.
+    Fresh measurements replace those of other weights at the same step.
 
     Returns:
-        The measurements, those that `fresh` names last; and a line on each that gave way or stayed.
+        The measurements, those of `fresh` last; and a line on each that was replaced or kept instead of a fresh one.
     """
     kept, messages = list(before), []
     for new in fresh:
@@ -102,32 +102,32 @@ def merge(before: Sequence[Measurement], fresh: Sequence[Measurement]) -> tuple[
     return kept, messages
 
 
-def keep(result: Mapping[str, Any], path: Path, *, say: Callable[[str], None] = lambda line: None) -> Path:
-    """Write an evaluation down beside what was measured before and stands in the same file.
+def save(result: Mapping[str, Any], path: Path, *, say: Callable[[str], None] = lambda line: None) -> Path:
+    """Merge an evaluation with the earlier ones in the same file.
 
     Args:
-        result: What `gan_zoo.analysis.evaluate` returns.
-        path: The file. `metrics` and `notes` in it are of the result's step alone.
-        say: Takes a line on what stayed or gave way.
+        result: A result of `gan_zoo.analysis.evaluate`.
+        path: The file. Its `metrics` and `notes` are those of the result's step.
+        say: Called with a line on each measurement that was replaced or kept.
 
     Raises:
         OSError: If it cannot be written.
     """
-    with FileLock(path.parent / LOCK):  # two evaluations of one run at once would lose figures
+    with FileLock(path.parent / LOCK):  # concurrent evaluations of one run would lose results
         return _merge_into(path, result, say)
 
 
 def _merge_into(path: Path, result: Mapping[str, Any], say: Callable[[str], None]) -> Path:
     before = []
     if path.exists():
-        path.open("rb").close()  # what may not be read is not replaced
+        path.open("rb").close()  # an unreadable file is not replaced
         try:
             before = read_measurements(path)
         except InputError as error:
             say(f"{error}, in its place")
     fresh = [Measurement(**one) for one in result["measurements"]]
     merged, messages = merge(before, fresh)
-    shown = {one.metric: one for one in merged if one.step == result["step"]}  # of several features the last asked for
+    shown = {one.metric: one for one in merged if one.step == result["step"]}  # of several features, the last requested
     record = {
         **{key: value for key, value in result.items() if key not in ("n", "seed")},  # each measurement has its own
         "metrics": {name: one.numbers for name, one in shown.items()},
@@ -142,10 +142,10 @@ def _merge_into(path: Path, result: Mapping[str, Any], say: Callable[[str], None
 
 
 def read_measurements(path: Path) -> list[Measurement]:
-    """The measurements in a file, also of one that an earlier release wrote.
+    """Read the measurements in a file of this or an earlier release.
 
     Raises:
-        InputError: If it is no evaluation.
+        InputError: If it is not an evaluation.
     """
     try:
         if path.stat().st_size > LONGEST:
@@ -157,7 +157,7 @@ def read_measurements(path: Path) -> list[Measurement]:
 
 
 def measured(folder: Path) -> list[Measurement]:
-    """All that was measured of a run, later steps last; files that are no evaluation are left out."""
+    """All measurements of a run, later steps last; files that are not evaluations are skipped."""
     measurements: list[Measurement] = []
     for path in sorted(folder.glob("evaluation*.json")):
         try:
@@ -168,10 +168,10 @@ def measured(folder: Path) -> list[Measurement]:
 
 
 def measured_at(folder: Path, checkpoint: str, step: int, weights: str) -> list[Measurement]:
-    """What was measured of one checkpoint of a run.
+    """The measurements of one checkpoint of a run.
 
     Raises:
-        InputError: If a file that would hold it is damaged.
+        InputError: If a file with results is damaged.
     """
     measurements: list[Measurement] = []
     for name in (f"evaluation-{checkpoint}.json", "evaluation.json"):
@@ -182,12 +182,12 @@ def measured_at(folder: Path, checkpoint: str, step: int, weights: str) -> list[
 
 
 def newest(measurements: Sequence[Measurement]) -> list[Measurement]:
-    """Of each metric and features the measurement of the latest step."""
+    """The latest measurement for each metric and features."""
     return list({(one.metric, one.features): one for one in sorted(measurements, key=lambda one: one.step)}.values())
 
 
 def comparable(measurements: Sequence[Measurement]) -> list[Measurement]:
-    """Of each metric those that can be compared: by the features of its last one, and of the most samples."""
+    """The comparable measurements of each metric: those with the last one's features and the most samples."""
     last = {one.metric: one.features for one in measurements}
     alike = [one for one in measurements if one.features == last[one.metric]]
     most = {one.metric: max(other.n or 0 for other in alike if other.metric == one.metric) for one in alike}

@@ -1,4 +1,4 @@
-"""What is measured: a run's model beside the data that it learned from, each part worked out when first asked for."""
+"""The subject of an evaluation: a run's model and its training data, each part computed on first use."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ from gan_zoo.training.run import Run
 
 BATCH = 250
 DIVISIONS = 5
-"""Into halves of the real images, for the floor of a distance."""
+"""Random splits of the real images into halves, for the floor of a distance."""
 
 
 class Extractor(Protocol):
-    """A network whose features images are compared by."""
+    """A network that computes the features to compare images by."""
 
     def features(self, images: Tensor) -> Tensor:
         """Features [n, d] of uint8 images [n, C, R, R]."""
 
 
 class Reals:
-    """A set of real images, as runs on it are measured against it.
+    """The real images that samples are compared with.
 
     Args:
-        opening: Opens the set, when first needed.
+        opening: Opens the dataset, on first use.
         features: `auto`, `classifier`, `inception`, or a safetensors file with Inception's weights.
-        n: How many images are compared, at most.
-        seed: Decides which.
+        n: Maximum number of images to compare.
+        seed: Seed of their choice.
         device: Where to compute.
-        say: Takes a line before minutes pass.
+        say: Called with a line before steps that take minutes.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Reals:
 
     @cached_property
     def dataset(self) -> Dataset:
-        """The set.
+        """The dataset.
 
         Raises:
             InputError: If it cannot be opened.
@@ -77,15 +77,15 @@ class Reals:
 
     @cached_property
     def classifier(self) -> Classifier:
-        """The classifier of the set's labels."""
+        """The classifier of the dataset's labels."""
         return classifier(self.dataset, device=self.device, say=self._say)
 
     @cached_property
     def features(self) -> str:
-        """Which features are compared: of a grey set with labels the classifier's, of any other Inception's.
+        """The features to compare. `auto` is the classifier's for grey images, else Inception's; or the available one.
 
         Raises:
-            InputError: If there are none.
+            InputError: If neither is available.
         """
         if self._features != "auto":
             return self._features
@@ -97,10 +97,10 @@ class Reals:
         return "inception"
 
     def check(self) -> None:
-        """Refuse a set that samples cannot be compared with, before anything is worked out.
+        """Check, before any work, that samples can be compared with the dataset.
 
         Raises:
-            InputError: If it is too small, or the features that are asked for cannot be had.
+            InputError: If it is too small, or the requested features are unavailable.
         """
         name, split = self.reference
         if len(split) < LEAST:
@@ -114,10 +114,10 @@ class Reals:
 
     @cached_property
     def extractor(self) -> Extractor:
-        """The network that makes the features.
+        """The network that computes the features.
 
         Raises:
-            InputError: If it cannot be had.
+            InputError: If it is unavailable.
         """
         if self.features == "classifier":
             return self.classifier
@@ -125,19 +125,19 @@ class Reals:
 
     @cached_property
     def reference(self) -> tuple[str, Split]:
-        """The split that samples are compared with: test if it has n images, else train."""
+        """The split to compare samples with: test if it has n images, else train."""
         test = self.dataset.test
         return ("test", test) if test is not None and len(test) >= self._n else ("train", self.dataset.train)
 
     @cached_property
     def compared(self) -> Tensor:
-        """Features [n, d] of n images of the reference, or of all if it has fewer."""
+        """Features [n, d] of n images of the reference split, or of all if it has fewer."""
         return self._drawn[: self._n]
 
     @cached_property
     def halves(self) -> list[tuple[Tensor, Tensor]]:
-        """Features of real images in two parts, n each if the reference has so many, else its halves; divided anew
-        a few times, since a single division says little.
+        """Pairs of disjoint sets of real images' features, n each, or half of the reference split; several random
+        pairs, since a single one is noisy.
         """
         size = min(self._n, len(self._drawn) // 2)
         random = torch.Generator().manual_seed(self._seed)
@@ -158,20 +158,20 @@ class Reals:
 
 
 class Subject:
-    """A trained model and the set that it learned from.
+    """A trained model and its training data.
 
     Args:
         run: The run.
-        checkpoint: The checkpoint that `model` is of.
-        model: The model, ready to evaluate.
+        checkpoint: The model's checkpoint.
+        model: The model, in evaluation mode.
         reals: The run's data.
-        n: How many samples are drawn.
-        seed: Decides them, and whatever else a metric draws.
+        n: Number of samples.
+        seed: Seed of the samples and of all random choices of a metric.
 
     Attributes:
-        notes: What a reader of a metric's numbers should know, by the metric's name.
-        features: What images were compared by, by the name of a metric that compares them.
-        drawn: How many samples were measured, by the name of a metric that draws them.
+        notes: By metric, a note on its numbers.
+        features: By metric, the features that images were compared by, if any.
+        drawn: By metric, the number of samples, if any.
     """
 
     def __init__(self, run: Run, checkpoint: Path, model: GAN, reals: Reals, *, n: int, seed: int) -> None:
@@ -183,7 +183,7 @@ class Subject:
 
     @property
     def dataset(self) -> Dataset:
-        """The set that the run learned from."""
+        """The run's training data."""
         return self.reals.dataset
 
     @cached_property
@@ -193,9 +193,9 @@ class Subject:
 
     @cached_property
     def generated_features(self) -> Tensor:
-        """Features [m, d] of as many samples as there are real images to compare them with."""
+        """Features [m, d] of as many samples as `Reals.compared` has images."""
         return self.reals.features_of(Split(self.generated[: len(self.reals.compared)]))
 
     def grouped(self, split: Split) -> dict[str, Grouped]:
-        """The modes of Q's categorical codes on a labelled split, beside its labels."""
+        """The modes of Q's categorical codes on a labelled split, with its labels."""
         return grouped(encoder(self.model), split)

@@ -1,4 +1,4 @@
-"""Where runs stand: their state, how far they are, and their best figures."""
+"""The state, progress and best figures of runs."""
 
 from __future__ import annotations
 
@@ -20,18 +20,17 @@ State = Literal["running", "done", "interrupted", "failed", "damaged"]
 
 @dataclass(frozen=True)
 class Standing:
-    """A run, as it stands.
+    """The state and figures of a run.
 
     Attributes:
         run: Its folder.
-        state: running: a process holds its lock. done: its last step is saved. interrupted: it was saved before.
-            failed: an error ended it, or it ended with nothing saved.
-            damaged: its tree cannot be read, or it has checkpoints and none is whole, as far as their lengths tell:
-            weights are not read through for a list.
-        why: What is wrong, if anything is.
-        step: Steps that are saved, or of a running one logged.
-        best: By `metric/number` the best value that was measured and its step.
-        measured: By metric what these values are of: samples and features.
+        state: running: a process holds its lock. done: its last step is saved. interrupted: an earlier step is saved.
+            failed: an error ended it, or nothing is saved. damaged: its configuration cannot be read, or no checkpoint
+            is intact; only the lengths of files are checked.
+        why: The cause of the state, if something is wrong.
+        step: The last saved step; for a running run, the last logged one.
+        best: By `metric/number`, the best value and its step.
+        measured: By metric, the samples and features of these values.
     """
 
     run: str
@@ -47,21 +46,21 @@ class Standing:
 
     @property
     def record(self) -> dict[str, Any]:
-        """The same, for JSON."""
+        """The run's state as a dict, for JSON."""
         return asdict(self)
 
 
 def survey(folders: Sequence[Path]) -> list[Standing]:
-    """The runs in folders, by name; a folder that is a run itself is one.
+    """The runs in folders, sorted by name; a folder may also be a run itself.
 
     Raises:
-        InputError: If a folder is not there.
+        InputError: If a folder does not exist.
     """
     return [standing(path) for folder in folders for path in _runs(folder)]
 
 
 def standing(folder: Path) -> Standing:
-    """Where one run stands."""
+    """The state and figures of one run."""
     try:
         run = open_run(folder)
     except (InputError, OSError) as error:
@@ -96,8 +95,8 @@ def standing(folder: Path) -> Standing:
 
 
 def best_figures(run: Run, figures: Sequence[Measurement]) -> dict[str, dict[str, float]]:
-    """The best of every number that was measured of a run, by `metric/number`: its `value` and `step`; and of what its
-    log says `log/mi`, the bound L_I in nats.
+    """The best `value` of each number of a run and its `step`, by `metric/number`; and `log/mi`, the best logged L_I in
+    nats.
     """
     best: dict[str, dict[str, float]] = {}
 
@@ -112,7 +111,7 @@ def best_figures(run: Run, figures: Sequence[Measurement]) -> dict[str, dict[str
             offer(f"{one.metric}/{key}", value, one.step, falling=key in falling)
     for record in run.metrics():
         bound = record.get("mi")
-        if isinstance(bound, float) and math.isfinite(bound):  # a log is a file that anybody may have written to
+        if isinstance(bound, float) and math.isfinite(bound):  # the file may contain anything
             offer("log/mi", bound, record["step"])
     return best
 

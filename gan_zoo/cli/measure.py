@@ -48,7 +48,7 @@ def evaluate(
     from gan_zoo.analysis.evaluate import summary
     from gan_zoo.analysis.fidelity import LEAST
     from gan_zoo.analysis.result_tables import evaluation_table, remarks
-    from gan_zoo.analysis.results import keep
+    from gan_zoo.analysis.results import save
     from gan_zoo.cli.console import check_json, console, print_json, printed_first, wide
     from gan_zoo.files import write_json
     from gan_zoo.terminal import say
@@ -72,7 +72,7 @@ def evaluate(
         def finished(index: int, result: dict[str, Any]) -> None:
             """Write a run's results before the next run is measured."""
             if files and result["measurements"]:
-                written.append(attempt(lambda: keep(result, files[index], say=say)))
+                written.append(attempt(lambda: save(result, files[index], say=say)))
 
         results = measure(
             sources, names, n=n, features=features, seed=seed, device=pick_device(device), say=say, finished=finished
@@ -128,7 +128,7 @@ def cluster(
 
     Args:
         k: Number of clusters; defaults to the number of classes, or of values of Q's first categorical code.
-        split: The split to report; defaults to all. Clusters are always encodable on the training split.
+        split: The split to report; defaults to all. Clusters are always fitted on the training split.
         pool: How to pool the trunk's last feature map over space.
         out: Output JSON file.
         seed: Seed of k-means.
@@ -196,7 +196,7 @@ def centrality(
     check_json(out)
     models = open_models(runs, pick_device(device))
     scores = find_centrality(
-        models, samples=samples, seed=seed, watch=lambda them: with_progress(them, len(models), "runs")
+        models, samples=samples, seed=seed, progress=lambda walk: with_progress(walk, len(models), "runs")
     )
     record = scores.record(runs) | {"samples": samples, "seed": seed}
     with printed_first() as attempt:

@@ -25,7 +25,7 @@ def test_it_learns_the_labels_and_its_features_tell_them(data: Path) -> None:
     told = classifier(opened(data))
     assert told.accuracy > 0.9
     images, labels = striped(30, seed=2)
-    assert (told.tell(torch.from_numpy(images)).numpy() == labels).mean() > 0.9
+    assert (told.predict(torch.from_numpy(images)).numpy() == labels).mean() > 0.9
     features = told.features(torch.from_numpy(images))
     assert features.shape == (30, FEATURES)
     assert not features.requires_grad

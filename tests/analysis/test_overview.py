@@ -66,7 +66,7 @@ def test_a_set_that_is_read_when_asked_for_is_measured_by_a_share(monkeypatch: p
     said = shown(sprites)
     assert "mean, of 50 images" in said
     assert "shape (3), scale (6)" in said
-    assert "read or drawn when asked for" in said
+    assert "read or drawn on request" in said
 
 
 def test_many_classes_are_told_by_the_largest_and_the_smallest() -> None:

@@ -20,12 +20,12 @@ from gan_zoo.analysis.results import (
     Measurement,
     comparable,
     fingerprint,
-    keep,
     measured,
     measured_at,
     merge,
     newest,
     read_measurements,
+    save,
 )
 from gan_zoo.analysis.survey import standing
 from gan_zoo.errors import InputError
@@ -117,8 +117,8 @@ def test_however_they_come_the_most_samples_of_each_stay(calls: list[Measurement
 
 def test_a_file_keeps_what_stood_there_with_what_each_is_of(tmp_path: Path) -> None:
     said: list[str] = []
-    path = keep(result(MANY), tmp_path / "evaluation.json")
-    keep(result(CLUSTERING, replace(FEW, seed=7)), path, say=said.append)
+    path = save(result(MANY), tmp_path / "evaluation.json")
+    save(result(CLUSTERING, replace(FEW, seed=7)), path, say=said.append)
     told = json.loads(path.read_text())
     assert told["metrics"] == {"clustering": {"accuracy": 0.9}, "fidelity": {"frechet": 2.68}}
     assert told["skipped"] == {}
@@ -127,7 +127,7 @@ def test_a_file_keeps_what_stood_there_with_what_each_is_of(tmp_path: Path) -> N
     assert (fidelity["n"], fidelity["seed"], fidelity["step"], fidelity["features"]) == (5000, 0, 3, "classifier")
     assert len(said) == 1 and said[0].startswith(f"{path}: fidelity of 5,000 samples")
     later = replace(CLUSTERING, step=4, weights="b")
-    keep(result(later, step=4), path)
+    save(result(later, step=4), path)
     assert json.loads(path.read_text())["metrics"] == {"clustering": {"accuracy": 0.9}}, "step 3 is not mixed in"
     assert read_measurements(path) == [CLUSTERING, MANY, later]
 
@@ -139,7 +139,7 @@ def legacy(step: int, n: int, **metrics: Any) -> str:
 def test_figures_of_an_earlier_release_are_kept_too(tmp_path: Path) -> None:
     path = tmp_path / "evaluation.json"
     path.write_text(legacy(3, 5000, fidelity={"frechet": 2.68}, clustering={"accuracy": 0.9}))
-    keep(result(FEW, replace(CLUSTERING, numbers={"accuracy": 0.8})), path)
+    save(result(FEW, replace(CLUSTERING, numbers={"accuracy": 0.8})), path)
     assert json.loads(path.read_text())["metrics"] == {
         "fidelity": {"frechet": 2.68}, "clustering": {"accuracy": 0.8}
     }  # fmt: skip
@@ -149,14 +149,14 @@ def test_notes_of_an_earlier_release_tell_the_features(tmp_path: Path) -> None:
     path = tmp_path / "evaluation.json"
     old = json.loads(legacy(3, 5000, fidelity={"frechet": 2.68}))
     path.write_text(json.dumps(old | {"notes": {"fidelity": "4500 samples and 4500 images; features: Inception's"}}))
-    keep(result(FEW), path)
+    save(result(FEW), path)
     assert [(one.features, one.n) for one in read_measurements(path)] == [("inception", 5000), ("classifier", 10)]
 
 
 def test_a_file_that_is_no_evaluation_is_replaced_and_a_line_says_so(tmp_path: Path) -> None:
     path, said = tmp_path / "evaluation.json", list[str]()
     path.write_text("[]")
-    keep(result(FEW), path, say=said.append)
+    save(result(FEW), path, say=said.append)
     assert read_measurements(path) == [FEW]
     assert "is no evaluation" in said[0]
 
@@ -194,7 +194,7 @@ def test_whatever_a_file_holds_it_is_read_or_refused_in_a_line(
     assert refused.isprintable()
     if refused:
         return
-    keep(result(FEW), path)
+    save(result(FEW), path)
     assert FEW in read_measurements(path)
     assert len(read_measurements(path)) <= len(found) + 1
 
@@ -250,9 +250,9 @@ def test_a_list_says_where_figures_cannot_be_compared(run: Path, tmp_path: Path)
     for name, one in (("many", MANY), ("few", FEW)):
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.toml").write_text((run / "config.toml").read_text())
-        keep(result(one), tmp_path / name / "evaluation.json")
+        save(result(one), tmp_path / name / "evaluation.json")
     ended = zoo("runs", tmp_path)
     line = "Fréchet cannot be compared: few: 10 samples, classifier features; many: 5,000 samples, classifier features"
     assert line in ended.out.splitlines()
-    keep(result(MANY), tmp_path / "few" / "evaluation.json")
+    save(result(MANY), tmp_path / "few" / "evaluation.json")
     assert "cannot be compared" not in zoo("runs", tmp_path).out

@@ -1,6 +1,6 @@
-"""How well single dimensions of a representation tell single factors of a set whose ground truth is known.
+"""How well single dimensions of a representation capture single ground-truth factors of a dataset.
 
-Every metric is a function of codes [n, D] and factors [n, F], the same n images' representation and ground truth:
+Every metric is a function of codes [n, D] and factors [n, F], the representation and ground truth of n images:
 
 - `groups`: factor_vae, beta_vae;
 - `mutual_information_gap`: mig, modularity;

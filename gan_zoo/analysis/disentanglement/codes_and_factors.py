@@ -1,4 +1,4 @@
-"""What every metric reads: codes and factors as tables, checked, and parts of their rows.
+"""The input of every metric: checked tables of codes and factors.
 
 Letters in shapes: n images, D dimensions of the representation, F factors.
 """
@@ -20,18 +20,18 @@ class Tables(NamedTuple):
     """A representation and the ground truth of the same images."""
 
     codes: Floats  # [n, D]
-    factors: Integers  # [n, F], column k in 0..levels[k]-1, every one of them met
+    factors: Integers  # [n, F], column k in 0..levels[k]-1, all of which occur
     levels: list[int]
 
     def rows(self, chosen: Integers) -> Tables:
-        """The same of some of the images."""
+        """The tables of some of the images."""
         return Tables(self.codes[chosen], self.factors[chosen], self.levels)
 
     def split(self, held_out: float, seed: int) -> tuple[Tables, Tables]:
-        """Rows to fit to and rows held out, drawn at random.
+        """Split the rows at random into training and held-out ones.
 
         Raises:
-            InputError: If a factor's value is missing among either.
+            InputError: If a part lacks a value of a factor.
         """
         order = np.random.default_rng(seed).permutation(len(self.codes))
         cut = len(order) - round(held_out * len(order))
@@ -45,10 +45,10 @@ class Tables(NamedTuple):
 
 
 def tables(codes: ArrayLike, factors: ArrayLike) -> Tables:
-    """Codes [n, D] and factors [n, F], checked; factors that do not vary are left out.
+    """Check codes [n, D] and factors [n, F], and drop factors that do not vary.
 
     Raises:
-        InputError: If they are no tables of the same images, not finite, or no factor varies.
+        InputError: If they are not tables of the same images, not finite, or no factor varies.
     """
     z, v = np.asarray(codes, np.float64), np.asarray(factors)
     if z.ndim != 2 or v.ndim != 2 or len(z) != len(v) or not z.shape[1] or len(z) < 2:
@@ -66,14 +66,14 @@ def tables(codes: ArrayLike, factors: ArrayLike) -> Tables:
 
 
 def standardised(codes: Floats) -> Floats:
-    """Each dimension with mean 0 and deviation 1; one that does not vary is 0."""
+    """Scale each dimension to mean 0 and deviation 1; one that does not vary becomes 0."""
     varies = np.ptp(codes, axis=0) > 0
     deviation = np.where(varies, codes.std(0), 1.0)
     return np.where(varies, (codes - codes.mean(0)) / deviation, 0.0)
 
 
 def gap(scores: Floats) -> Floats:
-    """How far the best dimension leads the second, [F], from scores [D, F]; a single one leads nothing's 0."""
+    """The best score minus the second best, [F], from scores [D, F]; a single dimension's second best is 0."""
     ordered = np.sort(np.concatenate([np.zeros((1, scores.shape[1])), scores]), axis=0)
     leads: Floats = ordered[-1] - ordered[-2]
     return leads

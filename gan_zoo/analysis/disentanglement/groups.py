@@ -1,7 +1,7 @@
-"""Metrics on groups of images that share one factor's value: which dimension holds still tells which factor it was.
+"""Metrics on groups of images that share one factor's value: the dimension that varies least identifies the factor.
 
-Groups are drawn from the images at hand, with replacement, where the papers draw new images for each. For every image
-of a set this is the same; for a sample it spares encoding a set of its own for every group.
+Groups are drawn with replacement from the given images; the papers draw new images for each group. With all images of a
+dataset this is the same; with a sample it avoids encoding new images for every group.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from gan_zoo.analysis.disentanglement.codes_and_factors import Floats, Integers,
 GROUPS = 15_000
 GROUP = 64
 HELD_OUT = 1 / 3
-"""disentanglement_lib's 10,000 groups to learn from and 5,000 to be judged by, of 64 (Locatello et al., 2019)."""
+"""As in disentanglement_lib: 10,000 groups for training, 5,000 for evaluation, of 64 (Locatello et al., 2019)."""
 
 _CHUNK = 2**21
 
@@ -29,21 +29,21 @@ def factor_vae(
     held_out: float = HELD_OUT,
     inactive: float = 0.0,
 ) -> float:
-    """The FactorVAE score: in how many groups that share one factor the dimension of least variance tells which.
+    """The FactorVAE score: how accurately the dimension of least variance in a group identifies the shared factor.
 
     Kim & Mnih, 2018 (arXiv:1802.05983, section 4). Dimensions are divided by their deviation over all images; a
-    majority vote of the groups learned from says which factor each dimension stands for. From about 1/F to 1. Sign,
-    scale and place of a dimension do not matter, unless `inactive` is given.
+    majority vote of the training groups assigns a factor to each dimension. From about 1/F to 1. Invariant to sign,
+    scale and offset of a dimension, unless `inactive` is given.
 
     Args:
         codes: [n, D].
         factors: [n, F].
-        seed: Decides the groups.
-        groups: How many are drawn.
-        group: Images in one.
-        held_out: The part of the groups by which the vote is judged.
-        inactive: Dimensions of at most this deviation are left out. disentanglement_lib has 0.05, on the scale of a
-            VAE's prior; by default only a dimension that does not vary at all. Without any the score is 0.
+        seed: Seed of the groups.
+        groups: Number of groups.
+        group: Images per group.
+        held_out: Fraction of the groups for evaluation.
+        inactive: Dimensions of at most this deviation are dropped; by default only constant ones, while
+            disentanglement_lib uses 0.05 on the scale of a VAE's prior. If none is left, the score is 0.
     """
     data = tables(codes, factors)
     active = (np.ptp(data.codes, axis=0) > 0) & (data.codes.std(0) > inactive)
@@ -70,19 +70,19 @@ def beta_vae(
     group: int = GROUP,
     held_out: float = HELD_OUT,
 ) -> float:
-    """The β-VAE score: how often a linear classifier tells from mean |z - z'| which factor the pairs z, z' share.
+    """The β-VAE score: how accurately a linear classifier predicts from mean |z - z'| the factor that z and z' share.
 
     Higgins et al., 2017 (β-VAE, ICLR, section 3), with logistic regression as in disentanglement_lib, on dimensions of
-    deviation 1, so that scale does not matter. From about 1/F to 1. It is lenient: a rotated code keeps still in a
-    pattern of its own for each factor, which is enough for a linear classifier.
+    deviation 1, hence invariant to scale. From about 1/F to 1. It is lenient: a rotated code gives each factor its own
+    pattern of small differences, which suffices for a linear classifier.
 
     Args:
         codes: [n, D].
         factors: [n, F].
-        seed: Decides the pairs.
-        groups: How many points the classifier is fitted to and judged by.
-        group: Pairs of images in a point.
-        held_out: The part of the points by which it is judged.
+        seed: Seed of the pairs.
+        groups: Number of points for training and evaluation.
+        group: Pairs of images per point.
+        held_out: Fraction of the points for evaluation.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -99,18 +99,18 @@ def beta_vae(
 
 
 def _parts(data: Tables, shared: Integers, group: int) -> list[Integers]:
-    """`shared` in parts whose codes fill little memory."""
+    """`shared` in chunks whose codes take little memory."""
     return np.array_split(shared, -(-len(shared) * group * data.codes.shape[1] // _CHUNK))
 
 
 def _alike(data: Tables, shared: Integers, group: int, random: np.random.Generator) -> Integers:
-    """Rows [m, group] of m groups, group i alike in factor `shared[i]`, whose value is drawn from all it takes."""
+    """Rows [m, group] of m groups; group i shares a random value of factor `shared[i]`."""
     values = random.integers(np.array(data.levels)[shared])
     return _partners(data, shared[:, None], values[:, None], random.random((len(shared), group)))
 
 
 def _differences(data: Tables, shared: Integers, group: int, random: np.random.Generator) -> Floats:
-    """Mean |z - z'| [m, D] over `group` pairs each; the pairs of point i are alike in factor `shared[i]`."""
+    """Mean |z - z'| [m, D] over `group` pairs per point; the pairs of point i share factor `shared[i]`."""
     ones = random.integers(len(data.codes), size=(len(shared), group))
     values = data.factors[ones, shared[:, None]]
     others = _partners(data, shared[:, None], values, random.random(ones.shape))
@@ -119,9 +119,9 @@ def _differences(data: Tables, shared: Integers, group: int, random: np.random.G
 
 
 def _partners(data: Tables, shared: Integers, values: Integers, drawn: Floats) -> Integers:
-    """A row with the value `values` of factor `shared` each (of one shape with `drawn`, or broadcast to it).
+    """Rows in which factor `shared` has the value `values` (both broadcast to the shape of `drawn`).
 
-    `drawn`, uniform in [0, 1), says which of them.
+    `drawn`, uniform in [0, 1), selects one of the matching rows.
     """
     rows = np.empty(drawn.shape, np.int64)
     shared, values = (np.broadcast_to(array, drawn.shape) for array in (shared, values))

@@ -1,4 +1,4 @@
-"""All metrics on a dataset whose factors are known, of anything that represents images, or of a model."""
+"""All metrics on a dataset with known factors, for any representation of images, or for a model."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from gan_zoo.models.gan.codes import Code
 from gan_zoo.models.gan.model import GAN
 
 Represent = Callable[[Tensor], NDArray[np.floating]]
-"""Images [n, C, H, W] in [-1, 1] to their representation [n, D]."""
+"""Maps images [n, C, H, W] in [-1, 1] to their representation [n, D]."""
 
 SAMPLES = 15_000
 
@@ -35,23 +35,23 @@ def disentanglement(
     groups: int = GROUPS,
     batch_size: int = 256,
 ) -> dict[str, float]:
-    """Every metric of this package, by name.
+    """Compute every metric of this package, by name.
 
     Args:
-        represent: What is measured.
-        dataset: A set with factors; its training images are the population.
-        seed: Decides which images are drawn, and everything random in the metrics.
-        samples: How many images are drawn, each once; the whole set if it has no more. By default 15,000, which makes
-            disentanglement_lib's 10,000 to fit to and 5,000 to be judged by.
-        groups: Groups of 64 images in factor_vae, points of 64 pairs in beta_vae.
-        batch_size: Images represented at a time.
+        represent: The representation.
+        dataset: A dataset with factors; its training images are used.
+        seed: Seed of the choice of images and of the metrics.
+        samples: Maximum number of images, drawn without replacement. The default of 15,000 matches disentanglement_lib:
+            10,000 for training and 5,000 for evaluation.
+        groups: Number of groups of 64 images in factor_vae and of points of 64 pairs in beta_vae.
+        batch_size: Images per call of `represent`.
 
     Returns:
         factor_vae, beta_vae, mig, sap, dci_disentanglement, dci_completeness, dci_informativeness, modularity and
         explicitness.
 
     Raises:
-        InputError: If the set has no factors or fewer than two that vary, or the representation is no finite table.
+        InputError: If the dataset has fewer than two factors that vary, or the representation is not a finite table.
     """
     codes, factors = encoded(represent, dataset, seed=seed, samples=samples, batch_size=batch_size)
     triple = dci(codes, factors, seed=seed)
@@ -71,10 +71,10 @@ def disentanglement(
 def encoded(
     represent: Represent, dataset: Dataset, *, seed: int = 0, samples: int = SAMPLES, batch_size: int = 256
 ) -> tuple[Floats, Integers]:
-    """Codes [n, D] and factors [n, F] of `samples` images drawn from a set, each once, or of all that it has.
+    """Codes [n, D] and factors [n, F] of at most `samples` images, drawn without replacement.
 
     Raises:
-        InputError: As `disentanglement`.
+        InputError: Like `disentanglement`.
     """
     known = dataset.factors
     if known is None or sum(size > 1 for size in known.sizes) < 2:
@@ -98,13 +98,13 @@ def encoded(
 def representation(model: GAN) -> Represent:
     """A model's representation: one dimension for each of its codes, from Q(c | x).
 
-    A continuous code is the mean of Q. A discrete one, categorical or bernoulli, is the value that Q finds most
-    likely: one dimension, as for the others, so that no code counts more than once. Its values have no order. mig and
-    modularity do not read one into them, and the trees of sap and dci hardly; factor_vae, beta_vae and explicitness
-    take the values for numbers, and a categorical code of more than two classes is at a disadvantage there.
+    A continuous code is represented by Q's mean, a discrete one by Q's mode: one dimension, so that every code counts
+    once. The values of a discrete code have no order. mig and modularity assume none, and the trees of sap and dci
+    hardly depend on it; factor_vae, beta_vae and explicitness treat them as numbers, to the disadvantage of categorical
+    codes with more than two classes.
 
     Raises:
-        InputError: If the model has no codes to read from images.
+        InputError: If the model cannot infer codes.
     """
     encode: Callable[[Tensor], dict[str, Any]] | None = getattr(model, "encode", None)
     if encode is None or not model.codes:
@@ -118,7 +118,7 @@ def representation(model: GAN) -> Represent:
 
 
 def _column(code: Code, posterior: Any) -> Floats:
-    """What stands for a code [n], from Q of it."""
+    """The representation [n] of a code, from Q."""
     if code.kind == "categorical":
         value = posterior.argmax(1)
     elif code.kind == "bernoulli":

@@ -8,20 +8,20 @@ from numpy.typing import ArrayLike
 from gan_zoo.analysis.disentanglement.codes_and_factors import Floats, Integers, gap, tables
 
 BINS = 20
-"""Of a continuous dimension, as disentanglement_lib has it (Locatello et al., 2019, arXiv:1811.12359, appendix)."""
+"""Bins of a continuous dimension, as in disentanglement_lib (Locatello et al., 2019, arXiv:1811.12359, appendix)."""
 
 
 def mig(codes: ArrayLike, factors: ArrayLike, *, bins: int = BINS) -> float:
-    """Mutual information gap: mean over k of (I(z_j; v_k) - I(z_j'; v_k)) / H(v_k), j and j' telling factor k best.
+    """Mutual information gap: mean over k of (I(z_j; v_k) - I(z_j'; v_k)) / H(v_k), j best and j' second best for k.
 
-    Chen et al., 2018 (arXiv:1802.04942, section 4), I from a histogram of `bins` even bins, as in disentanglement_lib.
-    0 is the floor, 1 the most for factors of up to `bins` even levels; one of 32 levels in 20 bins has 0.85 at best.
-    A dimension's sign, scale and place do not matter, nor do the names of a discrete one's values.
+    Chen et al., 2018 (arXiv:1802.04942, section 4), I from a histogram of `bins` equal bins, as in disentanglement_lib.
+    From 0 to 1 for factors of up to `bins` equally frequent values; at most 0.85 for 32 values in 20 bins. Invariant to
+    sign, scale and offset of a dimension, and to permutations of a discrete dimension's values.
 
     Args:
         codes: [n, D].
         factors: [n, F].
-        bins: Of a continuous dimension; one of up to so many distinct values is taken as it is.
+        bins: Bins of a continuous dimension; a dimension of up to `bins` distinct values is not binned.
     """
     data = tables(codes, factors)
     information = mutual_information(discretise(data.codes, bins), data.factors)
@@ -30,11 +30,11 @@ def mig(codes: ArrayLike, factors: ArrayLike, *, bins: int = BINS) -> float:
 
 
 def modularity(codes: ArrayLike, factors: ArrayLike, *, bins: int = BINS) -> float:
-    """How far each dimension tells one factor only: 1 - Σ_k≠k* I(z_j; v_k)² / (I(z_j; v_k*)² (F - 1)), mean over j.
+    """Whether each dimension depends on one factor: 1 - Σ_k≠k* I(z_j; v_k)² / (I(z_j; v_k*)² (F - 1)), mean over j.
 
-    Ridgeway & Mozer, 2018 (arXiv:1802.05312, section 3), with k* the factor that dimension j tells most, and I as in
-    `mig`. From 0 to 1; a dimension that tells nothing at all counts 0, as in disentanglement_lib. Only the ratio of
-    informations counts, so that a dimension that hardly tells anything may have any score.
+    Ridgeway & Mozer, 2018 (arXiv:1802.05312, section 3), with k* the most informative factor for dimension j, and I as
+    in `mig`. From 0 to 1; an uninformative dimension counts 0, as in disentanglement_lib. Only ratios of informations
+    matter, so a nearly uninformative dimension can have any score.
 
     Args:
         codes: [n, D].
@@ -49,9 +49,9 @@ def modularity(codes: ArrayLike, factors: ArrayLike, *, bins: int = BINS) -> flo
 
 
 def discretise(codes: Floats, bins: int = BINS) -> Integers:
-    """Codes [n, D] as numbers of bins of even width between a dimension's least and greatest value.
+    """Bin codes [n, D] into equal bins between a dimension's smallest and largest value.
 
-    A dimension of up to `bins` distinct values keeps them, whatever lies between.
+    A dimension of up to `bins` distinct values keeps them.
     """
     columns = []
     for column in codes.T:
@@ -64,7 +64,7 @@ def discretise(codes: Floats, bins: int = BINS) -> Integers:
 
 
 def mutual_information(codes: Integers, factors: Integers) -> Floats:
-    """I(z_j; v_k) in nats, [D, F], of discrete codes [n, D] and factors [n, F]: of their empirical distribution."""
+    """I(z_j; v_k) in nats, [D, F], of the empirical distribution of discrete codes [n, D] and factors [n, F]."""
     from sklearn.metrics import mutual_info_score
 
     return np.array([[max(0.0, mutual_info_score(v, z)) for v in factors.T] for z in codes.T])

@@ -10,13 +10,13 @@ from numpy.typing import ArrayLike
 from gan_zoo.analysis.disentanglement.codes_and_factors import Floats, gap, standardised, tables
 
 HELD_OUT = 1 / 3
-"""The part of the images by which predictors are judged: disentanglement_lib's 5,000 beside 10,000."""
+"""Fraction of the images for evaluation, as disentanglement_lib's 5,000 beside 10,000."""
 TREES = 30
 LEAF = 0.005
 
 
 class DCI(NamedTuple):
-    """Eastwood & Williams' three properties, each from 0 to 1."""
+    """Eastwood & Williams' three scores, each from 0 to 1."""
 
     disentanglement: float
     completeness: float
@@ -24,13 +24,13 @@ class DCI(NamedTuple):
 
 
 def sap(codes: ArrayLike, factors: ArrayLike) -> float:
-    """Separated attribute predictability: mean lead of the best dimension over the second in telling a factor alone.
+    """Separated attribute predictability: how far the best single predictor of a factor leads the second, mean over k.
 
-    Kumar et al., 2018 (DIP-VAE, arXiv:1711.00848, section 3), in the paper's form for classes: a factor is told from
-    one dimension by thresholds, and the score is the balanced accuracy of doing so on the same images. The thresholds
-    are those of a decision tree with as many leaves as the factor has values; a dimension that does not vary scores 0.
-    Here 1 - 1/K is the most for a factor of K values where the second dimension knows nothing: its chance is 1/K.
-    disentanglement_lib has a linear SVM in the thresholds' place, which cannot tell a middle value; it scores lower.
+    Kumar et al., 2018 (DIP-VAE, arXiv:1711.00848, section 3), in the paper's form for classes: thresholds on one
+    dimension predict a factor, scored by balanced accuracy on the same images. The thresholds are those of a decision
+    tree with as many leaves as the factor has values; a constant dimension scores 0. The maximum for a factor of K
+    values is 1 - 1/K if the second dimension is uninformative, since chance is 1/K. disentanglement_lib uses a linear
+    SVM instead of thresholds, which cannot separate a middle value and scores lower.
 
     Args:
         codes: [n, D].
@@ -53,20 +53,20 @@ def sap(codes: ArrayLike, factors: ArrayLike) -> float:
 def dci(codes: ArrayLike, factors: ArrayLike, *, seed: int = 0, held_out: float = HELD_OUT, trees: int = TREES) -> DCI:
     """Disentanglement, completeness, informativeness (Eastwood & Williams, 2018, ICLR, section 2).
 
-    A random forest tells each factor from all dimensions; R[j, k] is dimension j's importance in it. With the rows of
-    R, and the columns, as distributions P: disentanglement is 1 - H_F(P_j.), weighted by dimension j's share of all
-    importance; completeness is 1 - H_D(P_.k), mean over factors; informativeness is the accuracy on images held out
+    A random forest predicts each factor from all dimensions; R[j, k] is dimension j's importance in it. With the rows
+    of R, and the columns, as distributions P: disentanglement is 1 - H_F(P_j.), weighted by dimension j's share of all
+    importance; completeness is 1 - H_D(P_.k), mean over factors; informativeness is the accuracy on held-out images
     (as in disentanglement_lib; an error in the paper), mean over factors. The paper sets its forests' depth by
-    cross-validation; here a leaf holds 0.5 % of the images or more, which keeps noise out of the importances.
-    disentanglement_lib's boosted trees take minutes where a factor has 40 values. A code that tells nothing has
-    disentanglement and completeness near 0 and chance as accuracy.
+    cross-validation; here a leaf has at least 0.5 % of the images, which keeps noise out of the importances.
+    disentanglement_lib's boosted trees take minutes for a factor of 40 values. An uninformative code has
+    disentanglement and completeness near 0 and accuracy at chance level.
 
     Args:
         codes: [n, D].
         factors: [n, F].
-        seed: Decides the forests and what is held out.
-        held_out: The part of the images by which accuracy is judged.
-        trees: In a forest.
+        seed: Seed of the forests and of the held-out images.
+        held_out: Fraction of the images for evaluation.
+        trees: Trees per forest.
     """
     from sklearn.ensemble import RandomForestClassifier
 
@@ -88,7 +88,7 @@ def dci(codes: ArrayLike, factors: ArrayLike, *, seed: int = 0, held_out: float 
 
 
 def _focus(importance: Floats) -> Floats:
-    """1 - H(row) / log of its length, of rows as distributions: 1 where one entry has all, 0 where all are alike."""
+    """1 - H(row) / log(length) of each row as a distribution: 1 if one entry has all weight, 0 if all are equal."""
     total = importance.sum(1, keepdims=True)
     shares = importance / np.where(total > 0, total, 1)
     plogp = shares * np.log(np.where(shares > 0, shares, 1))
@@ -97,17 +97,17 @@ def _focus(importance: Floats) -> Floats:
 
 
 def explicitness(codes: ArrayLike, factors: ArrayLike, *, seed: int = 0, held_out: float = HELD_OUT) -> float:
-    """How well a linear classifier tells the factors' values from the whole code: mean area under its ROC curves.
+    """How well a linear classifier predicts the factors' values from the whole code: mean area under the ROC curve.
 
-    Ridgeway & Mozer, 2018 (arXiv:1802.05312, section 3): logistic regression from dimensions of deviation 1, one value
-    of a factor against its others on images held out, mean over values and then over factors, as in
-    disentanglement_lib. From 0.5, which is chance, to 1.
+    Ridgeway & Mozer, 2018 (arXiv:1802.05312, section 3): logistic regression on dimensions of deviation 1, one value of
+    a factor against the others on held-out images, mean over values and then over factors, as in disentanglement_lib.
+    From 0.5 (chance) to 1.
 
     Args:
         codes: [n, D].
         factors: [n, F].
-        seed: Decides what is held out.
-        held_out: The part of the images by which the classifier is judged.
+        seed: Seed of the held-out images.
+        held_out: Fraction of the images for evaluation.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import roc_auc_score
