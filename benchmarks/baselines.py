@@ -1,18 +1,18 @@
-"""What others do in a step, written anew and small, beside gan-zoo's own step: the same network, data and losses.
+"""gan-zoo's step compared with short versions of how others write it, on the same network, data and losses.
 
     python benchmarks/baselines.py --out benchmarks/results/baselines-cpu.json
 
-A case is a way of playing a step, run by gan-zoo's own loop in turn with the others:
+The cases, interleaved, and run by gan-zoo's loop except for the last kind:
 
     gan                        the plain GAN
-    infogan                    gan-zoo's: the information term in the passes that are made anyway
-    three passes               D's step, G's step, and one for the information term with an optimizer of its own; each
-                               on fakes of its own
-    gradients thrown away      as infogan, but G's step computes D's gradients, too, which nobody uses
+    infogan                    gan-zoo's InfoGAN: the information term reuses the passes of the GAN
+    three passes               D's step, G's step, and one for the information term with a third optimizer, each on
+                               new fakes
+    gradients thrown away      as infogan, but G's step also computes D's gradients, which are discarded
     waiting at every step      as infogan, but latents are drawn on the host, and every loss is read by `.item()`
-    naive                      a loop of its own in plain torch, as most people write it: see naive.py
-    gan, graph                 on CUDA: the plain GAN with a step captured as a CUDA graph
-    infogan, graph             on CUDA: gan-zoo's, captured likewise
+    gan, graph                 on CUDA: the plain GAN as a CUDA graph
+    infogan, graph             on CUDA: infogan as a CUDA graph
+    naive                      a loop in plain torch, as most people write it: see naive.py
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from rich.console import Console
 from runs import measuring
 
 from gan_zoo.bench import pages
-from gan_zoo.bench.places import CASES, PAPER, Place
 from gan_zoo.bench.rates import rates
 from gan_zoo.bench.record import Cell, Report
 from gan_zoo.bench.step import Running, Steps, timed
+from gan_zoo.bench.workloads import CASES, PAPER, Workload
 from gan_zoo.config import Training
 from gan_zoo.models.gan.model import GAN, Objective, StepTensors
 from gan_zoo.models.gan.prior import Latents
@@ -43,7 +43,7 @@ from gan_zoo.training.step import MicroBatch, StepFunctions, alternating
 
 
 class ThreePasses:
-    """D's step, G's, and one of G, Q and the trunk on the information term; each on its own fakes, nothing frozen."""
+    """D's step, G's step, and one of G, Q and trunk for the information term, each on new fakes, nothing frozen."""
 
     def __init__(self, state: State) -> None:
         self.optimizer = torch.optim.Adam(state.model.parameters(), lr=2e-4, betas=(0.5, 0.999), fused=True)
@@ -85,7 +85,7 @@ class ThreePasses:
 
 
 class ThrownAway:
-    """gan-zoo's step, where nothing is frozen in G's."""
+    """gan-zoo's step without freezing anything in G's."""
 
     def __call__(
         self,
@@ -104,7 +104,7 @@ class ThrownAway:
 
 
 class Waiting:
-    """gan-zoo's step on latents from the host, with every number read at once."""
+    """gan-zoo's step with latents from the host, which reads every value at once."""
 
     def __call__(
         self,
@@ -122,7 +122,7 @@ class Waiting:
         return objectives
 
     def draw(self, state: State, latents: Latents) -> Latents:
-        """As many latents, drawn code by code on the host and copied."""
+        """The same number of latents, drawn code by code on the host and copied."""
         prior = state.model.prior
         values = torch.stack(
             [
@@ -137,14 +137,14 @@ class Waiting:
         return prior.compose(noise.to(latents.input.device), values.to(latents.input.device))
 
 
-def measure(place: Place, device: torch.device, *, seconds: float) -> Cell:
-    """All the cases at one place of the grid."""
+def measure(workload: Workload, device: torch.device, *, seconds: float) -> Cell:
+    """Measure all cases of one workload."""
     running: dict[str, Steps] = {}
     for name, (model, settings) in CASES.items():
-        running[name] = Running(place.config(model, settings, device))
+        running[name] = Running(workload.config(model, settings, device))
         if device.type == "cuda":
-            running[f"{name}, graph"] = Running(replace(place, mode="graph").config(model, settings, device))
-    config = place.config("infogan", {}, device)
+            running[f"{name}, graph"] = Running(replace(workload, mode="graph").config(model, settings, device))
+    config = workload.config("infogan", {}, device)
     for name, make in (
         ("three passes", ThreePasses),
         ("gradients thrown away", lambda state: ThrownAway()),
@@ -152,11 +152,11 @@ def measure(place: Place, device: torch.device, *, seconds: float) -> Cell:
     ):
         running[name] = Running(config, order=make)
     running["naive"] = Naive(config)
-    return Cell(key=place.key, cases=timed(running, device, seconds=seconds))
+    return Cell(key=workload.key, cases=timed(running, device, seconds=seconds))
 
 
 def main() -> None:
-    """Measure, show, write."""
+    """Measure all workloads, print the table and write the report."""
     parser = measuring(__doc__)
     parser.add_argument("--seconds", type=float, default=40.0, help="for each number format (default: %(default)s)")
     parser.add_argument("--batch-size", type=int, default=PAPER.batch, help="(default: %(default)s)")

@@ -1,11 +1,11 @@
-"""How much of its categorical code a generator puts into the image, with the information term and without.
+"""How much information about its categorical code a generator puts into the image, with and without the L_I term.
 
     python benchmarks/figure1.py --seeds 0 1 --json benchmarks/results/figure1.json --out docs/images/figure1.png
 
-Figure 1 of Chen et al., 2016 (arXiv:1606.03657): the bound L_I over the generator's iterations, beside H(c). For each
-seed InfoGAN is trained twice, once as it is, and once with a head Q that only watches (`infogan.trains = "q"`): then
-neither the generator nor the trunk learns from the term, which makes it the plain GAN on the same networks. A run that
-is there is read, not trained again. Each point is the mean over the steps since the one before it.
+Figure 1 of Chen et al., 2016 (arXiv:1606.03657): the bound L_I over the generator's iterations, and H(c). InfoGAN is
+trained twice for each seed, the second time with a head Q that only observes (`infogan.trains = "q"`): neither
+generator nor trunk learns from the term, so this is the plain GAN on the same networks. Existing runs are reused. Each
+point is the mean over the steps since the previous one.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from gan_zoo.resolve import resolve
 from gan_zoo.training.run import Run
 
 ARMS = {"InfoGAN": "generator+q+trunk", "plain GAN, Q only watches": "q"}
-"""The two trainings, by the name that the picture gives them, and what the information term trains in each."""
+"""The name of each training in the picture, and what the information term trains in it."""
 COLOURS = ("#0b6fb8", "#c2541b")
 Curve = dict[int, float]
 """L_I in nats by the generator's iteration."""
@@ -44,18 +44,18 @@ def first_categorical(config: str) -> Code:
 
 
 def curve(run: Run, code: Code, steps: int) -> Curve:
-    """L_I of a code over the generator's iterations, as far as `steps` updates of the discriminator."""
+    """L_I of a code over the generator's iterations, up to `steps` updates of the discriminator."""
     every = run.config.training.discriminator_steps
     return {line["step"] // every: line[f"mi/{code.name}"] for line in run.metrics() if line["step"] <= steps}
 
 
 def draw(curves: Mapping[str, Sequence[Curve]], code: Code, path: Path) -> None:
-    """The mean curve of each arm, a band from the lowest to the highest seed, and the line H(c).
+    """Plot the mean curve of each arm, a band from the lowest to the highest seed, and the line H(c).
 
     Args:
-        curves: For each arm a curve for each seed; the seeds of an arm share their iterations.
-        code: Whose bound it is.
-        path: Where to; the name's ending decides the format.
+        curves: The curves of each arm, one per seed, with equal iterations.
+        code: The code.
+        path: The picture; its ending decides the format.
     """
     import matplotlib
 
@@ -89,8 +89,8 @@ def draw(curves: Mapping[str, Sequence[Curve]], code: Code, path: Path) -> None:
     axis.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
     path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_file(path) as beside:
-        figure.savefig(beside, dpi=150, facecolor="white")
+    with atomic_file(path) as partial:
+        figure.savefig(partial, dpi=150, facecolor="white")
     plt.close(figure)
 
 

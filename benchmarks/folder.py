@@ -1,9 +1,9 @@
-"""What a folder of images costs to open: decoded, decoded and kept, found again.
+"""The cost of opening a folder of images: decoded, decoded and cached, read from the cache.
 
     python benchmarks/folder.py --out benchmarks/results/folder-cpu.json
 
-Writes 50,000 PNG files of 64×64 in colour, in ten classes, and opens them in processes of their own, in turn. The files
-are in the system's cache of the disk.
+Writes 50,000 colour PNG files of 64×64 in ten classes, and opens them in new processes, in turn. The files are in the
+operating system's page cache.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ CLASSES = 10
 
 
 def write_images(folder: Path, count: int) -> None:
-    """Smooth random images, a subfolder a class."""
+    """Write smooth random images, one subfolder per class."""
     random = np.random.default_rng(0)
     for k in range(CLASSES):
         (folder / f"class-{k}").mkdir(parents=True)
@@ -43,14 +43,14 @@ def write_images(folder: Path, count: int) -> None:
 
 
 def opened(folder: Path, *, cache: bool) -> dict[str, float]:
-    """Seconds that opening takes in this process: of the clock, and of the processor on all threads together."""
+    """Seconds to open the folder in this process: wall clock, and CPU time of all threads."""
     begun, worked = time.perf_counter(), time.process_time()
     open_dataset(Data(name="folder", path=str(folder), cache=cache))
     return {"clock": time.perf_counter() - begun, "processor": time.process_time() - worked}
 
 
 def elsewhere(folder: Path, kept: Path, *, cache: bool) -> dict[str, float]:
-    """The same in a process of its own, without what Python and torch take to start."""
+    """`opened` in a new process, without the start of Python and torch."""
     command = [sys.executable, __file__, "--open", str(folder), *([] if cache else ["--no-cache"])]
     variables = os.environ | {"GAN_ZOO_CACHE": str(kept)}
     output = subprocess.run(command, env=variables, stdout=subprocess.PIPE, check=True, text=True).stdout
@@ -59,7 +59,7 @@ def elsewhere(folder: Path, kept: Path, *, cache: bool) -> dict[str, float]:
 
 
 def measure(count: int, repeats: int) -> dict[str, Any]:
-    """Seconds of each way, a number a round."""
+    """Seconds of each case, by round."""
     taken: dict[str, list[dict[str, float]]] = {"decoded": [], "decoded and kept": [], "found again": []}
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "images"
@@ -92,12 +92,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--open", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--no-cache", action="store_true", help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    if asked.open:
-        print(json.dumps(opened(asked.open, cache=not asked.no_cache)))
+    options = parser.parse_args()
+    if options.open:
+        print(json.dumps(opened(options.open, cache=not options.no_cache)))
         return
-    report = measure(asked.images, asked.rounds) | {"environment": environment(torch.device("cpu"))}
-    print(json.dumps({key: report[key] for key in ("median", "times less")}, indent=2), write_json(report, asked.out))
+    report = measure(options.images, options.rounds) | {"environment": environment(torch.device("cpu"))}
+    print(json.dumps({key: report[key] for key in ("median", "times less")}, indent=2), write_json(report, options.out))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Figures of compiled kernels: registers, spills and the widths of loads, read from the compilers' output."""
+"""Figures of compiled kernels from the compilers' output: registers, spills and the widths of loads."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def of_amd(compiled: Any) -> dict[str, Any]:
             bytes_.append(4 * int(wide[1]) if wide else sizes.get(word, 0))
         return max(bytes_)
 
-    roots = len(re.findall(r"\bv_sqrt_f32", text))  # each rounded correctly with two fused multiply-adds of its own
+    roots = len(re.findall(r"\bv_sqrt_f32", text))  # each adds two fused multiply-adds for correct rounding
     return {
         "registers": field("vgpr_count"),
         "spilled_bytes": 4 * (field("vgpr_spill_count") + field("sgpr_spill_count")),
@@ -61,25 +61,25 @@ def of_amd(compiled: Any) -> dict[str, Any]:
 
 
 def loads_of(llir: str, pointers: list[str]) -> dict[str, int]:
-    """Bytes of the widest load from each pointer argument, by following addresses through LLVM's code."""
+    """Bytes of the widest load from each pointer argument, found by tracing addresses through LLVM's code."""
     _, _, function = llir.partition("\ndefine ")
     head, _, body = function.partition("{\n")
     parameters = re.findall(r"ptr addrspace\(1\)(?: [a-z]+(?:\([\w, ]*\))?)* (%\d+)", head)
     origins = {parameter: {name} for parameter, name in zip(parameters, pointers, strict=False)}
     widest = dict.fromkeys(pointers, 0)
-    for _ in range(2):  # a loop's phi may stand before what it names
+    for _ in range(2):  # a loop's phi may precede the definition of its operands
         for line in body.splitlines():
-            where = set().union(*(origins.get(p, ()) for p in re.findall(r"(%[\w.]+)", line.partition(" = ")[2])))
+            sources = set().union(*(origins.get(p, ()) for p in re.findall(r"(%[\w.]+)", line.partition(" = ")[2])))
             result = re.match(r"\s*(%[\w.]+) = (?:tail call )?(?:ptr|getelementptr|phi ptr|select .* ptr)", line)
             if result:
-                origins[result[1]] = origins.get(result[1], set()) | where
-            for name in where:
+                origins[result[1]] = origins.get(result[1], set()) | sources
+            for name in sources:
                 widest[name] = max(widest[name], _load_bytes(line))
     return widest
 
 
 def _load_bytes(line: str) -> int:
-    """Bytes that a line of LLVM's code loads from global memory; 0 if it is no such load."""
+    """Bytes that a line of LLVM's code loads from global memory; 0 if it is not such a load."""
     if "ld.global" in line:
         return _widest(r"ld\.global[\w.:]*?(?:\.v(\d))?\.b(\d+)", line)
     loaded = re.search(r"call (\S+|<[^>]*>) @llvm\.amdgcn\.raw\.ptr\.buffer\.load", line)

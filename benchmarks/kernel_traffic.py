@@ -1,4 +1,4 @@
-"""Records every address that interpreted kernels access: to count bytes, and to find accesses outside of tensors.
+"""Record every address that interpreted kernels access, to count bytes and to find accesses outside of tensors.
 
 Triton's interpreter checks neither bounds nor double writes; the kernels' tests check both with this record.
 """
@@ -17,7 +17,7 @@ Addresses = npt.NDArray[np.int64]
 
 
 class Traffic:
-    """Addresses that kernels loaded and stored, an entry for each element, and the bytes of it all."""
+    """Addresses that kernels loaded and stored, one per element, and the total bytes."""
 
     def __init__(self) -> None:
         self.loads: list[Addresses] = []
@@ -36,10 +36,10 @@ class Traffic:
     def strays(self, tensors: Sequence[Tensor]) -> int:
         """The number of accesses outside the storages of all these tensors."""
         every = _joined([*self.loads, *self.stores])
-        known = np.zeros(every.shape, dtype=bool)
+        inside = np.zeros(every.shape, dtype=bool)
         for tensor in tensors:
-            known |= _in_storage(every, tensor)
-        return int((~known).sum())
+            inside |= _in_storage(every, tensor)
+        return int((~inside).sum())
 
     @staticmethod
     def _inside(addresses: list[Addresses], tensor: Tensor) -> Addresses:

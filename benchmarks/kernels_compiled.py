@@ -1,12 +1,12 @@
-"""What the fused kernels compile to, without a GPU: registers, spills, the width of loads, bytes moved.
+"""Figures of the compiled kernels, without a GPU: registers, spills, the width of loads, bytes moved.
 
     python -m benchmarks.kernels_compiled            # write benchmarks/results/kernels-compiled.{json,md}
     python -m benchmarks.kernels_compiled --every 9  # compile one case in nine and check it, write nothing
     python -m benchmarks.kernels_compiled --check    # check the written table, compile nothing
 
-Every case is compiled for five architectures with the signature that a call would have. Its traffic is
-counted in Triton's interpreter, in a process of its own, and put beside the floor: each input read once, each
-output written once. The exit status is 1 where a figure breaks a rule of `broken_rules`.
+Every case is compiled for five architectures with the signature of a call. Its traffic is counted in Triton's
+interpreter, in a separate process, and compared with the floor: each input read once, each output written once.
+The exit status is 1 if a figure breaks a rule of `broken_rules`.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ TARGETS = {
 
 
 def sources_digest() -> str:
-    """A digest of everything that decides the figures, so that a stale table is found without compiling."""
+    """A digest of everything that affects the figures, which detects a stale table without compiling."""
     digest = hashlib.sha256()
-    beside = [SOURCES / "layout.py", SOURCES / "reference.py", ROOT / "benchmarks" / "kernel_cases.py"]
-    for path in (*sorted((SOURCES / "fused").glob("*.py")), *beside):
+    others = [SOURCES / "layout.py", SOURCES / "reference.py", ROOT / "benchmarks" / "kernel_cases.py"]
+    for path in (*sorted((SOURCES / "fused").glob("*.py")), *others):
         if path.name not in ("operators.py", "__init__.py"):
             digest.update(_code_of(path).encode())
     return digest.hexdigest()
@@ -62,11 +62,11 @@ def _code_of(path: Path) -> str:
     return ast.unparse(tree)
 
 
-_figures: dict[Any, dict[str, Any]] = {}  # of compiled kernels; Triton keeps and reuses them
+_figures: dict[Any, dict[str, Any]] = {}  # by compiled kernel, which Triton caches
 
 
 class _Driver:
-    """Stands where Triton's driver does and says what to compile for; it cannot launch."""
+    """Replaces Triton's driver: defines the target, but cannot launch."""
 
     def __init__(self, index: int, target: Any) -> None:
         self.index, self.target = index, target
@@ -82,7 +82,7 @@ class _Driver:
 
 
 def compile_case(case: Any, target: str) -> list[dict[str, Any]]:
-    """A line of figures for each launch of the case, compiled for `target`."""
+    """Figures of each launch of the case, compiled for `target`."""
     import triton
     from gan_zoo_kernels.fused.launches import planned_launches
     from triton.backends.compiler import GPUTarget
@@ -125,7 +125,7 @@ def _is_tensor(argument: Any) -> bool:
 
 @contextlib.contextmanager
 def _captured_output() -> Any:
-    """What the assembler prints, which it does from Python."""
+    """Capture the assembler's output, which is printed from Python."""
     import io
 
     text = io.StringIO()
@@ -134,7 +134,7 @@ def _captured_output() -> Any:
 
 
 def compile_all(every: int, targets: list[str]) -> list[dict[str, Any]]:
-    """Lines for one case in `every` and each target; a launch that several cases share stands once."""
+    """Lines for one case in `every` and each target; a launch that several cases share has one line."""
     import triton
 
     from benchmarks.kernel_cases import selection
@@ -149,7 +149,7 @@ def compile_all(every: int, targets: list[str]) -> list[dict[str, Any]]:
 
 
 def count_traffic(every: int) -> list[dict[str, Any]]:
-    """Bytes moved by each case, counted in the interpreter, beside the floor; needs TRITON_INTERPRET=1."""
+    """Bytes moved by each case, counted in the interpreter, and the floor; requires TRITON_INTERPRET=1."""
     from benchmarks.kernel_cases import selection
     from benchmarks.kernel_traffic import recorded_traffic
 
@@ -171,7 +171,7 @@ def count_traffic(every: int) -> list[dict[str, Any]]:
 
 
 def broken_rules(compiled: list[dict[str, Any]], traffic: list[dict[str, Any]]) -> list[str]:
-    """What is wrong with the figures, a sentence each."""
+    """The rules that the figures break, a sentence each."""
     wrong = []
     for line in compiled:
         name = f"{line['kernel']} {line['shape']} {line['dtype']} on {line['target']}"
@@ -194,7 +194,7 @@ def broken_rules(compiled: list[dict[str, Any]], traffic: list[dict[str, Any]]) 
 
 
 def check_written() -> list[str]:
-    """What is wrong with the table in benchmarks/results; it needs neither Triton nor time."""
+    """The errors of the table in benchmarks/results, checked without Triton."""
     path = RESULTS / "kernels-compiled.json"
     table = json.loads(path.read_text())
     wrong = broken_rules(table["compiled"], table["traffic"])
@@ -209,7 +209,7 @@ def check_written() -> list[str]:
 
 
 def markdown(table: dict[str, Any]) -> str:
-    """The table for a reader: a line a kernel and shape, the worst over dtypes and targets."""
+    """The table in Markdown: a line per kernel and shape, the worst over dtypes and targets."""
     registers = [f"registers {target}" for target in TARGETS]
     heads = ["kernel", "shape", *registers, "spills", "load sm_90", "moved / floor"]
     text = [
@@ -227,11 +227,11 @@ def markdown(table: dict[str, Any]) -> str:
     ]
     rows = dict.fromkeys((line["kernel"], line["shape"]) for line in table["compiled"])
     for kernel, shape in rows:
-        mine = [x for x in table["compiled"] if (x["kernel"], x["shape"]) == (kernel, shape)]
+        of_shape = [x for x in table["compiled"] if (x["kernel"], x["shape"]) == (kernel, shape)]
         moved = [x for x in table["traffic"] if (x["kernel"], x["shape"]) == (kernel, shape)]
-        registers = [" / ".join(str(x["registers"]) for x in mine if x["target"] == t) for t in TARGETS]
-        spills = sum(x["spilled_bytes"] for x in mine)
-        on_sm_90 = [x for x in mine if x["target"] == "sm_90" and x["expected_loads"]]
+        registers = [" / ".join(str(x["registers"]) for x in of_shape if x["target"] == t) for t in TARGETS]
+        spills = sum(x["spilled_bytes"] for x in of_shape)
+        on_sm_90 = [x for x in of_shape if x["target"] == "sm_90" and x["expected_loads"]]
         loads = " / ".join(str(min(x["loads"][name] for name in x["expected_loads"])) for x in on_sm_90)
         ratio = max((x["moved_bytes"] / x["floor_bytes"] for x in moved), default=None)
         text.append(
@@ -242,7 +242,7 @@ def markdown(table: dict[str, Any]) -> str:
 
 
 def main() -> int:
-    """Make the table, or check a part of it; the exit status."""
+    """Write the table or check a part of it, and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--every", type=int, default=0, metavar="N", help="check one case in N, write nothing")
     parser.add_argument("--check", action="store_true", help="check the written table, compile nothing")

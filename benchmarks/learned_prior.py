@@ -1,17 +1,17 @@
-"""What a learned prior makes of classes of unequal size, beside the uniform prior, over several seeds.
+"""A learned prior compared with the uniform prior on classes of unequal size, over several seeds.
 
     OMP_NUM_THREADS=1 python benchmarks/learned_prior.py --out benchmarks/results/mnist-5k-learned-prior.json
 
-Trains a run for each arm and seed (or reads the run if it is there):
+Trains a run for each arm and seed, or reuses an existing one:
 
-    learned     the configuration as it is
-    held        the same, but P(c) never moves: up to `prior_delay` the very same run
+    learned     the given configuration
+    held        the same with a fixed P(c): identical to `learned` up to `prior_delay`
     uniform     the uniform prior
-    even        the uniform prior, and the consistency term's default spread, which asks harder for equal shares
+    even        the uniform prior with the consistency term's default spread, which favours equal shares
 
-Codes are assigned to classes one to one on the training images (the assignment of greatest agreement); in the order
-that it gives, P(c) is compared with the classes' true shares. Accuracy under the assignment, and the mutual information
-of code and class, are the test images'. Labels are read here and nowhere else.
+Codes are assigned to classes one to one on the training images, by the best assignment, under which P(c) is compared
+with the classes' true shares. Accuracy and normalised mutual information are measured on the test images. Only this
+script reads labels.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ def shares(data: Dataset) -> torch.Tensor:
 
 
 def measure(model: InfoGAN, data: Dataset) -> dict[str, Any]:
-    """How the first code's values stand to the classes.
+    """Compare the first code's values with the classes.
 
     Returns:
         `prior`: P(c) in the order of the classes. `share_error`, `share_kl`: its mean absolute difference from the true
-        shares, and KL(shares ‖ P(c)) in nats. `found`: the share of the training images that Q puts into each class's
-        code. `accuracy`, `nmi`: on the test images.
+        shares, and KL(shares ‖ P(c)) in nats. `found`: the fraction of training images in each class's code according
+        to Q. `accuracy`, `nmi`: on the test images.
     """
     assert data.test is not None
     code, true = model.codes[0], shares(data)
@@ -75,7 +75,7 @@ def measure(model: InfoGAN, data: Dataset) -> dict[str, Any]:
 
 
 def rounded(values: torch.Tensor) -> list[float]:
-    """To four places."""
+    """The values with four decimals."""
     return [round(value, 4) for value in values.tolist()]
 
 

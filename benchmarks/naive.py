@@ -1,8 +1,8 @@
-"""InfoGAN as most people write it: three losses, three passes, three optimizers, and nothing made faster.
+"""InfoGAN as most people write it: three losses, three passes, three optimizers, no optimisation.
 
-It learns from the same images with the same networks as gan-zoo's: `generator`, `discriminator.trunk`,
-`discriminator.head` and `q` of a model that gan-zoo builds. Everything else is plain torch: a DataLoader, labels as
-floats, BCEWithLogitsLoss, CrossEntropyLoss and MSELoss, `.item()` to print each loss.
+It has gan-zoo's images and networks: `generator`, `discriminator.trunk`, `discriminator.head` and `q` of a model that
+gan-zoo builds. Everything else is plain torch: a DataLoader, labels as floats, BCEWithLogitsLoss, CrossEntropyLoss and
+MSELoss, and `.item()` on each loss.
 """
 
 from __future__ import annotations
@@ -24,14 +24,15 @@ from gan_zoo.models.infogan.model import InfoGAN
 from gan_zoo.training.build import build_model, with_facts
 
 CLASSES, CONTINUOUS = 10, 2
-"""The codes of the suite of steps: `gan_zoo.bench.places.CODES`."""
+"""The codes of the suite of steps: `gan_zoo.bench.workloads.CODES`."""
 
 
 class Naive:
-    """The loop, as a case of `gan_zoo.bench.step.timed`.
+    """The loop as a case of `gan_zoo.bench.step.timed`.
 
     Args:
-        config: Of an InfoGAN with the codes above. Its networks, data, batch size, precision and device are used.
+        config: The configuration of an InfoGAN with the codes above, for networks, data, batch size, precision and
+            device.
     """
 
     captured = False
@@ -66,7 +67,7 @@ class Naive:
         self.steps(3)
 
     def batches(self, images: Tensor) -> Iterator[Tensor]:
-        """Shuffled batches without end."""
+        """An endless sequence of shuffled batches."""
         loader = DataLoader(TensorDataset(images), batch_size=self.images, shuffle=True, drop_last=True)
         while True:
             for (batch,) in loader:

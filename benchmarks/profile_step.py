@@ -1,4 +1,4 @@
-"""Where an InfoGAN's step on the paper's network spends its time, operator by operator.
+"""The time of each operator in a step of InfoGAN on the paper's network.
 
 python benchmarks/profile_step.py --out benchmarks/results/profile-cpu.json
 """
@@ -12,8 +12,8 @@ import torch
 from runs import measuring
 from torch.profiler import ProfilerActivity, profile
 
-from gan_zoo.bench.places import PAPER
 from gan_zoo.bench.step import Running
+from gan_zoo.bench.workloads import PAPER
 from gan_zoo.files import write_json
 from gan_zoo.training.environment import environment
 from gan_zoo.training.precision import pick_device, pick_precision
@@ -23,16 +23,16 @@ SHOWN = 12
 
 
 def shares(precision: str, device: torch.device) -> dict[str, float]:
-    """Share of the time that each operator takes by itself, the greatest first; of the rest together."""
+    """The share of time of each operator without its callees, largest first, and of all others together."""
     case = Running(replace(PAPER, precision=precision).config("infogan", {}, device))
     case.steps(3)
     activity = ProfilerActivity.CUDA if device.type == "cuda" else ProfilerActivity.CPU
-    with profile(activities=[activity]) as taken:
+    with profile(activities=[activity]) as profiled:
         case.steps(STEPS)
     by = "self_device_time_total" if device.type == "cuda" else "self_cpu_time_total"
-    times = sorted(((getattr(event, by), event.key) for event in taken.key_averages()), reverse=True)
-    whole = sum(time for time, _ in times)
-    listed = {name: time / whole for time, name in times[:SHOWN]}
+    times = sorted(((getattr(event, by), event.key) for event in profiled.key_averages()), reverse=True)
+    total = sum(time for time, _ in times)
+    listed = {name: time / total for time, name in times[:SHOWN]}
     return listed | {"all others": 1 - sum(listed.values())}
 
 

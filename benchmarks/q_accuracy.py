@@ -1,9 +1,9 @@
-"""How well Q's first categorical code tells the classes of real images, over several seeds.
+"""Accuracy of Q's first categorical code on real images, over several seeds.
 
     python benchmarks/q_accuracy.py --seeds 0 1 2 3 4 5 6 7 8 9 --out benchmarks/results/mnist-5k-q.json
 
-Trains a run for each seed (or reads the run if it is there), assigns codes to classes one to one on the training images
-(the assignment of greatest agreement), and counts agreement on the test images. Labels are read here and nowhere else.
+Trains a run for each seed or reuses an existing one, assigns codes to classes one to one on the training images (the
+best assignment), and measures accuracy on the test images. Only this script reads labels.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from gan_zoo.files import atomic_file
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 COMPILED = "kernels-compiled.json"
-"""What the compiler makes of the kernels: a table of its own."""
+"""Figures of the compiled kernels, which have a separate table."""
 
 
 def reports(kind: str) -> list[Report]:
@@ -50,7 +50,7 @@ def profile(report: dict[str, Any]) -> str:
 
 
 def run(report: dict[str, Any]) -> str:
-    """How long a run takes, what it costs beside its steps, and how well Q does."""
+    """The time of a run, the share outside its steps, and Q's accuracy."""
     parts = [
         f"The default preset, {report['steps']} steps: {report['seconds to the first step']:.1f} s from the command to "
         "the first step; "
@@ -72,7 +72,7 @@ KINDS = ("step", "baselines", "kernels", *TABLES)
 
 
 def on_the_cpu() -> str:
-    """The targets, beside the reports of the CPU; nothing where these are not there."""
+    """The targets and the CPU's reports; empty if these are missing."""
     files = [RESULTS / f"{kind}-cpu.json" for kind in ("step", "baselines", "run")]
     if not all(path.exists() for path in files):
         return ""
@@ -81,7 +81,7 @@ def on_the_cpu() -> str:
 
 
 def page() -> str:
-    """The template, filled."""
+    """The template with all sections filled in."""
     text = (HERE / "README.template.md").read_text(encoding="utf-8")
     text = text.replace("<!-- targets -->\n", on_the_cpu())
     for kind in KINDS:
@@ -91,8 +91,8 @@ def page() -> str:
 
 def main() -> None:
     """Write the page and its plot."""
-    with atomic_file(HERE / "README.md") as beside:
-        beside.write_text(page(), encoding="utf-8")
+    with atomic_file(HERE / "README.md") as partial:
+        partial.write_text(page(), encoding="utf-8")
     (HERE / "report.schema.json").write_text(json_schema() + "\n", encoding="utf-8")
     pages.plot(reports("step"), HERE / "results" / "step.png")
 

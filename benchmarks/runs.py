@@ -1,4 +1,4 @@
-"""What the benchmarks share: their command lines, the runs of a study, the JSON that they write."""
+"""Shared parts of the benchmarks: command lines, the runs of a study, JSON output."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ With constant learning rates the number of steps may differ, too: only the end o
 def train_or_open(folder: Path, config: str, **settings: Any) -> Run:
     """Train InfoGAN by a preset or file and further settings into `folder`, or open the run if it is complete."""
     if (folder / "config.toml").exists():
-        run, asked = open_run(folder), resolve("infogan", config, settings)
-        free = (*FREE, "training.steps") if asked.optimizer.schedule == "constant" else FREE
-        differing = [c for c in changes(run.config, asked) if not c.startswith(free)]
+        run, requested = open_run(folder), resolve("infogan", config, settings)
+        free = (*FREE, "training.steps") if requested.optimizer.schedule == "constant" else FREE
+        differing = [c for c in changes(run.config, requested) if not c.startswith(free)]
         if differing:
             raise InputError(f"{folder} was trained with other settings: {'; '.join(differing)}; name another --runs")
         lines = run.metrics()
-        if lines and lines[-1]["step"] >= asked.training.steps:
+        if lines and lines[-1]["step"] >= requested.training.steps:
             return run
     return gan_zoo.train("infogan", config, out=folder, resume=True, **settings)
 

@@ -1,4 +1,4 @@
-"""What the project asks of an InfoGAN's step on a CPU, beside what the reports say."""
+"""The project's targets for InfoGAN's step on a CPU, compared with the reports."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TITLES = ("what", "where", "asked for", "measured", "")
 
 
 def rows(step: Report, baselines: Report, run: dict[str, Any]) -> Iterator[tuple[str, ...]]:
-    """A row for each target, in the columns of `TITLES`; one that was missed says so."""
+    """A row for each target in the columns of `TITLES`; the last states whether it was reached."""
     for cell in step.cells:
         if (cell.key["trunk"], cell.key["resolution"], cell.key["batch"], cell.key["mode"]) not in WHERE:
             continue
@@ -21,8 +21,8 @@ def rows(step: Report, baselines: Report, run: dict[str, Any]) -> Iterator[tuple
         yield _row("images/s, InfoGAN ÷ GAN", cell, "≥ 0.97", cell.ratio("gan", "infogan"), least=0.97)
         yield _row("FLOPs, InfoGAN ÷ GAN", cell, "≤ 1.03", info.facts["flops"] / plain.facts["flops"], most=1.03)
         if "infogan, simultaneous" in cell.cases:
-            share, asked = _share(step, cell), {"fp32": 0.8, "bf16": 0.6}[str(cell.key["precision"])]
-            yield _row("of the matrix-product rate", cell, f"≥ {asked:.0%}", share, least=asked)
+            share, target = _share(step, cell), {"fp32": 0.8, "bf16": 0.6}[str(cell.key["precision"])]
+            yield _row("of the matrix-product rate", cell, f"≥ {target:.0%}", share, least=target)
             yield _row("waiting for data", cell, "< 1 %", info.facts["waiting"], most=0.01)
             third = cell.ratio("infogan, consistency of a third", "infogan")
             yield _row("time, with ÷ without consistency of a third", cell, "≤ 1.10", third, most=1.1)
@@ -49,7 +49,7 @@ def _share(report: Report, cell: Cell) -> Interval:
 def _row(
     what: str,
     cell: Cell,
-    asked: str,
+    target: str,
     measured: Interval | float,
     *,
     least: float | None = None,
@@ -57,9 +57,9 @@ def _row(
 ) -> tuple[str, ...]:
     value = measured.median if isinstance(measured, Interval) else measured
     text = spread(measured) if isinstance(measured, Interval) else f"{measured:.4g}"
-    met = (least is None or value >= least) and (most is None or value <= most)
-    return (what, cell.name, asked, text, _verdict(met) if asked else "")
+    reached = (least is None or value >= least) and (most is None or value <= most)
+    return (what, cell.name, target, text, _verdict(reached) if target else "")
 
 
-def _verdict(met: bool) -> str:
-    return "reached" if met else "**missed**"
+def _verdict(reached: bool) -> str:
+    return "reached" if reached else "**missed**"

@@ -1,10 +1,10 @@
-"""A whole run as a newcomer makes it: how long `gan-zoo train infogan` takes from command to end, and how well Q does.
+"""The time of `gan-zoo train infogan` from command to end, and Q's accuracy.
 
     python benchmarks/whole_run.py --out benchmarks/results/run-cpu.json
     python benchmarks/whole_run.py --steps 100 --trunk.width 16      # further settings go to gan-zoo train
 
-Runs the command with its own intervals of logging, pictures and checkpoints, reads from its metrics how long the steps
-took, and assigns Q's classes to digits by `gan-zoo evaluate`.
+Runs the command with its default intervals of logging, pictures and checkpoints, reads the time of the steps from its
+metrics, and measures accuracy by `gan-zoo evaluate`.
 """
 
 from __future__ import annotations
@@ -50,14 +50,14 @@ def train(folder: Path, settings: Sequence[str]) -> tuple[float, float]:
 
 
 def seconds_of_steps(lines: Sequence[dict[str, Any]], batch: int) -> list[float]:
-    """Seconds that the steps before each line of metrics took, without pictures and checkpoints."""
+    """Seconds of the steps before each line of metrics, without pictures and checkpoints."""
     steps = [0, *(line["step"] for line in lines)]
     counts = [after - before for before, after in itertools.pairwise(steps)]
     return [n * batch / line["images_per_second"] for n, line in zip(counts, lines, strict=True)]
 
 
 def accuracy(folder: Path, device: str) -> dict[str, float]:
-    """How well Q's classes match the labels: the metric `clustering`."""
+    """The metric `clustering`: how well Q's code matches the labels."""
     command = [*ZOO, "evaluate", str(folder), "--metrics", "clustering", "--device", device, "--json"]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     if ended.returncode:
@@ -67,14 +67,14 @@ def accuracy(folder: Path, device: str) -> dict[str, float]:
 
 
 def measured(folder: Path, device: str, settings: Sequence[str]) -> dict[str, Any]:
-    """Train into `folder` and evaluate; what a report holds."""
+    """Train into `folder`, evaluate, and return the report."""
     first, whole = train(folder, ["--device", device, *settings])
     run = open_run(folder)
     training, batch = run.config.training, run.config.training.batch_size
     lines = run.metrics()
-    taken = seconds_of_steps(lines, batch)
-    started = max(0.0, first - taken[0])
-    later = len(lines) // 2  # lines whose steps are warm
+    seconds = seconds_of_steps(lines, batch)
+    started = max(0.0, first - seconds[0])
+    later = len(lines) // 2  # the steps of these lines are warm
     warm = lines[-1]["step"] - (lines[later - 1]["step"] if later else 0)
     clustering = accuracy(folder, device)
     return {
@@ -86,10 +86,10 @@ def measured(folder: Path, device: str, settings: Sequence[str]) -> dict[str, An
         "seconds from command to end": whole,
         "seconds to the first step": started,
         "seconds from the first step on": whole - started,
-        "seconds of steps": sum(taken),
-        "images/s": batch * training.steps / sum(taken),
-        "images/s, second half": batch * warm / sum(taken[later:]),
-        "share outside steps": 1 - sum(taken) / (whole - started),
+        "seconds of steps": sum(seconds),
+        "images/s": batch * training.steps / sum(seconds),
+        "images/s, second half": batch * warm / sum(seconds[later:]),
+        "share outside steps": 1 - sum(seconds) / (whole - started),
         "accuracy": clustering["accuracy"],
         "clustering": clustering,
         "environment": environment(pick_device(device)),

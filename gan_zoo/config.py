@@ -33,7 +33,7 @@ def _as_text(value: object) -> object:
     return path_to_text(value) if isinstance(value, str) else value
 
 
-Place = Annotated[str, BeforeValidator(_as_text)]
+PathText = Annotated[str, BeforeValidator(_as_text)]
 Switch = Annotated[Literal["auto", "on", "off"], BeforeValidator(_as_switch)]
 
 
@@ -67,9 +67,9 @@ def table_name(model: str) -> str:
 class Data(Settings):
     """The training data."""
 
-    name: Annotated[Place, arg(aliases=["--data"])] = "mnist-5k"
+    name: Annotated[PathText, arg(aliases=["--data"])] = "mnist-5k"
     """A dataset's name (see `gan-zoo datasets`), a folder of images, or a .npz, .npy or .safetensors file."""
-    path: Place | None = None
+    path: PathText | None = None
     """Location of the dataset: a folder, a file, or a name on the Hugging Face Hub."""
     splits: bool = True
     """Whether folder names (train, val, test, …) define the splits; if false, all images are training data."""

@@ -29,15 +29,15 @@ def atomic_file(path: Path) -> Iterator[Path]:
         OSError: If `path` cannot be written.
     """
     make_folder(path.parent)
-    beside = path.with_name(f".{path.stem}.{os.getpid()}{PARTIAL}{path.suffix}")
-    with _named(path, beside):
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}{PARTIAL}{path.suffix}")
+    with _named(path, temporary):
         try:
-            yield beside
-            sync(beside)
-            beside.replace(path)
+            yield temporary
+            sync(temporary)
+            temporary.replace(path)
             sync(path.parent)
         finally:
-            beside.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -48,18 +48,18 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         OSError: If `path` cannot be written.
     """
     make_folder(path.parent)
-    beside = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
-    with _named(path, beside):
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
+    with _named(path, temporary):
         try:
-            beside.mkdir()
-            yield beside
-            sync(beside)
+            temporary.mkdir()
+            yield temporary
+            sync(temporary)
             if path.exists():
                 shutil.rmtree(path)
-            beside.rename(path)
+            temporary.rename(path)
             sync(path.parent)
         finally:
-            shutil.rmtree(beside, ignore_errors=True)
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def check_writable(path: Path, *, folder: bool = False) -> None:
@@ -201,8 +201,8 @@ def decode_text(content: bytes) -> str:
 
 def write_text(text: str, path: Path) -> Path:
     """Write text atomically in UTF-8; bytes of file names that are not UTF-8 become `\\udcXX`."""
-    with atomic_file(path) as beside:
-        beside.write_text(text, encoding="utf-8", errors="backslashreplace")
+    with atomic_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
     return path
 
 
@@ -212,12 +212,12 @@ def write_json(value: Any, path: Path) -> Path:
 
 
 @contextmanager
-def _named(path: Path, beside: Path) -> Iterator[None]:
-    """Raise errors about `beside` as errors about `path`."""
+def _named(path: Path, temporary: Path) -> Iterator[None]:
+    """Raise errors about `temporary` as errors about `path`."""
     try:
         yield
     except OSError as error:
         named = error.filename
-        if named is not None and beside not in (Path(os.fsdecode(named)), *Path(os.fsdecode(named)).parents):
+        if named is not None and temporary not in (Path(os.fsdecode(named)), *Path(os.fsdecode(named)).parents):
             raise  # about another file
         raise OSError(error.errno, error.strerror or str(error), str(path)) from None

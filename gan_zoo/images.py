@@ -81,8 +81,8 @@ def save_image(image: Image.Image, path: Path, *, append: Sequence[Image.Image] 
         OSError: If `path` cannot be written; nothing is left behind.
     """
     frames: dict[str, Any] = {"append_images": append, "duration": milliseconds, "loop": 0}
-    with atomic_file(path) as beside:
-        image.save(beside, save_all=bool(append), **(frames if append else {}), **_marks(path.suffix))
+    with atomic_file(path) as partial:
+        image.save(partial, save_all=bool(append), **(frames if append else {}), **_marks(path.suffix))
     return path
 
 

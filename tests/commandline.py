@@ -1,4 +1,4 @@
-"""The command line, called in this process or in its own, and small sets to train on."""
+"""Call the command line in this process or a new one; small datasets to train on."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TINY = ("--batch-size", "4", "--trunk.width", "2", "--steps", "2", "--precision"
 
 @dataclass(frozen=True)
 class Ended:
-    """What a command left: its exit code and what it printed."""
+    """The exit code and output of a command."""
 
     code: int
     out: str
@@ -41,7 +41,7 @@ def zoo(*args: object, encoding: str | None = None) -> Ended:
 
 
 def zoo_process(*args: object, python: tuple[str, ...] = (), cwd: Path | None = None, **variables: str) -> Ended:
-    """`gan-zoo` with these arguments, in a process of its own, with further environment variables.
+    """Run `gan-zoo` with these arguments in a new process, with further environment variables.
 
     PYTHONPATH goes before this process's own.
     """
@@ -54,7 +54,7 @@ def zoo_process(*args: object, python: tuple[str, ...] = (), cwd: Path | None = 
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        errors="replace",  # where the output has another encoding
+        errors="replace",  # the output may have another encoding
         timeout=300,
         check=False,
     )

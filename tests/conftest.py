@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from soak import SOAK
 
-# A slow processor is no failure, and which examples are drawn is not left to luck.
+# Slow machines do not fail a test, and the drawn examples are reproducible.
 settings.register_profile(
     "processors", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=SOAK == 1
 )
@@ -32,7 +32,7 @@ def update_golden(request: pytest.FixtureRequest) -> bool:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup() -> None:
-    """A test that draws unseeded numbers draws the same ones whichever tests ran before it in its process.
+    """Seed torch, so that unseeded numbers do not depend on earlier tests in the process.
 
     How tests are spread over processes depends on the number of cores.
     """

@@ -1,5 +1,5 @@
-"""A file layer with faults: every operation on files below a folder is counted, and at one of them the disk fills up,
-or the process is killed, before it or in the middle of what it writes.
+"""A file layer with faults: it counts operations on files below a folder, and at one of them fills the disk or kills
+the process, before the operation or in the middle of a write.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class FaultyFiles:
         self.places: list[Path] = []
 
     def meet(self, operation: str, path: Any, carry_out: Callable[[], Any], halve: Callable[[], Any]) -> Any:
-        """Carry an operation out, or fail as it is to fail."""
+        """Carry an operation out, or fail as requested."""
         place = self._place(path)
         if place is None or not place.is_relative_to(self.root):
             return carry_out()
@@ -63,7 +63,7 @@ class FaultyFiles:
 
     @contextmanager
     def installed(self) -> Iterator[FaultyFiles]:
-        """Within, this process works through the layer."""
+        """Install the layer in this process for the block."""
         with pytest.MonkeyPatch.context() as patch:
             for name in ("mkdir", "rename", "replace", "unlink", "rmdir", "fsync"):
                 patch.setattr(os, name, self._wrap(name, getattr(os, name)))

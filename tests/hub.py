@@ -1,4 +1,4 @@
-"""A small face of the Hugging Face Hub on loopback: models that can be looked up, loaded and uploaded, and datasets."""
+"""A small imitation of the Hugging Face Hub on loopback: datasets, and models to load and upload."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 class Hub:
-    """What lies there, and what was asked for."""
+    """The Hub's files, and the requests that it received."""
 
     def __init__(self) -> None:
         self.models: dict[str, dict[str, bytes]] = {}

@@ -117,7 +117,7 @@ def weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
 
 
 def moved(before: dict[str, torch.Tensor], model: torch.nn.Module) -> set[str]:
-    """Names of the parameters that differ from what they were."""
+    """Names of the parameters that changed."""
     return {name for name, value in weights(model).items() if not torch.equal(value, before[name])}
 
 
@@ -130,7 +130,7 @@ def same_bytes(a: Path, b: Path) -> bool:
 
 
 def one_line(error: pytest.ExceptionInfo[BaseException]) -> str:
-    """The message of an error, once it is shown to be a single line."""
+    """The message of an error, after checking that it is a single line."""
     message = str(error.value)
     assert message
     assert "\n" not in message
@@ -154,7 +154,7 @@ def around_steps(monkeypatch: pytest.MonkeyPatch, wrap: Callable[..., Any]) -> N
 def spoil_loss(
     patch: pytest.MonkeyPatch, player: str = "discriminator", *, steps: Collection[int] = range(10**9)
 ) -> None:
-    """Have a player's loss be NaN in steps that begin with so many done."""
+    """Make a player's loss NaN in the given steps."""
     real = getattr(GAN, f"{player}_objective")
 
     def spoiled(model: GAN, tensors: StepTensors) -> Objective:

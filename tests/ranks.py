@@ -1,4 +1,4 @@
-"""Several ranks on this machine: processes of their own, joined through gloo on the loopback address."""
+"""Several ranks on this machine: processes that communicate through gloo on the loopback address."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NEEDED = [
     "torch.distributed",
     "ranks",
 ]
-"""What a rank imports: once, before it is forked."""
+"""Modules that a rank imports, loaded once before the fork."""
 
 
 def free_port() -> int:

@@ -1,4 +1,4 @@
-"""A stand-in for CUDA graphs on a CPU, which holds a recording to what CUDA holds it to.
+"""A replacement for CUDA graphs on a CPU, with the same restrictions.
 
 What is recorded is a list of operations on tensors at fixed places. Recording does not change them; a replay carries
 out the operations on those tensors and runs no Python of the step. Nothing that waits for a number or takes numbers

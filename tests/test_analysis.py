@@ -1,4 +1,4 @@
-"""Traversals and sample grids: what is held, what varies, and that the files open."""
+"""Traversals and sample grids: what is fixed, what varies, and that the files open."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def model() -> GAN:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of a few large steps on coloured images, after which the codes show."""
+    """A run of a few large steps on coloured images, enough for the codes to have an effect."""
     place = tmp_path_factory.mktemp("run")
     data = write_set(place / "set.npz", resolution=32, channels=3)
     gan_zoo.train(

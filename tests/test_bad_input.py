@@ -16,7 +16,7 @@ TRAIN = ("train", "infogan", "--data", "set.npz", *TINY)
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a set, a run and things that are neither."""
+    """A folder with a dataset, a run, and other files."""
     place = tmp_path_factory.mktemp("place")
     data = write_set(place / "set.npz")
     gan_zoo.train("infogan", out=place / "run", quiet=True, data=data, steps=1, batch_size=4, width=2, device="cpu")
@@ -38,7 +38,7 @@ def tree(place: Path) -> set[Path]:
 
 
 def told(ended: Ended) -> str:
-    """What a refusal says, in one line that is neither pydantic's nor the flag parser's."""
+    """The message of a refusal: one line, and neither pydantic's nor the flag parser's."""
     assert ended.code == 2, ended
     assert not ended.out
     assert "Traceback" not in ended.err
@@ -208,7 +208,7 @@ TABLE = [
     (("encode", "run", "images"), ["images", "no-image.png", "none of the images can be read"]),
     (("encode", "run", "no-image.png"), ["no-image.png", "no image"]),
     (("encode", "run", "missing.png"), ["missing.png", "no such image"]),
-    (("encode", "run", "no-image.png", "full"), ["full", "no image file"]),
+    (("encode", "run", "no-image.png", "full"), ["full", "not an image file"]),
     (("encode", "run", "damaged.toml"), ["damaged.toml", "neither an image", ".npz"]),
     (("encode", "run", "no-arrays.npz"), ["no-arrays.npz", "cannot be read"]),
     (("encode", "run", "mnist-4k"), ["'mnist-4k'", "'mnist-5k'"]),

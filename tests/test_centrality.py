@@ -1,4 +1,4 @@
-"""ModelCentrality: FactorVAE's score in another's world, the run that is most like the others, and the command."""
+"""ModelCentrality: FactorVAE's score on another model's images, the chosen run, and the command."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Stub:
 
 
 def entangled(seed: int) -> Stub:
-    """A stub that turns its codes into each other by a random rotation."""
+    """A stub that mixes its codes by a random rotation."""
     return Stub(torch.linalg.qr(torch.randn(6, 6, generator=torch.Generator().manual_seed(seed)))[0])
 
 

@@ -1,4 +1,4 @@
-"""Every command: what it prints, how it ends, what it makes, and what it imports."""
+"""Every command: its output, exit code, files and imports."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LISTS = {
 LIGHT = [("--help",), ("models",), ("trunks",), ("datasets",), ("loggers",), ("configs",), ("completion", "bash")]
 IMPORTS = "import pydantic, rich.console"
 TIMES_THE_IMPORTS = {"completion": 10}
-"""How often a light command takes the time of these imports: 2 to 3 times, and 5 for a completion script."""
+"""Maximum time of a light command, in multiples of its imports': typically 2 to 3; 5 for a completion script."""
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Completion, asked for in real shells: commands, flags, models, presets, runs and files."""
+"""Completion in real shells: commands, flags, models, presets, runs and files."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_fish_completes(place: Path) -> None:
 
 @contextmanager
 def typing(command: list[str], place: Path) -> Iterator[Callable[[str, str], bool]]:
-    """Type into a shell on a terminal of its own, and wait for what it is to answer."""
+    """Type into a shell on a new terminal, and wait for the expected output."""
     ours, theirs = os.openpty()
     with subprocess.Popen(
         command,

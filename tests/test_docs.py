@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The pages, written anew in a process of its own, whose terminal has a fixed width."""
+    """The pages, generated in a new process whose terminal has a fixed width."""
     folder = tmp_path_factory.mktemp("docs")
     code = (
         "import sys, pathlib, runpy; sys.path.insert(0, str(pathlib.Path(sys.argv[1]).parent)); "

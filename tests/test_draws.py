@@ -1,4 +1,4 @@
-"""The random numbers of a step: what they depend on, how they are distributed, and that nothing else decides them."""
+"""The random numbers of a step: their distribution, and that they depend on seed, step, row and stream only."""
 
 from __future__ import annotations
 

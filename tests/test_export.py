@@ -1,4 +1,4 @@
-"""Exported models: what a folder holds, that it is the run's model, and what is refused; on the Hub, too."""
+"""Exported models: the files, that they equal the run's model, errors, and the Hub."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ import gan_zoo
 from gan_zoo.config import Config, Data
 from gan_zoo.errors import InputError
 from gan_zoo.export.hub_upload import push
-from gan_zoo.export.write import without_places
+from gan_zoo.export.write import without_folders
 from gan_zoo.files import digest
 from gan_zoo.training.hub_download import HubModel, download
 from gan_zoo.training.run import Run
@@ -60,7 +60,7 @@ def exported(run: Run) -> Path:
 
 @pytest.fixture
 def copy(exported: Path, tmp_path: Path) -> Path:
-    """One of its own for a test that spoils it."""
+    """A copy for tests that modify it."""
     return Path(shutil.copytree(exported, tmp_path / "copy"))
 
 
@@ -200,7 +200,7 @@ def test_nothing_is_left_where_an_export_fails(run: Run, tmp_path: Path, monkeyp
 
 @pytest.fixture(scope="module")
 def there(exported: Path) -> Iterator[Hub]:
-    """A Hub that holds the export as org/digits, beside a file that nobody asks for."""
+    """A Hub with the export as org/digits and an irrelevant file."""
     with hub() as held:
         held.put("org/digits", exported)
         held.models["org/digits"]["run-me.py"] = b"raise SystemExit"
@@ -209,7 +209,7 @@ def there(exported: Path) -> Iterator[Hub]:
 
 @pytest.fixture
 def environment(there: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """Variables by which a process asks that Hub and no other."""
+    """Environment variables that direct a process to that Hub."""
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     own = {"HF_ENDPOINT": there.address, "HF_HOME": str(tmp_path / "cache"), "HF_TOKEN": "hf_loopback"}
     return own | {"HF_HUB_DISABLE_XET": "1"}  # large files by git-lfs, which this Hub has
@@ -253,11 +253,11 @@ def test_a_process_uploads_and_loads(exported: Path, environment: dict[str, str]
 
 def test_what_is_uploaded_tells_no_folder_of_this_machine(run: Run, tmp_path: Path) -> None:
     data = Data(name="folder", path=str(tmp_path / "faces"))
-    assert without_places(run.config.model_copy(update={"data": data})).data.path == "faces"
+    assert without_folders(run.config.model_copy(update={"data": data})).data.path == "faces"
     data = Data(name=str(tmp_path / "set.npz"))
-    assert without_places(run.config.model_copy(update={"data": data})).data.name == "set.npz"
+    assert without_folders(run.config.model_copy(update={"data": data})).data.name == "set.npz"
     data = Data(name="hub", path="org/name:config")
-    assert without_places(run.config.model_copy(update={"data": data})).data == data
+    assert without_folders(run.config.model_copy(update={"data": data})).data == data
 
 
 def test_an_export_is_uploaded_again_if_it_was_made_for_that_name(
@@ -338,7 +338,7 @@ def test_a_hub_that_cannot_be_reached_is_told_in_one_line(here: Hub, exported: P
     assert "org/digits" in one_line(error)
     with pytest.raises(InputError) as error:
         push(exported, "org/digits", endpoint=gone)
-    assert f"{exported} is whole, but was not uploaded" in one_line(error)
+    assert f"{exported} is complete but was not uploaded" in one_line(error)
 
 
 def test_the_extra_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ from gan_zoo.resolve import config_type
 from gan_zoo.trees import leaves
 
 SECONDS = 20
-"""After which an example is held to hang."""
+"""Time limit of an example in seconds."""
 TRIED: Counter[str] = Counter()
 
 
@@ -71,7 +71,7 @@ class Hang(BaseException):
 
 @contextmanager
 def soon() -> Iterator[None]:
-    """A block that is broken off when it takes too long."""
+    """A block that is interrupted when it takes too long."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         raise Hang
@@ -118,7 +118,7 @@ def working(home: Path) -> Iterator[Path]:
 
 
 def held(place: Path) -> dict[str, int]:
-    """What lies in a folder, by name and size."""
+    """The files of a folder, by name and size."""
     return {str(path): path.stat().st_size if path.is_file() else -1 for path in place.rglob("*")}
 
 
@@ -199,7 +199,7 @@ def mostly(good: list[Any], odd: list[Any]) -> st.SearchStrategy[Any]:
     return st.integers(0, 7).flatmap(lambda k: st.sampled_from(good if k else odd))
 
 
-# Values that may be accepted. What costs much by right stays small here: an example is one of thousands.
+# Values that may be accepted. Expensive ones are small here, as there are thousands of examples.
 PLAUSIBLE: dict[str, st.SearchStrategy[Any]] = {
     "seed": st.sampled_from([0, 1, 2**63 - 1]),
     "data.name": mostly(["set.npz"], ["colour.npz", "mnist-5k", "sprites", "folder", "hub", "nowhere", "."]),
@@ -786,7 +786,7 @@ def change(kind: str, data: st.DataObject) -> None:
     data=st.data(),
 )
 def test_changed_data(home: Path, kinds: list[str], moved: bool, data: st.DataObject) -> None:
-    """A run goes on with its own data, wherever that lies, and with other data where it is told to, alone."""
+    """A run resumes on its data at any location, and on other data only with the flag."""
     with working(home) as place:
         for number in range(6):
             folder = Path("pets", ("cat", "dog")[number % 2])

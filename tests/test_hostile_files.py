@@ -41,7 +41,7 @@ MEBIBYTES = 250
 MINE, THEIRS = "planted", "sitecustomize.py"
 
 
-# What a pickle would be read by, and what would run a text.
+# Functions that read a pickle or execute text.
 
 FORBIDDEN = {
     "pickle", "cPickle", "_pickle", "dill", "cloudpickle", "marshal", "shelve", "joblib", "pandas.read_pickle",
@@ -159,7 +159,7 @@ class Planted:
 
 
 class TooLong(BaseException):
-    """What is refused soon took longer."""
+    """A refusal took too long."""
 
 
 def _peak() -> int:
@@ -170,7 +170,7 @@ def _peak() -> int:
 
 @contextmanager
 def modest(mebibytes: int = MEBIBYTES, seconds: int = SECONDS) -> Iterator[None]:
-    """A block that is soon done, and takes little memory more than there is."""
+    """A block that ends soon and takes little additional memory."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         raise TooLong
@@ -180,7 +180,7 @@ def modest(mebibytes: int = MEBIBYTES, seconds: int = SECONDS) -> Iterator[None]
         Path("/proc/self/clear_refs").write_text("5")
     before = _peak() if linux else 0
     handler = signal.signal(signal.SIGALRM, stop)
-    signal.alarm(20 * seconds)  # a hang is broken off; what is only slow shows in the processor's time
+    signal.alarm(20 * seconds)  # for a hang; slowness is measured in CPU time
     clock = time.process_time()
     try:
         yield
@@ -326,7 +326,7 @@ def test_no_pickle_is_read_as_images_run_weights_or_features(run: Path, way: str
 def npy(
     shape: object, descr: str = "|u1", *, fortran: object = False, values: bytes = b"", header: str | None = None
 ) -> bytes:
-    """A .npy file that says what it is told to."""
+    """A .npy file with the given header and values."""
     text = (
         header
         if header is not None
@@ -613,7 +613,7 @@ def test_links_pipes_and_devices_among_images_are_refused_or_passed_over(tmp_pat
     assert "zero.png" in refused("encode", run, folder / "zero.png")
 
 
-# Pipes and devices in the place of files
+# Pipes and devices instead of files
 
 
 @pytest.fixture(params=["pipe", "zero", "circle", "folder"])
@@ -675,7 +675,7 @@ def test_what_is_no_file_is_no_log(endless: Callable[[Path], Path], run: Path, t
     endless(run / "metrics.jsonl")
     with modest():
         ended = zoo("train", "--resume", "--out", run, "--steps", "2", "--data", trained / "set.npz")
-    if ended.code == 0:  # what stood there was no log, and gave way to one
+    if ended.code == 0:  # the file was not a log and was replaced by one
         assert (run / "metrics.jsonl").is_file()
     else:
         assert "metrics.jsonl" in ended.err and ended.err.count("\n") == 1, ended

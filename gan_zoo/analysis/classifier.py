@@ -115,10 +115,10 @@ def classifier(
         network.accuracy = _accuracy(network, held_out)
         weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
         try:
-            with atomic_file(path) as beside:
-                save_file(weights, beside, {"accuracy": str(network.accuracy), "data": dataset.name})
+            with atomic_file(path) as partial:
+                save_file(weights, partial, {"accuracy": str(network.accuracy), "data": dataset.name})
         except (OSError, SafetensorError) as error:
-            say(f"the classifier could not be kept: {error}")
+            say(f"the classifier could not be cached: {error}")
     return network.to(device).eval()
 
 

@@ -41,8 +41,8 @@ def write_table(batches: Iterator[Columns], path: Path) -> int:
         InputError: If the ending is not one of `ENDINGS`.
     """
     check_ending(path)
-    with atomic_file(path) as beside:
-        return (_write_parquet if path.suffix.lower() == ".parquet" else _write_csv)(batches, beside)
+    with atomic_file(path) as partial:
+        return (_write_parquet if path.suffix.lower() == ".parquet" else _write_csv)(batches, partial)
 
 
 def _write_csv(batches: Iterator[Columns], path: Path) -> int:

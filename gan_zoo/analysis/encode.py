@@ -34,7 +34,7 @@ from gan_zoo.training.run import Run
 T = TypeVar("T")
 
 NAMED = 3
-"""How many unreadable images a message names."""
+"""Maximum number of unreadable images that a message names."""
 
 
 class Encoder(Protocol):
@@ -101,7 +101,7 @@ def open_images(
         return Images(Split(decoded_on_request(files, shape), names=files.names), "files")
     if len(named) > 1:
         odd = next(path for path in paths if path.is_dir() or path.suffix.lower() not in SUFFIXES)
-        raise InputError(f"{odd} is no image file; accepted: image files, or one folder, array file or dataset")
+        raise InputError(f"{odd} is not an image file; accepted: image files, or one folder, array file or dataset")
     if paths and paths[0].is_file() and paths[0].suffix.lower() not in ARRAY_SUFFIXES:
         raise InputError(f"{paths[0]} is neither an image nor a file ending in {', '.join(ARRAY_SUFFIXES)}")
     recorded = run.config.data

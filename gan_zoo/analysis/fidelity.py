@@ -97,8 +97,8 @@ def fidelity(real: Tensor, fake: Tensor, halves: Sequence[tuple[Tensor, Tensor]]
     distances = _distances(real, fake, seed)
     among = [_distances(*pair, seed) for pair in halves]
     bound = {"frechet": "floor", "kid": "floor", "precision": "ceiling", "recall": "ceiling"}
-    beside = {f"{name}/{bound[name]}": mean(pair[name] for pair in among) for name in distances}
-    return {key: {**distances, **beside}[key] for name in distances for key in (name, f"{name}/{bound[name]}")}
+    bounds = {f"{name}/{bound[name]}": mean(pair[name] for pair in among) for name in distances}
+    return {key: {**distances, **bounds}[key] for name in distances for key in (name, f"{name}/{bound[name]}")}
 
 
 def _distances(real: Tensor, fake: Tensor, seed: int) -> dict[str, float]:

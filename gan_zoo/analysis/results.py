@@ -86,7 +86,7 @@ def merge(before: Sequence[Measurement], fresh: Sequence[Measurement]) -> tuple[
         for old in [one for one in kept if one.step == new.step and None not in (one.weights, new.weights)]:
             if old.weights != new.weights:
                 kept.remove(old)
-                messages.append(f"{old.metric} ({old.basis}) gave way: measured of other weights at step {old.step:,}")
+                messages.append(f"{old.metric} ({old.basis}) replaced: other weights at step {old.step:,}")
     for new in fresh:
         chosen = new
         for old in [one for one in kept if (one.metric, one.step) == (new.metric, new.step)]:
@@ -95,7 +95,7 @@ def merge(before: Sequence[Measurement], fresh: Sequence[Measurement]) -> tuple[
             kept.remove(old)
             if None not in (old.n, new.n) and old.n > new.n:  # type: ignore[operator]
                 chosen = old
-                messages.append(f"{old.metric} of {old.basis} stays: the new figures are of {new.n:,} samples only")
+                messages.append(f"{old.metric} of {old.basis} kept: the new figures have only {new.n:,} samples")
             elif old.numbers != new.numbers and old.basis != new.basis:
                 messages.append(f"{old.metric} of {new.basis} replaces that of {old.basis}")
         kept.append(chosen)
@@ -153,7 +153,7 @@ def read_measurements(path: Path) -> list[Measurement]:
         return list(_parsed(json.loads(decode_text(path.read_bytes()))))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         reason = f"{type(error).__name__}: {error}" if isinstance(error, KeyError | TypeError) else error
-        raise InputError(f"{path} is no evaluation: {reason}; `gan-zoo evaluate` writes a new one") from None
+        raise InputError(f"{path} is not an evaluation: {reason}; `gan-zoo evaluate` writes a new one") from None
 
 
 def measured(folder: Path) -> list[Measurement]:
@@ -223,11 +223,11 @@ def _text(value: Any) -> str | None:
 
 def _count(value: Any) -> int:
     if type(value) is not int or not 0 <= value < 2**63:
-        raise TypeError("a step, n or seed is no count")
+        raise TypeError("a step, n or seed is not a count")
     return value
 
 
 def _numbers(values: Any) -> dict[str, float]:
     if any(type(value) not in (int, float) or not math.isfinite(value) for value in values.values()):
-        raise TypeError("a metric is no finite number")
+        raise TypeError("a metric is not a finite number")
     return {quoted(name): float(value) for name, value in values.items()}

@@ -118,7 +118,7 @@ def best_figures(run: Run, figures: Sequence[Measurement]) -> dict[str, dict[str
 
 def _runs(folder: Path) -> Iterator[Path]:
     if not folder.is_dir():
-        raise InputError(f"{folder} is no folder of runs: it {'is a file' if folder.exists() else 'does not exist'}")
+        raise InputError(f"{folder} is not a folder of runs: it {'is a file' if folder.exists() else 'does not exist'}")
     if (folder / CONFIG).exists():
         yield folder
     else:

@@ -1,12 +1,12 @@
-"""The measuring instrument: how fast steps and kernels are on a device, and whether one report is slower than another.
+"""Benchmarks: the speed of steps and kernels on a device, and whether one report is slower than another.
 
-- `clock`: samples of time, of cases that take turns;
-- `record`: a report, as it is written and read;
-- `rates`: what the device reaches at matrix products and copies;
-- `places`, `step`: the grid of the suite of steps, and the suite;
-- `busy`: how many kernels a step has on a GPU, and how busy they keep it;
-- `problems`, `kernels`: the functions and shapes of the suite of kernels, and the suite;
-- `cold`, `empty`: the time of a call in a CUDA graph without the cache's help, and of an empty kernel;
-- `compare`: reports beside each other;
+- `clock`: interleaved timings of several cases;
+- `record`: the report and its JSON format;
+- `rates`: the device's speed at matrix products and copies;
+- `workloads`, `step`: the suite of steps and its grid;
+- `busy`: the number of kernels in a step, and the share of time in which they keep a GPU busy;
+- `problems`, `kernels`: the suite of kernels, its functions and shapes;
+- `cold`, `empty`: the time of a call in a CUDA graph with a cold cache, and of an empty kernel;
+- `compare`: comparison of reports;
 - `pages`: reports as tables, Markdown and a plot.
 """

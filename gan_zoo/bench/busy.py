@@ -1,4 +1,4 @@
-"""What a GPU and its host do in a step: how many kernels there are, how long the GPU works, how long the host."""
+"""The number of kernels in a step, and the time that GPU and host spend on it."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from torch._C._autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 PROFILED = 5
-"""Steps that are profiled."""
+"""Number of profiled steps."""
 TIMED = 20
-"""Steps that the host is timed in, one at a time."""
+"""Number of steps, timed one by one, for the host's time."""
 
 
 def busy(steps: Callable[[int], object], device: torch.device, *, seconds: float) -> dict[str, float]:
-    """The facts `kernels`, `busy` and `host_seconds` of a step; none where the device is not CUDA.
+    """The facts `kernels`, `busy` and `host_seconds` of a step; empty unless the device is CUDA.
 
-    Measure this after everything else: a profiler that was once switched on may slow down launches.
+    Measure this last: a profiler may slow down later launches.
 
     Args:
-        steps: Makes so many steps.
-        device: Where.
-        seconds: Of a step, as it was timed without a profiler, which would prolong it.
+        steps: Runs the given number of steps.
+        device: The device.
+        seconds: Time of a step without the profiler, which slows it down.
     """
     if device.type != "cuda":
         return {}
@@ -36,15 +36,15 @@ def busy(steps: Callable[[int], object], device: torch.device, *, seconds: float
         host.append(time.perf_counter() - begun)
     torch.cuda.synchronize(device)
     facts = {"host_seconds": statistics.median(host)}
-    with profile(activities=[ProfilerActivity.CUDA]) as taken:
+    with profile(activities=[ProfilerActivity.CUDA]) as profiled:
         steps(PROFILED)
         torch.cuda.synchronize(device)
     spans = [
         (event.time_range.start, event.time_range.end)
-        for event in taken.events()
+        for event in profiled.events()
         if event.device_type == DeviceType.CUDA and not event.is_user_annotation
     ]
-    if not spans:  # this driver lets nobody trace
+    if not spans:  # the driver does not permit tracing
         return facts
     working = 1e-6 * covered(spans) / PROFILED
     return {"kernels": len(spans) / PROFILED, "busy": min(1.0, working / seconds), **facts}

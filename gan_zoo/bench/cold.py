@@ -1,13 +1,13 @@
-"""The time of a short call: on CUDA inside a graph and with a flushed L2 cache, on a CPU as it is called.
+"""The time of a short call: on CUDA in a graph with a flushed L2 cache, on a CPU by a direct call.
 
-A graph on CUDA holds a flush, N calls, each on inputs and outputs of its own, and another flush. The first flush reads
-a buffer of several times the cache, so that every call reads its inputs from memory; the last one makes the calls pay
-for writing back what they left in the cache. A graph of the two flushes alone takes its turn with the others, and
+A CUDA graph contains a flush, N calls with separate inputs and outputs, and another flush. The first flush reads a
+buffer several times the size of the cache, so that every call reads its inputs from memory; the last one includes the
+cost of writing cached results back. A graph of the two flushes alone is timed in turn with the others, and
 
     seconds of a call = (seconds of the graph - median seconds of the flushes' graph) / N
 
-The host launches one graph and the device is kept waiting until it has, so that the host's time does not count. What it
-costs the host to make a call is measured apart, from Python, with an empty queue and nothing waited for.
+The device spins until the host has launched the graph, so the host's time does not count. It is measured separately: a
+call from Python with an empty queue, without synchronisation.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ Call = Callable[[], object]
 
 LEAST_CALLS, MOST_CALLS = 2, 64
 FILLED = 8
-"""How many times the L2 cache's size the calls of a graph move together, within these bounds."""
+"""Bytes that the calls of a graph move in total, in multiples of the L2 cache; the bounds take precedence."""
 FLUSHED = 3
-"""How many times the L2 cache's size is read to flush it: its replacement is not strictly by age."""
+"""Bytes read to flush the L2 cache, in multiples of its size, since it does not strictly replace the oldest lines."""
 HEAD_START = 400_000
-"""Cycles, about 0.2 ms, that the device spins while the host launches what is timed."""
+"""Cycles, about 0.2 ms, that the device spins while the host launches."""
 HOST_CALLS, HOST_ROUNDS = 10, 5
 """Calls between two synchronisations, few enough to leave the launch queue far from full."""
 LEAST_SECONDS = 1e-9
-"""A sample that chance made shorter than the flushes' median counts as this."""
+"""Lower bound of a sample, which noise can make shorter than the flushes' median."""
 
 
 class Timer(Protocol):
@@ -43,13 +43,13 @@ class Timer(Protocol):
     method: str
 
     def count(self, moved: int) -> int:
-        """How many sets of inputs to make for calls that move `moved` bytes each."""
+        """The number of sets of inputs, for calls that move `moved` bytes each."""
 
     def ready(self, calls: Sequence[Call]) -> tuple[Call, str | None]:
-        """All the calls as one, and why they are not in a graph, if they should be and are not."""
+        """Combine the calls into one; and the reason if it is not a graph although it should be."""
 
     def times(self, runs: Mapping[str, Call], count: int, *, seconds: float) -> dict[str, list[float]]:
-        """Seconds of one of `count` calls, round by round."""
+        """Seconds of one of `count` calls, by round."""
 
 
 class Plain(Timer):
@@ -61,22 +61,22 @@ class Plain(Timer):
         self.device = device
 
     def count(self, moved: int) -> int:
-        """One set: nothing is flushed."""
+        """1, as nothing is flushed."""
         return 1
 
     def ready(self, calls: Sequence[Call]) -> tuple[Call, None]:
-        """The only call, after it was made once: an error belongs to its case."""
+        """Run the only call once, so that an error is attributed to its case, and return it."""
         calls[0]()
         return calls[0], None
 
     def times(self, runs: Mapping[str, Call], count: int, *, seconds: float) -> dict[str, list[float]]:
-        """Seconds of each."""
+        """Seconds of each call, by round."""
         return in_turn(runs, self.device, seconds=seconds)
 
 
 class Cold(Timer):
-    """Graphs of calls whose inputs are in no cache; see the module's description. The current stream must not be the
-    default one, which cannot be captured: backward runs on the stream of its forward pass.
+    """Graphs of calls with a cold cache; see the module's description. The current stream must not be the default one,
+    which cannot be captured: backward runs on the stream of its forward pass.
 
     Args:
         device: A CUDA device.
@@ -85,7 +85,7 @@ class Cold(Timer):
     def __init__(self, device: torch.device) -> None:
         self.device, self.cache = device, torch.cuda.get_device_properties(device).L2_cache_size
         self.buffer = torch.zeros(FLUSHED * self.cache // 4, device=device)
-        self.around([])  # loads its kernel, which a capture may not
+        self.around([])  # load the kernel, which is not allowed in a capture
         self.flushes = _captured(lambda: self.around([]))
         self.method = (
             f"In a CUDA graph of {LEAST_CALLS} to {MOST_CALLS} calls, each on inputs and outputs of its own that are "
@@ -94,32 +94,32 @@ class Cold(Timer):
         )
 
     def count(self, moved: int) -> int:
-        """Many short calls, so that the flushes' time hardly counts; few large ones, for they take memory."""
+        """Many sets for short calls, so that the flushes hardly matter; few for large ones, which take memory."""
         return min(MOST_CALLS, max(LEAST_CALLS, math.ceil(FILLED * self.cache / max(1, moved))))
 
     def ready(self, calls: Sequence[Call]) -> tuple[Call, str | None]:
-        """The calls' graph; the calls one after the other if one of them waits for the device."""
+        """Capture the calls as a graph; if one synchronises with the device, run them in sequence instead."""
         for call in (*calls, calls[0]):
-            call()  # whatever is compiled or allocated at first use
+            call()  # compiles and allocates at first use
         if why := _waits(calls[0]):
             return (lambda: self.around(calls)), why
         return _captured(lambda: self.around(calls)), None
 
     def around(self, calls: Sequence[Call]) -> list[object]:
-        """Make the calls between two flushes. Their results are held until all are there, each in its own place."""
+        """Run the calls between two flushes. All results stay alive until the end, so none reuses another's memory."""
         self.buffer.sum()
         results = [call() for call in calls]
         self.buffer.sum()
         return results
 
     def times(self, runs: Mapping[str, Call], count: int, *, seconds: float) -> dict[str, list[float]]:
-        """Seconds of each without the flushes'."""
-        taken = in_turn({"": self.flushes, **runs}, self.device, seconds=seconds, measure=self.elapsed)
-        flushes = statistics.median(taken.pop(""))
-        return {name: [max(LEAST_SECONDS, t - flushes) / count for t in times] for name, times in taken.items()}
+        """Seconds of each call without the flushes, by round."""
+        rounds = in_turn({"": self.flushes, **runs}, self.device, seconds=seconds, measure=self.elapsed)
+        flushes = statistics.median(rounds.pop(""))
+        return {name: [max(LEAST_SECONDS, t - flushes) / count for t in times] for name, times in rounds.items()}
 
     def elapsed(self, call: Call, device: torch.device) -> float:
-        """Seconds of the device, whose work on the call begins when the host has launched it."""
+        """Seconds of the device, which starts after the host has launched the call."""
         start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
         torch.cuda.synchronize(device)
         torch.cuda._sleep(HEAD_START)
@@ -131,7 +131,7 @@ class Cold(Timer):
 
 
 def host_seconds(calls: Sequence[Call], device: torch.device) -> float:
-    """Seconds that the host spends in one call on CUDA: the median of a few rounds of calls that are not waited for."""
+    """Seconds of the host for one call on CUDA: the median of a few rounds without synchronisation."""
     rounds = []
     for _ in range(HOST_ROUNDS):
         torch.cuda.synchronize(device)
@@ -144,7 +144,7 @@ def host_seconds(calls: Sequence[Call], device: torch.device) -> float:
 
 
 def _captured(run: Call) -> Call:
-    """What `run` does on the current stream, as one graph."""
+    """Capture `run` on the current stream as a graph."""
     graph = torch.cuda.CUDAGraph()
     torch.cuda.synchronize()
     graph.capture_begin(capture_error_mode="thread_local")
@@ -153,15 +153,15 @@ def _captured(run: Call) -> Call:
     finally:
         graph.capture_end()
 
-    def replay(holding: object = (run, results)) -> None:  # the graph reads what the calls hold
+    def replay(kept_alive: object = (run, results)) -> None:  # the graph uses their memory
         graph.replay()
 
     return replay
 
 
 def _waits(call: Call) -> str | None:
-    """Why a call cannot be captured: it waits for the device. Found without breaking off a capture, which may leave
-    the process unable to go on.
+    """Why a call cannot be captured: it synchronises with the device. Detected without a capture, since a failed one
+    can break the process.
     """
     before = torch.cuda.get_sync_debug_mode()
     torch.cuda.set_sync_debug_mode("error")

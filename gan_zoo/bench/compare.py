@@ -1,4 +1,4 @@
-"""Reports of one suite beside each other: what became slower than in the first, beyond chance."""
+"""Compare reports of one suite: which cases are significantly slower than in the first."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ Verdict = Literal["first", "slower", "faster", "same", "missing", "alone"]
 NO_CELL, NOT_MEASURED = "no such cell", "not measured"
 PAIR = ("infogan", "gan")
 RATIO = "seconds of infogan / gan"
-"""Of the suite `step` the ratio of these two cases is compared, too."""
+"""In the suite `step`, the ratio of these two cases is compared, too."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What one report says in a row.
+    """One report's value in a row.
 
     Attributes:
         report: Its name.
-        verdict: Against the first report: `slower` or `faster` if the 95 % intervals of the medians do not overlap,
-            else `same`; `missing` if this report has no value; `alone` if it has one and the first report has none.
-            The first report's own is `first` or `missing`.
+        verdict: Relative to the first report: `slower` or `faster` if the 95 % intervals of the medians do not overlap,
+            else `same`; `missing` if this report has no value; `alone` if only the first report has none. The first
+            report's verdict is `first` or `missing`.
         value: The median with its interval: seconds, or a ratio.
         ratio: The median as a multiple of the first report's.
         why: Why the value is missing.
@@ -44,10 +44,10 @@ class Row:
     """One case of one cell, in all reports.
 
     Attributes:
-        key: The cell's.
+        key: The cell's key.
         case: The case's name; `seconds of infogan / gan` for the ratio of these, pair by pair.
-        unit: What the values are: seconds a call, or how many times as long.
-        entries: One for each report, in the order of the reports.
+        unit: Unit of the values: seconds per call, or a ratio.
+        entries: One for each report, in order.
     """
 
     key: dict[str, str | int]
@@ -62,15 +62,15 @@ class Row:
 
     @property
     def compared(self) -> bool:
-        """Whether a later report has a value to put beside the first's."""
+        """Whether a later report has a value to compare with the first's."""
         return any(entry.ratio is not None for entry in self.entries[1:])
 
 
 def compare(reports: Sequence[tuple[str, Report]]) -> list[Row]:
-    """A row for every case that at least one report has measured, in the order in which they first appear.
+    """Compare reports: a row for every case that at least one of them has measured, in order of first appearance.
 
     Args:
-        reports: Names and reports; the others are compared with the first.
+        reports: Names and reports; the first is the baseline.
 
     Raises:
         InputError: If there are fewer than two, they are of different suites, or have no case in common.
@@ -93,8 +93,8 @@ def compare(reports: Sequence[tuple[str, Report]]) -> list[Row]:
 
 
 def slowdowns(rows: Sequence[Row]) -> list[Row]:
-    """The rows in which a later report is slower than the first, or its ratio larger, beyond the intervals; or failed
-    at what the first report has.
+    """The rows in which a later report is slower than the first, or has a larger ratio, beyond the intervals; or failed
+    where the first has a value.
     """
     return [row for row in rows if any(entry.verdict == "slower" or _failed(row, entry) for entry in row.entries[1:])]
 
@@ -108,7 +108,7 @@ def _identity(cell: Cell) -> Key:
 
 
 def _keys(reports: Sequence[tuple[str, Report]]) -> dict[Key, dict[str, str | int]]:
-    """The cells' keys, each as it is first written."""
+    """The cells' keys, as in the first report that has the cell."""
     keys: dict[Key, dict[str, str | int]] = {}
     for _, report in reports:
         for cell in report.cells:
@@ -117,7 +117,7 @@ def _keys(reports: Sequence[tuple[str, Report]]) -> dict[Key, dict[str, str | in
 
 
 def _cases(cells: Sequence[Cell], *, paired: bool) -> list[str]:
-    """The names of the cases that one of the cells has; last, that of the pair."""
+    """The names of all cases in the cells; the pair's comes last."""
     names = list(dict.fromkeys(name for cell in cells for name in cell.cases))
     if paired and any(_has_pair(cell) for cell in cells):
         names.append(RATIO)
@@ -125,13 +125,13 @@ def _cases(cells: Sequence[Cell], *, paired: bool) -> list[str]:
 
 
 def _entries(case: str, cells: Sequence[tuple[str, Cell | None]]) -> Iterator[Entry]:
-    """A row's, report by report."""
+    """The entries of a row, by report."""
     base = _value(case, cells[0][1])
-    for place, (report, cell) in enumerate(cells):
+    for index, (report, cell) in enumerate(cells):
         value = _value(case, cell)
         if value is None:
             yield Entry(report, "missing", why=_why(case, cell))
-        elif place == 0:
+        elif index == 0:
             yield Entry(report, "first", value)
         elif base is None:
             yield Entry(report, "alone", value)
@@ -154,7 +154,7 @@ def _verdict(base: Interval, value: Interval) -> Verdict:
 
 
 def _why(case: str, cell: Cell | None) -> str:
-    """Why a cell has no such case, in its report's words where it has some."""
+    """Why a cell lacks a case, by its report if that has a reason."""
     if cell is None:
         return NO_CELL
     names = PAIR if case == RATIO else (case,)

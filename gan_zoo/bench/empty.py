@@ -1,4 +1,4 @@
-"""A Triton kernel that does nothing: what a launch costs by itself."""
+"""A Triton kernel that does nothing, to measure the cost of a launch."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ def _empty(pointer):  # device code is untyped
 
 
 def launch_empty(tensor: Tensor) -> None:
-    """Launch one program of it, with one argument."""
+    """Launch one program of the empty kernel, with one argument."""
     _empty[(1,)](tensor)

@@ -1,8 +1,8 @@
-"""The suite `kernels`: each function of gan_zoo_kernels as Triton kernels, in plain torch and compiled by torch, beside
-torch's own function where there is one.
+"""The suite `kernels`: each function of gan_zoo_kernels as Triton kernels, in plain torch, compiled by torch, and as
+torch's function if there is one.
 
-A cell is one function at one shape, in one precision and one direction; its cases take turns. How a call is timed is in
-`cold`: on CUDA in a graph, with a flushed L2 cache. An empty kernel in every cell shows what a launch costs by itself.
+A cell is one function at one shape, in one precision and one direction; its cases are interleaved. `cold` describes how
+a call is timed. An empty kernel in every cell shows the cost of a launch.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from gan_zoo.training.environment import environment
 PRECISIONS = ("bf16", "fp32")
 OURS, COMPILED, REFERENCE, TORCH, EMPTY = ("ours", "reference compiled", "reference", "torch", "empty kernel")
 UNCAPTURED = ", no graph"
-"""Follows the name of a case that cannot be captured."""
+"""Suffix of the name of a case that cannot be captured."""
 
 CELL_SECONDS, QUICK_SECONDS = 1.0, 0.1
 COMPILING_SECONDS, QUICK_COMPILING_SECONDS = 120.0, 25.0
-"""After so long no further reference is compiled: it takes seconds for each, as many as everything else together."""
+"""Total time for compiling references; each takes seconds, as much as all its measurements."""
 QUICK_TOTAL = 65.0
-"""Seconds after which a quick run on CUDA begins no further function."""
+"""Seconds after which a quick run on CUDA starts no further function."""
 
 Calls = dict[str, list[Callable[[], object]]]
 """The calls of each case, one for each set of inputs."""
@@ -50,18 +50,18 @@ def kernels(
     say: Callable[[str], None] = lambda line: None,
     keep: Callable[[Report], object] = lambda report: None,
 ) -> Report:
-    """Measure every function on a device; the report's notes and cells say what cannot be measured there.
+    """Measure every function on a device; the report's notes and cells give the reason for missing measurements.
 
     Args:
-        device: Where.
-        quick: A tenth of the time a cell, and on CUDA the references of a few shapes compiled by torch: a minute.
-        say: Takes a line before each function and shape.
-        keep: Takes the report so far, after each function and shape.
+        device: The device.
+        quick: Take a tenth of the time per cell and, on CUDA, compile the references of a few shapes only: a minute.
+        say: Called with a line before each function and shape.
+        keep: Called with the report so far, after each function and shape.
     """
     seconds = QUICK_SECONDS if quick else CELL_SECONDS
     begun = time.monotonic()
     on_gpu = device.type == "cuda"
-    left: list[str] = []
+    unmeasured: list[str] = []
     with torch.cuda.stream(torch.cuda.Stream(device)) if on_gpu else nullcontext():  # see `Cold`
         timer: Timer = Cold(device) if on_gpu else Plain(device)
         budget = QUICK_COMPILING_SECONDS if quick else COMPILING_SECONDS
@@ -85,15 +85,15 @@ def kernels(
                     continue
                 name = f"{problem.kernel}, {problem.shape}, {precision}"
                 if quick and on_gpu and time.monotonic() - begun > QUICK_TOTAL:
-                    left.append(name)
+                    unmeasured.append(name)
                     continue
                 say(name)
                 report = report.model_copy(update={"cells": (*report.cells, *suite.cells(problem, precision))})
                 keep(report)
     if not on_gpu:
         notes.append("large shapes: left out, they are meant for a GPU")
-    if left:
-        notes.append(f"Not begun within {QUICK_TOTAL:.0f} s: {'; '.join(left)}.")
+    if unmeasured:
+        notes.append(f"Not begun within {QUICK_TOTAL:.0f} s: {'; '.join(unmeasured)}.")
     notes += [f"{case}: {why}" for case, why in suite.obstacles.items()]
     return report.model_copy(update={"notes": tuple(notes)})
 
@@ -107,7 +107,7 @@ def obstacles(device: torch.device, *, quick: bool) -> dict[str, str]:
     elif device.type == "cpu" and not shutil.which(compiler):
         causes[COMPILED] = f"torch.compile needs a C++ compiler, and there is no {compiler}"
     if device.type == "cpu":
-        causes[OURS] = "the Triton kernels need a GPU; their interpreter is no measure of speed"
+        causes[OURS] = "the Triton kernels need a GPU; their interpreter does not measure speed"
     elif (choice := implementation_for(device, "auto")).path != "triton":
         causes[OURS] = choice.reason
     return causes
@@ -119,14 +119,14 @@ class _Suite:
 
     device: torch.device
     timer: Timer
-    seconds: float  # a cell
+    seconds: float  # per cell
     quick: bool
     obstacles: dict[str, str]
     budget: float  # seconds for compiling
-    paid: float = 0.0  # of them
+    spent: float = 0.0  # seconds of the budget
 
     def cells(self, problem: Problem, precision: str) -> list[Cell]:
-        """A function at one shape and precision: a cell for each direction."""
+        """Measure a function at one shape and precision: a cell for each direction."""
         named = {"kernel": problem.kernel, "shape": problem.shape, "precision": precision}
         keys: dict[Direction, dict[str, str | int]] = {d: {**named, "direction": d} for d in problem.directions}
         try:
@@ -134,7 +134,7 @@ class _Suite:
             sets = work.copies(self.timer.count(work.floor("both")))
         except RuntimeError as error:
             return [Cell(key=key, missing={"": reason(error)}) for key in keys.values()]
-        torch.compiler.reset()  # else torch refuses to compile a function for the ninth time
+        torch.compiler.reset()  # torch refuses to compile a function more than eight times
         missing = dict(self.obstacles)
         if self.quick and (not problem.representative or precision != PRECISIONS[0]):
             missing.setdefault(COMPILED, "left out of a quick run, which compiles a few shapes")
@@ -155,7 +155,7 @@ class _Suite:
         functions: dict[str, Callable[..., Any]],
         missing: dict[str, str],
     ) -> Cell:
-        """The cases of one direction, each with the reason if it cannot be measured."""
+        """Measure the cases of one direction; those that fail get a reason."""
         calls: Calls = {}
         runs: dict[str, Callable[[], object]] = {}
         for case, function in functions.items():
@@ -163,26 +163,30 @@ class _Suite:
                 continue
             begun = time.perf_counter()
             try:
-                with torch._functorch.config.patch(donated_buffer=False):  # else torch may not retain a compiled graph
-                    made = [_call(direction, partial(function, *inputs), inputs[: work.learned]) for inputs in sets]
-                    run, why = self.timer.ready(made)
-            except Exception as error:  # torch's and Triton's compilers share no narrower class
+                with torch._functorch.config.patch(
+                    donated_buffer=False
+                ):  # torch requires it to retain a compiled graph
+                    case_calls = [
+                        _call(direction, partial(function, *inputs), inputs[: work.learned]) for inputs in sets
+                    ]
+                    run, why = self.timer.ready(case_calls)
+            except Exception as error:  # compilers raise errors of many types
                 missing[case] = reason(error)
             else:
                 if why:
                     missing[case], case = why, case + UNCAPTURED
-                calls[case], runs[case] = made, run
+                calls[case], runs[case] = case_calls, run
             if case == COMPILED:
-                self._pay(time.perf_counter() - begun)
+                self._spend(time.perf_counter() - begun)
         if not runs:
             return Cell(key=key, missing=missing)
         try:
             self._add_empty(calls, runs, missing, sets)
-            taken = self.timer.times(runs, len(sets), seconds=self.seconds)
-            facts = {case: self._facts(case, calls[case], work.floor(direction)) for case in taken}
+            rounds = self.timer.times(runs, len(sets), seconds=self.seconds)
+            facts = {case: self._facts(case, calls[case], work.floor(direction)) for case in rounds}
         except RuntimeError as error:
             return Cell(key=key, missing={"": reason(error)})
-        cases = {case: Samples(seconds=tuple(times), facts=facts[case]) for case, times in taken.items()}
+        cases = {case: Samples(seconds=tuple(times), facts=facts[case]) for case, times in rounds.items()}
         return Cell(key=key, cases=cases, missing=missing)
 
     def _add_empty(
@@ -192,7 +196,7 @@ class _Suite:
         missing: dict[str, str],
         sets: Sequence[tuple[Tensor, ...]],
     ) -> None:
-        """Put a launch of the empty kernel beside the cases, where Triton launches kernels."""
+        """Add the empty kernel to the cases if Triton is available."""
         if self.device.type != "cuda" or OURS in self.obstacles:
             return
         from gan_zoo.bench.empty import launch_empty
@@ -210,15 +214,15 @@ class _Suite:
             facts["host_seconds"] = host_seconds(calls, self.device)
         return facts
 
-    def _pay(self, seconds: float) -> None:
-        """Add up what compiling took; nothing more is compiled when the budget is used up."""
-        self.paid += seconds
-        if self.paid > self.budget:
+    def _spend(self, seconds: float) -> None:
+        """Add time spent on compiling; when the budget is used up, nothing more is compiled."""
+        self.spent += seconds
+        if self.spent > self.budget:
             self.obstacles[COMPILED] = f"the {self.budget:.0f} s for compiling were used up"
 
 
 def _functions(work: Work) -> dict[str, Callable[..., Any]]:
-    """The function as each case calls it, of the inputs."""
+    """The function of each case."""
     reference = partial(work.function, implementation="reference")
     functions: dict[str, Callable[..., Any]] = {
         OURS: partial(work.function, implementation="triton"),
@@ -229,7 +233,7 @@ def _functions(work: Work) -> dict[str, Callable[..., Any]]:
 
 
 def _call(direction: Direction, forward: Callable[[], Any], learned: Sequence[Tensor]) -> Callable[[], object]:
-    """One direction of a function; backward goes through one retained graph again and again."""
+    """One direction of a function; backward reuses one retained graph."""
 
     def without_graph() -> object:
         with torch.no_grad():
@@ -245,7 +249,7 @@ def _call(direction: Direction, forward: Callable[[], Any], learned: Sequence[Te
 
 
 def _launches(call: Callable[[], object]) -> int:
-    """How many kernels of gan_zoo_kernels a call launches."""
+    """The number of kernels of gan_zoo_kernels that a call launches."""
     with count_launches() as names:
         call()
     return len(names)

@@ -1,4 +1,4 @@
-"""Reports to look at: tables for a terminal, a page in Markdown, a plot."""
+"""Reports as tables for a terminal, Markdown pages and plots."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ ON_A_GPU: dict[str, tuple[str, Callable[[float], str]]] = {
     "busy": ("GPU busy", lambda share: f"{share:.0%}"),
     "host_seconds": ("host µs", lambda seconds: _three(1e6 * seconds)),
 }
-"""Further columns, by the fact that each shows: of a report that has such a fact."""
+"""Optional columns by fact: title and format."""
 
 
 def rows(report: Report) -> Iterator[Row]:
-    """What a report says, a row for each case or reason why there is none, in the columns of `titles`."""
+    """Rows of a report in the columns of `titles`, one for each case or reason for a missing one."""
     describe = _of_step if report.suite == "step" else _of_kernel
     width, further = len(titles(report)), _further(report)
     for cell in report.cells:
@@ -45,29 +45,29 @@ def titles(report: Report) -> Row:
 
 def _further(report: Report) -> list[str]:
     """The facts of `ON_A_GPU` that a report has."""
-    known = {fact for cell in report.cells for samples in cell.cases.values() for fact in samples.facts}
-    return [fact for fact in ON_A_GPU if fact in known]
+    recorded = {fact for cell in report.cells for samples in cell.cases.values() for fact in samples.facts}
+    return [fact for fact in ON_A_GPU if fact in recorded]
 
 
 def table(report: Report) -> Table:
-    """For a terminal."""
+    """The table of a report for a terminal."""
     return as_table(report.device, titles(report), rows(report))
 
 
 def as_table(title: str, columns: Row, lines: Iterable[Row]) -> Table:
-    """A table whose first column is told once for all the rows that share it."""
-    made = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    for place, column in enumerate(columns):
-        made.add_column(column, justify="left" if place < 2 else "right", no_wrap=True)
-    before = ""
+    """A table that shows a value of its first column once for consecutive rows."""
+    result = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for index, column in enumerate(columns):
+        result.add_column(column, justify="left" if index < 2 else "right", no_wrap=True)
+    previous = ""
     for first, *rest in lines:
-        made.add_row("" if first == before else first, *rest)
-        before = first
-    return made
+        result.add_row("" if first == previous else first, *rest)
+        previous = first
+    return result
 
 
 def markdown(report: Report) -> str:
-    """A section of a page: what was measured on what, the table, and what is missing."""
+    """A section of a page: device and versions, the table, and notes."""
     environment = report.environment
     packages = environment.get("packages", {})
     reached = [
@@ -89,34 +89,35 @@ def markdown(report: Report) -> str:
 
 
 def comparison(lines: Sequence[CompareRow]) -> Table:
-    """Reports beside each other: the first's medians, and what the others' are as multiples of them."""
+    """A table that compares reports: the first's medians, and the others' as multiples of them."""
     names = [entry.report for entry in lines[0].entries]
     cells = [("", row.name, *(_entry(row, entry) for entry in row.entries)) for row in lines]
     return as_table("", ("", "case", *names), cells)
 
 
-def write(report: Report, beside: Path) -> list[Path]:
-    """Write the page and, where matplotlib is installed, the plot of a step report, beside its JSON file."""
-    page = beside.with_suffix(".md")
+def write(report: Report, json_file: Path) -> list[Path]:
+    """Write the page of a report and, if matplotlib is installed, the plot of a step report, next to its JSON file."""
+    page = json_file.with_suffix(".md")
     with atomic_file(page) as partial:
         partial.write_text(markdown(report), encoding="utf-8")
     if not _both(report) or not find_spec("matplotlib"):
         return [page]
-    return [page, plot([report], beside.with_suffix(".png"))]
+    return [page, plot([report], json_file.with_suffix(".png"))]
 
 
 def as_markdown(columns: Row, lines: Iterable[Row]) -> list[str]:
-    """The lines of a table."""
+    """The lines of a Markdown table."""
     return [
         f"| {' | '.join(columns)} |",
-        f"| {' | '.join('---' if place < 2 else '---:' for place in range(len(columns)))} |",
+        f"| {' | '.join('---' if index < 2 else '---:' for index in range(len(columns)))} |",
         *(f"| {' | '.join(cells)} |" for cells in lines),
     ]
 
 
 def plot(reports: Sequence[Report], path: Path) -> Path:
-    """Draw how many images a second InfoGAN makes for one of the plain GAN's, in every cell of step reports that has
-    both; with matplotlib, the extra `plot`.
+    """Plot InfoGAN's images per second as a multiple of the plain GAN's, for every cell of step reports that has both.
+
+    Requires the extra `plot`.
     """
     from matplotlib.figure import Figure
 
@@ -125,7 +126,7 @@ def plot(reports: Sequence[Report], path: Path) -> Path:
     figure = Figure(figsize=(8, 1.2 + 0.32 * len(names)), layout="constrained")
     axes = figure.subplots()
     for device in dict.fromkeys(device for device, _, _ in ratios):
-        points = [(names.index(name), ratio) for where, name, ratio in ratios if where == device]
+        points = [(names.index(name), ratio) for owner, name, ratio in ratios if owner == device]
         middle = [ratio.median for _, ratio in points]
         reach = [[r.median - r.low for _, r in points], [r.high - r.median for _, r in points]]
         axes.errorbar(middle, [at for at, _ in points], xerr=reach, fmt="o", capsize=3, label=device)
@@ -133,13 +134,13 @@ def plot(reports: Sequence[Report], path: Path) -> Path:
     axes.set_yticks(range(len(names)), names)
     axes.set_xlabel("images a second, InfoGAN ÷ GAN (median and its 95 % interval)")
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)
-    with atomic_file(path) as beside:
-        figure.savefig(beside, dpi=120, format=path.suffix[1:] or "png", metadata={"Title": MAKER})
+    with atomic_file(path) as partial:
+        figure.savefig(partial, dpi=120, format=path.suffix[1:] or "png", metadata={"Title": MAKER})
     return path
 
 
 def spread(value: Interval, scale: float = 1.0) -> str:
-    """A median with its interval, in three significant digits or in whole numbers."""
+    """A median with its interval, with three significant digits or as whole numbers."""
     middle, low, high = (_three(scale * part) for part in value)
     return f"{middle} [{low}, {high}]"
 
@@ -149,12 +150,12 @@ def _three(number: float) -> str:
 
 
 def _both(report: Report) -> list[Cell]:
-    """The cells in which InfoGAN stands beside the plain GAN."""
+    """The cells that have both InfoGAN and the plain GAN."""
     return [cell for cell in report.cells if {"gan", "infogan"} <= cell.cases.keys()]
 
 
 def _entry(row: CompareRow, entry: Entry) -> str:
-    """A median; of a later report also how it stands to the first."""
+    """The median; for a later report also the ratio to the first and the verdict."""
     if entry.value is None:
         return entry.why or "not there"
     median = f"{entry.value.median:.3g}" if row.unit == "×" else spread(entry.value, 1000).partition(" ")[0] + " ms"
@@ -162,26 +163,26 @@ def _entry(row: CompareRow, entry: Entry) -> str:
 
 
 def _of_step(report: Report, cell: Cell, name: str, samples: Samples) -> Row:
-    facts, taken = samples.facts, samples.time.median
+    facts, seconds = samples.facts, samples.time.median
     rate = report.rates.get(f"matmul/{cell.key['precision']}")
     peak = facts.get("peak_bytes")
     return (
         spread(samples.time, 1000),
-        f"{facts['images'] / taken:,.0f}",
+        f"{facts['images'] / seconds:,.0f}",
         spread(cell.ratio("gan", name)) if name != "gan" and "gan" in cell.cases else "",
         f"{facts['flops'] / 1e9:,.2f}",
-        f"{facts['flops'] / taken / rate:.0%}" if rate else "",
+        f"{facts['flops'] / seconds / rate:.0%}" if rate else "",
         f"{facts['waiting']:.2%}",
         f"{peak / 2**20:,.0f}" if peak is not None else "",
     )
 
 
 def _of_kernel(report: Report, cell: Cell, name: str, samples: Samples) -> Row:
-    facts, taken = samples.facts, samples.time.median
+    facts, seconds = samples.facts, samples.time.median
     launches, moved, rate = facts.get("launches"), facts.get("bytes"), report.rates.get("copy")
     return (
         spread(samples.time, 1e6),
         f"{launches:.0f}" if launches is not None else "",
-        f"{moved / taken / 1e9:,.1f}" if moved else "",
-        f"{moved / taken / rate:.0%}" if moved and rate else "",
+        f"{moved / seconds / 1e9:,.1f}" if moved else "",
+        f"{moved / seconds / rate:.0%}" if moved and rate else "",
     )

@@ -1,4 +1,4 @@
-"""The functions and shapes of the suite `kernels`, and the bytes that each has to move at least."""
+"""The functions and shapes of the suite `kernels`, and the minimum number of bytes that each moves."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ DIRECTIONS: tuple[Direction, ...] = ("forward", "backward", "both")
 class Work(NamedTuple):
     """A function of gan_zoo_kernels and its inputs."""
 
-    function: Callable[..., Any]  # of the inputs, and `implementation`
+    function: Callable[..., Any]  # takes the inputs and `implementation`
     inputs: tuple[Tensor, ...]
-    learned: int  # the first so many inputs get a gradient
+    learned: int  # number of leading inputs that get a gradient
     written: int  # bytes of the outputs
-    torch: Callable[..., Any] | None = None  # torch's own function of the same inputs
+    torch: Callable[..., Any] | None = None  # torch's function of the same inputs
 
     def floor(self, direction: Direction) -> int:
-        """Bytes of a call that reads every input once and writes every output once.
+        """Bytes moved if every input is read once and every output written once.
 
-        Backward reads the inputs and the gradient of the outputs, and writes the gradients of the inputs. Both together
-        read the inputs once.
+        Backward reads the inputs and the gradient of the outputs, and writes the gradients of the inputs. `both` reads
+        the inputs once.
         """
         read, gradients = _bytes(self.inputs), _bytes(self.inputs[: self.learned])
         if direction == "forward":
@@ -43,7 +43,7 @@ class Work(NamedTuple):
         return read + gradients + self.written * (1 if direction == "backward" else 2)
 
     def copies(self, count: int) -> list[tuple[Tensor, ...]]:
-        """The inputs, and copies of them in memory of their own: `count` sets."""
+        """`count` sets of the inputs in separate memory."""
         return [self.inputs] + [
             tuple(x.detach().clone().requires_grad_(x.requires_grad) for x in self.inputs) for _ in range(count - 1)
         ]
@@ -56,7 +56,7 @@ class Problem(NamedTuple):
     shape: str
     make: Callable[[torch.device, torch.dtype], Work]
     large: bool = False  # GPU only
-    representative: bool = False  # a quick run compiles the reference of these alone
+    representative: bool = False  # a quick run compiles only the reference of these
 
     @property
     def directions(self) -> tuple[Direction, ...]:
@@ -108,7 +108,7 @@ def _gaussian(rows: int, columns: int) -> Callable[[torch.device, torch.dtype], 
 
 
 def _torch_gaussian_nll(mean: Tensor, log_var: Tensor, target: Tensor) -> Tensor:
-    """torch's takes the variance itself, and waits for the device to see that it is not negative."""
+    """torch's function takes the variance, and synchronises to check that it is not negative."""
     return F.gaussian_nll_loss(mean, target, log_var.exp(), full=True)
 
 

@@ -1,4 +1,4 @@
-"""What a device reaches at its best: the measure that a step or a kernel is put beside."""
+"""A device's peak rates, with which steps and kernels are compared."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def matmul_rate(name: str, device: torch.device, *, seconds: float = 1.0) -> float:
-    """FLOP/s of a product of two square matrices in the number format `name`: the median at the best of three sizes.
+    """FLOP/s of a product of two square matrices in the number format `name`: the median for the best of three sizes.
 
-    fp32 is multiplied as convolutions of fp32 are: in TF32, where torch lets these use it.
+    fp32 products use TF32 if torch allows convolutions to.
     """
     sizes = (4096, 8192, 16384) if device.type == "cuda" else (1024, 2048, 3072)
     calls, reached = {}, []
@@ -33,7 +33,7 @@ def matmul_rate(name: str, device: torch.device, *, seconds: float = 1.0) -> flo
 
 
 def copy_rate(device: torch.device, *, seconds: float = 0.5) -> float:
-    """Bytes/s that a copy reads and writes, of a tensor far larger than any cache: the median."""
+    """Median bytes/s, read and written, of copying a tensor far larger than any cache."""
     source = torch.empty((2**30 if device.type == "cuda" else 2**28) // 4, device=device).normal_()
     target = torch.empty_like(source)
     times = in_turn({"copy": lambda: target.copy_(source)}, device, seconds=seconds)["copy"]
@@ -41,5 +41,5 @@ def copy_rate(device: torch.device, *, seconds: float = 0.5) -> float:
 
 
 def rates(precisions: Iterable[str], device: torch.device) -> dict[str, float]:
-    """Both as a report holds them: `matmul/<precision>` and `copy`."""
+    """The rates of a report: `matmul/<precision>` and `copy`."""
     return {**{f"matmul/{name}": matmul_rate(name, device) for name in precisions}, "copy": copy_rate(device)}

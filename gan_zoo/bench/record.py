@@ -1,4 +1,4 @@
-"""A report: what was measured, on what, with every raw sample; written as JSON and checked when it is read."""
+"""The report of a benchmark, with every raw sample, as JSON that is validated when read."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Number = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class Interval(NamedTuple):
-    """A median, and between which values it lies with a confidence of 95 %."""
+    """A median with its 95 % confidence interval."""
 
     median: float
     low: float
@@ -32,20 +32,20 @@ class Interval(NamedTuple):
 
 
 class Record(BaseModel):
-    """A part of a report: frozen, with no key but its own."""
+    """A part of a report: immutable, without unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Samples(Record):
-    """The times of one case, in the order in which they were taken.
+    """The times of one case, in order.
 
     Attributes:
-        seconds: Of one call each.
-        facts: What else is known of a call, by name: `images`, `flops`, `bytes`, `peak_bytes`, `launches`,
-            `waiting` (share of the time that went into waiting for data); on CUDA also `kernels` (kernels, copies and
-            fills that the device carries out), `busy` (share of the time in which it carries out any) and
-            `host_seconds` (what the call takes the host, which waits for nothing).
+        seconds: Seconds per call.
+        facts: Other figures of a call, by name: `images`, `flops`, `bytes`, `peak_bytes`, `launches`, `waiting` (share
+            of the time spent waiting for data); on CUDA also `kernels` (kernels, copies and fills on the device),
+            `busy` (share of the time in which any of them runs) and `host_seconds` (the host's time without
+            synchronisation).
     """
 
     seconds: Annotated[tuple[Seconds, ...], Field(min_length=1)]
@@ -53,17 +53,17 @@ class Samples(Record):
 
     @cached_property
     def time(self) -> Interval:
-        """Seconds a call."""
+        """Seconds per call."""
         return interval(self.seconds)
 
 
 class Cell(Record):
-    """Cases that were measured in turn, so that the machine's drift falls on all alike.
+    """Cases that were measured in turn, so that a drift of the machine affects all alike.
 
     Attributes:
         key: What the cases have in common, e.g. `trunk`, `batch`, `precision`.
-        cases: Their samples by name; the k-th samples of all cases belong together.
-        missing: Why a case, or the whole cell (""), is not there, e.g. `out of memory`.
+        cases: Their samples by name; the k-th samples of all cases are from the same round.
+        missing: The reason why a case, or the whole cell (""), is missing, e.g. `out of memory`.
     """
 
     key: dict[str, str | int]
@@ -82,22 +82,22 @@ class Cell(Record):
         return " · ".join(str(value) for value in self.key.values())
 
     def ratio(self, numerator: str, denominator: str) -> Interval:
-        """How many times as long one case takes as another, pair by pair."""
+        """The ratio of the times of two cases, pair by pair."""
         pairs = zip(self.cases[numerator].seconds, self.cases[denominator].seconds, strict=True)
         return interval([a / b for a, b in pairs])
 
 
 class Report(Record):
-    """What `gan-zoo bench` writes.
+    """A report of `gan-zoo bench`.
 
     Attributes:
-        format: Version of this layout.
-        suite: What was measured.
+        format: Version of the format.
+        suite: The suite.
         environment: Device, driver, versions and git revision.
-        settings: How it was measured.
-        rates: What the device reaches, by name: FLOP/s of matrix products (`matmul/bf16`), bytes/s of a copy (`copy`).
+        settings: The suite's settings.
+        rates: The device's peak rates: FLOP/s of matrix products (`matmul/bf16`), bytes/s of a copy (`copy`).
         cells: The measurements.
-        notes: What could not be measured here, and why.
+        notes: What could not be measured, and why.
     """
 
     format: Literal[1] = 1
@@ -109,7 +109,7 @@ class Report(Record):
     notes: tuple[str, ...] = ()
 
     def write(self, path: Path) -> Path:
-        """Write it as JSON, whole or not at all."""
+        """Write the report as JSON, completely or not at all."""
         return write_json(self.model_dump(mode="json"), path)
 
     @property
@@ -119,10 +119,10 @@ class Report(Record):
 
 
 def read(path: Path) -> Report:
-    """The report in a file.
+    """Read a report.
 
     Raises:
-        InputError: If there is none, or it is of another layout.
+        InputError: If the file does not exist or is not a report of this format.
     """
     try:
         return Report.model_validate_json(decode_text(path.read_bytes()))
@@ -131,9 +131,9 @@ def read(path: Path) -> Report:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         message = ": ".join(filter(None, [".".join(map(str, first["loc"])), in_our_words(first)]))
-        raise InputError(f"{path} is no report of gan-zoo bench: {message}") from None
+        raise InputError(f"{path} is not a report of gan-zoo bench: {message}") from None
     except ValueError as error:
-        raise InputError(f"{path} is no report of gan-zoo bench: {error}") from None
+        raise InputError(f"{path} is not a report of gan-zoo bench: {error}") from None
 
 
 def json_schema() -> str:
@@ -142,9 +142,9 @@ def json_schema() -> str:
 
 
 def interval(values: Sequence[float]) -> Interval:
-    """The median of independent values and its confidence interval, by their order alone (Conover, 1999, 3.2).
+    """The median of independent values and its confidence interval by order statistics (Conover, 1999, 3.2).
 
-    Where there are too few values for a confidence of 95 %, the interval spans them all.
+    If there are too few values for a confidence of 95 %, the interval spans them all.
     """
     bounds = quantile_test(values, p=0.5).confidence_interval(CONFIDENCE)
     low, high = (float(bound) for bound in bounds)

@@ -1,7 +1,7 @@
-"""Steps per second of InfoGAN beside the plain GAN: the same trunk, loop, data path and number format.
+"""Speed of InfoGAN's and the plain GAN's steps with the same trunk, loop, data path and number format.
 
-Cases take turns within a cell of the grid, so that a ratio of theirs is of pairs that the machine served alike. What a
-case does is what `gan-zoo train` does between two logging steps: batch, latents, step, moving average, sums of losses.
+The cases of a cell are interleaved, so a ratio compares steps under the same conditions. A case runs what `gan-zoo
+train` runs between two logging steps: batch, latents, step, moving average, sums of losses.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from gan_zoo.bench.busy import busy
 from gan_zoo.bench.clock import in_turn, reason
-from gan_zoo.bench.places import CASES, CODES, PAPER, RECIPE, VARIANTS, Cases, Place, choose, grid
 from gan_zoo.bench.rates import rates
 from gan_zoo.bench.record import Cell, Report, Samples
+from gan_zoo.bench.workloads import CASES, CODES, PAPER, RECIPE, VARIANTS, Cases, Workload, choose, grid
 from gan_zoo.config import Config, Training
 from gan_zoo.data.dataset import open_dataset
 from gan_zoo.errors import InputError
@@ -36,9 +36,9 @@ from gan_zoo.training.state import State
 from gan_zoo.training.step import UpdateOrder
 
 BLOCK = 0.05
-"""Seconds that a sample takes at least: shorter steps are timed several at a time."""
+"""Minimum seconds of a sample; shorter steps are timed in blocks."""
 GAIN = 1.05
-"""The batch is doubled as long as a doubling multiplies images a second by at least this."""
+"""The batch is doubled as long as this multiplies images per second by at least this factor."""
 
 
 def step(
@@ -52,13 +52,13 @@ def step(
     say: Callable[[str], None] = lambda line: None,
     keep: Callable[[Report], object] = lambda report: None,
 ) -> Report:
-    """Measure the grid; then double the batch, while there is time, wherever the last doubling gained.
+    """Measure the grid; then double the batch while that is faster and there is time.
 
     Args:
         device: Where to measure.
         quick: Measure a smaller grid, each cell for less time.
-        chosen: Values to measure, by field of a place; an empty sequence selects all.
-        batches: Batch sizes; by default they are doubled as long as the device gains.
+        chosen: Values to measure, by field of a workload; an empty sequence selects all.
+        batches: Batch sizes; by default they are doubled as long as that is faster.
         seconds: Time for each cell of two cases, beyond its first rounds.
         minutes: Start no further cell after this time.
         say: Called with the name of each cell before it is measured.
@@ -67,7 +67,7 @@ def step(
     Raises:
         InputError: If no cell is left, or a setting is out of range.
     """
-    places = choose(grid(device, quick=quick), chosen)
+    workloads = choose(grid(device, quick=quick), chosen)
     if any(n < 2 for n in batches) or (seconds is not None and not seconds > 0):
         raise InputError("--batch-size must be at least 2, and --seconds greater than 0")
     on_gpu = device.type == "cuda"
@@ -77,56 +77,56 @@ def step(
         suite="step",
         environment=environment(device),
         settings={"quick": quick, "seconds a cell": budget, "codes": CODES, "tf32": Training().tf32},
-        rates=rates(dict.fromkeys(place.precision for place in places), device),
+        rates=rates(dict.fromkeys(workload.precision for workload in workloads), device),
         cells=(),
         notes=() if on_gpu else ("No CUDA device: no CUDA graphs, no peak memory, no count of kernels.",),
     )
-    queue = deque(replace(place, batch=n) for place in places for n in batches or (place.batch,))
-    speeds: dict[Place, float] = {}
+    queue = deque(replace(workload, batch=n) for workload in workloads for n in batches or (workload.batch,))
+    speeds: dict[Workload, float] = {}
     ends = time.monotonic() + 60 * minutes
     while queue and time.monotonic() <= ends:
-        place = queue.popleft()
-        say(Cell(key=place.key).name)
-        cases = _cases(place, quick=quick, on_gpu=on_gpu)
+        workload = queue.popleft()
+        say(Cell(key=workload.key).name)
+        cases = _cases(workload, quick=quick, on_gpu=on_gpu)
         with tuned(Training(), device):
-            measured = cell(place, cases, device, seconds=budget * len(cases) / len(CASES))
+            measured = cell(workload, cases, device, seconds=budget * len(cases) / len(CASES))
         report = report.model_copy(update={"cells": (*report.cells, measured)})
         keep(report)
-        if not (quick or batches) and _gains(place, measured, speeds) and time.monotonic() < ends:
-            queue.append(replace(place, batch=2 * place.batch))
+        if not (quick or batches) and _gains(workload, measured, speeds) and time.monotonic() < ends:
+            queue.append(replace(workload, batch=2 * workload.batch))
     if queue:
-        left = "; ".join(Cell(key=place.key).name for place in queue)
-        report = report.model_copy(update={"notes": (*report.notes, f"Not begun within {minutes:g} minutes: {left}.")})
+        names = "; ".join(Cell(key=workload.key).name for workload in queue)
+        report = report.model_copy(update={"notes": (*report.notes, f"Not begun within {minutes:g} minutes: {names}.")})
         keep(report)
     return report
 
 
-def _gains(place: Place, measured: Cell, speeds: dict[Place, float]) -> bool:
-    """Add the plain GAN's images a second to `speeds`; whether a larger batch is worth trying."""
+def _gains(workload: Workload, measured: Cell, speeds: dict[Workload, float]) -> bool:
+    """Add the plain GAN's images per second to `speeds`; return whether a larger batch is worth trying."""
     if "gan" not in measured.cases:
         return False
-    speeds[place] = place.batch / measured.cases["gan"].time.median
-    before = speeds.get(replace(place, batch=place.batch // 2))
-    return before is None or speeds[place] > GAIN * before
+    speeds[workload] = workload.batch / measured.cases["gan"].time.median
+    previous = speeds.get(replace(workload, batch=workload.batch // 2))
+    return previous is None or speeds[workload] > GAIN * previous
 
 
-def _cases(place: Place, *, quick: bool, on_gpu: bool) -> Cases:
-    """What is measured at a place: at the paper's network also the variants, of a quick run on a GPU the recipe."""
-    if place != replace(PAPER, precision=place.precision, mode=place.mode):
+def _cases(workload: Workload, *, quick: bool, on_gpu: bool) -> Cases:
+    """The cases of a workload: on the paper's network also the variants, or the recipe in a quick run on a GPU."""
+    if workload != replace(PAPER, precision=workload.precision, mode=workload.mode):
         return CASES
     if quick:
         return CASES | {RECIPE: VARIANTS[RECIPE]} if on_gpu else CASES
-    return CASES | VARIANTS if place.mode in ("eager", "graph") else CASES
+    return CASES | VARIANTS if workload.mode in ("eager", "graph") else CASES
 
 
-def cell(place: Place, cases: Cases, device: torch.device, *, seconds: float) -> Cell:
+def cell(workload: Workload, cases: Cases, device: torch.device, *, seconds: float) -> Cell:
     """Measure one cell; a case that fails is recorded with its cause."""
-    torch.compiler.reset()  # torch.compile recompiles a function a few times only, and then runs it eagerly
+    torch.compiler.reset()  # torch runs a function eagerly after a few recompilations
     running: dict[str, Running] = {}
     missing: dict[str, str] = {}
     for name, (model, settings) in cases.items():
         try:
-            running[name] = Running(place.config(model, settings, device))
+            running[name] = Running(workload.config(model, settings, device))
         except (RuntimeError, MemoryError) as error:
             missing[name] = reason(error)
             continue
@@ -140,16 +140,16 @@ def cell(place: Place, cases: Cases, device: torch.device, *, seconds: float) ->
     running.clear()
     if device.type == "cuda":
         torch.cuda.empty_cache()
-    return Cell(key=place.key, cases=timed_cases, missing=missing)
+    return Cell(key=workload.key, cases=timed_cases, missing=missing)
 
 
 class Steps(Protocol):
-    """Something that makes steps.
+    """A training loop to measure.
 
     Attributes:
-        images: In a step.
-        flops: Of a step, as torch counts them: the products of a fused head, half a percent of InfoGAN's, are left out.
-        waited: Seconds spent in waiting for data, in all steps.
+        images: Images per step.
+        flops: FLOPs per step, as torch counts them: without the products of a fused head, 0.5 % of InfoGAN's.
+        waited: Seconds spent waiting for data, in all steps.
         captured: Whether a step is a CUDA graph.
     """
 
@@ -166,14 +166,14 @@ class Steps(Protocol):
 
 
 class Running(Steps):
-    """A training without a run folder, warm, of which steps are asked for.
+    """A warmed-up training without a run folder.
 
     Args:
-        config: Of the run.
-        order: Makes the order of play from the state, where it is not that of the configuration.
+        config: The configuration.
+        order: Makes the update order from the state; defaults to the configuration's.
 
     Attributes:
-        messages: What the iterations report: why there is no CUDA graph.
+        messages: Reasons why there is no CUDA graph.
     """
 
     def __init__(self, config: Config, order: Callable[[State], UpdateOrder] | None = None) -> None:
@@ -191,7 +191,7 @@ class Running(Steps):
         self.images, self.captured = config.training.batch_size, config.training.cuda_graph != "off"
         if config.training != eager:
             self.iterations = Iterations(new_state(config, device), dataset.train, self.messages.append)
-        self.steps(WARM_UP + 1)  # whatever is compiled, captured or chosen at first use
+        self.steps(WARM_UP + 1)  # compiles, captures and selects algorithms
 
     @property
     def waited(self) -> float:
@@ -205,7 +205,7 @@ class Running(Steps):
 
 
 def timed(running: Mapping[str, Steps], device: torch.device, *, seconds: float) -> dict[str, Samples]:
-    """Samples of each case, of one step each: short steps are timed several at a time."""
+    """Samples of each case, per step; short steps are timed in blocks."""
     if not running:
         return {}
     (once,) = in_turn(
@@ -213,13 +213,13 @@ def timed(running: Mapping[str, Steps], device: torch.device, *, seconds: float)
     ).values()
     block = math.ceil(BLOCK / once[0])
     peaks = {name: _peak(case, device) for name, case in running.items()}
-    before = {name: case.waited for name, case in running.items()}
+    waited = {name: case.waited for name, case in running.items()}
     calls = {name: partial(case.steps, block) for name, case in running.items()}
-    taken = in_turn(calls, device, seconds=seconds, warm_up=0)
+    rounds = in_turn(calls, device, seconds=seconds, warm_up=0)
     samples = {}
     for name, case in running.items():
-        times = [t / block for t in taken[name]]
-        waiting = (case.waited - before[name]) / (block * sum(times))
+        times = [t / block for t in rounds[name]]
+        waiting = (case.waited - waited[name]) / (block * sum(times))
         facts = {"images": case.images, "flops": case.flops, "waiting": waiting, **peaks[name]}
         facts |= busy(case.steps, device, seconds=statistics.median(times))
         samples[name] = Samples(seconds=tuple(times), facts=facts)
@@ -227,8 +227,8 @@ def timed(running: Mapping[str, Steps], device: torch.device, *, seconds: float)
 
 
 def _peak(case: Steps, device: torch.device) -> dict[str, float]:
-    """Bytes that a step needs at its height beyond what lies on the device between steps; CUDA counts them, but for a
-    graph's, whose memory is its own.
+    """Peak bytes of a step beyond what is allocated between steps; only on CUDA without a graph, whose memory is not
+    counted.
     """
     if device.type != "cuda" or case.captured:
         return {}

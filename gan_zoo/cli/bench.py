@@ -84,8 +84,8 @@ def bench(
     from gan_zoo.training.precision import pick_device
 
     check_json(out)
-    place = pick_device(device)
-    target = out or _unused(Path(f"{suite}-{slug(str(environment(place)['device']))}.json"))
+    target_device = pick_device(device)
+    target = out or _unused(Path(f"{suite}-{slug(str(environment(target_device)['device']))}.json"))
     check_output(target)
 
     def keep_so_far(report: Report) -> None:
@@ -96,10 +96,10 @@ def bench(
             say(f"{target} cannot be written: {error.strerror}; continuing")
 
     if suite == "kernels":
-        report = kernels(place, quick=quick, say=say, keep=keep_so_far)
+        report = kernels(target_device, quick=quick, say=say, keep=keep_so_far)
     else:
         report = step(
-            place,
+            target_device,
             quick=quick,
             chosen={"trunk": trunk, "precision": precision, "mode": mode},
             batches=batch_size,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from gan_zoo.cli.types import Count, Device, Port, RunFolder, RunFolders, Seed, whole
+from gan_zoo.cli.types import Count, Device, Port, RunFolder, RunFolders, Seed, integer
 from gan_zoo.errors import InputError
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def traverse(
     by: str | None = None,
     out: Path | None = None,
     rows: Count | None = None,
-    values: Annotated[int, whole("INT>=2", 2)] | None = None,
+    values: Annotated[int, integer("INT>=2", 2)] | None = None,
     seed: Seed = 0,
     device: Device = "cpu",
 ) -> None:

@@ -61,7 +61,7 @@ def evaluate(
     files = [_evaluation_file(source) for source in sources]
     if out and not more:
         if out.absolute() == files[0].absolute():
-            out = None  # where it goes anyway, beside earlier results
+            out = None  # the default path, where results are merged
         else:
             files = []
     check_json(out)

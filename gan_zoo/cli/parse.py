@@ -1,4 +1,4 @@
-"""Parse words into a call, by tyro; its errors become one line in our words."""
+"""Parse a command line into a call by tyro, with one-line errors."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def _spellings(name: str, metadata: Sequence[object]) -> list[str]:
 
 
 def _report_repeated(command: Callable[..., Any], words: Sequence[str]) -> None:
-    """Report a flag that is given twice, under one spelling or two: the last one counts."""
+    """Report a flag that is given twice, possibly in two spellings; the last one wins."""
     first = {spelling: spellings[0] for spellings in _arguments(command) for spelling in spellings}
     seen: dict[str, str] = {}
     for word in words:

@@ -9,13 +9,13 @@ from tyro.conf import FlagCreatePairsOff, arg
 from tyro.constructors import PrimitiveConstructorSpec
 
 PLAIN = (FlagCreatePairsOff,)
-"""How flags are made: no `--no-json` beside `--json`."""
+"""Options of the parser: no `--no-json` beside `--json`."""
 
 ACCEPTED = {"INT": "a whole number", "FLOAT": "a number"}
 """What each metavar accepts, in the words of an error message."""
 
 
-def whole(metavar: str, least: int, most: int | None = None) -> PrimitiveConstructorSpec[int]:
+def integer(metavar: str, least: int, most: int | None = None) -> PrimitiveConstructorSpec[int]:
     """The parser's rule for a whole number within bounds."""
     bounds = f", at least {least}" if most is None else f" from {least} to {most}"
     ACCEPTED[metavar] = f"a whole number{bounds}"
@@ -29,9 +29,9 @@ def whole(metavar: str, least: int, most: int | None = None) -> PrimitiveConstru
     return PrimitiveConstructorSpec(1, metavar, parse, lambda value: isinstance(value, int), lambda value: [str(value)])
 
 
-Count = Annotated[int, whole("INT>=1", 1)]
-Seed = Annotated[int, whole("SEED", 0, 2**63 - 1)]
-Port = Annotated[int, whole("PORT", 0, 2**16 - 1)]
+Count = Annotated[int, integer("INT>=1", 1)]
+Seed = Annotated[int, integer("SEED", 0, 2**63 - 1)]
+Port = Annotated[int, integer("PORT", 0, 2**16 - 1)]
 Device = Annotated[str, arg(help="Where to compute: auto, cpu, cuda, cuda:N.")]
 Json = Annotated[bool, arg(help="Print JSON instead of a table.")]
 

@@ -1,1 +1,1 @@
-"""Image sets by name, the batches that a run draws from them, and augmentation."""
+"""Datasets by name, training batches, and augmentation."""

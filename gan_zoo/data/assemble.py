@@ -1,4 +1,4 @@
-"""From images and labels as they are read to a `Dataset` that suits the settings."""
+"""Make a `Dataset` that suits the settings from images and labels as they are read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Class imbalance: which images stay when each class keeps a share of its own."""
+"""Class imbalance: keep a given share of each class's images."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from torch import Tensor
 
 
 def balanced_indices(labels: Tensor, shares: Sequence[float]) -> Tensor:
-    """The images that stay, int64 [m] in ascending order.
+    """The indices of the images to keep, int64 [m] in ascending order.
 
-    Of the n images of a class, max(1, round(n · share)) stay, evenly spaced in their order: a function of the dataset
-    alone, so that every seed trains on the same images.
+    Of the n images of a class, max(1, round(n · share)) are kept, evenly spaced in their order. This depends only on
+    the dataset, so that every seed trains on the same images.
 
     Args:
         labels: int64 [n] in 0..len(shares)-1.

@@ -24,7 +24,7 @@ from gan_zoo.errors import InputError, TrainingError
 
 
 class Batch(NamedTuple):
-    """Images float32 [n, C, H, W] in [-1, 1] and, if the set has any, labels int64 [n]; on one device."""
+    """Images float32 [n, C, H, W] in [-1, 1] and labels int64 [n], if there are any, on one device."""
 
     images: Tensor
     labels: Tensor | None
@@ -63,7 +63,7 @@ def batch_indices(seed: int, step: int, length: int, batch_size: int, *, rank: i
 def batches(
     split: Split,
     *,
-    seed: int,  # with the step and the rank it decides what a batch holds
+    seed: int,  # seed of the order of the images
     batch_size: int,  # images on this rank
     device: torch.device | str,
     start_step: int = 0,  # the step of the first batch, after a resume

@@ -102,8 +102,8 @@ def write_entry(file: Path, images: Sequence[Tensor]) -> None:
     """Write an entry with the images' checksums, atomically."""
     named = {str(number): pixels for number, pixels in enumerate(images)}
     remove_partial(file.parent)
-    with atomic_file(file) as beside:
-        save_file(named, beside, {name: _sum(pixels) for name, pixels in named.items()})
+    with atomic_file(file) as partial:
+        save_file(named, partial, {name: _sum(pixels) for name, pixels in named.items()})
 
 
 def _content(parts: Sequence[EncodedImages], where: str) -> tuple[str, int]:

@@ -218,7 +218,7 @@ def _check(dataset: object, settings: Data) -> None:
 
 
 def _balanced(dataset: Dataset, settings: Data) -> Dataset:
-    """`dataset` with the share `settings.balance` of each class's images in both splits, and no longer all factors."""
+    """Keep the share `settings.balance` of each class's images in both splits, and drop the factors."""
     shares, where = settings.balance, f"data {settings.name!r}"
     if not dataset.classes or dataset.train.labels is None:
         raise InputError(f"{where} has no labels; data.balance requires them")

@@ -83,8 +83,10 @@ def _factors(classes: Tensor, path: Path) -> Factors:
     if not varied:
         raise InputError(f"{path}: every factor has a single value; expected: the file {FILE}")
     factors = Factors(tuple(COLUMNS[k] for k in varied), tuple(sizes[k] for k in varied))
-    whole = prod(sizes) == len(classes) and torch.equal(factors.values(torch.arange(len(classes))), classes[:, varied])
-    if not whole:
+    complete = prod(sizes) == len(classes) and torch.equal(
+        factors.values(torch.arange(len(classes))), classes[:, varied]
+    )
+    if not complete:
         raise InputError(
             f"{path}: the {len(classes)} rows of latents_classes are not every combination of "
             f"{'×'.join(map(str, sizes))} values once, with {COLUMNS[-1]} varying fastest"

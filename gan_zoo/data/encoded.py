@@ -25,9 +25,9 @@ from gan_zoo.terminal import with_progress
 T = TypeVar("T")
 
 CHUNK = 16
-"""Images that a thread reads before it reports back."""
+"""Images per task of a thread."""
 NAMED = 3
-"""How many unreadable images a message names."""
+"""Maximum number of unreadable images that a message names."""
 
 
 class BrokenImagesError(InputError):

@@ -1,4 +1,4 @@
-"""Where a training step takes its batch from, in a form that a CUDA graph can capture."""
+"""The source of a training step's batch, in a form that a CUDA graph can capture."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Feed(Protocol):
     """A source of batches. What `batch` does can be captured; what `ready` does cannot, and runs before each replay.
 
     Attributes:
-        waited: Seconds for which the host has waited for data.
+        waited: Seconds that the host has waited for data.
     """
 
     waited: float
@@ -26,7 +26,7 @@ class Feed(Protocol):
         """Make the next batch available."""
 
     def batch(self, indices: Callable[[], Tensor]) -> Batch:
-        """The step's batch, on the device; `indices` returns those of its images, int64 [n]."""
+        """The step's batch, on the device; `indices` returns its indices, int64 [n]."""
 
     def close(self) -> None:
         """End worker processes."""

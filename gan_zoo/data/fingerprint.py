@@ -1,4 +1,4 @@
-"""Fingerprints that identify a dataset wherever it lies: counts, class names, and digests of files and labels."""
+"""Fingerprints that identify a dataset at any location: counts, class names, and digests of files and labels."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from gan_zoo.registry import datasets
 LOOKED_INTO = 256
 """Number of files or rows whose contents are read, evenly spaced over all."""
 READ = 2**27
-"""Bytes that are read of a dataset at most: all of 60,000 grey digits."""
+"""Maximum number of bytes that are read; enough for 60,000 grey digits."""
 _PIECES = 64
 LONGEST_NAMES = 2**16
-"""Total length of class names up to which they are part of the fingerprint."""
+"""Maximum total length of class names in the fingerprint."""
 
 CHANGED = {
     "files": "the list of files differs, in names or sizes",
@@ -93,7 +93,7 @@ def from_record(record: object) -> Fingerprint | None:
 
 
 def fingerprint(dataset: Dataset) -> Fingerprint:
-    """The fingerprint of a dataset; names and sizes of all files count, and the contents of a sample of them.
+    """The fingerprint of a dataset, from names and sizes of all files and the contents of a sample of them.
 
     Raises:
         InputError: If a file is gone.

@@ -131,7 +131,7 @@ def summary(
 
 
 def composed(name: str) -> str:
-    """A name with composed characters (NFC): some systems store an accent as a character of its own."""
+    """A name with composed characters (NFC): some systems store accents as separate characters."""
     return normalize("NFC", name)
 
 
@@ -173,7 +173,7 @@ def _splits(names: Sequence[str], where: str) -> tuple[dict[str, list[str]], lis
 
 
 def _beside(inside: list[str], outside: list[str]) -> str | None:
-    """The first image outside a split that lies in a folder of its own, and not above the split's."""
+    """The first image outside a split that lies in another folder, not above the split's."""
     above = {name[:end] for name in inside for end, letter in enumerate(name) if letter == "/"} | {""}
     return next((name for name in outside if name.rpartition("/")[0] not in above), None)
 

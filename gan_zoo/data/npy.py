@@ -20,7 +20,7 @@ Array = NDArray[np.generic]
 NUMBERS = "biufc"
 """Kinds of values that are read: booleans, integers, floats, and complex numbers, which are then refused by type."""
 LONGEST_HEADER = 2**14
-"""Bytes from the beginning of a file that its header must lie in; NumPy reads headers of up to 10,000."""
+"""Maximum length of a header in bytes; NumPy reads headers of up to 10,000."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Header:
     """The header of a .npy file.
 
     Attributes:
-        shape: Of the array.
+        shape: Shape of the array.
         fortran: Whether the first axis varies fastest.
         dtype: A numeric type.
         offset: Position of the values in the file.

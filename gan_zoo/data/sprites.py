@@ -27,7 +27,7 @@ POSITIONS = torch.linspace(0, 1, 32, dtype=torch.float64)
 REACH = 0.24
 """Largest distance from the centre of a sprite of scale 1 to a point of it."""
 AREA = 2 * REACH**2
-"""Area of every sprite of scale 1, so that the area depends on the scale alone."""
+"""Area of every sprite of scale 1, in all shapes."""
 SPAN = 31 / 64
 """Range of the centres: one pixel a step at 64 pixels, with every sprite inside the image."""
 

@@ -18,7 +18,7 @@ from gan_zoo.images import MAKER, is_made_here
 from gan_zoo.registry import datasets
 
 NAMED = 3
-"""How many skipped files a line names."""
+"""Maximum number of skipped files that a line names."""
 
 _BESIDE = {"environment.json", "metrics.jsonl", "checkpoints"}
 """A run folder has at least one of these beside its config.toml."""
@@ -60,9 +60,9 @@ class Listing:
 
 
 def list_images(root: Path, *, follow_links: bool) -> Listing:
-    """The images below `root`, a resolved path.
+    """List the images below `root`, a resolved path.
 
-    Hidden files and folders are skipped, and folders whose names begin with two underscores. Each folder is read once,
+    Hidden files and folders, and folders whose names begin with two underscores, are skipped. Each folder is read once,
     however many links lead to it.
 
     Args:

@@ -1,1 +1,1 @@
-"""The page of `gan-zoo explore`: what it computes, how it is laid out, and the server on this machine alone."""
+"""The page of `gan-zoo explore`: computation (`view`), layout (`app`) and the local server (`server`)."""

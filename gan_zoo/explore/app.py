@@ -1,4 +1,4 @@
-"""The page: for each run a column with the image, its controls, a grid, an image's codes and the run's curves."""
+"""The page: for each run a column with an image and its controls, a grid, the codes of an image, and curves."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from gan_zoo.models.gan.codes import Code
 from gan_zoo.training.loggers.jsonlines import read_records
 
 SECONDS = 3.0
-"""Between two looks at a run's log."""
+"""Interval between checks of a run's log."""
 MOST_BUTTONS = 16
-"""A discrete code with more values than these is chosen from a list."""
+"""Discrete codes with more values get a drop-down list."""
 SEEDS = 2**31
 SAMPLES = "samples"
-"""What the grid has down its rows where it is not a second code."""
+"""The choice of samples instead of a second code down the grid's rows."""
 DIRECT: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-"""How the page calls: one request, one answer."""
+"""Options of a call: one request, one answer."""
 LATEST: dict[str, Any] = {**DIRECT, "trigger_mode": "always_last"}
-"""The same while something is dragged: of what happens during a call, the last counts."""
+"""Options of a call while a slider is dragged: events during a call are merged into the last."""
 
 CSS = """
 .zoo-row { align-items: end; }
@@ -56,60 +56,60 @@ def build(views: Sequence[View]) -> gr.Blocks:
 
 
 def _column(page: gr.Blocks, view: View) -> None:
-    """All of one run."""
+    """The column of one run."""
     with gr.Row():
         heading = gr.HTML(_heading(view), elem_classes="zoo-heading", scale=1)
         newest = gr.Button(
-            "Take the newest checkpoint",
+            "Load the newest checkpoint",
             size="sm",
             scale=0,
             min_width=210,
-            visible=view.grows,
+            visible=view.may_refresh,
             elem_classes="zoo-newest",
         )
-    taken = newest.click(lambda: _taken(view), None, heading, **DIRECT)
+    refreshed = newest.click(lambda: _refresh(view), None, heading, **DIRECT)
     with gr.Row():
         with gr.Column(min_width=320, scale=4):
             image = gr.HTML(elem_classes="zoo-image")
             seed, controls = _controls(view)
-            if view.reads:
+            if view.has_encoder:
                 _reading(view, controls)
         with gr.Column(min_width=320, scale=5):
             if view.codes:
-                _grid(page, view, [seed, *controls], taken)
-            if view.logged:
+                _grid(page, view, [seed, *controls], refreshed)
+            if view.has_log:
                 _curves(page, view)
             else:
                 gr.HTML("<p>No curves: an exported model has no log.</p>")
     inputs = [seed, *controls]
     draw = _image(view)
     gr.on([page.load, *(control.change for control in inputs)], draw, inputs, image, **LATEST)
-    taken.then(draw, inputs, image, **DIRECT)
+    refreshed.then(draw, inputs, image, **DIRECT)
 
 
 def _heading(view: View, note: str = "") -> str:
     return f"<h2>{escape(view.title)}</h2><p>{escape(view.about)}{escape(note)}</p>"
 
 
-def _taken(view: View) -> str:
-    """Take the newest checkpoint, and say whether there was a newer one."""
+def _refresh(view: View) -> str:
+    """Load the newest checkpoint; the heading tells whether it is a newer one."""
     try:
-        return _heading(view, " (just taken)" if view.refresh() else " (is the newest)")
+        return _heading(view, " (just loaded)" if view.refresh() else " (the newest)")
     except (InputError, OSError) as error:
         return _heading(view) + _refusal(error)
 
 
 def _controls(view: View) -> tuple[gr.Number, list[gr.components.Component]]:
-    """The noise and the codes."""
+    """The controls of the noise and of each code."""
     with gr.Row(elem_classes="zoo-row"):
-        seed = gr.Number(0, label="noise (its seed)", precision=0, minimum=0, maximum=SEEDS - 1)
-        anew = gr.Button("Draw noise anew", size="sm", min_width=120)
-    anew.click(lambda: secrets.randbelow(SEEDS), None, seed, **DIRECT)
-    controls = [_control(code, value) for code, value in zip(view.codes, view.drawn(0), strict=True)]
+        seed = gr.Number(0, label="seed of the noise", precision=0, minimum=0, maximum=SEEDS - 1)
+        redraw = gr.Button("Draw new noise", size="sm", min_width=120)
+    redraw.click(lambda: secrets.randbelow(SEEDS), None, seed, **DIRECT)
+    controls = [_control(code, value) for code, value in zip(view.codes, view.sample_codes(0), strict=True)]
     if not view.codes:
         gr.HTML(f"<p>Model {escape(view.run.config.model)} has no codes: its images differ by their noise alone.</p>")
-    elif view.unshown:
-        gr.HTML(f"<p>{view.unshown} further codes have no control here: they are drawn with the noise.</p>")
+    elif view.hidden_codes:
+        gr.HTML(f"<p>{view.hidden_codes} further codes have no control here: they are drawn with the noise.</p>")
     return seed, controls
 
 
@@ -125,10 +125,10 @@ def _control(code: Code, value: float) -> gr.components.Component:
 
 
 def _image(view: View) -> Callable[..., Any]:
-    """What draws the image of a seed and the codes' values, with the command that draws it, too."""
+    """A function that draws the image of a seed and values of the codes, with the command that draws it."""
 
     def draw(seed: int | None, *values: float | None) -> Any:
-        if seed is None or None in values:  # a field that is being typed into
+        if seed is None or None in values:  # the user is typing
             return gr.skip()
         chosen = [value for value in values if value is not None]
         shown = _picture(view.image(chosen, seed), f"{view.title}-{seed}", "the image")
@@ -138,9 +138,9 @@ def _image(view: View) -> Callable[..., Any]:
 
 
 def _reading(view: View, controls: list[gr.components.Component]) -> None:
-    """A place to drop an image: its codes are told, and the controls moved there."""
+    """A field for an image: its codes are shown, and the controls move to them."""
     dropped = gr.File(
-        label="drop an image: its codes are told, and the controls move there",
+        label="drop an image: the controls move to its codes",
         file_types=["image"],
         type="binary",
         height=110,
@@ -155,23 +155,23 @@ def _reading(view: View, controls: list[gr.components.Component]) -> None:
             return [_refusal(error), *(gr.skip() for _ in controls)]
         rows = zip(view.codes, reading.descriptions, strict=True)
         cells = "".join(f"<tr><td>{escape(code.name)}</td><td>{escape(words)}</td></tr>" for code, words in rows)
-        table = f'<table class="zoo-codes"><tr><th>code</th><th>Q tells</th></tr>{cells}</table>'
-        note = "<p>Q tells the codes of an image, not its noise: the generated image keeps the noise that is held.</p>"
-        seen = f'<img src="{inline(png(reading.seen))}" alt="what the model was given">'
+        table = f'<table class="zoo-codes"><tr><th>code</th><th>Q(c | x)</th></tr>{cells}</table>'
+        note = "<p>Q infers the codes of an image, not its noise: the generated image keeps the current noise.</p>"
+        picture = f'<img src="{inline(png(reading.image))}" alt="the input of the model">'
         values = [int(v) if c.discrete else v for c, v in zip(view.codes, reading.values, strict=True)]
-        return [seen + table + note, *values]
+        return [picture + table + note, *values]
 
     dropped.upload(read, dropped, [output, *controls], **DIRECT)
 
 
-def _grid(page: gr.Blocks, view: View, inputs: list[gr.components.Component], taken: Any) -> None:
-    """A traversal grid of two codes, or of one over samples; drawn anew after `taken`, the taking of a checkpoint."""
+def _grid(page: gr.Blocks, view: View, inputs: list[gr.components.Component], refreshed: Any) -> None:
+    """A traversal grid of two codes, or of one code and samples; redrawn after the event `refreshed`."""
     names = [code.name for code in view.codes]
     with gr.Row(elem_classes="zoo-row"):
         across = gr.Dropdown(names, value=names[0], label="along the columns", min_width=120)
         second = names[1] if len(names) > 1 else SAMPLES
-        others = [*names, SAMPLES] if len(names) > 1 else [SAMPLES]
-        down = gr.Dropdown(others, value=second, label="down the rows", min_width=120)
+        choices = [*names, SAMPLES] if len(names) > 1 else [SAMPLES]
+        down = gr.Dropdown(choices, value=second, label="down the rows", min_width=120)
         again = gr.Button("Draw the grid", size="sm", min_width=120, elem_classes="zoo-draw")
     picture = gr.HTML(elem_classes="zoo-grid")
 
@@ -180,40 +180,40 @@ def _grid(page: gr.Blocks, view: View, inputs: list[gr.components.Component], ta
             return gr.skip()
         chosen = [value for value in values if value is not None]
         try:
-            drawn = view.grid(chosen, seed, across, None if down == SAMPLES else down)
+            panel = view.grid(chosen, seed, across, None if down == SAMPLES else down)
         except InputError as error:
             return _refusal(error)
-        return _picture(drawn, f"{view.title}-{across}-{down}", f"{across} by {down}")
+        return _picture(panel, f"{view.title}-{across}-{down}", f"{across} by {down}")
 
     triggers = [page.load, again.click, across.change, down.change]
     inputs = [across, down, *inputs]
     gr.on(triggers, draw, inputs, picture, **LATEST)
-    taken.then(draw, inputs, picture, **DIRECT)
+    refreshed.then(draw, inputs, picture, **DIRECT)
 
 
 def _curves(page: gr.Blocks, view: View) -> None:
-    """L_I and the losses, read anew while the run goes on."""
+    """Plots of L_I and the losses, which follow the run."""
     axes = {"x": "step", "y": "nats", "color": "curve", "height": 220, "buttons": ["export", "fullscreen"]}
     information = gr.LinePlot(title="information in the codes", visible=bool(view.codes), elem_classes="zoo-mi", **axes)
     losses = gr.LinePlot(title="losses", elem_classes="zoo-losses", **axes)
-    seen = gr.State("")
+    stamp = gr.State("")
 
-    def look(before: str) -> Any:
-        now = curves.stamp(view.run.metrics_file)
-        if now == before:
+    def update(previous: str) -> Any:
+        current = curves.stamp(view.run.metrics_file)
+        if current == previous:
             return gr.skip()
         records = read_records(view.run.metrics_file)
         rows = curves.information_rows(records), curves.loss_rows(records)
-        return now, *(pd.DataFrame(points, columns=["step", "nats", "curve"]) for points in rows)
+        return current, *(pd.DataFrame(points, columns=["step", "nats", "curve"]) for points in rows)
 
-    gr.on([page.load, gr.Timer(SECONDS).tick], look, seen, [seen, information, losses], **DIRECT)
+    gr.on([page.load, gr.Timer(SECONDS).tick], update, stamp, [stamp, information, losses], **DIRECT)
 
 
-def _picture(picture: Image.Image, name: str, what: str) -> str:
-    """A picture, and a link that saves it."""
+def _picture(picture: Image.Image, name: str, description: str) -> str:
+    """A picture with a link to download it."""
     data = inline(png(picture))
     link = f'<p class="zoo-save"><a href="{data}" download="{escape(name)}.png">Download</a></p>'
-    return f'<img src="{data}" alt="{escape(what)}">{link}'
+    return f'<img src="{data}" alt="{escape(description)}">{link}'
 
 
 def _refusal(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""The server of the page: on this machine's loopback address, for pages of this machine, with nothing from afar."""
+"""The server of the page, on the loopback address, without any access to the network."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 ADDRESS = "127.0.0.1"
 HOSTS = (ADDRESS, "localhost")
-"""Names that a browser may call the server by; another is that of a page from elsewhere, bent to this address."""
+"""Accepted host names; any other indicates a foreign page whose name was pointed at this address (DNS rebinding)."""
 LARGEST = "20mb"
-"""Of an image that is dropped."""
+"""Maximum size of a dropped image."""
 POLICY = "; ".join(
     (
         "default-src 'self'",
-        "script-src 'self' 'unsafe-inline' 'unsafe-eval'",  # the plots compile their expressions
+        "script-src 'self' 'unsafe-inline' 'unsafe-eval'",  # the plots compile expressions
         "style-src 'self' 'unsafe-inline'",
         "img-src 'self' data: blob:",
         "font-src 'self' data:",
@@ -35,11 +35,11 @@ POLICY = "; ".join(
         "frame-ancestors 'none'",
     )
 )
-"""What the browser may load for the page, and whom it may talk to: this server alone."""
+"""The content security policy: the page may load from and talk to this server only."""
 
 
 def check_installed() -> None:
-    """Refuse where the page's library is missing.
+    """Check that the page's library is installed.
 
     Raises:
         InputError: If the extra `explore` is not installed.
@@ -48,35 +48,35 @@ def check_installed() -> None:
 
 
 def send_nothing() -> None:
-    """Have the libraries report nothing of their use; they ask when they are imported."""
+    """Disable the libraries' telemetry; call before they are imported."""
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 
 
 def bind(port: int) -> socket.socket:
-    """A socket that listens on the loopback address, and so is nobody else's; who asks is answered by `serve`.
+    """A socket that listens on the loopback address; `serve` answers its requests.
 
     Args:
-        port: 1 to 65535, or 0 for any that is free.
+        port: 1 to 65535, or 0 for any free port.
 
     Raises:
-        InputError: If the port cannot be had.
+        InputError: If the port is unavailable.
     """
     bound = socket.socket()
-    if os.name != "nt":  # there it would share the port with whom it belongs to
+    if os.name != "nt":  # Windows would share a port that is in use
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind((ADDRESS, port))
         bound.listen()
     except OSError as error:
         bound.close()
-        reason = "is not for this user" if isinstance(error, PermissionError) else "is in use"
+        reason = "requires more privileges" if isinstance(error, PermissionError) else "is in use"
         raise InputError(f"--port {port} {reason}; name another, or 0 for any that is free") from None
     return bound
 
 
 def application(views: Sequence[View]) -> Any:
-    """The page of these runs as an ASGI application, behind its guards."""
+    """The page of these runs as an ASGI application that refuses foreign requests."""
     send_nothing()
     import gradio as gr
     from fastapi import FastAPI
@@ -103,13 +103,13 @@ def application(views: Sequence[View]) -> Any:
 
 
 class Guard:
-    """Refuses requests that a foreign page sends, and tells the browser to talk to this server alone."""
+    """Refuses requests of foreign pages, and sends the content security policy."""
 
     def __init__(self, app: Any) -> None:
         self.app = app
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Answer a request, or have the application answer it (ASGI)."""
+        """Handle a request (ASGI)."""
         from starlette.datastructures import Headers, MutableHeaders
         from starlette.responses import PlainTextResponse
 
@@ -119,7 +119,7 @@ class Guard:
         headers = Headers(scope=scope)
         _, colon, port = headers.get("host", "").partition(":")
         if headers.get("origin") not in (None, *(f"http://{name}{colon}{port}" for name in HOSTS)):
-            refusal = PlainTextResponse("gan-zoo explore answers its own page alone", status_code=403)
+            refusal = PlainTextResponse("gan-zoo explore answers requests of its own page only", status_code=403)
             await refusal(scope, receive, send)
             return
 
@@ -137,7 +137,7 @@ def serve(views: Sequence[View], bound: socket.socket, say: Callable[[str], None
     Args:
         views: The runs, side by side.
         bound: What `bind` returned.
-        say: Takes the line that names the address, once the page can be asked for.
+        say: Called with a line that names the address, once the server is ready.
     """
     import uvicorn
 
@@ -145,10 +145,10 @@ def serve(views: Sequence[View], bound: socket.socket, say: Callable[[str], None
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
             if self.started:
-                say(f"explore: http://{ADDRESS}:{bound.getsockname()[1]} (Ctrl-C ends it)")
+                say(f"explore: http://{ADDRESS}:{bound.getsockname()[1]} (Ctrl-C stops it)")
 
-    # As Ctrl-C: the server hands a signal on when it has closed, inside its event loop, where only SIGINT is expected.
-    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    # The server raises a received signal again after it has closed, and its event loop expects only SIGINT then.
+    previous = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         with _uploads():
             config = uvicorn.Config(
@@ -159,19 +159,19 @@ def serve(views: Sequence[View], bound: socket.socket, say: Callable[[str], None
         return
     finally:
         bound.close()
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, previous)
 
 
 @contextmanager
 def _uploads() -> Iterator[None]:
-    """Within, what is dropped goes to a folder that ends with the block."""
+    """Store uploads in a temporary folder inside the block."""
     name = "GRADIO_TEMP_DIR"
-    before = os.environ.get(name)
+    previous = os.environ.get(name)
     with TemporaryDirectory(prefix="gan-zoo-explore-") as folder:
         os.environ[name] = folder
         try:
             yield
         finally:
             os.environ.pop(name, None)
-            if before is not None:
-                os.environ[name] = before
+            if previous is not None:
+                os.environ[name] = previous

@@ -1,4 +1,4 @@
-"""What the page shows of a run: an image of chosen codes, a grid of two codes, the codes of an image."""
+"""What the page shows of a run: an image of given codes, a grid of two codes, the codes of an image."""
 
 from __future__ import annotations
 
@@ -28,35 +28,35 @@ from gan_zoo.training.hub_download import written
 from gan_zoo.training.run import find, find_step, is_checkpoint, is_export, load
 
 MOST_CODES = 24
-"""Codes that the page has a control for; of a model with more, the others are drawn with the noise."""
+"""Maximum number of codes with a control; further codes are drawn with the noise."""
 MOST_PIXELS = 2**24
-"""Images with more pixels than this are not read: they would be shrunk to the model's side."""
+"""Maximum size of an image, which is reduced to the model's resolution."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What Q tells of an image.
+    """The codes of an image according to Q.
 
     Attributes:
-        seen: The image as the model is given it.
-        values: The most likely value of each code that has a control, within what its control takes.
-        descriptions: Of each of these codes, what Q says in words.
+        image: The image as the model receives it.
+        values: The most likely value of each code that has a control, within the control's range.
+        descriptions: Q's posterior of each of these codes, in words.
     """
 
-    seen: Image.Image
+    image: Image.Image
     values: list[float]
     descriptions: list[str]
 
 
 class View:
-    """A run as the page looks at it; safe to ask from several threads.
+    """The page's access to a run; thread-safe.
 
     Args:
-        source: A run folder, whose newest whole checkpoint is shown, one checkpoint, or an exported model.
+        source: A run folder (for its newest intact checkpoint), a checkpoint, or an exported model.
         device: Where to compute.
 
     Raises:
-        InputError: If there is no run, or none with a whole checkpoint.
+        InputError: If there is no run, or it has no intact checkpoint.
     """
 
     def __init__(self, source: Path, device: torch.device | str = "cpu") -> None:
@@ -68,42 +68,42 @@ class View:
 
     @property
     def title(self) -> str:
-        """What the page calls the run."""
+        """The run's name."""
         return self.run.folder.absolute().name
 
     @property
     def about(self) -> str:
-        """The model, its data and how long it trained, in a line."""
+        """Model, data and steps, in a line."""
         config = self.run.config
         return f"{config.model} on {Path(config.data.name).stem}, after {find_step(self.checkpoint):,} steps"
 
     @property
-    def logged(self) -> bool:
-        """Whether there may be a log: an exported model has none."""
+    def has_log(self) -> bool:
+        """Whether there may be a log; an exported model has none."""
         return not is_export(self.checkpoint)
 
     @property
-    def grows(self) -> bool:
-        """Whether a newer checkpoint may come: not where one was named, nor of an exported model."""
-        return self.logged and not is_checkpoint(self.source)
+    def may_refresh(self) -> bool:
+        """Whether a newer checkpoint may appear: not for a named checkpoint or an exported model."""
+        return self.has_log and not is_checkpoint(self.source)
 
     @property
     def codes(self) -> tuple[Code, ...]:
-        """The codes that have a control; none of a plain GAN."""
+        """The codes that have a control; empty for a plain GAN."""
         return self._model.codes[:MOST_CODES]
 
     @property
-    def unshown(self) -> int:
-        """How many codes have no control."""
+    def hidden_codes(self) -> int:
+        """The number of codes without a control."""
         return max(0, len(self._model.codes) - MOST_CODES)
 
     @property
-    def reads(self) -> bool:
-        """Whether the model tells codes from an image."""
+    def has_encoder(self) -> bool:
+        """Whether the model infers the codes of an image."""
         return bool(self._model.codes) and hasattr(self._model, "encode")
 
     def refresh(self) -> bool:
-        """Take the newest whole checkpoint; whether there was a newer one."""
+        """Load the newest intact checkpoint; return whether it is a newer one."""
         _, newest = find(self.source)
         if newest == self.checkpoint:
             return False
@@ -112,16 +112,16 @@ class View:
             self._model, self.checkpoint = model, newest
         return True
 
-    def drawn(self, seed: int) -> list[float]:
-        """Values of the codes as the prior draws them, within what the controls take."""
+    def sample_codes(self, seed: int) -> list[float]:
+        """Codes drawn from the prior, within the controls' ranges."""
         values = self._model.prior.sample(1, seed=seed, stream=SHOWN).codes[0].tolist()
         return [_within(code, value) for code, value in zip(self.codes, values, strict=False)]
 
     def image(self, values: Sequence[float], seed: int) -> Image.Image:
-        """The image of codes with these values and of the noise that `seed` decides.
+        """The image of codes with these values and the noise of `seed`.
 
         Raises:
-            InputError: For a value that a code does not take.
+            InputError: If a code does not accept its value.
         """
         with self._lock:
             images = self._model.sample(1, self._named(values), seed=seed)
@@ -134,16 +134,16 @@ class View:
         return shlex.join([*words, "--codes", codes] if codes else words)
 
     def grid(self, values: Sequence[float], seed: int, across: str, down: str | None) -> Image.Image:
-        """A picture of one code by another, all else held; or of one code, with a sample a row.
+        """A picture that varies two codes and fixes all else; or one code, with one sample per row.
 
         Args:
-            values: What the further codes are held at.
-            seed: Decides the noise; without `down`, the further codes, too.
+            values: Values of the other codes.
+            seed: Seed of the noise; without `down`, of the other codes, too.
             across: The code along the columns.
             down: The code down the rows.
 
         Raises:
-            InputError: For a code that is not there, or is named twice.
+            InputError: If a code does not exist, or is named twice.
         """
         with self._lock:
             if down is None:
@@ -157,13 +157,13 @@ class View:
         """The codes of an encoded image.
 
         Raises:
-            InputError: If it is no image that can be read, or the model tells no codes.
+            InputError: If the image cannot be read, or the model cannot infer codes.
         """
-        teller = encoder(self._model)
+        model = encoder(self._model)
         pixels = _pixels(data, self._model)
         images = normalise(pixels[None])
         with self._lock, torch.no_grad():
-            posteriors = teller.encode(images.to(self._model.device))
+            posteriors = model.encode(images.to(model.device))
         readings = [_read_code(code, posteriors[code.name]) for code in self.codes]
         return Reading(grid(images, 1), [value for value, _ in readings], [words for _, words in readings])
 
@@ -172,7 +172,7 @@ class View:
 
 
 def limits(code: Code) -> tuple[float, float]:
-    """What the control of a continuous code takes: where its traversals go, for a Gaussian one some more."""
+    """The range of a continuous code's control: that of traversals, and wider for a Gaussian code."""
     return (-3.0, 3.0) if code.kind == "gaussian" else (-2.0, 2.0)
 
 
@@ -184,23 +184,23 @@ def _within(code: Code, value: float) -> float:
 
 
 def _pixels(data: bytes, model: GAN) -> Tensor:
-    """Decode an image that somebody brings: uint8 [C, R, R]."""
+    """Decode an uploaded image: uint8 [C, R, R]."""
     try:
         with open_image(BytesIO(data)) as image:
             if image.width * image.height > MOST_PIXELS:
                 raise ValueError(f"{image.width}×{image.height} pixels, more than {MOST_PIXELS:,}")
             return decode(image, model.image)
     except Exception as error:  # Pillow raises nearly anything
-        known = type(error) is ValueError and str(error).isprintable()
-        raise InputError(str(error)[:120] if known else "this is no image that can be read") from error
+        ours = type(error) is ValueError and str(error).isprintable()
+        raise InputError(str(error)[:120] if ours else "the image cannot be read") from error
 
 
 def _read_code(code: Code, posterior: Posterior) -> tuple[float, str]:
-    """A code's most likely value within its control, and what Q says."""
+    """A code's most likely value within its control's range, and the posterior in words."""
     if isinstance(posterior, Gaussian):
         mean, log_variance = posterior.mean.item(), posterior.log_variance.item()
         value = _within(code, mean)
-        spread = f" ± {math.exp(log_variance / 2):.2f}" if log_variance else ""  # 0: Q's variance is fixed, not told
+        spread = f" ± {math.exp(log_variance / 2):.2f}" if log_variance else ""  # 0: fixed
         beyond = f", beyond the slider, which is at {value:g}" if abs(mean - value) > 0.01 else ""
         return value, f"{mean:.2f}{spread}{beyond}"
     if code.kind == "bernoulli":

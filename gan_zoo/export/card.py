@@ -1,4 +1,4 @@
-"""The model card of an export: what it is, how it is used, what was measured, how it was trained."""
+"""The model card of an export."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from gan_zoo.models.gan.model import GAN
 
 
 def model_card(model: GAN, *, step: int, name: str, figures: Sequence[Measurement], files: Collection[str]) -> str:
-    """README.md.
+    """The content of README.md: the model, its use, its figures and its training.
 
     Args:
         model: The exported model.
-        step: After how many steps its weights were taken.
-        name: What `gan_zoo.load` reads it by.
-        figures: What was measured of it.
-        files: What lies beside the card.
+        step: The step of its weights.
+        name: Its name for `gan_zoo.load`.
+        figures: Its measurements.
+        files: The other files of the export.
     """
     config = model.config
     parts = [
@@ -47,7 +47,7 @@ PICTURES = {
 
 
 def data_name(config: Config) -> str:
-    """What the data are called, without the folder in which they lie."""
+    """The name of the data, without its folder."""
     data = config.data
     named = data.path if data.name in ("folder", "array", "hub") and data.path else data.name
     return named if data.name == "hub" and not Path(named).is_absolute() else Path(named).name
@@ -56,7 +56,7 @@ def data_name(config: Config) -> str:
 def _front_matter(config: Config) -> str:
     tags = ["gan", "image-generation", *([config.model] if config.model != "gan" else [])]
     lines = ["library_name: gan-zoo", "pipeline_tag: unconditional-image-generation", "tags:"]
-    lines += [f"- {json.dumps(tag)}" for tag in tags]  # a string of JSON is one of YAML
+    lines += [f"- {json.dumps(tag)}" for tag in tags]  # JSON strings are valid YAML
     return "\n".join(["---", *lines, "---"])
 
 
@@ -72,7 +72,7 @@ def _about(config: Config, step: int) -> str:
 
 
 def loaded_by(name: str) -> str:
-    """The call that the card loads the model by."""
+    """The call that loads the model, for the card."""
     return f"gan_zoo.load({json.dumps(name, ensure_ascii=False)})"
 
 
@@ -140,6 +140,6 @@ def _networks(model: GAN) -> Iterator[str]:
 
 
 def _plain(text: str) -> str:
-    """Text from a run as one line of Markdown that is no markup."""
+    """Escape a run's text as one line of Markdown."""
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return "".join(f"\\{c}" if c in "\\`*_[]<>|#" else c for c in line)

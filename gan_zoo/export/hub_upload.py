@@ -1,4 +1,4 @@
-"""Uploading an exported model to the Hugging Face Hub."""
+"""Upload an exported model to the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gan_zoo.training.hub_download import NAME, hub_errors
 
 
 def check_pushable(name: str) -> None:
-    """Refuse a name that nothing can be uploaded under.
+    """Check the name of a Hub repository.
 
     Raises:
         InputError: If it is not org/name, or the library is not installed.
@@ -21,16 +21,16 @@ def check_pushable(name: str) -> None:
 
 
 def push(folder: Path, name: str, *, private: bool = False, endpoint: str | None = None) -> str:
-    """Upload an exported model; the repository is made if there is none.
+    """Upload an exported model; the repository is created if it does not exist.
 
     Args:
-        folder: What `gan-zoo export` wrote.
+        folder: A folder written by `gan-zoo export`.
         name: `org/name`.
-        private: Whether a repository that is made is private.
-        endpoint: The Hub's address; by default what `huggingface_hub` takes.
+        private: Whether a new repository is private.
+        endpoint: The Hub's address; defaults to `huggingface_hub`'s.
 
     Returns:
-        Where it can be seen.
+        The repository's URL.
 
     Raises:
         InputError: If the Hub refuses or cannot be reached.
@@ -39,7 +39,7 @@ def push(folder: Path, name: str, *, private: bool = False, endpoint: str | None
     from huggingface_hub import HfApi
 
     api = HfApi(endpoint=endpoint)
-    with hub_errors(f"{folder} is whole, but was not uploaded (again: gan-zoo export {folder} --push {name})"):
-        where = api.create_repo(name, private=private, exist_ok=True)
+    with hub_errors(f"{folder} is complete but was not uploaded (retry: gan-zoo export {folder} --push {name})"):
+        url = api.create_repo(name, private=private, exist_ok=True)
         api.upload_folder(repo_id=name, folder_path=folder, commit_message="gan-zoo export")
-    return str(where)
+    return str(url)

@@ -1,9 +1,9 @@
-"""The generator and Q as ONNX (the extra `onnx`), each checked to give what torch gives.
+"""Export the generator and Q as ONNX (the extra `onnx`), and compare them with torch.
 
 generator.onnx    latent [n, width] -> images [n, C, R, R] in [-1, 1]
 encoder.onnx      images [n, C, R, R] in [-1, 1] -> Q(c | x) by code: NAME, or NAME.mean and NAME.log_variance
 
-The number of rows n is free. Weights lie in the file; numbers are float32.
+n is dynamic. The files contain the weights; all values are float32.
 """
 
 from __future__ import annotations
@@ -25,30 +25,30 @@ from gan_zoo.models.infogan.q_head import Gaussian
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 TOLERANCE = 1e-4
-"""How far a number x may be off torch's, in units of 1 + |x|."""
+"""Maximum difference from torch's value x, relative to 1 + |x|."""
 CHECKED = (1, 7)
-"""Numbers of rows that are compared."""
+"""Batch sizes that are compared."""
 MOST_BYTES = 2**31 - 2**24
-"""Of weights: an ONNX file is one message of protobuf, which ends at 2 GiB."""
+"""Maximum size of the weights: an ONNX file is one protobuf message, which is limited to 2 GiB."""
 
 METADATA = ("metadata_props", "doc_string")
 
 
 class Encoder(nn.Module):
-    """Images [n, C, R, R] to the tensors of Q(c | x), in the order of `outputs`."""
+    """Maps images [n, C, R, R] to the tensors of Q(c | x), in the order of `outputs`."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Q(c | x), flat."""
+        """Q(c | x) as a flat tuple."""
         posteriors = self.model.encode(images)
         return tuple(t for code in self.model.codes for t in _flat(posteriors[code.name]))
 
     @property
     def outputs(self) -> list[str]:
-        """A name for each tensor."""
+        """The name of each tensor."""
         names = []
         for code in self.model.codes:
             names += [code.name] if code.discrete else [f"{code.name}.{field}" for field in Gaussian._fields]
@@ -56,10 +56,10 @@ class Encoder(nn.Module):
 
 
 def check_installed() -> None:
-    """Refuse where the extra is missing.
+    """Check that the extra `onnx` is installed.
 
     Raises:
-        InputError: Naming it.
+        InputError: If it is not.
     """
     for package in PACKAGES:
         require(package, "onnx", "--onnx")
@@ -69,11 +69,11 @@ def networks(model: GAN, *, say: Callable[[str], None] = lambda line: None) -> d
     """The ONNX files of a model on the CPU, by name.
 
     Args:
-        model: Ready to evaluate. A model that tells no codes from images has no encoder.
-        say: Takes a line on how far each is off torch.
+        model: The model, in evaluation mode. Without Q there is no encoder.
+        say: Called with a line on the largest difference of each network.
 
     Raises:
-        InputError: If the extra is missing, a network is too large for ONNX, or ONNX has no word for a part of it.
+        InputError: If the extra is missing, a network is too large for ONNX, or ONNX does not support a part of it.
         TrainingError: If a network in ONNX does not agree with torch.
     """
     check_installed()
@@ -87,16 +87,16 @@ def networks(model: GAN, *, say: Callable[[str], None] = lambda line: None) -> d
 
 
 def _checked(
-    name: str, network: nn.Module, rows: Tensor, given: str, names: Sequence[str], say: Callable[[str], None]
+    name: str, network: nn.Module, rows: Tensor, input_name: str, names: Sequence[str], say: Callable[[str], None]
 ) -> bytes:
-    content = _to_onnx(name, network.eval(), rows, given, names)
-    off = max(_off(name, network, content, rows[:n], given, names) for n in CHECKED)
-    say(f"{name}.onnx: at most {off:.1g} off torch, relative to 1 + |x|")
+    content = _to_onnx(name, network.eval(), rows, input_name, names)
+    difference = max(_difference(name, network, content, rows[:n], input_name, names) for n in CHECKED)
+    say(f"{name}.onnx: differs from torch by at most {difference:.1g}, relative to 1 + |x|")
     return content
 
 
-def _to_onnx(name: str, network: nn.Module, rows: Tensor, given: str, names: Sequence[str]) -> bytes:
-    """A network as an ONNX file that says nothing of the machine that wrote it."""
+def _to_onnx(name: str, network: nn.Module, rows: Tensor, input_name: str, names: Sequence[str]) -> bytes:
+    """Export a network as an ONNX file without information about this machine."""
     size = sum(tensor.nbytes for tensor in network.state_dict().values())
     if size > MOST_BYTES:
         raise InputError(f"the {name} has {size:,} bytes of weights; an ONNX file holds {MOST_BYTES:,}")
@@ -106,7 +106,7 @@ def _to_onnx(name: str, network: nn.Module, rows: Tensor, given: str, names: Seq
                 network,
                 (rows[:3],),
                 dynamo=True,
-                input_names=[given],
+                input_names=[input_name],
                 output_names=list(names),
                 dynamic_shapes=({0: torch.export.Dim("n")},),
                 verbose=False,
@@ -124,14 +124,16 @@ def _to_onnx(name: str, network: nn.Module, rows: Tensor, given: str, names: Seq
 
 
 def _forget_sources(graph: Any) -> None:
-    """Drop what the exporter notes of the source code, with its folders on this machine."""
+    """Remove the exporter's references to source code and its folders."""
     for part in (graph, *graph.node, *graph.input, *graph.output, *graph.value_info):
         for key in METADATA:
             part.ClearField(key)
 
 
-def _off(name: str, network: nn.Module, content: bytes, rows: Tensor, given: str, names: Sequence[str]) -> float:
-    """How far onnxruntime's numbers are off torch's, at most."""
+def _difference(
+    name: str, network: nn.Module, content: bytes, rows: Tensor, input_name: str, names: Sequence[str]
+) -> float:
+    """The largest difference between onnxruntime's and torch's values."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -139,19 +141,19 @@ def _off(name: str, network: nn.Module, content: bytes, rows: Tensor, given: str
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     with torch.no_grad():
         expected = dict(zip(names, _flat(network(rows)), strict=True))
-    results: Mapping[str, Any] = dict(zip(names, session.run(list(names), {given: rows.numpy()}), strict=True))
+    results: Mapping[str, Any] = dict(zip(names, session.run(list(names), {input_name: rows.numpy()}), strict=True))
     worst = 0.0
     for key, tensor in expected.items():
         other = torch.from_numpy(results[key])
         if other.shape != tensor.shape:
             raise TrainingError(f"{name}.onnx gives {key} as {list(other.shape)}, torch as {list(tensor.shape)}")
-        off = float(((other - tensor).abs() / (1 + tensor.abs())).max())
-        if not off <= TOLERANCE:
+        difference = float(((other - tensor).abs() / (1 + tensor.abs())).max())
+        if not difference <= TOLERANCE:
             raise TrainingError(
-                f"{name}.onnx does not agree with torch: {key} is {off:.2g} off, relative to 1 + |x|; at most "
-                f"{TOLERANCE:g} is accepted, and nothing was written"
+                f"{name}.onnx does not agree with torch: {key} differs by {difference:.2g}, relative to 1 + |x|; at "
+                f"most {TOLERANCE:g} is accepted, and nothing was written"
             )
-        worst = max(worst, off)
+        worst = max(worst, difference)
     return worst
 
 
@@ -161,13 +163,13 @@ def _flat(value: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Within, the exporter keeps to itself what packages it does without."""
+    """Suppress the exporter's messages about missing packages."""
     logger = logging.getLogger("torch.onnx")
-    before = logger.level
+    level = logger.level
     logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(before)
+        logger.setLevel(level)

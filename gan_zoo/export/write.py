@@ -32,23 +32,23 @@ def export(
     seed: int = 0,
     say: Callable[[str], None] = lambda line: None,
 ) -> Path:
-    """Write the model of a run, whole or not at all.
+    """Write the model of a run, completely or not at all.
 
     Args:
         source: A run folder, one of its checkpoints, or an exported model.
-        out: The folder to make; there is nothing in it yet.
-        onnx: Whether the networks are written as ONNX, too.
-        name: What it is loaded by on the Hub, if it goes there: the card says so then.
-        seed: Decides the card's pictures.
-        say: Takes a line on what was found.
+        out: The folder to create; it may exist if it is empty.
+        onnx: Whether to write the networks as ONNX, too.
+        name: Its name on the Hub, for the card.
+        seed: Seed of the card's pictures.
+        say: Called with lines for the user.
 
     Returns:
         `out`.
 
     Raises:
-        InputError: If there is no whole checkpoint, `out` is not empty, or ONNX is asked for and cannot be had.
+        InputError: If there is no intact checkpoint, `out` is not empty, or ONNX is requested and unavailable.
         TrainingError: If the networks in ONNX do not agree with torch.
-        OSError: If the place cannot be written; nothing is left there.
+        OSError: If `out` cannot be written; no partial files remain.
     """
     check_empty(out)
     if onnx:
@@ -59,7 +59,7 @@ def export(
     step = find_step(checkpoint)
     model = load(checkpoint)
     figures = measured_at(run.folder, checkpoint.name, step, fingerprint(model))
-    files = _described(model, without_places(model.config), step) | _pictures(model, seed)
+    files = _described(model, without_folders(model.config), step) | _pictures(model, seed)
     if onnx:
         from gan_zoo.export.onnx import networks
 
@@ -72,22 +72,22 @@ def export(
 
 
 def check_empty(out: Path) -> None:
-    """Refuse a place that an export would overwrite.
+    """Check that an export to `out` overwrites nothing.
 
     Raises:
-        InputError: If there is something.
+        InputError: If there is anything.
     """
     if out.is_symlink() or (out.exists() and not out.is_dir()):
-        raise InputError(f"{out} is no folder; an export needs one of its own")
+        raise InputError(f"{out} is not a folder; an export requires a new or empty one")
     if out.exists() and any(out.iterdir()):
         raise InputError(f"{out} is not empty; name another folder for the export")
 
 
 def check_exported(folder: Path, name: str) -> None:
-    """Refuse to upload what was not exported under `name`, whose card and configuration are others.
+    """Check that a folder was exported under `name`, which its card contains.
 
     Raises:
-        InputError: If it was not.
+        InputError: If it was not, or its weights are damaged.
     """
     card = folder / CARD
     if not card.is_file() or loaded_by(name) not in card.read_text(encoding="utf-8", errors="replace"):
@@ -95,18 +95,18 @@ def check_exported(folder: Path, name: str) -> None:
     check_weights(folder)
 
 
-def without_places(config: Config) -> Config:
-    """A tree that tells nothing of this machine's folders: of the data's place the last part alone."""
-    data, places = config.data, dict[str, str]()
+def without_folders(config: Config) -> Config:
+    """A configuration without this machine's folders: of the path of the data, only the last part."""
+    data, paths = config.data, dict[str, str]()
     if data.name not in datasets.entries:
-        places["name"] = Path(data.name).name
+        paths["name"] = Path(data.name).name
     if data.path and not (data.name == "hub" and not Path(data.path).expanduser().exists()):
-        places["path"] = Path(data.path).name
-    return config.model_copy(update={"data": data.model_copy(update=places)})
+        paths["path"] = Path(data.path).name
+    return config.model_copy(update={"data": data.model_copy(update=paths)})
 
 
 def _described(model: GAN, config: Config, step: int) -> dict[str, bytes]:
-    """The weights and what they are of."""
+    """The files of the weights and their description."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     weights = to_safetensors(tensors, metadata={"format": "pt"})
     description = Description(config, step, hashlib.sha256(weights).hexdigest())
@@ -114,13 +114,13 @@ def _described(model: GAN, config: Config, step: int) -> dict[str, bytes]:
 
 
 def _pictures(model: GAN, seed: int) -> dict[str, bytes]:
-    drawn = {"samples.png": grid(model.sample(64, seed=seed), 8)}
+    pictures = {"samples.png": grid(model.sample(64, seed=seed), 8)}
     if model.codes:
-        drawn["traversal.png"] = draw_traversals(model, model.codes, seed=seed)
-    return {name: png(picture) for name, picture in drawn.items()}
+        pictures["traversal.png"] = draw_traversals(model, model.codes, seed=seed)
+    return {name: png(picture) for name, picture in pictures.items()}
 
 
 def _write(files: Mapping[str, bytes], out: Path) -> None:
-    with atomic_folder(out) as beside:
+    with atomic_folder(out) as partial:
         for name, content in files.items():
-            write(beside / name, content)
+            write(partial / name, content)

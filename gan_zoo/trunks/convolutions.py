@@ -1,9 +1,9 @@
 """The convolutions next to the image, each computed as one matrix product where that is faster.
 
-An image has one channel or three, and cuDNN computes convolutions with so few in half precision badly: it converts
-layouts and picks slow engines. The windows of an image of one channel are a matrix of 16 columns, which costs less to
-write down than the conversions. In a CUDA graph on one H200 (bf16, infogan-mnist of width 64, batch 128, one channel)
-the products saved 150 µs of a step of 1,528 µs.
+cuDNN is slow at half-precision convolutions with one to three channels: it converts layouts and picks slow engines. The
+windows of a one-channel image form a matrix of 16 columns, which is cheaper to write than these conversions. In a CUDA
+graph on one H200 (bf16, infogan-mnist of width 64, batch 128, one channel) the products saved 150 µs of a step of
+1,528 µs.
 
 n images [n, c, 2h, 2w] have n·h·w windows of 4×4 pixels, two apart, over a border of one zero. `Unfold` copies them
 out and `Fold`, its transpose, sums them back. Each is the other's derivative, to any order, and neither scatters.
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 MOST_CHANNELS = 1
-"""Images of more channels are left to torch's convolutions: the products were measured for one."""
+"""Images with more channels use torch's convolutions; the products were measured for one channel."""
 
 HALF = (torch.bfloat16, torch.float16)
 
@@ -73,14 +73,14 @@ class ConvToImage(nn.ConvTranspose2d):
 
 
 def is_product(x: Tensor, channels: int, forced: bool) -> bool:
-    """Whether the convolution of `x` that has an image of `channels` channels on its other side is a product."""
+    """Whether the convolution of `x` to or from an image of `channels` channels is computed as a product."""
     if x.ndim != 4:
         return False
     return forced or (x.is_cuda and channels <= MOST_CHANNELS and computed_in(x) in HALF)
 
 
 def computed_in(x: Tensor) -> torch.dtype:
-    """The number format in which autocast has a convolution of `x` computed."""
+    """The number format of a convolution of `x` under autocast."""
     device = x.device.type
     if x.dtype is not torch.float64 and torch.is_autocast_enabled(device):
         return torch.get_autocast_dtype(device)
@@ -88,11 +88,11 @@ def computed_in(x: Tensor) -> torch.dtype:
 
 
 class Unfold(torch.autograd.Function):
-    """Images [n, 2h, 2w, c] to their windows [n, h, w, 16·c], each in the order (row, column, channel)."""
+    """Maps images [n, 2h, 2w, c] to windows [n, h, w, 16·c], each in the order (row, column, channel)."""
 
     @staticmethod
     def forward(ctx: Any, images: Tensor, dtype: torch.dtype) -> Tensor:
-        """In the number format `dtype`."""
+        """Copy the windows in the number format `dtype`."""
         ctx.dtype = images.dtype
         windows = bordered(images, dtype).unfold(1, 4, 2).unfold(2, 4, 2)  # [n, h, w, c, 4, 4]
         return windows.permute(0, 1, 2, 4, 5, 3).flatten(3)
@@ -104,11 +104,11 @@ class Unfold(torch.autograd.Function):
 
 
 class Fold(torch.autograd.Function):
-    """Windows [n, h, w, 16·c] to images [n, 2h, 2w, c]: each pixel sums the four windows that reach it, and a bias."""
+    """Maps windows [n, h, w, 16·c] to images [n, 2h, 2w, c]: each pixel is the sum of four windows and a bias."""
 
     @staticmethod
     def forward(ctx: Any, windows: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Tensor:
-        """In the number format `dtype`; half precision is summed in fp32."""
+        """Sum the windows in fp32, and return the number format `dtype`."""
         ctx.dtype, ctx.bias_dtype = windows.dtype, None if bias is None else bias.dtype
         n, h, w, columns = windows.shape
         c = columns // 16
@@ -121,9 +121,9 @@ class Fold(torch.autograd.Function):
         strides = ((h + 2) * down, down, down - 4 * c, right, right - c, 1)
         starts = (15 * c + a * (down - 8 * c) + b * (right - 2 * c) for a in range(2) for b in range(2))
         first, *others = (known.as_strided(sizes, strides, start) for start in starts)
-        pixels = first.add(others[0]).add_(others[1]).add_(others[2])  # a reduction takes twice as long
+        pixels = first.add(others[0]).add_(others[1]).add_(others[2])  # twice as fast as a reduction
         if bias is not None:
-            pixels += bias  # in fp32 and without a cast of its own
+            pixels += bias  # in fp32, without a separate cast
         return pixels.view(n, 2 * h, 2 * w, c).to(dtype)
 
     @staticmethod
@@ -135,7 +135,7 @@ class Fold(torch.autograd.Function):
 
 
 def bordered(x: Tensor, dtype: torch.dtype) -> Tensor:
-    """[n, h, w, c] in the middle of zeros [n, h + 2, w + 2, c]: padded and cast at once."""
+    """Pad [n, h, w, c] with zeros to [n, h + 2, w + 2, c] and cast it in one operation."""
     n, h, w, c = x.shape
     padded = x.new_zeros(n, h + 2, w + 2, c, dtype=dtype)
     padded[:, 1:-1, 1:-1] = x

@@ -52,7 +52,7 @@ def dcgan_generator(latent_width: int, image: ImageShape, settings: TrunkSetting
 
 
 def dcgan_discriminator(image: ImageShape, settings: TrunkSettings) -> DiscriminatorTrunk:
-    """Images to the flattened last feature map.
+    """Images [n, C, R, R] to the flattened last feature map.
 
     Raises:
         InputError: If the resolution is not 28, 32, 64 or 128.

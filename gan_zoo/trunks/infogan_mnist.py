@@ -15,7 +15,7 @@ from gan_zoo.trunks.layers import dense, doubling, halving, init_dcgan, spectral
 from gan_zoo.trunks.trunk import DiscriminatorTrunk, Trunk, require_resolution
 
 LEAK = 0.1
-"""Slope of the leaky ReLUs for negative numbers, as appendix C states it."""
+"""Slope of the leaky ReLUs for negative numbers, from appendix C."""
 
 
 def infogan_mnist_generator(latent_width: int, image: ImageShape, settings: TrunkSettings) -> nn.Module:

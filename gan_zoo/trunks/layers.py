@@ -26,9 +26,9 @@ class LotNorm(_BatchNorm):
 
     Attributes:
         rows: Rows of a lot; None makes the whole batch one lot. The last lot may be smaller.
-        slope: Of the leaky ReLU for negative numbers; 0 is ReLU, 1 the identity.
-        once: Whether passes in training are differentiated at most once, as the fused kernels require. The default
-            is plain torch.
+        slope: Slope of the leaky ReLU for negative numbers; 0 is ReLU, 1 the identity.
+        once: Whether training passes are differentiated at most once, as the fused kernels require. Defaults to False,
+            which uses plain torch.
 
     `num_batches_tracked` stays 0: a fixed momentum does not need it, and counting costs a launch for each layer.
     """
@@ -64,14 +64,14 @@ class LotNorm(_BatchNorm):
 
 
 def in_lots(network: nn.Module, *batches: Tensor) -> tuple[Tensor, ...]:
-    """The outputs of `network` for batches [n, …], the last of which may have fewer rows: in one pass if its batch
-    norms have lots of n rows, or if it has none.
+    """Apply `network` to batches [n, …], the last of which may be smaller: in one pass if it has no batch norm or its
+    batch norms have lots of n rows.
     """
     norms = [layer for layer in network.modules() if isinstance(layer, _BatchNorm)]
     if not all(isinstance(norm, LotNorm) and norm.rows == len(batches[0]) for norm in norms):
         return tuple(network(batch) for batch in batches)
-    whole: Tensor = network(torch.cat(batches))
-    return tuple(whole.split([len(batch) for batch in batches]))
+    output: Tensor = network(torch.cat(batches))
+    return tuple(output.split([len(batch) for batch in batches]))
 
 
 class LotNorm1d(LotNorm, nn.BatchNorm1d):
@@ -132,7 +132,7 @@ def doubling(inputs: int, outputs: int, kind: Norm, slope: float) -> list[nn.Mod
 
 
 class SpectralNorm(_SpectralNorm):
-    """torch's, outside of autocast: in half precision power iteration does not converge."""
+    """torch's spectral norm outside of autocast, since power iteration does not converge in half precision."""
 
     def forward(self, weight: Tensor) -> Tensor:
         """The weight, divided by its largest singular value."""

@@ -1,7 +1,6 @@
 """Multilayer perceptrons with two hidden layers: Goodfellow et al., 2014, in its usual later form.
 
-They draw any resolution. Weights start as torch starts linear layers. The discriminator's first layer, which
-sees pixels, has no norm.
+They support any resolution. Weights have torch's default initialisation. The discriminator's first layer has no norm.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ def mlp_generator(latent_width: int, image: ImageShape, settings: TrunkSettings)
 
 
 def mlp_discriminator(image: ImageShape, settings: TrunkSettings) -> DiscriminatorTrunk:
-    """Images to 8·width features; the feature map is the features at one position, [n, 8·width, 1, 1]."""
+    """Images [n, C, R, R] to 8·width features; the feature map is the features as [n, 8·width, 1, 1]."""
     hidden = 8 * settings.width
     to_map = nn.Sequential(
         Rearrange("n c h w -> n (c h w)"),

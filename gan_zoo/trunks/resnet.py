@@ -1,8 +1,7 @@
 """SNGAN's residual networks: Miyato et al., 2018, appendix B.4 (32, 48 and 128 pixels).
 
-Blocks are pre-activated, and weights start by Xavier's uniform rule, with gain √2 in the residual branch. A
-1×1 convolution commutes with nearest upsampling and with average pooling, so shortcuts convolve at the
-smaller side.
+Blocks are pre-activated. Weights have Xavier's uniform initialisation, with gain √2 in the residual branch. A 1×1
+convolution commutes with nearest upsampling and with average pooling, so shortcuts convolve at the smaller side.
 """
 
 from __future__ import annotations
@@ -27,11 +26,11 @@ class Plan:
     side: int
     """Side of the generator's first map."""
     generator: tuple[int, ...]
-    """Channels of the generator's maps; each but the first comes out of a block that doubles the side."""
+    """Channels of the generator's maps; each but the first is the output of a block that doubles the side."""
     halving: tuple[int, ...]
-    """Channels out of the discriminator blocks that halve the side, which come first."""
+    """Output channels of the discriminator's first blocks, which halve the side."""
     keeping: tuple[int, ...]
-    """Channels out of those that keep it."""
+    """Output channels of its other blocks, which keep the side."""
 
 
 PLANS = {
@@ -40,7 +39,7 @@ PLANS = {
     64: Plan(4, (16, 8, 4, 2, 1), (1, 2, 4, 8), (16,)),
     128: Plan(4, (16, 16, 8, 4, 2, 1), (1, 2, 4, 8, 16), (16,)),
 }
-"""By resolution. 32 and 128 are the paper's; 28 follows the first, and 64 the paper's for 48 pixels."""
+"""Plans by resolution: 32 and 128 from the paper; 28 follows 32, and 64 the paper's plan for 48 pixels."""
 
 
 class ResidualBlock(nn.Module):
@@ -85,7 +84,7 @@ def doubling_block(inputs: int, outputs: int, kind: Norm) -> nn.Module:
 
 
 def first_block(inputs: int, outputs: int) -> nn.Module:
-    """The discriminator's block that sees pixels, with no activation or norm on them: halves the side."""
+    """The discriminator's first block, which halves the side: no activation or norm on its input, the pixels."""
     residual = nn.Sequential(_conv3(inputs, outputs), nn.ReLU(), _conv3(outputs, outputs), nn.AvgPool2d(2))
     return ResidualBlock(residual, nn.Sequential(nn.AvgPool2d(2), _conv1(inputs, outputs)))
 
@@ -125,7 +124,7 @@ def resnet_generator(latent_width: int, image: ImageShape, settings: TrunkSettin
 
 
 def resnet_discriminator(image: ImageShape, settings: TrunkSettings) -> DiscriminatorTrunk:
-    """Images to the last feature map's sum over space.
+    """Images [n, C, R, R] to the last feature map's sum over space.
 
     Raises:
         InputError: If the resolution is not 28, 32, 64 or 128.

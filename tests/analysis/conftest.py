@@ -5,7 +5,7 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache of the test's own, and a classifier that trains for a moment."""
+    """An empty cache, and a classifier that trains briefly."""
     place = tmp_path / "cache"
     monkeypatch.setenv("GAN_ZOO_CACHE", str(place))
     monkeypatch.setattr("gan_zoo.analysis.classifier.EPOCHS", 0)

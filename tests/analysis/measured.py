@@ -1,4 +1,4 @@
-"""Small sets with classes that are easily told apart, for what is measured."""
+"""Small datasets with classes that are easy to separate."""
 
 from __future__ import annotations
 

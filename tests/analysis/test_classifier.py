@@ -1,4 +1,4 @@
-"""The classifier that samples are measured with: what it learns, and when it is trained anew."""
+"""The classifier for evaluation: what it learns, and when it is retrained."""
 
 from __future__ import annotations
 
@@ -123,4 +123,4 @@ def test_one_that_cannot_be_kept_is_used(data: Path, tmp_path: Path, monkeypatch
     said: list[str] = []
     found = classifier(open_dataset(Data(name=str(data))), say=said.append)
     assert found.accuracy > 0
-    assert "could not be kept" in said[-1]
+    assert "could not be cached" in said[-1]

@@ -1,4 +1,4 @@
-"""Clusters of features beside Q's."""
+"""k-means clusters of features, compared with Q's."""
 
 from __future__ import annotations
 

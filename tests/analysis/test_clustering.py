@@ -1,4 +1,4 @@
-"""Agreement of groups and classes: tables by hand, and what is fitted where."""
+"""Agreement of groups and classes, against tables computed by hand."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def grouped(groups: list[int], classes: list[int]) -> Grouped:
 
 
 class Oracle:
-    """Tells classes 0, 1, 2 as values 2, 0, 1 of its second code."""
+    """Predicts the classes 0, 1, 2 as values 2, 0, 1 of its second code."""
 
     device = torch.device("cpu")
     codes = (Code("c1", "uniform"), Code("c2", "categorical", classes=3))

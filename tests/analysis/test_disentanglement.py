@@ -1,4 +1,4 @@
-"""Disentanglement metrics: their ends, their order, what must not change them, and values worked out by hand."""
+"""Disentanglement metrics: their extremes, order and invariances, and values computed by hand."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PERFECT = FACTORS.astype(float)
 NOISE = RANDOM.normal(size=FACTORS.shape)
 SOFT = STANDARD + 0.3 * RANDOM.normal(size=FACTORS.shape)
 TURNED = (STANDARD + 0.05 * NOISE) @ np.kron(np.eye(2), [[1, 1], [-1, 1]]) / sqrt(2)
-"""The first two dimensions, and the last two, turned by 45° together: each tells two factors alike."""
+"""The first two and the last two dimensions, each pair rotated by 45°: each depends equally on two factors."""
 
 METRICS: dict[str, Callable[[Table, Table], float | DCI]] = {
     "factor_vae": partial(factor_vae, groups=1500),
@@ -99,7 +99,7 @@ def test_the_seed_decides_what_is_drawn(metric: Callable[..., object]) -> None:
 
 
 def test_factor_vae_misses_the_groups_of_a_factor_without_a_dimension() -> None:
-    """Two of four factors have one: half of the groups are told, and the rest fall to either dimension."""
+    """Two of four factors have a dimension: half of the groups are classified, the others at random."""
     assert factor_vae(PERFECT[:, :2], FACTORS, groups=6000) == pytest.approx(1 / 2, abs=0.04)
     assert factor_vae(PERFECT[:, :1], FACTORS, groups=6000) == pytest.approx(1 / 4, abs=0.04)
 
@@ -117,7 +117,7 @@ def test_factor_vae_leaves_inactive_dimensions_out() -> None:
 
 
 def test_a_group_is_drawn_from_all_values_of_its_factor() -> None:
-    """A dimension that stands still for one rare value only cannot win the other groups of its factor."""
+    """A dimension that is constant for one rare value only cannot win the other groups of its factor."""
     factors = np.stack([np.repeat([0, 1, 2, 3], [10, 300, 300, 390]), np.arange(1000) % 4], 1)
     codes = np.stack([np.where(factors[:, 0] == 0, 0, NOISE[:1000, 0]), factors[:, 1]], 1)
     score = factor_vae(codes, factors, groups=6000)
@@ -179,7 +179,7 @@ def test_a_discrete_dimension_may_name_its_values_as_it_likes() -> None:
 
 
 def test_modularity_is_its_closed_form() -> None:
-    """A dimension that tells two of three factors alike has 1 - 1/2, one that tells one has 1, a dead one 0."""
+    """A dimension that depends equally on two of three factors has 1 - 1/2, on one 1, a constant one 0."""
     v = np.array(list(product(range(2), range(2), range(4))))
     two, one, none = 2 * v[:, 0] + v[:, 1], v[:, 2], np.zeros(len(v))
     assert modularity(two[:, None], v) == pytest.approx(1 / 2)
@@ -217,7 +217,7 @@ def test_dci_disentanglement_is_lost_where_a_dimension_tells_two_factors() -> No
 
 
 def test_dci_completeness_is_lost_where_two_dimensions_tell_a_factor() -> None:
-    """The forest splits on either first, with a third of the importance, and then on the other."""
+    """The forest splits on either dimension first, with a third of the importance, then on the other."""
     v = np.tile(list(product(range(4), range(2))), (100, 1))
     spread = np.stack([v[:, 0] // 2, v[:, 0] % 2, v[:, 1]], 1)
     found = dci(spread, v)

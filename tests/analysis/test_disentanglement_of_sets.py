@@ -1,4 +1,4 @@
-"""Disentanglement measured on sets and models: what is drawn, what is read, what is refused."""
+"""Disentanglement of datasets and models: samples, representations, and errors."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CODES = "categorical:3, uniform:1, bernoulli:1, gaussian:1"
 
 
 def table_set(factors: Factors | None = KNOWN) -> Dataset:
-    """Each factor's value stands, ten times, in a pixel of its own."""
+    """One pixel for each factor, with ten times the factor's value."""
     images = torch.zeros(KNOWN.count, 1, 4, 4, dtype=torch.uint8)
     images[:, 0, 0, :3] = (KNOWN.values(torch.arange(KNOWN.count)) * 10).to(torch.uint8)
     return Dataset("table", ImageShape(1, 4), 0, Split(images), factors=factors)
@@ -92,7 +92,7 @@ def test_a_set_without_two_factors_is_refused(factors: Factors | None) -> None:
     ],
 )
 def test_a_representation_that_is_no_table_is_refused(represent: Any) -> None:
-    with pytest.raises(InputError, match="no finite table of as many rows"):
+    with pytest.raises(InputError, match="not a finite table of as many rows"):
         disentanglement(represent, table_set())
 
 

@@ -1,4 +1,4 @@
-"""Tables of Q(c | x): what stands in them, and how they are written."""
+"""Tables of Q(c | x): their content and formats."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def model(place: Path) -> GAN:
 
 
 def on(data: Data) -> Run:
-    """A run on `data`, which keeps no record of it."""
+    """A run on `data` without a fingerprint."""
     return Run(Path("nowhere"), narrow_config("infogan").model_copy(update={"data": data}))
 
 

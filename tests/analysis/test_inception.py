@@ -1,4 +1,4 @@
-"""Inception's features: what is asked for, and what is said where network or weights are missing."""
+"""Inception's features, and the errors if network or weights are missing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gan_zoo.errors import InputError
 
 
 class Network(torch.nn.Module):
-    """Has the face of torch-fidelity's network, and tells the mean of each channel."""
+    """Has the interface of torch-fidelity's network; its features are the mean of each channel."""
 
     def __init__(self, name: str, features: list[str], feature_extractor_weights_path: str) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""One code by another, and codes with many values or in great number."""
+"""Traversals of two codes, of codes with many values, and of many codes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from gan_zoo.models.gan.prior import SHOWN
 
 CODES = "categorical:5, uniform:2, bernoulli:1"
 GREY = 2 / 255
-"""From one of a pixel's 256 values to the next."""
+"""The step between a pixel's 256 values."""
 
 
 def make(codes: str) -> GAN:
@@ -38,7 +38,7 @@ def model() -> GAN:
 
 @pytest.fixture
 def panels(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Panel, torch.Tensor]]:
-    """What is drawn from here on."""
+    """The panels that are drawn from here on."""
     drawn: list[tuple[Panel, torch.Tensor]] = []
     real = Panel.draw
 

@@ -1,4 +1,4 @@
-"""Labelled grids: what stands where, and that nothing overlaps."""
+"""Labelled grids: positions, and that nothing overlaps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figures beside figures: what stays, what gives way, and that all who read them agree."""
+"""Merging results: which are kept, which are replaced, and that all readers agree."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _unmeasured(run: Path) -> None:
 
 
 def result(*measurements: Measurement, step: int = 3) -> dict[str, Any]:
-    """What `evaluate` returns, as far as it is kept."""
+    """A result of `evaluate`, reduced to what is saved."""
     own = [asdict(one) for one in measurements]
     facts = {"n": measurements[0].n or 1, "seed": 0, "skipped": {"fidelity": "not asked for"}}
     return {"step": step, "metrics": {}, "notes": {}, "measurements": own, **facts}
@@ -62,7 +62,7 @@ def test_of_two_the_one_of_more_samples_stays_and_a_line_says_so() -> None:
     kept, lines = merge([MANY, CLUSTERING], [FEW])
     assert kept == [CLUSTERING, MANY]
     assert lines == [
-        "fidelity of 5,000 samples, classifier features, seed 0 stays: the new figures are of 10 samples only"
+        "fidelity of 5,000 samples, classifier features, seed 0 kept: the new figures have only 10 samples"
     ]
     kept, lines = merge([FEW], [MANY])
     assert kept == [MANY]
@@ -87,7 +87,7 @@ def test_other_features_and_other_steps_stand_beside_each_other() -> None:
 def test_what_was_measured_of_other_weights_at_the_step_gives_way() -> None:
     kept, (line,) = merge([MANY], [replace(CLUSTERING, weights="b")])
     assert [one.metric for one in kept] == ["clustering"]
-    assert line.startswith("fidelity (5,000 samples, classifier features, seed 0) gave way: measured of other weights")
+    assert line.startswith("fidelity (5,000 samples, classifier features, seed 0) replaced: other weights")
 
 
 MEASUREMENTS = st.builds(
@@ -158,7 +158,7 @@ def test_a_file_that_is_no_evaluation_is_replaced_and_a_line_says_so(tmp_path: P
     path.write_text("[]")
     save(result(FEW), path, say=said.append)
     assert read_measurements(path) == [FEW]
-    assert "is no evaluation" in said[0]
+    assert "is not an evaluation" in said[0]
 
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.just(10**400) | st.floats() | st.text(max_size=5)
@@ -218,7 +218,7 @@ def test_fewer_samples_replace_nothing_and_every_reader_agrees(run: Path, tmp_pa
     assert told["metrics"]["information"] == before["information"]
     assert told["metrics"]["clustering"]["accuracy"] > 0
     assert number(before["fidelity"]["frechet"]) not in ended.out, "the table is of this call"
-    assert "fidelity of 40 samples, classifier features, seed 0 stays: the new figures are of 10" in ended.err
+    assert "fidelity of 40 samples, classifier features, seed 0 kept: the new figures have only 10" in ended.err
     frechet = before["fidelity"]["frechet"]
     assert standing(run).best["fidelity/frechet"]["value"] == frechet
     assert zoo("report", run, "--out", tmp_path / "page.html").code == 0
@@ -236,7 +236,7 @@ def test_a_card_has_the_figures_of_its_own_weights_alone(run: Path) -> None:
     assert measured_at(run, "step-00000002", 2, weights) == [own]
     assert measured_at(run, "step-00000001", 1, weights) == []
     (run / "evaluation.json").write_text("{")
-    with pytest.raises(InputError, match="is no evaluation"):
+    with pytest.raises(InputError, match="is not an evaluation"):
         measured_at(run, "step-00000002", 2, weights)
 
 

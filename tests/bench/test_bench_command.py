@@ -15,7 +15,7 @@ from gan_zoo.bench.record import read
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """What the suites were asked for; they answer at once."""
+    """The suites' arguments; the suites return at once."""
     given: dict[str, Any] = {}
 
     def measured(name: str, report: Any) -> Any:

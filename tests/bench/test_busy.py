@@ -1,4 +1,4 @@
-"""How busy a GPU is: from the intervals in which it works."""
+"""The share of time in which a GPU is busy, from the intervals of its kernels."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from gan_zoo.bench.busy import busy, covered
     [
         ([], 0.0),
         ([(1.0, 2.0), (3.0, 5.0)], 3.0),
-        ([(3.0, 5.0), (1.0, 4.0)], 4.0),  # they overlap, and come in no order
-        ([(1.0, 9.0), (2.0, 3.0), (4.0, 5.0)], 8.0),  # one holds the others
+        ([(3.0, 5.0), (1.0, 4.0)], 4.0),  # overlapping and unordered
+        ([(1.0, 9.0), (2.0, 3.0), (4.0, 5.0)], 8.0),  # one contains the others
     ],
 )
 def test_the_union_of_intervals_counts_nothing_twice(spans: list[tuple[float, float]], length: float) -> None:

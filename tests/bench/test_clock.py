@@ -1,4 +1,4 @@
-"""Cases take turns, as many rounds as are asked for, and each call is charged its own time."""
+"""Interleaved timing: the number of rounds, their order, and the time of each call."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CPU = torch.device("cpu")
 
 
 class Clock:
-    """A clock that goes on only when it is told to."""
+    """A clock that advances only on request."""
 
     def __init__(self) -> None:
         self.now = 0.0

@@ -1,4 +1,4 @@
-"""Reports beside each other: the verdicts, what is missing, and what is refused."""
+"""Comparison of reports: verdicts, missing cases, and errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The suite of kernels: what a machine can measure is measured, what it cannot is told."""
+"""The suite of kernels: what a machine can measure, and the reasons for what it cannot."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def no_copies(device: torch.device, *, seconds: float) -> float:
 
 @pytest.fixture
 def copies(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The rate of copies is not what these tests are about."""
+    """Skip measuring the rate of copies."""
     monkeypatch.setattr(suite, "copy_rate", no_copies)
 
 
@@ -59,7 +59,7 @@ def test_a_quick_run_on_a_cpu_measures_plain_torch_and_tells_what_is_missing(cop
     assert (
         "by the wall clock" in told
         and "need a GPU" in told
-        and "interpreter is no measure of speed" in told
+        and "interpreter does not measure speed" in told
         and "large shapes: left out" in told
     )
     assert "reference compiled: left out of a quick run" in told
@@ -264,7 +264,7 @@ def test_the_flushes_time_is_subtracted_and_the_rest_shared_among_the_calls() ->
     taken = Stand().times({"a": lambda: True, "nothing": lambda: False}, 4, seconds=0.0)
     assert set(taken) == {"a", "nothing"}
     assert taken["a"] == pytest.approx([2.0] * 6, abs=0.25)
-    assert all(0 < t <= 0.25 for t in taken["nothing"])  # chance makes no time negative
+    assert all(0 < t <= 0.25 for t in taken["nothing"])  # noise makes no time negative
 
 
 class Waiting(Stand):

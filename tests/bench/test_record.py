@@ -1,4 +1,4 @@
-"""A report comes back as it was written, and what is no report is refused; medians have the right intervals."""
+"""Reports survive a round trip, other files are refused, and medians have the right intervals."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_what_is_no_report_is_refused_in_one_line(text: str, words: str, tmp_pat
     with pytest.raises(InputError) as refused:
         read(path)
     told = str(refused.value)
-    assert told.startswith(f"{path} is no report of gan-zoo bench: ") and words in told and "\n" not in told
+    assert told.startswith(f"{path} is not a report of gan-zoo bench: ") and words in told and "\n" not in told
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The suite of steps: what its grid holds, what a cell tells, and what happens where a case cannot be had."""
+"""The suite of steps: its grid, its cells, and cases that fail."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import pytest
 import torch
 from narrow import one_line
 
-from gan_zoo.bench import places, rates
+from gan_zoo.bench import rates, workloads
 from gan_zoo.bench import step as suite
-from gan_zoo.bench.places import CASES, COLOUR, MODES, PAPER, RECIPE, VARIANTS, Place, grid
 from gan_zoo.bench.record import Cell, Report, Samples
 from gan_zoo.bench.step import Running, step
+from gan_zoo.bench.workloads import CASES, COLOUR, MODES, PAPER, RECIPE, VARIANTS, Workload, grid
 from gan_zoo.errors import InputError
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -22,7 +22,7 @@ NARROW = {"trunk.width": 2}
 
 @pytest.fixture
 def narrow(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Small networks, and rates that take no time."""
+    """Small networks, and rates without measurement."""
     for name in ("CASES", "VARIANTS"):
         cases = getattr(suite, name)
         monkeypatch.setattr(suite, name, {k: (model, {**own, **NARROW}) for k, (model, own) in cases.items()})
@@ -43,11 +43,11 @@ def test_the_grid_is_trunk_by_resolution_by_precision_by_mode() -> None:
 
 
 def test_a_quick_grid_on_a_gpu_is_two_networks_as_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(places, "pick_precision", lambda *_: "bf16")
+    monkeypatch.setattr(workloads, "pick_precision", lambda *_: "bf16")
     quick = grid(CUDA, quick=True)
     assert quick == [
-        replace(place, precision="bf16", mode=mode)
-        for place in (PAPER, COLOUR)
+        replace(workload, precision="bf16", mode=mode)
+        for workload in (PAPER, COLOUR)
         for mode in ("graph", "graph, compiled")
     ]
     assert list(suite._cases(quick[0], quick=True, on_gpu=True)) == ["gan", "infogan", RECIPE]
@@ -69,9 +69,9 @@ def test_a_mode_is_whether_a_step_is_captured_and_compiled(mode: str, graph: str
     assert (training.cuda_graph, training.compile) == (graph, compiled)
 
 
-@pytest.mark.parametrize("place", [PAPER, Place("dcgan", 64, 8, "fp32")])
-def test_both_cases_have_the_same_generator_trunk_and_optimizer(place: Place) -> None:
-    plain, info = (place.config(model, {**own, **NARROW}, CPU) for model, own in CASES.values())
+@pytest.mark.parametrize("workload", [PAPER, Workload("dcgan", 64, 8, "fp32")])
+def test_both_cases_have_the_same_generator_trunk_and_optimizer(workload: Workload) -> None:
+    plain, info = (workload.config(model, {**own, **NARROW}, CPU) for model, own in CASES.values())
     for part in ("trunk", "loss", "optimizer", "training", "data"):
         assert getattr(plain, part) == getattr(info, part)
     sizes = [
@@ -108,9 +108,9 @@ def test_the_full_grid_adds_the_variants_to_the_paper_s_network_and_doubles_the_
     taken: list[tuple[int, list[str]]] = []
     rate = {128: 100.0, 256: 150.0, 512: 151.0}
 
-    def cell(place: Place, cases: places.Cases, *_: object, **__: object) -> Cell:
-        taken.append((place.batch, list(cases)))
-        return Cell(key=place.key, cases={"gan": Samples(seconds=(place.batch / rate[place.batch],))})
+    def cell(workload: Workload, cases: workloads.Cases, *_: object, **__: object) -> Cell:
+        taken.append((workload.batch, list(cases)))
+        return Cell(key=workload.key, cases={"gan": Samples(seconds=(workload.batch / rate[workload.batch],))})
 
     monkeypatch.setattr(suite, "cell", cell)
     step(CPU, chosen={"trunk": ("infogan-mnist",), "precision": ("fp32",), "mode": ("eager",)})
@@ -132,7 +132,7 @@ def test_when_the_time_is_used_up_no_cell_is_begun_and_each_report_on_the_way_is
 
 @pytest.mark.usefixtures("narrow")
 def test_a_graph_that_could_not_be_captured_is_not_told_as_one() -> None:
-    found = suite.cell(Place("dcgan", 32, 4, "fp32", "graph"), {"gan": suite.CASES["gan"]}, CPU, seconds=0.0)
+    found = suite.cell(Workload("dcgan", 32, 4, "fp32", "graph"), {"gan": suite.CASES["gan"]}, CPU, seconds=0.0)
     assert found.cases == {}
     assert found.missing == {"gan": "no CUDA graph: the device is cpu"}
 
@@ -159,7 +159,7 @@ def test_short_steps_are_timed_several_at_a_time(monkeypatch: pytest.MonkeyPatch
     assert len(one.seconds) == len(several.seconds) == 6
     assert single == 7  # one to see how long it takes
     assert case.iterations.state.step - before > 5 * single
-    assert several.time.median < 5 * one.time.median  # told by step
+    assert several.time.median < 5 * one.time.median  # per step
 
 
 @pytest.mark.usefixtures("narrow")

@@ -1,4 +1,4 @@
-"""The order of data is a function of seed, step and rank, and both ways to batches follow it."""
+"""The order of data is a function of seed, step and rank, in memory and streamed."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_order_depends_on_seed_and_epoch_only() -> None:
 
 
 def test_order_is_golden() -> None:
-    """From the first version, on torch 2.13; any other order would give resumed runs other data."""
+    """The order of the first version, on torch 2.13; with another one, resumed runs would see other data."""
     assert batch_indices(0, 3, 10, 8).tolist() == [3, 0, 4, 2, 8, 5, 5, 9]
 
 
@@ -97,7 +97,7 @@ def test_streaming_gives_the_same_batches_as_memory(tmp_path: Path, workers: int
 
 
 def test_sources_survive_pickling(tmp_path: Path) -> None:
-    """Where processes are not forked, workers receive them so; a mapped file must not be sent along."""
+    """Spawned workers receive pickled sources, which must not contain a mapped file."""
     np.save(tmp_path / "x.npy", np.zeros((1000, 16, 16), np.uint8))
     Image.new("L", (8, 8), 7).save(tmp_path / "a.png")
     for name in (tmp_path / "x.npy", tmp_path):

@@ -41,7 +41,7 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (COUNT, 8, 8, 3), dtype=np.ui
 
 @pytest.fixture(autouse=True)
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache of the test's own, in which any set is kept."""
+    """An empty cache that accepts datasets of any size."""
     monkeypatch.setenv("GAN_ZOO_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(cache, "WORTH_IMAGES", 1)
     return tmp_path / "cache/images"
@@ -59,7 +59,7 @@ def images(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def decodings(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Grows by an item with every image that is decoded."""
+    """A list that grows with every decoded image."""
     made: list[int] = []
     real = encoded.decode
 
@@ -195,7 +195,7 @@ def empty(file: Path) -> None:
 
 
 def exchange(file: Path) -> None:
-    """Whole, and its sums right, but of other images."""
+    """Replace an entry by a valid one of other images."""
     zeros = {"0": torch.zeros(30, 3, 8, 9, dtype=torch.uint8), "1": torch.zeros(10, 3, 8, 8, dtype=torch.uint8)}
     save_file(zeros, file, {name: hashlib.sha256(tensor.numpy().data).hexdigest() for name, tensor in zeros.items()})
 
@@ -341,7 +341,7 @@ def test_a_process_that_is_killed_leaves_neither_a_lock_nor_a_half(images: Path,
     process.kill()
     process.join()
     (folder,) = place.iterdir()
-    (folder / f".pixels.123{PARTIAL}.safetensors").write_bytes(b"half")  # what one leaves that is killed in writing
+    (folder / f".pixels.123{PARTIAL}.safetensors").write_bytes(b"half")  # of a process killed while writing
     opened(images)
     assert {path.name for path in folder.iterdir()} == {cache.PIXELS, cache.LOCK}
 
@@ -421,7 +421,7 @@ def test_who_waits_for_one_that_fails_makes_the_entry(
     assert len(entries(place)) == 1
 
 
-# What is told on the way.
+# Messages.
 
 
 def terminals(monkeypatch: pytest.MonkeyPatch) -> StringIO:
@@ -453,7 +453,7 @@ def test_nothing_is_told_where_silence_is_asked_for_or_nobody_watches(
 
 
 def test_pixels_do_not_depend_on_what_the_bytes_are_read_from(tmp_path: Path) -> None:
-    """A TIFF is read through its descriptor where it has one."""
+    """Pillow reads a TIFF through its file descriptor if there is one."""
     content = BytesIO()
     Image.fromarray(PIXELS[0]).save(content, "TIFF", compression="tiff_lzw")
     (tmp_path / "set").mkdir()

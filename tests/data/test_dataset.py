@@ -1,4 +1,4 @@
-"""Opening sets by name, and what the settings make of them."""
+"""Opening datasets by name, and the effect of the settings."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_arrays_are_fitted_like_files(size: tuple[int, int], shape: ImageShape) 
     from gan_zoo.data.pixels import decode
 
     rng = np.random.default_rng(0)
-    # Away from the ends, since Pillow clips what overshoots between its two passes and torch at the end.
+    # Values away from 0 and 255, since Pillow clips between its two passes and torch at the end.
     colour = rng.integers(64, 192, (*size, 3), dtype=np.uint8)
     by_torch = fit(torch.from_numpy(colour).permute(2, 0, 1)[None], shape)[0]
     by_pillow = decode(Image.fromarray(colour), shape)

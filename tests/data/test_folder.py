@@ -1,4 +1,4 @@
-"""Folders of images of every kind, and of what only looks like one."""
+"""Folders of images in all formats, and files that only look like images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Splits and classes from names: as the layout `imagefolder` of the library `datasets` has them, or refused."""
+"""Splits and classes from names: as in the layout `imagefolder` of the library `datasets`, or refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sets of the hub, from local copies in the same layouts; nothing here reaches for the network."""
+"""Datasets of the Hub, from local copies in the same layouts, without network."""
 
 from __future__ import annotations
 

@@ -119,7 +119,7 @@ def test_a_shape_comes_back_after_its_own_period_and_not_before(shape: int, peri
 
 
 def test_orientation_turns_anticlockwise() -> None:
-    """A heart on its tip lies with the tip to the right after a quarter turn; a wide ellipse stands."""
+    """After a quarter turn, the heart's tip points to the right, and a wide ellipse is upright."""
     for angle, dim in ((0, 0), (pi / 2, 1)):
         mass = drawn(HEART, angle=angle).sum(1 - dim)
         tip = (mass > 0).nonzero().max()

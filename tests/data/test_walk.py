@@ -1,4 +1,4 @@
-"""What below a folder is no data: what gan-zoo wrote there, and links; and images that are broken."""
+"""Skipped files in a folder of images: gan-zoo's outputs, links, and broken images."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_circles_of_links_end(links: Path, tmp_path: Path) -> None:
     (links / "cat/up").symlink_to(links, target_is_directory=True)
     (links / "round").symlink_to("round")
     (links / "round.txt").symlink_to("round.txt")
-    (links / "all").symlink_to(tmp_path, target_is_directory=True)  # which holds this folder itself
+    (links / "all").symlink_to(tmp_path, target_is_directory=True)  # which contains this folder itself
     (links / "blobs").symlink_to(tmp_path / "blobs", target_is_directory=True)
     (links / "again").symlink_to(tmp_path / "blobs", target_is_directory=True)
     found = opened(links, follow_links=True)
@@ -143,7 +143,7 @@ def test_a_saved_set_of_links_is_followed_if_asked(tmp_path: Path) -> None:
 
 @pytest.fixture
 def broken(tmp_path: Path) -> Path:
-    """Eight images, of which the pixels of three end early, and a file that is none."""
+    """Eight images, three of them truncated, and a file that is not an image."""
     folder = fill(tmp_path / "imgs", 8)
     for number in (1, 3, 6):
         path = folder / f"i{number}.png"
@@ -195,7 +195,7 @@ def test_the_error_of_a_broken_image_says_what_helps(broken: Path) -> None:
     assert "gan-zoo datasets" in refused(broken) and "data.skip_broken = true" in refused(broken)
 
 
-# What a run says as it starts
+# Messages at the start of a run
 
 
 def test_a_run_says_what_its_data_are(broken: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,7 +14,7 @@ from gan_zoo.data.dataset import open_dataset
 
 @pytest.fixture(scope="session")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """InfoGAN on the bundled digits, hardly trained: in great strides, so that its images differ by their codes."""
+    """InfoGAN on the bundled digits, trained for a few large steps, so that images depend on the codes."""
     folder = tmp_path_factory.mktemp("explore") / "digits"
     gan_zoo.train(
         "infogan",

@@ -37,7 +37,7 @@ FLAGS = (
     "--disable-sync",
 )
 PATIENCE = 60_000
-"""Milliseconds that a condition is waited for: a loaded machine is slow."""
+"""Timeout in milliseconds, for a loaded machine."""
 
 pytestmark = [
     pytest.mark.browser,
@@ -68,7 +68,7 @@ STEPS = "[...document.querySelectorAll('.zoo-mi [aria-label^=\"step: \"]')].map(
 
 
 class Visit:
-    """A page that is looked at, its first run, and all that it asked for."""
+    """A page, its first run, and all its requests."""
 
     def __init__(self, page: Any, address: str) -> None:
         self.page = page
@@ -156,7 +156,7 @@ def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def address(shown: Path, plain: Path, wide: Path) -> Iterator[str]:
-    """Of a page over three runs."""
+    """The address of a page with three runs."""
     with started("explore", shown, plain, wide, "--port", "0") as server:
         assert server.stdout is not None
         yield server.stdout.readline().split()[1]
@@ -207,14 +207,14 @@ def test_a_slider_that_is_dragged_moves_the_image(visit: Visit, run: Path) -> No
     assert np.array_equal(visit.image(), to_uint8(own)[0, 0].numpy())
 
 
-@pytest.mark.slow  # for a machine whose time is its own
+@pytest.mark.slow  # requires an idle machine
 def test_in_one_round_of_25_moves_the_median_image_follows_the_slider_within_150_ms(
     visit: Visit, record_property: Any
 ) -> None:
     """Of five rounds at most, on networks of the default width.
 
-    Where the rounds fail and twice as many processes as there are cores want to run, nothing can be said: it is
-    skipped with its figures.
+    If the rounds fail and twice as many processes as there are cores are running, the test is skipped with its
+    figures.
     """
     medians = []
     for k in range(ROUNDS):
@@ -237,11 +237,11 @@ def test_a_choice_and_the_noise_move_the_image(visit: Visit) -> None:
     visit.commanded(f"c1={chosen},")
     visit.changed(before)
     before = visit.source()
-    visit.run.get_by_role("button", name="Draw noise anew").click()
+    visit.run.get_by_role("button", name="Draw new noise").click()
     visit.changed(before)
     assert "--seed 0 " not in visit.run.locator(".zoo-command").inner_text()
     before = visit.source()
-    visit.run.get_by_label("noise (its seed)").fill("5")
+    visit.run.get_by_label("seed of the noise").fill("5")
     visit.commanded("--seed 5 ")
     visit.changed(before)
 
@@ -265,7 +265,7 @@ def test_what_is_no_image_is_told(visit: Visit, tmp_path: Path) -> None:
     before = visit.source()
     (tmp_path / "digit.png").write_text("no image")
     visit.drop(tmp_path / "digit.png")
-    expect(visit.run.locator(".zoo-refused")).to_have_text("this is no image that can be read")
+    expect(visit.run.locator(".zoo-refused")).to_have_text("the image cannot be read")
     assert visit.source() == before
 
 
@@ -276,7 +276,7 @@ def test_a_grid_of_two_codes_is_drawn(visit: Visit, run: Path, tmp_path: Path) -
     visit.changed(before, ".zoo-grid")
     saved = save(visit, visit.run.locator(".zoo-grid").get_by_text("Download"), tmp_path / "digits-c3-c2.png")
     view = View(run)
-    assert np.array_equal(saved, np.asarray(view.grid(view.drawn(0), 0, "c3", "c2")))
+    assert np.array_equal(saved, np.asarray(view.grid(view.sample_codes(0), 0, "c3", "c2")))
 
 
 def test_the_image_and_the_curves_are_saved(visit: Visit, tmp_path: Path) -> None:
@@ -301,7 +301,7 @@ def test_runs_stand_side_by_side(visit: Visit) -> None:
     assert visit.run.bounding_box()["y"] == visit.other.bounding_box()["y"]
     assert visit.other.get_by_text("has no codes").is_visible()
     first, second = visit.source(), image.get_attribute("src")
-    visit.other.get_by_label("noise (its seed)").fill("9")
+    visit.other.get_by_label("seed of the noise").fill("9")
     expect(image).not_to_have_attribute("src", second)
     assert visit.source() == first
 
@@ -315,8 +315,8 @@ def test_the_page_follows_a_training_that_goes_on(visit: Visit, shown: Path) -> 
     with started("train", "--resume", "--out", shown, *changes) as training:
         step = visit.followed(visit.followed(12))  # twice: it goes on
         visit.followed(40)  # beyond the checkpoint of step 20, which was written before step 25 was logged
-        visit.run.get_by_role("button", name="Take the newest checkpoint").click()
-        expect(heading).to_contain_text("(just taken)")
+        visit.run.get_by_role("button", name="Load the newest checkpoint").click()
+        expect(heading).to_contain_text("(just loaded)")
         visit.changed(before)
         visit.changed(grid, ".zoo-grid")
         assert training.poll() is None

@@ -52,7 +52,7 @@ def test_codes_and_noise_move_the_image(view: View) -> None:
 
 def test_the_drawn_values_lie_within_the_controls(view: View) -> None:
     for seed in range(20):
-        for code, value in zip(view.codes, view.drawn(seed), strict=True):
+        for code, value in zip(view.codes, view.sample_codes(seed), strict=True):
             low, high = (0, code.classes - 1) if code.discrete else limits(code)
             assert low <= value <= high
 
@@ -94,7 +94,7 @@ def test_the_codes_of_an_image_are_q_s(view: View, run: Path, digit: bytes) -> N
     assert reading.values[1] == pytest.approx(own["c2"].mean.clamp(-2, 2).item(), abs=0.006)
     assert reading.descriptions[0].startswith(f"{own['c1'].argmax().item()} ({own['c1'].max().item():.1%})")
     assert reading.descriptions[1].startswith(f"{own['c2'].mean.item():.2f}")
-    assert pixels(reading.seen).shape == (28, 28)
+    assert pixels(reading.image).shape == (28, 28)
 
 
 def bomb() -> bytes:
@@ -106,9 +106,9 @@ def bomb() -> bytes:
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        (b"", "no image that can be read"),
-        (b"no image", "no image that can be read"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "no image that can be read"),
+        (b"", "image cannot be read"),
+        (b"no image", "image cannot be read"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "image cannot be read"),
         (bomb(), "5000×5000 pixels, more than"),
     ],
 )
@@ -118,14 +118,14 @@ def test_what_is_no_image_is_refused(view: View, data: bytes, words: str) -> Non
 
 
 def test_half_an_image_is_refused(view: View, digit: bytes) -> None:
-    with pytest.raises(InputError, match="no image that can be read"):
+    with pytest.raises(InputError, match="image cannot be read"):
         view.read(digit[: len(digit) // 2])
 
 
 def test_a_plain_gan_has_noise_alone(plain: Path) -> None:
     view = View(plain)
     assert not view.codes
-    assert not view.reads
+    assert not view.has_encoder
     assert not np.array_equal(pixels(view.image([], 0)), pixels(view.image([], 1)))
     assert "--codes" not in view.command([], 0)
     with pytest.raises(InputError, match="no codes"):
@@ -148,7 +148,7 @@ def test_bernoulli_gaussian_and_many_codes(tmp_path: Path) -> None:
     )
     view = View(tmp_path / "run")
     assert len(view.codes) == MOST_CODES
-    assert view.unshown == 32 - MOST_CODES
+    assert view.hidden_codes == 32 - MOST_CODES
     assert limits(Code("c2", "gaussian")) == (-3, 3)
     reading = view.read(picture())
     assert reading.values[0] in (0, 1)
@@ -170,13 +170,13 @@ def test_an_exported_model_is_shown_as_its_run(view: View, run: Path, tmp_path: 
     assert exported.about == view.about == "infogan on mnist-5k, after 12 steps"
     assert np.array_equal(pixels(exported.image([3, 1, 0], 0)), pixels(view.image([3, 1, 0], 0)))
     assert exported.read(digit).descriptions == view.read(digit).descriptions
-    assert view.logged and view.grows
-    assert not exported.logged and not exported.grows and not exported.refresh()
+    assert view.has_log and view.may_refresh
+    assert not exported.has_log and not exported.may_refresh and not exported.refresh()
 
 
 def test_a_checkpoint_that_is_named_stays(run: Path) -> None:
     named = View(run / "checkpoints" / "step-00000012")
-    assert named.logged and not named.grows
+    assert named.has_log and not named.may_refresh
 
 
 def test_the_newest_checkpoint_is_taken_when_asked(run: Path, tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def live(folder: Path, fault: Fault, at: int) -> None:
 
 
 def forked(work: Callable[..., None], *arguments: object) -> BaseProcess:
-    """A process of its own, not started yet."""
+    """A new process, not started yet."""
     processes = multiprocessing.get_context("forkserver")
     processes.set_forkserver_preload(NEEDED)
     return processes.Process(target=work, args=arguments)
@@ -82,7 +82,7 @@ def never_killed(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 def end_of(process: BaseProcess) -> bool:
-    """Whether it came to the run's end, and was not killed."""
+    """Whether the process reached the end of the run instead of being killed."""
     process.join(120)
     assert process.exitcode in (0, -signal.SIGKILL)
     return process.exitcode == 0

@@ -1,4 +1,4 @@
-"""Values that are not finite, and long runs: what stops a run, what is skipped, what memory it needs."""
+"""NaN and infinity: what stops a run and what is skipped; and the memory of long runs."""
 
 from __future__ import annotations
 

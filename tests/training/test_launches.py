@@ -1,7 +1,7 @@
 """How many kernels a step launches, counted without a GPU: operations that compute something, and Triton launches.
 
-One operation counts once, though some of torch's take several kernels (Adam's, batch norm's): a count is no forecast of
-a profile. It is a sum that may not rise unnoticed.
+One operation counts once, though some of torch's launch several kernels (Adam's, batch norm's), so a count does not
+predict a profile. The test only ensures that it does not rise unnoticed.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ CEILINGS = {
     ("dcgan", "recipe"): 151,
     ("dcgan", "infogan-cr"): 311,
 }
-"""What was counted when this was written. A change that lowers a count lowers its ceiling."""
+"""The current counts. A change that lowers a count should lower its ceiling."""
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""The loop: what a run leaves behind, what decides it, and how it ends when it cannot go on."""
+"""The loop: a run's files, what its result depends on, and how it fails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Between logging steps the host never waits for the device: no number is read, no size depends on a value."""
+"""Between logging steps the host never waits for the device: it reads no value, and no size depends on one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A training on several ranks is the training of one process, and ends as a whole."""
+"""Training on several ranks equals training in one process, and ends on all ranks together."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def tensors(run: Run, file: str, step: int = STEPS) -> dict[str, Tensor]:
 def difference(a: dict[str, Tensor], b: dict[str, Tensor]) -> float:
     """The mean difference of the elements of a tensor, of the tensor that differs the most.
 
-    Not the largest difference: Adam makes a whole step, 1e-3, of a gradient that is zero but for rounding.
+    Not the largest difference: Adam makes a full step, 1e-3, of a gradient that consists of rounding errors.
     """
     assert a.keys() == b.keys()
     return max((a[name].double() - b[name].double()).abs().mean().item() for name in a)
@@ -122,7 +122,7 @@ def test_so_they_do_whatever_the_step_is_made_of(settings: dict[str, Any], tmp_p
 
 
 def test_batch_norm_over_ranks_gives_the_first_steps_of_one_process(tmp_path: Path) -> None:
-    """To rounding, at first: Adam makes whole steps of gradients that are zero but for rounding."""
+    """Up to rounding, and at first only: Adam makes full steps of gradients that consist of rounding errors."""
     one = narrow_train("infogan", tmp_path / "one", training__steps=4, trunk__name="infogan-mnist")
     two = trained(tmp_path / "two", 2, training__steps=4)
     for a, b in zip(losses(one)[:3], losses(two)[:3], strict=True):
@@ -205,7 +205,7 @@ def test_batch_norm_over_ranks_keeps_the_activation_of_the_norm_that_it_replaces
 
 
 class Unheard(Ranks):
-    """One of several ranks, whose others are not there."""
+    """One of several ranks without the others."""
 
     def average(self, tensors: Any) -> None:
         pass
@@ -449,7 +449,7 @@ def test_what_all_ranks_refuse_is_told_once(tmp_path: Path) -> None:
 
 
 def unlike(folder: Path) -> None:
-    """Ranks of which each has a tree of its own."""
+    """Ranks with different configurations."""
     narrow_train("gan", folder, training__steps=1, trunk__width=4 + int(os.environ["RANK"]))
 
 

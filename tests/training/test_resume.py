@@ -71,7 +71,7 @@ def train_until_a_crash_before(step: int, model: str, out: Path, *, resume: bool
 
 
 def told(run: Run) -> list[dict[str, float]]:
-    """The metrics, less the speed."""
+    """The metrics without the speed."""
     return [{k: v for k, v in line.items() if k != "images_per_second"} for line in run.metrics()]
 
 

@@ -1,4 +1,4 @@
-"""The convolutions next to the image against torch's, with the product forced where the device would not choose it."""
+"""The convolutions next to the image against torch's, with the product forced on every device."""
 
 from __future__ import annotations
 

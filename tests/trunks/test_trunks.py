@@ -1,4 +1,4 @@
-"""What every trunk promises: shapes, ranges, settings, seeds, precisions, layouts."""
+"""Properties of every trunk: shapes, ranges, settings, seeds, precisions, layouts."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ def encoded(
         output = np.asarray(represent(normalise(dataset.train.pixels(part))), np.float64)
         if output.ndim != 2 or len(output) != len(part) or not np.isfinite(output).all():
             raise InputError(
-                f"the representation of {len(part)} images is no finite table of as many rows: {output.shape}"
+                f"the representation of {len(part)} images is not a finite table of as many rows: {output.shape}"
             )
         parts.append(output)
     return np.concatenate(parts), known.values(indices).numpy()

@@ -1,4 +1,4 @@
-"""What a kernel is allowed to be wrong by."""
+"""The error that a kernel may have."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""These tests run the kernels: in Triton's interpreter where TRITON_INTERPRET=1 is set, else on a GPU.
+"""These tests run the kernels: in Triton's interpreter if TRITON_INTERPRET=1 is set, else on a GPU.
 
 `tests/kernels/test_interpreter.py` starts the interpreter in a process of its own; `pytest -m gpu` runs the
 same tests on a device. Where there is neither, there is nothing to collect.
@@ -22,7 +22,7 @@ if not INTERPRETING and not torch.cuda.is_available():
 
 
 QUICK = 10
-"""Of so many cases of one test the interpreter, which is slow, runs one by default; `make test-all` runs all."""
+"""The interpreter is slow and runs one of so many cases of a test; `make test-all` runs all."""
 
 
 def pytest_collection_modifyitems(items):

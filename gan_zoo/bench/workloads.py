@@ -1,4 +1,4 @@
-"""The grid of the suite `step`: where, in which mode, and which models are set beside each other."""
+"""The grid of the suite `step`: networks, batch sizes, number formats, modes, and the models to compare."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ MODES: dict[str, dict[str, Any]] = {
     "graph, compiled": {"training.cuda_graph": "on", "training.compile": True},
 }
 Cases = dict[str, tuple[str, dict[str, Any]]]
-"""Model and settings of its own of each case, by name."""
+"""Model and settings of each case, by name."""
 CASES: Cases = {"gan": ("gan", {}), "infogan": ("infogan", {})}
-"""The two that every cell has."""
+"""The two cases of every cell."""
 VARIANTS: Cases = {
     "infogan, channels last": ("infogan", {"training.channels_last": True}),
     "gan, simultaneous": ("gan", {"training.update": "simultaneous"}),
@@ -35,13 +35,13 @@ VARIANTS: Cases = {
         {"infogan.consistency": 1.0, "infogan.consistency_share": 0.334, "data.warp": WARP},
     ),
 }
-"""Further ones, of the full grid's cells at `PAPER`."""
+"""Further cases of the full grid's cells at `PAPER`."""
 RECIPE = "infogan, consistency"
-"""What the default preset trains."""
+"""The case of the default preset."""
 
 
 @dataclass(frozen=True)
-class Place:
+class Workload:
     """A cell of the grid."""
 
     trunk: str
@@ -52,7 +52,7 @@ class Place:
 
     @property
     def key(self) -> dict[str, str | int]:
-        """What the cell is called by in a report."""
+        """The cell's key in a report."""
         return asdict(self)
 
     def config(self, model: str, settings: Mapping[str, Any], device: torch.device) -> Config:
@@ -74,19 +74,19 @@ class Place:
         return resolve(model, {}, {**shared, **noise, **MODES[self.mode], **settings})
 
 
-PAPER = Place("infogan-mnist", 28, 128, "fp32")
+PAPER = Workload("infogan-mnist", 28, 128, "fp32")
 """The paper's network for digits and its batch (Chen et al., 2016, appendix C.1)."""
-COLOUR = Place("dcgan", 64, 128, "fp32")
+COLOUR = Workload("dcgan", 64, 128, "fp32")
 """The quick grid's other network on a GPU."""
 
 
-def grid(device: torch.device, *, quick: bool) -> list[Place]:
-    """The first batch size of every trunk, resolution, precision and mode; larger batches follow where they gain."""
+def grid(device: torch.device, *, quick: bool) -> list[Workload]:
+    """Every trunk, resolution, precision and mode at its first batch size; `step` adds larger ones if faster."""
     best = pick_precision("auto", device)
     if quick and device.type == "cuda":
         return [
-            replace(place, precision=best, mode=mode)
-            for place in (PAPER, COLOUR)
+            replace(workload, precision=best, mode=mode)
+            for workload in (PAPER, COLOUR)
             for mode in ("graph", "graph, compiled")
         ]
     if quick:
@@ -94,21 +94,21 @@ def grid(device: torch.device, *, quick: bool) -> list[Place]:
     trunks = [(PAPER.trunk, PAPER.resolution, PAPER.batch), ("dcgan", 32, 64), ("dcgan", 64, 32), ("resnet", 32, 8)]
     modes = [mode for mode in MODES if device.type == "cuda" or "graph" not in mode]
     precisions = dict.fromkeys(("fp32", best, *(("fp16",) if device.type == "cuda" else ())))
-    return [Place(*trunk, precision, mode) for mode in modes for trunk in trunks for precision in precisions]
+    return [Workload(*trunk, precision, mode) for mode in modes for trunk in trunks for precision in precisions]
 
 
-def choose(places: Sequence[Place], chosen: Mapping[str, Sequence[str]]) -> list[Place]:
-    """The places that are asked for.
+def choose(workloads: Sequence[Workload], chosen: Mapping[str, Sequence[str]]) -> list[Workload]:
+    """The workloads with the `chosen` values of each field; an empty sequence selects all.
 
     Raises:
-        InputError: If a value is of no place, or none is left.
+        InputError: If no workload has a value, or none has all.
     """
     for field, values in chosen.items():
-        here = list(dict.fromkeys(str(getattr(place, field)) for place in places))
+        accepted = list(dict.fromkeys(str(getattr(workload, field)) for workload in workloads))
         for value in values:
-            if value not in here:
-                raise unknown(f"{field} of this grid", value, here)
-    left = [p for p in places if all(getattr(p, field) in values for field, values in chosen.items() if values)]
-    if not left:
+            if value not in accepted:
+                raise unknown(f"{field} of this grid", value, accepted)
+    matching = [w for w in workloads if all(getattr(w, field) in values for field, values in chosen.items() if values)]
+    if not matching:
         raise InputError("nothing is left to measure: these choices have no cell of the grid in common")
-    return left
+    return matching
