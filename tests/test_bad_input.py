@@ -249,7 +249,7 @@ TABLE = [
     (("export", "shell", "--out", "export"), ["shell", "no checkpoint"]),
     (("export", "run", "--out", "full"), ["full", "not empty", "another folder"]),
     (("export", "run", "--out", "run"), ["run", "not empty"]),
-    (("export", "run", "--out", "no-image.png"), ["no-image.png", "no folder"]),
+    (("export", "run", "--out", "no-image.png"), ["no-image.png", "not a folder"]),
     (("export", "run", "--out", "no-image.png/export"), ["no-image.png"]),
     (("export", "run", "--out", "export", "--push", "digits"), ["--push 'digits'", "org/name"]),
     (("export", "run", "--out", "export", "--push", "a/../b"), ["--push", "org/name"]),

@@ -107,7 +107,7 @@ def _choose(subject: Subject, names: Sequence[str] | None) -> tuple[list[str], d
             skipped[name] = NOT_ASKED
             continue
         try:
-            metric.refuse(subject)
+            metric.check(subject)
         except InputError as error:
             skipped[name] = str(error)
         else:
@@ -149,7 +149,7 @@ def _record(subject: Subject, measured: Mapping[str, Numbers], skipped: Mapping[
             numbers,
             step=step,
             weights=weights,
-            n=subject.drawn.get(name),
+            n=subject.sample_counts.get(name),
             seed=subject.seed,
             features=subject.features.get(name),
             note=subject.notes.get(name, ""),
@@ -184,7 +184,7 @@ def summary(results: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
         if metric in apart or not all((metric, key) in table for table in tables):
             continue
         values = [table[metric, key] for table in tables]
-        worst = max if key in METRICS[metric].falling else min
+        worst = max if key in METRICS[metric].lower_is_better else min
         rows[f"{metric}/{key}"] = {
             "mean": statistics.mean(values),
             "deviation": statistics.stdev(values) if len(values) > 1 else 0.0,

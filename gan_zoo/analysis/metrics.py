@@ -28,14 +28,14 @@ class Metric:
 
     Args:
         measure: Computes its numbers, by name.
-        refuse: Raises InputError, before any work, if the metric does not apply to a subject.
-        falling: Names of the numbers that are better when lower.
+        check: Raises InputError, before any work, if the metric does not apply to a subject.
+        lower_is_better: Names of the numbers that are better when lower.
         needs_data: Whether it reads the training data.
     """
 
     measure: Callable[[Subject], Numbers]
-    refuse: Callable[[Subject], object]
-    falling: frozenset[str] = frozenset()
+    check: Callable[[Subject], object]
+    lower_is_better: frozenset[str] = frozenset()
     needs_data: bool = True
 
 
@@ -62,14 +62,14 @@ def _clustering(subject: Subject) -> Numbers:
 
 def _information(subject: Subject) -> Numbers:
     subject.notes["information"] = "L_I in nats, on fresh samples; H(c) is a ceiling where the code is discrete"
-    subject.drawn["information"] = subject.n
+    subject.sample_counts["information"] = subject.n
     return information(subject.model, n=subject.n, seed=subject.seed)
 
 
 def _fidelity(subject: Subject) -> Numbers:
     reals = subject.reals
-    real, fake, halves = reals.compared, subject.generated_features, reals.halves
-    subject.features["fidelity"], subject.drawn["fidelity"] = Path(reals.features).name, len(fake)
+    real, fake, halves = reals.reference_features, subject.generated_features, reals.halves
+    subject.features["fidelity"], subject.sample_counts["fidelity"] = Path(reals.features).name, len(fake)
     split, _ = reals.reference
     network = (
         f"a classifier's, right on {reals.classifier.accuracy:.1%}" if reals.features == "classifier" else "Inception's"
@@ -84,7 +84,7 @@ def _fidelity(subject: Subject) -> Numbers:
 def _coverage(subject: Subject) -> Numbers:
     reals, data = subject.reals, subject.dataset
     assert data.train.labels is not None
-    subject.features["coverage"], subject.drawn["coverage"] = "classifier", subject.n
+    subject.features["coverage"], subject.sample_counts["coverage"] = "classifier", subject.n
     classes = torch.cat([reals.classifier.predict(part).cpu() for part in subject.generated.split(500)])
     subject.notes["coverage"] = (
         f"{subject.n} samples; classes predicted by a classifier, right on {reals.classifier.accuracy:.1%}"

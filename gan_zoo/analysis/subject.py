@@ -130,22 +130,22 @@ class Reals:
         return ("test", test) if test is not None and len(test) >= self._n else ("train", self.dataset.train)
 
     @cached_property
-    def compared(self) -> Tensor:
+    def reference_features(self) -> Tensor:
         """Features [n, d] of n images of the reference split, or of all if it has fewer."""
-        return self._drawn[: self._n]
+        return self._sampled[: self._n]
 
     @cached_property
     def halves(self) -> list[tuple[Tensor, Tensor]]:
         """Pairs of disjoint sets of real images' features, n each, or half of the reference split; several random
         pairs, since a single one is noisy.
         """
-        size = min(self._n, len(self._drawn) // 2)
+        size = min(self._n, len(self._sampled) // 2)
         random = torch.Generator().manual_seed(self._seed)
-        orders = [torch.randperm(len(self._drawn), generator=random) for _ in range(DIVISIONS)]
-        return [(self._drawn[order[:size]], self._drawn[order[size : 2 * size]]) for order in orders]
+        orders = [torch.randperm(len(self._sampled), generator=random) for _ in range(DIVISIONS)]
+        return [(self._sampled[order[:size]], self._sampled[order[size : 2 * size]]) for order in orders]
 
     @cached_property
-    def _drawn(self) -> Tensor:
+    def _sampled(self) -> Tensor:
         _, split = self.reference
         random = torch.Generator().manual_seed(self._seed)
         chosen = split.choose(torch.randperm(len(split), generator=random)[: 2 * self._n])
@@ -171,7 +171,7 @@ class Subject:
     Attributes:
         notes: By metric, a note on its numbers.
         features: By metric, the features that images were compared by, if any.
-        drawn: By metric, the number of samples, if any.
+        sample_counts: By metric, the number of samples, if any.
     """
 
     def __init__(self, run: Run, checkpoint: Path, model: GAN, reals: Reals, *, n: int, seed: int) -> None:
@@ -179,7 +179,7 @@ class Subject:
         self.n, self.seed = n, seed
         self.notes: dict[str, str] = {}
         self.features: dict[str, str] = {}
-        self.drawn: dict[str, int] = {}
+        self.sample_counts: dict[str, int] = {}
 
     @property
     def dataset(self) -> Dataset:
@@ -193,8 +193,8 @@ class Subject:
 
     @cached_property
     def generated_features(self) -> Tensor:
-        """Features [m, d] of as many samples as `Reals.compared` has images."""
-        return self.reals.features_of(Split(self.generated[: len(self.reals.compared)]))
+        """Features [m, d] of as many samples as `Reals.reference_features` has images."""
+        return self.reals.features_of(Split(self.generated[: len(self.reals.reference_features)]))
 
     def grouped(self, split: Split) -> dict[str, Grouped]:
         """The modes of Q's categorical codes on a labelled split, with its labels."""

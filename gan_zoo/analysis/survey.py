@@ -100,15 +100,15 @@ def best_figures(run: Run, figures: Sequence[Measurement]) -> dict[str, dict[str
     """
     best: dict[str, dict[str, float]] = {}
 
-    def offer(name: str, value: float, step: int, *, falling: bool = False) -> None:
+    def offer(name: str, value: float, step: int, *, lower_is_better: bool = False) -> None:
         current = best.get(name)
-        if current is None or (value < current["value"] if falling else value > current["value"]):
+        if current is None or (value < current["value"] if lower_is_better else value > current["value"]):
             best[name] = {"value": value, "step": step}
 
     for one in figures:
-        falling = METRICS[one.metric].falling if one.metric in METRICS else frozenset()
+        lower = METRICS[one.metric].lower_is_better if one.metric in METRICS else frozenset()
         for key, value in one.numbers.items():
-            offer(f"{one.metric}/{key}", value, one.step, falling=key in falling)
+            offer(f"{one.metric}/{key}", value, one.step, lower_is_better=key in lower)
     for record in run.metrics():
         bound = record.get("mi")
         if isinstance(bound, float) and math.isfinite(bound):  # the file may contain anything
