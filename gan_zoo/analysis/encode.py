@@ -75,7 +75,7 @@ def encoder(model: GAN) -> Encoder:
         InputError: If it cannot infer codes.
     """
     if not model.codes or not hasattr(model, "encode"):
-        raise InputError(f"model {model.config.model} has no codes to tell from an image; infogan and acgan have")
+        raise InputError(f"model {model.config.model} has no codes to infer from images; infogan and acgan have")
     return cast(Encoder, model)
 
 
