@@ -101,7 +101,7 @@ class Game:
         batch = digits(self.config.training.batch_size, seed=step, device=self.device)
         latents, discriminator = self.latents(step), self.model.discriminator
         fake = self.model.generator(latents.input)
-        more = self.model.additional_images(batch.images, self.draws(step))
+        more = self.model.additional_images(batch.images, latents, self.draws(step))
         return StepTensors(
             real=discriminator(batch.images),
             fake=discriminator(fake),

@@ -44,7 +44,7 @@ def test_its_first_steps_have_the_losses_of_the_package(example: ModuleType) -> 
     ]
     for step in range(3):
         batch, latents = digits(16, seed=step), game.latents(step)
-        (warped,) = game.model.additional_images(batch.images, game.draws(step))
+        (warped,) = game.model.additional_images(batch.images, latents, game.draws(step))
         codes = latents.codes[:, 0].long(), latents.codes[:, 1:]
         found = example.step(generator, discriminator, *optimizers, batch.images, warped, latents.input, codes)
         of_d, of_g = game.step(step)

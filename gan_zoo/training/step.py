@@ -79,7 +79,7 @@ class StepFunctions:
         if slopes := penalised and self.penalties.of_passes:
             real_x = real_x.detach().requires_grad_()
             fake_x = fake_x if fake_x.requires_grad else fake_x.detach().requires_grad_()
-        more_x = model.additional_images(real_x, random)
+        more_x = model.additional_images(real_x, latents, random)
         at_once = self.at_once and not fake_x.requires_grad  # one pass would carry its gradient through the reals too
         with self.precision.autocast(penalised=slopes):
             real, judged, *more = model.discriminator.discriminate(real_x, fake_x, *more_x, at_once=at_once)

@@ -42,6 +42,11 @@ def test_codes_are_named_in_their_order_across_terms() -> None:
     assert [c.kind for c in codes] == ["categorical"] * 4 + ["uniform"] * 2 + ["gaussian"] + ["bernoulli"] * 3
 
 
+def test_a_term_may_set_the_weight_of_its_codes() -> None:
+    codes = parse_codes("categorical:10x2@0.5, uniform:1, bernoulli(0.25):1@2, gaussian:1@0")
+    assert [code.weight for code in codes] == [0.5, 0.5, None, 2.0, 0.0]
+
+
 terms = st.one_of(
     st.tuples(st.just("categorical"), st.integers(2, 1000), st.just(0.5), st.integers(1, 9)),
     st.tuples(st.sampled_from(["uniform", "gaussian"]), st.just(1), st.just(0.5), st.integers(1, 9)),
@@ -62,7 +67,7 @@ def test_what_is_written_is_read_back(written: list[tuple[str, int, float, int]]
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.text(alphabet="categoricluniformgsb:x(),.0123456789e-+ é\n", max_size=40))
+@given(st.text(alphabet="categoricluniformgsb:x@(),.0123456789e-+ é\n", max_size=40))
 def test_any_text_is_read_or_refused_in_one_line(text: str) -> None:
     told = ""
     try:
@@ -91,10 +96,14 @@ def test_any_text_is_read_or_refused_in_one_line(text: str) -> None:
         ("uniform:0", "between 1 and 4096 codes, not 0"),
         ("uniform:2x3", "'uniform:2x3' is not understood"),
         ("gaussian(0.5):1", "'gaussian(0.5):1' is not understood"),
-        ("bernoulli(0):1", "between 0 and 1, not at 0"),
-        ("bernoulli(1.0):1", "between 0 and 1, not at 1"),
-        ("bernoulli(7):1", "between 0 and 1, not at 7"),
+        ("bernoulli(0):1", "between 0 and 1, not 0"),
+        ("bernoulli(1.0):1", "between 0 and 1, not 1"),
+        ("bernoulli(7):1", "between 0 and 1, not 7"),
         ("bernoulli(1e):1", "is not understood"),
+        ("uniform:1@", "'uniform:1@' is not understood"),
+        ("uniform:1@1e", "is not understood"),
+        ("uniform:1@-0.5", "λ must be a finite number of at least 0, not -0.5"),
+        ("uniform:1@1e999", "λ must be a finite number of at least 0, not inf"),
         ("uniform:2; gaussian:1", "is not understood"),
         ("uniform:4000, gaussian:4000", "more than 4096 codes"),
     ],

@@ -133,7 +133,7 @@ def test_extreme_logits_have_a_finite_value_and_a_finite_pull() -> None:
 
 
 def game(**settings: object) -> Game:
-    return Game("infogan", data__warp="rotate:0.2, scale:0.1", infogan__consistency=1.0, **settings)
+    return Game("infogan", **{"data__warp": "rotate:0.2, scale:0.1", "infogan__consistency": 1.0, **settings})
 
 
 def test_the_objective_has_the_term_with_its_weight_and_it_trains_trunk_and_head() -> None:
@@ -176,6 +176,35 @@ def test_of_a_share_of_the_batch_the_copies_are_compared_and_the_spread_is_the_w
     played = game(infogan__consistency_share=0.3)
     tensors = played.tensors()
     assert [len(warped.images) for warped in tensors.additional] == [3]  # of 8
+
+
+def test_after_its_steps_the_term_has_its_lower_weight() -> None:
+    terms = []
+    for after in (0.25, 0.0):
+        played = game(infogan__consistency_steps=2, infogan__consistency_after=after)
+        assert isinstance(played.model, InfoGAN)
+        assert [played.model.phase(step) for step in range(4)] == [1.0, 1.0, after, after]
+        terms.append([played.step(step)[0].terms.get("discriminator/consistency") for step in range(4)])
+    early, late = game(), game(infogan__consistency=0.25)
+    assert torch.equal(terms[0][0], early.step(0)[0].terms["discriminator/consistency"])
+    for player in (late.model, early.model):
+        assert isinstance(player, InfoGAN)
+    late.model.load_state_dict(early.model.state_dict())
+    name = "discriminator/consistency"
+    full, faded = (
+        player.model.discriminator_objective(player.tensors(2)).terms[name].detach() for player in (early, late)
+    )
+    torch.testing.assert_close(faded, 0.25 * full)
+    assert terms[1][1] is not None
+    assert terms[1][2:] == [None, None]  # no warped copies, no pass
+
+
+def test_a_run_too_short_for_the_lower_weight_says_so() -> None:
+    (line,) = game(infogan__consistency_steps=50, training__steps=50).model.notes()
+    assert (
+        line == "infogan.consistency_steps = 50: the consistency term keeps its full weight in the 50 steps of the run"
+    )
+    assert game(infogan__consistency_steps=49, training__steps=50).model.notes() == []
 
 
 def test_with_weight_0_a_warp_changes_nothing() -> None:

@@ -123,3 +123,8 @@ def test_a_weight_of_zero_silences_its_codes_and_no_others(setting: str, silence
 def test_the_weights_are_smaller_for_continuous_codes_by_default() -> None:
     _, model = infogan(infogan__codes="categorical:10, uniform:2, bernoulli:1, gaussian:1")
     assert model.weights.tolist() == pytest.approx([1, 0.1, 0.1, 1, 0.1])
+
+
+def test_a_code_s_own_weight_replaces_that_of_its_kind() -> None:
+    _, model = infogan(infogan__codes="categorical:10@0.5, uniform:1, uniform:1@10", infogan__lambda_continuous=0.2)
+    assert model.weights.tolist() == pytest.approx([0.5, 0.2, 10])

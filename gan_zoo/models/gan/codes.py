@@ -17,14 +17,16 @@ Kind = Literal["categorical", "uniform", "gaussian", "bernoulli"]
 
 GRAMMAR = (
     "accepted, separated by commas: categorical:K or categorical:KxN (N codes of K classes), uniform:N, gaussian:N, "
-    "bernoulli:N or bernoulli(p):N"
+    "bernoulli:N or bernoulli(p):N; each may end with @WEIGHT, its λ"
 )
 MOST_CLASSES = 4096
 MOST_CODES = 4096
 MOST_COLUMNS = 65536
 
 _TERM = re.compile(
-    r"(?P<kind>[a-z]+)(\((?P<p>[0-9.eE+-]+)\))?:(?P<first>[0-9]{1,9})(x(?P<second>[0-9]{1,9}))?", re.ASCII
+    r"(?P<kind>[a-z]+)(\((?P<p>[0-9.eE+-]+)\))?:(?P<first>[0-9]{1,9})(x(?P<second>[0-9]{1,9}))?"
+    r"(@(?P<weight>[0-9.eE+-]+))?",
+    re.ASCII,
 )
 
 
@@ -37,12 +39,14 @@ class Code:
         kind: categorical, uniform in (-1, 1), standard gaussian, or bernoulli.
         classes: K of a categorical code; 1 for the others.
         probability: P(c = 1) of a bernoulli code.
+        weight: λ of this code; None: the model's λ for codes of its kind.
     """
 
     name: str
     kind: Kind
     classes: int = 1
     probability: float = 0.5
+    weight: float | None = None
 
     @property
     def discrete(self) -> bool:
@@ -109,7 +113,7 @@ def parse_codes(text: str) -> tuple[Code, ...]:
     for term in filter(None, (part.strip() for part in text.split(","))):
         parsed = _parse_term(term)
         codes += [Code(f"c{len(codes) + k + 1}", *facts) for k, facts in enumerate(parsed)]
-        columns += sum(classes for _, classes, _ in parsed)
+        columns += sum(classes for _, classes, *_ in parsed)
         if len(codes) > MOST_CODES:
             raise InputError(f"codes {cut(text)!r}: more than {MOST_CODES} codes")
         if columns > MOST_COLUMNS:
@@ -119,7 +123,7 @@ def parse_codes(text: str) -> tuple[Code, ...]:
     return tuple(codes)
 
 
-def _parse_term(term: str) -> list[tuple[Kind, int, float]]:
+def _parse_term(term: str) -> list[tuple[Kind, int, float, float | None]]:
     match = _TERM.fullmatch(term)
     kind = next((kind for kind in get_args(Kind) if match and match["kind"] == kind), None)
     if not match or not kind:
@@ -134,11 +138,14 @@ def _parse_term(term: str) -> list[tuple[Kind, int, float]]:
         raise InputError(f"code {cut(term)!r}: between 1 and {MOST_CODES} codes, not {count}")
     try:
         probability = float(p) if p else 0.5
+        weight = float(match["weight"]) if match["weight"] else None
     except ValueError:
         raise InputError(f"code {cut(term)!r} is not understood; {GRAMMAR}") from None
     if not 0 < probability < 1:
-        raise InputError(f"code {cut(term)!r}: a probability lies between 0 and 1, not at {probability:g}")
-    return [(kind, classes, probability)] * count
+        raise InputError(f"code {cut(term)!r}: a probability must be between 0 and 1, not {probability:g}")
+    if weight is not None and not 0 <= weight < math.inf:
+        raise InputError(f"code {cut(term)!r}: λ must be a finite number of at least 0, not {weight:g}")
+    return [(kind, classes, probability, weight)] * count
 
 
 def entropy(codes: Iterable[Code]) -> float:

@@ -161,11 +161,12 @@ class GAN(GANRecipe, nn.Module):
             lines.append(f"training.accumulate = {training.accumulate}: spectral norm iterates in each micro-batch")
         return lines
 
-    def additional_images(self, real: Tensor, random: Draws) -> tuple[Tensor, ...]:
+    def additional_images(self, real: Tensor, latents: Latents, random: Draws) -> tuple[Tensor, ...]:
         """Images that D sees in its step besides reals and fakes; `StepTensors.additional` has its output for them.
 
         Args:
             real: The augmented reals [n, C, H, W].
+            latents: Of the fakes.
             random: The random numbers of this step, on its device.
 
         Returns:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 
 import torch
 from gan_zoo_kernels import q_head_nll
@@ -48,6 +48,7 @@ class InfoGAN(InfoGANRecipe, GAN):
         settings: InfoGANSettings = self.model_settings(config)
         self.trains = settings.trains
         self.consistency, self.spread = settings.consistency, settings.spread
+        self.consistency_steps, self.consistency_after = settings.consistency_steps, settings.consistency_after
         self.consistency_share = settings.consistency_share
         self.over_ranks: Mean = alone
         self.prior_match = settings.prior_match
@@ -62,7 +63,8 @@ class InfoGAN(InfoGANRecipe, GAN):
         self.q = QHead(
             self.discriminator.trunk.width, self.layout, hidden=settings.head_width, norm_kind=settings.head_norm
         )
-        weights = [settings.lambda_discrete if code.discrete else settings.lambda_continuous for code in self.codes]
+        of_kind = {True: settings.lambda_discrete, False: settings.lambda_continuous}
+        weights = [of_kind[code.discrete] if code.weight is None else code.weight for code in self.codes]
         self.register_buffer("entropy", torch.tensor([c.entropy for c in self.codes]), persistent=False)
         self.register_buffer("total_entropy", self.entropy.sum(), persistent=False)
         self.register_buffer("weights", torch.tensor(weights), persistent=False)
@@ -89,11 +91,14 @@ class InfoGAN(InfoGANRecipe, GAN):
         )
 
     def notes(self) -> list[str]:
-        """The GAN's, and whether a learned prior will not train."""
+        """The GAN's, and what will not happen in so few steps."""
         lines, delay, steps = super().notes(), self.prior_schedule.start, self.config.training.steps
+        table = table_name(self.config.model)
         if self.learned and delay >= steps:
-            key = f"{table_name(self.config.model)}.prior_delay = {delay}"
-            lines.append(f"{key}: the prior does not learn in the {steps} steps of the run")
+            lines.append(f"{table}.prior_delay = {delay}: the prior does not learn in the {steps} steps of the run")
+        if self.compares and self.consistency_steps >= steps:
+            key = f"{table}.consistency_steps = {self.consistency_steps}"
+            lines.append(f"{key}: the consistency term keeps its full weight in the {steps} steps of the run")
         return lines
 
     @classmethod
@@ -167,9 +172,18 @@ class InfoGAN(InfoGANRecipe, GAN):
         """Whether there is a consistency term."""
         return bool(self.consistency) and any(code.kind == "categorical" for code in self.codes)
 
-    def additional_images(self, real: Tensor, random: Draws) -> tuple[Tensor, ...]:
+    def consistency_in(self, step: int) -> float:
+        """The weight of the consistency term in step `step`."""
+        faded = self.consistency_steps and step >= self.consistency_steps
+        return self.consistency_after if faded else self.consistency
+
+    def phase(self, step: int) -> Hashable:
+        """The weight of the consistency term."""
+        return self.consistency_in(step) if self.compares else super().phase(step)
+
+    def additional_images(self, real: Tensor, latents: Latents, random: Draws) -> tuple[Tensor, ...]:
         """Warped copies of the reals, or of a share of them, for the consistency term."""
-        if not self.compares:
+        if not self.compares or not self.consistency_in(latents.step):
             return ()
         return (self.warp(real.detach()[: math.ceil(self.consistency_share * len(real))], random),)
 
@@ -188,7 +202,8 @@ class InfoGAN(InfoGANRecipe, GAN):
         loss, bounds = self.information_loss(self.seen(step.fake.features), step.latents, hold_prior=True)
         objective.terms["discriminator/information"] = loss
         for warped in step.additional:
-            objective.terms["discriminator/consistency"] = self.consistency * self.inconsistency(step.real, warped)
+            weight = self.consistency_in(step.latents.step)
+            objective.terms["discriminator/consistency"] = weight * self.inconsistency(step.real, warped)
         names = *(f"mi/{code.name}" for code in self.codes), "mi"
         objective.metrics |= dict(zip(names, bounds, strict=True))
         objective.metrics["entropy"] = self.total_entropy if self.learned is None else self.entropies().detach().sum()

@@ -19,7 +19,8 @@ class InfoGANSettings(Settings):
     """Codes, Q head and information term."""
 
     codes: Annotated[str, AfterValidator(_parsable)] = "categorical:10, uniform:2"
-    """The latent codes: categorical:K, categorical:KxN, uniform:N, gaussian:N, bernoulli:N, bernoulli(p):N."""
+    """The latent codes: categorical:K, categorical:KxN, uniform:N, gaussian:N, bernoulli:N, bernoulli(p):N.
+    `uniform:1@0.05` sets λ of these codes alone."""
     lambda_discrete: Weight = 1.0
     """λ of categorical and bernoulli codes."""
     lambda_continuous: Weight = 0.1
@@ -47,6 +48,10 @@ class InfoGANSettings(Settings):
     consistency: Weight = 0.0
     """Weight of the agreement of Q's categorical codes on an image and a warped copy (data.warp); 0 disables
     it, as in the paper. Ignored without categorical codes."""
+    consistency_steps: Count = 0
+    """Steps with this weight, in which the codes settle; 0: all steps."""
+    consistency_after: Weight = 0.0
+    """Weight of the consistency term after `consistency_steps`; at full weight it costs picture quality."""
     spread: Weight = 4.0
     """Weight, within the consistency term, of the entropy of a batch's mean code: it favours using every value."""
     consistency_share: Share = 1.0
