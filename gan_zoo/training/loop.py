@@ -166,7 +166,7 @@ def _loop(run: Run, state: State, dataset: Dataset, notes: list[str], *, resumed
 def _picture(run: Run, state: State, loggers: list[Logger]) -> None:
     """Save and log samples of fixed latents; the first code, if any, varies over the columns."""
     model = state.model
-    generator = state.ema.module if state.ema else model.generator
+    generator = state.sampler()
     latents, columns = preview_latents(model)
     with evaluating(generator):
         images = generator(latents.input.to(model.device))

@@ -6,16 +6,21 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gan_zoo.data.fingerprint import Fingerprint
 from gan_zoo.errors import InputError, quoted
 from gan_zoo.models.gan.model import GAN
+from gan_zoo.models.gan.prior import STATISTICS
 from gan_zoo.training import checkpoint as files
 from gan_zoo.training.ema import EMA
 from gan_zoo.training.network_optimizer import NetworkOptimizer
 from gan_zoo.training.precision import Precision
 from gan_zoo.training.ranks import ALONE, Ranks
+
+STATISTICS_PASSES, STATISTICS_ROWS = 16, 64
+"""Batches of latents for batch norm's statistics in the averaged generator. Twice as many change a Fréchet distance of
+4.46 by 0.05."""
 
 
 class State:
@@ -71,10 +76,22 @@ class State:
         self.step = state["step"]
         self.skipped.fill_(state.get("skipped", 0))
 
+    def sampler(self) -> nn.Module:
+        """The generator that draws samples: the moving average, if there is one."""
+        if not self.ema:
+            return self.model.generator
+        prior, device = self.model.prior, self.model.device
+        latents = (
+            prior.sample(STATISTICS_ROWS, seed=0, step=k, stream=STATISTICS, device=device)
+            for k in range(STATISTICS_PASSES)
+        )
+        self.ema.measure_statistics(batch.input for batch in latents)
+        return self.ema.module
+
     def tensors(self) -> dict[str, Mapping[str, Tensor]]:
         """Everything that a checkpoint stores, by file name."""
         model = {"model.safetensors": self.model.state_dict(), "optimizer.safetensors": self._moments()}
-        return model | ({"ema.safetensors": self.ema.module.state_dict()} if self.ema else {})
+        return model | ({"ema.safetensors": self.sampler().state_dict()} if self.ema else {})
 
     def _moments(self) -> dict[str, Tensor]:
         return {

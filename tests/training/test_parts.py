@@ -14,11 +14,13 @@ from torch import nn
 
 from gan_zoo.config import Optimizer
 from gan_zoo.errors import InputError
+from gan_zoo.models.gan.prior import STATISTICS
 from gan_zoo.training.ema import EMA
 from gan_zoo.training.loggers.jsonlines import JSONLines
 from gan_zoo.training.meter import ROWS, Meter
 from gan_zoo.training.network_optimizer import lr_factor
 from gan_zoo.training.precision import Precision, pick_device
+from gan_zoo.trunks.layers import LotNorm, LotNorm1d
 
 
 def test_the_average_is_the_decayed_sum_of_weights_and_of_batch_statistics() -> None:
@@ -38,6 +40,32 @@ def test_the_average_is_the_decayed_sum_of_weights_and_of_batch_statistics() -> 
     for name, value in ema.module.state_dict().items():
         torch.testing.assert_close(value.double(), expected[name], rtol=1e-5, atol=1e-5)
     assert int(ema.module.state_dict()["1.num_batches_tracked"]) == 24  # of torch's own norm
+
+
+@pytest.mark.parametrize("norm", [nn.BatchNorm1d(4), LotNorm1d(4)])
+def test_the_average_s_batch_statistics_are_those_of_its_own_weights(norm: nn.Module) -> None:
+    ema = EMA(nn.Sequential(nn.Linear(3, 4), norm, nn.Dropout(0.5)), 0.6)
+    batches = [3 * torch.randn(8, 3) + 1 for _ in range(3)]
+    for _ in range(2):  # the second time replaces the first
+        ema.measure_statistics(iter(batches))
+        linear, measured, _ = ema.module
+        outputs = [linear(batch) for batch in batches]
+        torch.testing.assert_close(measured.running_mean, torch.stack([x.mean(0) for x in outputs]).mean(0))
+        torch.testing.assert_close(measured.running_var, torch.stack([x.var(0) for x in outputs]).mean(0))
+        assert measured.momentum == 0.1
+        assert not any(layer.training for layer in ema.module.modules())
+
+
+def test_pictures_and_checkpoints_have_batch_statistics_of_the_averaged_weights(tmp_path: Path) -> None:
+    run = narrow_train("infogan", tmp_path, training__steps=8, trunk__generator_norm="batch")
+    model = run.load()
+    norms = [layer for layer in model.generator.modules() if isinstance(layer, LotNorm)]
+    kept = [norm.running_mean.clone() for norm in norms]
+    average = EMA(model.generator, 0.9)
+    batches = [model.prior.sample(64, seed=0, step=k, stream=STATISTICS).input for k in range(16)]
+    average.measure_statistics(batches)
+    assert len(norms) >= 2
+    assert all(torch.equal(one, other.running_mean) for one, other in zip(kept, average.norms, strict=True))
 
 
 def test_the_average_takes_no_gradient_and_is_a_copy() -> None:

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from gan_zoo.models.gan.codes import Code
 
-TRAINING, SHOWN = 0, 1
-"""Streams of random numbers: what is looked at was not trained on."""
+TRAINING, SHOWN, STATISTICS = 0, 1, 2
+"""Streams of random numbers: what is looked at was not trained on, and does not enter batch norm's statistics."""
 
 
 @dataclass(frozen=True)
