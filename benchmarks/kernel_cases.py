@@ -275,13 +275,14 @@ def _information(name: str, dtype: torch.dtype) -> Iterator[Case]:
         targets, of_codes, one = torch.zeros(batch, codes), torch.zeros(codes), torch.zeros(())
         normal, slopes = torch.zeros(batch, hidden), torch.zeros(batch, information_launchers.padded(layout.width))
         head = (weight1, units, units, units, units, weight2, bias2)
-        known = (targets, of_codes, of_codes, layout.spec, -8.0, 8.0, 0.1, 1e-5, 0.1, dtype, True)
+        variances, constants = of_codes + 1, (layout.spec, -8.0, 8.0, False, 0.02, 0.1, 1e-5, 0.1, dtype, True)
+        known = (targets, of_codes, of_codes, variances, *constants)
         yield Case(
             "information_term_forward",
             f"{batch} x {width}: {shape}",
             name,
             lambda x=features, h=head, k=known: information_launchers.forward(x, *h, *k),
-            (features, *head, *head[3:5], targets, of_codes, of_codes, of_codes, one, one, normal, units, slopes),
+            (features, *head, *head[3:5], targets, *[of_codes] * 5, one, one, normal, units, slopes),
             {},
             most_traffic=REREAD_TRAFFIC,
             most_registers=ALONE_REGISTERS,

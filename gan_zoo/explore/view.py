@@ -200,7 +200,7 @@ def _read_code(code: Code, posterior: Posterior) -> tuple[float, str]:
     if isinstance(posterior, Gaussian):
         mean, log_variance = posterior.mean.item(), posterior.log_variance.item()
         value = _within(code, mean)
-        spread = f" ± {math.exp(log_variance / 2):.2f}" if log_variance else ""  # 0: fixed
+        spread = f" ± {math.exp(log_variance / 2):.2f}"
         beyond = f", beyond the slider, which is at {value:g}" if abs(mean - value) > 0.01 else ""
         return value, f"{mean:.2f}{spread}{beyond}"
     if code.kind == "bernoulli":

@@ -2,7 +2,13 @@
 
 from .dispatch import Choice, Implementation, implementation_for
 from .functional import Reduction, cross_entropy, gaussian_nll, q_head_nll, sample_latents
-from .information_objective import QHeadTensors, fuses_information, information_term
+from .information_objective import (
+    QHeadTensors,
+    at_variances,
+    fuses_information,
+    information_term,
+    record_variances,
+)
 from .layout import Layout
 from .norms import batch_norm, leaky_relu
 from .reference_warp import WarpSteps
@@ -15,6 +21,7 @@ __all__ = [
     "QHeadTensors",
     "Reduction",
     "WarpSteps",
+    "at_variances",
     "batch_norm",
     "consistency",
     "cross_entropy",
@@ -25,5 +32,6 @@ __all__ = [
     "leaky_relu",
     "q_head_nll",
     "random_warp",
+    "record_variances",
     "sample_latents",
 ]

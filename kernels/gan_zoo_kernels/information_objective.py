@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -11,11 +12,12 @@ from torch.nn.functional import batch_norm, leaky_relu, linear
 from . import fused, reference
 from .dispatch import Implementation, implementation_for
 from .functional import q_head_nll
-from .layout import Layout
+from .layout import GAUSSIAN, Layout
 
 MAX_ROWS = 1_024  # of a batch whose statistics one program takes
 MAX_PARAMETERS = 128  # of Q(c | x), which a program holds for all of its rows
 MAX_CODES = 32
+LOG_2_PI = math.log(2 * math.pi)
 _OPERANDS = (torch.float32, torch.float16, torch.bfloat16)
 
 
@@ -29,6 +31,7 @@ class QHeadTensors(NamedTuple):
     running_var: Tensor  # [H], updated in place
     weight2: Tensor  # [P, H]
     bias2: Tensor  # [P]
+    variances: Tensor  # float32 [C]: σ² of each code with one Gaussian column, updated in place; 1 for other codes
 
 
 def fuses_information(features: Tensor, layout: Layout, implementation: Implementation | None = None) -> bool:
@@ -51,6 +54,8 @@ def information_term(
     entropies: Tensor,
     weights: Tensor,
     *,
+    unit_gradient: bool = False,
+    variance_momentum: float = 0.0,
     momentum: float = 0.1,
     eps: float = 1e-5,
     slope: float = 0.1,
@@ -73,6 +78,9 @@ def information_term(
         layout: What the P columns mean.
         entropies: H(c_i), float32 [C], nats; a constant.
         weights: λ_i, float32 [C]; a constant.
+        unit_gradient: Whether λ_i of a code with a constant variance is multiplied by it, so that the gradient is that
+            of a variance of 1.
+        variance_momentum: The share of the batch in the running means of (c_i - μ_i)², the constant variances.
         momentum: The share of the batch in the running statistics.
         eps: Added to the variance.
         slope: The leaky ReLU's, below 0.
@@ -87,15 +95,45 @@ def information_term(
         device, dtype = features.device.type, features.dtype
         operand = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else dtype
         return fused.information.information_term(
-            features, head, targets, layout, entropies, weights, momentum, eps, slope, operand
-        )
-    weight1, norm_weight, norm_bias, running_mean, running_var, weight2, bias2 = head
+            features, head, targets, layout, entropies, weights, unit_gradient, variance_momentum, momentum, eps,
+            slope, operand,
+        )  # fmt: skip
+    weight1, norm_weight, norm_bias, running_mean, running_var, weight2, bias2, variances = head
     dtype = features.dtype
     hidden = linear(features, weight1.to(dtype))
     normal = batch_norm(hidden, running_mean, running_var, norm_weight, norm_bias, True, momentum, eps)
     parameters = linear(leaky_relu(normal, slope), weight2.to(dtype), bias2.to(dtype))
-    bounds = entropies - q_head_nll(parameters, targets, layout, implementation=implementation)
-    return -torch.dot(weights.to(bounds.dtype), bounds), torch.cat((bounds, bounds.sum(0, keepdim=True))).detach()
+    nll = q_head_nll(parameters, targets, layout, implementation=implementation)
+    bounds = entropies - at_variances(nll, variances)
+    weights = (weights * variances if unit_gradient else weights).to(bounds.dtype)
+    record_variances(nll, layout, variances, variance_momentum)
+    return -torch.dot(weights, bounds), torch.cat((bounds, bounds.sum(0, keepdim=True))).detach()
+
+
+def at_variances(nll: Tensor, variances: Tensor) -> Tensor:
+    """-log Q(c_i | x) for the constant variances of the codes, from its values for a variance of 1.
+
+    ½ (log 2πσ² + r²/σ²) = nll/σ² + ½ (log σ² + (1 - 1/σ²) log 2π) of a Gaussian, where nll = ½ (log 2π + r²).
+
+    Args:
+        nll: [C], of `q_head_nll`.
+        variances: σ² [C], 1 for codes that have no constant variance. It may change before the backward pass.
+    """
+    precisions = 1 / variances
+    return nll * precisions + 0.5 * (variances.log() + (1 - precisions) * LOG_2_PI)
+
+
+@torch.no_grad()
+def record_variances(nll: Tensor, layout: Layout, variances: Tensor, momentum: float) -> None:
+    """Update σ² [C] of codes with one Gaussian column: running means of (c - μ)², from `q_head_nll` [C].
+
+    They are the constant variances of the greatest likelihood, within the bounds of a learned one.
+    """
+    for group in layout.groups:
+        if momentum and group.kind == GAUSSIAN and group.size == 1:
+            squares = 2 * nll[group.codes] - LOG_2_PI
+            kept = variances[group.codes].lerp_(squares.to(variances.dtype), momentum)
+            kept.clamp_(math.exp(layout.log_var_min), math.exp(layout.log_var_max))
 
 
 def _check(
@@ -116,15 +154,16 @@ def _check(
         "targets": (targets, (batch, codes)),
         "entropies": (entropies, (codes,)),
         "weights": (weights, (codes,)),
+        "variances": (head.variances, (codes,)),
     }
     for name, (tensor, shape) in shapes.items():
         if tensor.shape != shape:
             raise ValueError(f"{name} must be {list(shape)}, not {list(tensor.shape)}")
-        if name.startswith("running") and not tensor.is_contiguous():
+        if name in ("running_mean", "running_var", "variances") and not tensor.is_contiguous():
             raise ValueError(f"{name} must be contiguous: it is updated in place")
         if tensor.device != features.device:
             raise ValueError(f"features are on {features.device}, {name} on {tensor.device}")
-    for name in ("targets", "entropies", "weights"):
+    for name in ("targets", "entropies", "weights", "variances"):
         tensor = shapes[name][0]
         if tensor.requires_grad:
             raise ValueError(f"{name} must be a constant; it requires a gradient")

@@ -94,7 +94,7 @@ def calls_of_functions():
     draws = torch.zeros(8, steps.normals), torch.zeros(8, steps.values)
     h, w1, w2 = torch.zeros(128, 64), torch.zeros(32, 64, requires_grad=True), torch.zeros(14, 32)
     units = (torch.ones(32), torch.zeros(32), torch.zeros(32), torch.ones(32))
-    head = QHeadTensors(w1, *units, w2, torch.zeros(14))
+    head = QHeadTensors(w1, *units, w2, torch.zeros(14), torch.ones(3))
     fused = {"implementation": "triton"}
     calls = {
         "consistency": (lambda: consistency(p, p[:100], Q_HEAD, spread=4.0, **fused), [p], one),

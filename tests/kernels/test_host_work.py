@@ -44,7 +44,7 @@ def reference_calls(device):
     draws = torch.zeros(8, EVERY_STEP.normals, device=device), torch.zeros(8, EVERY_STEP.values, device=device)
     h, weight1, weight2 = (torch.randn(*n, device=device) for n in ((8, 6), (4, 6), (Q_HEAD.width, 4)))
     norm, bias2, of_codes = (torch.ones(*n, device=device) for n in ((4, 4), (Q_HEAD.width,), (5,)))
-    head = QHeadTensors(weight1.requires_grad_(), *norm, weight2, bias2)
+    head = QHeadTensors(weight1.requires_grad_(), *norm, weight2, bias2, of_codes.clone())
     log_prior = torch.zeros(10, device=device)
     plain = {"implementation": "reference"}
     calls = {

@@ -95,7 +95,7 @@ def test_a_watching_head_leaves_the_game_as_it_is_without_the_term() -> None:
 
 @pytest.mark.parametrize("side", ["discriminator", "generator"])
 def test_the_term_is_minus_the_weighted_bounds(side: str) -> None:
-    game, model = infogan(infogan__lambda_discrete=0.7, infogan__lambda_continuous=0.2)
+    game, model = infogan(infogan__lambda_discrete=0.7, infogan__lambda_continuous=0.2, infogan__variance="constant")
     model.q.eval()
     tensors = game.tensors()
     bound = model.information(tensors.fake.features, tensors.latents)

@@ -6,13 +6,13 @@ import math
 
 import pytest
 import torch
-from gan_zoo_kernels import Layout, q_head_nll
+from gan_zoo_kernels import q_head_nll, record_variances
 from narrow import MIX, Game
 from torch.distributions import Bernoulli, Categorical, Normal
 
 from gan_zoo.models.gan.codes import Code, parse_codes
 from gan_zoo.models.infogan.model import InfoGAN
-from gan_zoo.models.infogan.q_head import Gaussian, QHead, posteriors, q_layout
+from gan_zoo.models.infogan.q_head import Gaussian, QHead, Variance, posteriors, q_layout
 
 BOUNDS = (-2.0, 1.0)
 
@@ -31,12 +31,16 @@ def test_the_head_has_the_parameters_that_each_code_needs(text: str, variance: s
     layout = q_layout(parse_codes(text), variance, BOUNDS)  # type: ignore[arg-type]
     starts = [sum(sizes[:k]) for k in range(len(sizes))]
     assert layout.columns == tuple(slice(start, start + size) for start, size in zip(starts, sizes, strict=True))
-    assert QHead(7, layout, hidden=5, norm_kind="batch")(torch.randn(4, 7)).shape == (4, sum(sizes))
+    assert QHead(7, layout, hidden=5, norm_kind="batch", codes=parse_codes(text))(torch.randn(4, 7)).shape == (
+        4,
+        sum(sizes),
+    )
 
 
 @pytest.mark.parametrize("kind", ["batch", "layer", "none"])
 def test_the_head_is_linear_norm_leaky_relu_linear(kind: str) -> None:
-    head = QHead(64, q_layout(parse_codes("categorical:10"), "fixed", BOUNDS), hidden=128, norm_kind=kind)  # type: ignore[arg-type]
+    codes = parse_codes("categorical:10")
+    head = QHead(64, q_layout(codes, "fixed", BOUNDS), hidden=128, norm_kind=kind, codes=codes)  # type: ignore[arg-type]
     norms = {"batch": torch.nn.BatchNorm1d, "layer": torch.nn.LayerNorm, "none": torch.nn.Identity}
     first, norm, activation, last = head
     assert first.weight.shape == (128, 64)
@@ -53,6 +57,7 @@ def independent_nll(
     *,
     learned: bool,
     bounds: tuple[float, float],
+    variance: float,
 ) -> list[torch.Tensor]:
     """-E[log Q(c | x)] by torch's distributions in float64."""
     found, start = [], 0
@@ -68,14 +73,14 @@ def independent_nll(
             log_variance = parameters[:, start + 1].clamp(*bounds)
             q, size = Normal(parameters[:, start], (0.5 * log_variance).exp()), 2
         else:
-            q, size = Normal(parameters[:, start], torch.ones(len(values)).double()), 1
+            q, size = Normal(parameters[:, start], variance**0.5), 1
         found.append(-q.log_prob(value).mean())
         start += size
     assert start == parameters.shape[1]
     return found
 
 
-@pytest.mark.parametrize("variance", ["learned", "fixed"])
+@pytest.mark.parametrize("variance", ["learned", "fixed", "constant"])
 def test_the_bound_is_entropy_less_nll_computed_independently(variance: str) -> None:
     game = Game(
         "infogan",
@@ -87,9 +92,16 @@ def test_the_bound_is_entropy_less_nll_computed_independently(variance: str) -> 
     model = game.model
     assert isinstance(model, InfoGAN)
     tensors = game.tensors()
+    if variance != "learned":
+        model.q.variances[[1, 4, 5]] = 0.4  # those of MIX's continuous codes
     parameters = model.q(tensors.fake.features).detach()
     nll = independent_nll(
-        parameters, tensors.latents.codes, model.codes, learned=variance == "learned", bounds=(-0.02, 0.03)
+        parameters,
+        tensors.latents.codes,
+        model.codes,
+        learned=variance == "learned",
+        bounds=(-0.02, 0.03),
+        variance=0.4,
     )
     expected = [code.entropy - float(n) for code, n in zip(model.codes, nll, strict=True)]
     if variance == "learned":
@@ -159,7 +171,7 @@ def test_a_posterior_is_what_the_parameters_say() -> None:
     codes = parse_codes("categorical:3, uniform:1, bernoulli:1, gaussian:1")
     layout = q_layout(codes, "learned", BOUNDS)
     parameters = torch.tensor([[0.0, 1.0, 2.0, 0.7, 9.0, -1.0, 0.4, -0.5]])
-    found = posteriors(parameters, layout, codes)
+    found = posteriors(parameters, QHead(2, layout, hidden=2, norm_kind="none", codes=codes), codes)
     assert torch.allclose(found["c1"], torch.tensor([[0.0, 1.0, 2.0]]).softmax(1))  # type: ignore[arg-type]
     assert isinstance(found["c2"], Gaussian)
     assert found["c2"].mean.tolist() == pytest.approx([0.7])
@@ -168,9 +180,44 @@ def test_a_posterior_is_what_the_parameters_say() -> None:
     assert found["c4"].log_variance.tolist() == pytest.approx([-0.5])  # type: ignore[union-attr]
 
 
-def test_a_fixed_variance_is_one() -> None:
-    codes = parse_codes("uniform:1")
-    layout: Layout = q_layout(codes, "fixed", BOUNDS)
-    found = posteriors(torch.tensor([[0.7], [0.1]]), layout, codes)["c1"]
-    assert isinstance(found, Gaussian)
-    assert found.log_variance.tolist() == [0.0, 0.0]
+@pytest.mark.parametrize("variance", ["fixed", "constant"])
+def test_a_constant_variance_starts_with_the_prior_s(variance: Variance) -> None:
+    codes = parse_codes("uniform:1, categorical:2, gaussian:1")
+    head = QHead(2, q_layout(codes, variance, BOUNDS), hidden=2, norm_kind="none", codes=codes)
+    found = posteriors(torch.tensor([[0.7, 0, 0, 0], [0.1, 0, 0, 0]]), head, codes)
+    assert isinstance(found["c1"], Gaussian)
+    assert isinstance(found["c3"], Gaussian)
+    assert found["c1"].log_variance.tolist() == pytest.approx([-math.log(3)] * 2)
+    assert found["c3"].log_variance.tolist() == [0.0, 0.0]
+    assert found["c1"].mean.tolist() == pytest.approx([0.7, 0.1])
+
+
+def test_the_variances_are_running_means_of_the_squared_errors_in_d_s_step_alone() -> None:
+    game = Game("infogan", infogan__codes="categorical:3, uniform:2", infogan__log_variance_min=-2.0)
+    model = game.model
+    assert isinstance(model, InfoGAN)
+    tensors = game.tensors()
+    model.generator_objective(tensors)
+    assert model.q.variances.tolist() == pytest.approx([1, 1 / 3, 1 / 3])
+    model.discriminator_objective(tensors)
+    parameters = model.q(tensors.fake.features)
+    errors = (tensors.latents.codes[:, 1:] - parameters[:, 3:]).square().mean(0)
+    torch.testing.assert_close(model.q.variances[1:], (0.98 / 3 + 0.02 * errors).detach())
+    for _ in range(300):  # towards a mean squared error of 0
+        record_variances(torch.full((3,), 0.5 * math.log(2 * math.pi)), model.layout, model.q.variances, 0.02)
+    assert model.q.variances.tolist() == pytest.approx([1, math.exp(-2), math.exp(-2)])
+
+
+@pytest.mark.parametrize("variance", ["fixed", "constant"])
+def test_the_gradient_is_that_of_a_variance_of_one_or_of_the_constant_variance(variance: str) -> None:
+    game = Game("infogan", infogan__codes="uniform:1", infogan__variance=variance, infogan__lambda_continuous=0.3)
+    model = game.model
+    assert isinstance(model, InfoGAN)
+    model.q.variances.fill_(0.25)
+    tensors = game.tensors()
+    loss = model.generator_objective(tensors).terms["generator/information"]
+    error = (tensors.latents.codes[:, 0] - model.q(tensors.fake.features)[:, 0]).square().mean()
+    expected = 0.3 * (0.5 * error / (0.25 if variance == "constant" else 1))
+    parameters = [*model.q.parameters()]
+    for one, other in zip(*(torch.autograd.grad(x, parameters) for x in (loss, expected)), strict=True):
+        torch.testing.assert_close(one, other)

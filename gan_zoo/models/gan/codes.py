@@ -78,6 +78,11 @@ class Code:
                 p = self.probability
                 return -sum(q * math.log(q) for q in (p, 1 - p))
 
+    @property
+    def variance(self) -> float:
+        """Var(c) of a continuous code; 1 for a discrete one."""
+        return 1 / 3 if self.kind == "uniform" else 1.0
+
     def check(self, value: float) -> float:
         """`value` if the code can take it.
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Hashable, Mapping, Sequence
 
 import torch
-from gan_zoo_kernels import q_head_nll
+from gan_zoo_kernels import at_variances, q_head_nll, record_variances
 from torch import Tensor
 
 from gan_zoo.config import Config, table_name
@@ -30,6 +30,9 @@ from gan_zoo.models.infogan.learned_prior import LearnedPrior
 from gan_zoo.models.infogan.q_head import Posterior, QHead, posteriors, q_layout
 from gan_zoo.models.infogan.settings import InfoGANRecipe, InfoGANSettings
 from gan_zoo.trunks.layers import in_lots
+
+VARIANCE_MOMENTUM = 0.02
+"""The share of a batch in Q's constant variances."""
 
 
 class InfoGAN(InfoGANRecipe, GAN):
@@ -61,8 +64,13 @@ class InfoGAN(InfoGANRecipe, GAN):
             )
         self.layout = q_layout(self.codes, settings.variance, (settings.log_variance_min, settings.log_variance_max))
         self.q = QHead(
-            self.discriminator.trunk.width, self.layout, hidden=settings.head_width, norm_kind=settings.head_norm
+            self.discriminator.trunk.width,
+            self.layout,
+            hidden=settings.head_width,
+            norm_kind=settings.head_norm,
+            codes=self.codes,
         )
+        self.unit_gradient = settings.variance == "fixed"
         of_kind = {True: settings.lambda_discrete, False: settings.lambda_continuous}
         weights = [of_kind[code.discrete] if code.weight is None else code.weight for code in self.codes]
         self.register_buffer("entropy", torch.tensor([c.entropy for c in self.codes]), persistent=False)
@@ -131,23 +139,29 @@ class InfoGAN(InfoGANRecipe, GAN):
         """H(c) of each code in nats: constants, or functions of a learned prior's logits."""
         return self.entropy if self.learned is None else self.learned.entropies(self.entropy)
 
-    def information(self, features: Tensor, latents: Latents, *, hold_prior: bool = False) -> Tensor:
+    def information(
+        self, features: Tensor, latents: Latents, *, hold_prior: bool = False, recording: bool = False
+    ) -> Tensor:
         """L_I by code, in nats: E[log Q(c | x)] + H(c) ≤ I(c; x) (eq. 5).
 
         Args:
             features: Of generated images, [n, trunk width].
             latents: What they were generated from.
             hold_prior: Whether a learned prior gets no gradient.
+            recording: Whether Q's constant variances are updated; the result has those from before.
         """
         parameters = self.q(features)
-        log_likelihood = -q_head_nll(parameters, latents.codes, self.layout)
+        nll = q_head_nll(parameters, latents.codes, self.layout)
+        log_likelihood = -at_variances(nll, self.q.variances)
+        if recording:
+            record_variances(nll, self.layout, self.q.variances, VARIANCE_MOMENTUM)
         if self.learned is None or hold_prior:
             return self.entropies().detach() + log_likelihood
         score = self.learned.score(parameters, latents.codes, self.layout, self.over_ranks)
         return self.entropies() + log_likelihood + score
 
     def information_loss(
-        self, features: Tensor, latents: Latents, *, hold_prior: bool = False
+        self, features: Tensor, latents: Latents, *, hold_prior: bool = False, recording: bool = False
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """-Σ λ_i L_I(c_i), which both networks minimise (eq. 6), and L_I by code with their sum last, detached.
 
@@ -157,11 +171,19 @@ class InfoGAN(InfoGANRecipe, GAN):
         # A subclass that overrides either defines the term.
         not_overridden = type(self).information is InfoGAN.information and type(self.q) is QHead
         if not_overridden and (self.learned is None or hold_prior) and self.q.fuses(features):
-            loss, bounds = self.q.information(features, latents.codes, self.entropies().detach(), self.weights)
+            loss, bounds = self.q.information(
+                features,
+                latents.codes,
+                self.entropies().detach(),
+                self.weights,
+                unit_gradient=self.unit_gradient,
+                variance_momentum=VARIANCE_MOMENTUM if recording else 0.0,
+            )
             return loss, bounds.unbind()
-        bound = self.information(features, latents, hold_prior=hold_prior)
+        weights = self.weights * self.q.variances if self.unit_gradient else self.weights
+        bound = self.information(features, latents, hold_prior=hold_prior, recording=recording)
         values = bound.detach()
-        return -torch.dot(self.weights, bound), (*values.unbind(), values.sum())
+        return -torch.dot(weights, bound), (*values.unbind(), values.sum())
 
     def seen(self, features: Tensor) -> Tensor:
         """Features for Q in D's step: detached unless Q's terms train the trunk."""
@@ -199,7 +221,10 @@ class InfoGAN(InfoGANRecipe, GAN):
     def discriminator_objective(self, step: StepTensors) -> Objective:
         """The GAN's minus λ L_I: trains Q, and the trunk unless the features are detached."""
         objective = super().discriminator_objective(step)
-        loss, bounds = self.information_loss(self.seen(step.fake.features), step.latents, hold_prior=True)
+        features = self.seen(step.fake.features)
+        loss, bounds = self.information_loss(features, step.latents, hold_prior=True, recording=True)
+        if self.over_ranks is not alone:
+            self.q.variances.copy_(self.over_ranks(self.q.variances))
         objective.terms["discriminator/information"] = loss
         for warped in step.additional:
             weight = self.consistency_in(step.latents.step)
@@ -241,4 +266,4 @@ class InfoGAN(InfoGANRecipe, GAN):
             parameters = self.in_passes(
                 lambda batch: self.q(self.discriminator.trunk(batch)), self.prepare_images(images)
             )
-        return posteriors(parameters, self.layout, self.codes)
+        return posteriors(parameters, self.q, self.codes)

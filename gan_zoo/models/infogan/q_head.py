@@ -23,18 +23,33 @@ class Gaussian(NamedTuple):
 
 Posterior = Tensor | Gaussian
 SLOPE = 0.1  # of the leaky ReLU
+Variance = Literal["fixed", "constant", "learned"]
 
 
-def q_layout(codes: Sequence[Code], variance: Literal["fixed", "learned"], log_variance: tuple[float, float]) -> Layout:
+def q_layout(codes: Sequence[Code], variance: Variance, log_variance: tuple[float, float]) -> Layout:
     """Which columns of the head's output parametrise which code."""
     continuous = "gaussian:2" if variance == "learned" else "gaussian:1"
     return Layout("|".join(code.spec if code.discrete else continuous for code in codes), *log_variance)
 
 
 class QHead(nn.Sequential):
-    """Features [n, width] to the parameters of Q [n, layout.width]: linear, norm, leaky ReLU, linear."""
+    """Features [n, width] to the parameters of Q [n, layout.width]: linear, norm, leaky ReLU, linear.
 
-    def __init__(self, width: int, layout: Layout, *, hidden: int, norm_kind: Norm) -> None:
+    Args:
+        width: Number of features.
+        layout: Which columns of the output parametrise which code.
+        hidden: Hidden units.
+        norm_kind: Their normalisation.
+        codes: The codes. One whose variance is no output starts with that of its prior.
+
+    Attributes:
+        variances: σ² of each code, [number of codes]: the running mean of (c - μ)², the constant variance of greatest
+            likelihood; 1 for codes without one.
+    """
+
+    variances: Tensor
+
+    def __init__(self, width: int, layout: Layout, *, hidden: int, norm_kind: Norm, codes: Sequence[Code]) -> None:
         super().__init__(
             nn.Linear(width, hidden, bias=norm_kind == "none"),
             norm(norm_kind, hidden, dims=1),
@@ -42,6 +57,12 @@ class QHead(nn.Sequential):
             nn.Linear(hidden, layout.width),
         )
         self.layout = layout
+        constant = [
+            columns.stop - columns.start == 1 and not code.discrete
+            for code, columns in zip(codes, layout.columns, strict=True)
+        ]
+        variances = [code.variance if alone else 1.0 for code, alone in zip(codes, constant, strict=True)]
+        self.register_buffer("variances", torch.tensor(variances))
 
     def fuses(self, features: Tensor) -> bool:
         """Whether `information` is available: for a batch norm in training on this rank, and where its kernels are."""
@@ -49,7 +70,16 @@ class QHead(nn.Sequential):
         recorded = type(norm) is LotNorm1d and norm.training and norm.track_running_stats
         return recorded and fuses_information(features, self.layout)
 
-    def information(self, features: Tensor, codes: Tensor, entropies: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    def information(
+        self,
+        features: Tensor,
+        codes: Tensor,
+        entropies: Tensor,
+        weights: Tensor,
+        *,
+        unit_gradient: bool,
+        variance_momentum: float,
+    ) -> tuple[Tensor, Tensor]:
         """-Σ λ_i L_I(c_i) and L_I by code with the sum last, without a gradient: eq. 5 and 6, through one function.
 
         Args:
@@ -57,6 +87,8 @@ class QHead(nn.Sequential):
             codes: What they were generated from, [n, number of codes].
             entropies: H(c) of each code, nats.
             weights: λ of each code.
+            unit_gradient: Whether λ of a code with a constant variance is multiplied by it.
+            variance_momentum: The share of this batch in the variances.
         """
         first, norm, _, last = self
         assert isinstance(first, nn.Linear)
@@ -66,14 +98,15 @@ class QHead(nn.Sequential):
         assert norm.running_mean is not None
         assert norm.running_var is not None
         statistics = (norm.running_mean, norm.running_var)
-        head = QHeadTensors(first.weight, norm.weight, norm.bias, *statistics, last.weight, last.bias)
+        head = QHeadTensors(first.weight, norm.weight, norm.bias, *statistics, last.weight, last.bias, self.variances)
         return information_term(
             features, head, codes, self.layout, entropies, weights,
+            unit_gradient=unit_gradient, variance_momentum=variance_momentum,
             momentum=norm.momentum, eps=norm.eps, slope=SLOPE,
         )  # fmt: skip
 
 
-def posteriors(parameters: Tensor, layout: Layout, codes: Sequence[Code]) -> dict[str, Posterior]:
+def posteriors(parameters: Tensor, q: QHead, codes: Sequence[Code]) -> dict[str, Posterior]:
     """Q(c | x) by code, from the head's output [n, layout.width].
 
     Returns:
@@ -81,14 +114,15 @@ def posteriors(parameters: Tensor, layout: Layout, codes: Sequence[Code]) -> dic
         mean and log-variance.
     """
     result: dict[str, Posterior] = {}
-    for code, columns in zip(codes, layout.columns, strict=True):
-        q = parameters[:, columns].float()
+    for code, columns, variance in zip(codes, q.layout.columns, q.variances, strict=True):
+        output = parameters[:, columns].float()
         if code.kind == "categorical":
-            result[code.name] = q.softmax(1)
+            result[code.name] = output.softmax(1)
         elif code.kind == "bernoulli":
-            result[code.name] = q[:, 0].sigmoid()
+            result[code.name] = output[:, 0].sigmoid()
+        elif output.shape[1] == 2:
+            log_variance = output[:, 1].clamp(q.layout.log_var_min, q.layout.log_var_max)
+            result[code.name] = Gaussian(output[:, 0], log_variance)
         else:
-            learned = q.shape[1] == 2
-            bounded = q[:, 1].clamp(layout.log_var_min, layout.log_var_max) if learned else torch.zeros_like(q[:, 0])
-            result[code.name] = Gaussian(q[:, 0], bounded)
+            result[code.name] = Gaussian(output[:, 0], torch.zeros_like(output[:, 0]) + variance.log())
     return result

@@ -37,12 +37,14 @@ class InfoGANSettings(Settings):
     """Weight of KL(mean of Q(c | x) over real images ‖ P(c)), which moves the learned prior, not Q."""
     temperature: Rate = 0.5
     """Softmax temperature of the learned prior's straight-through gradient (Jang et al., 2017)."""
-    variance: Literal["fixed", "learned"] = "fixed"
-    """Variance of Q for continuous codes: fixed to 1 as in the paper's code, or learned within bounds."""
+    variance: Literal["fixed", "constant", "learned"] = "fixed"
+    """Variance σ² of Q for continuous codes. fixed: their gradients are those of a variance of 1, as in the paper's
+    code. constant: one number for each code, Q's mean squared error, so gradients grow as 1/σ². learned: a function
+    of the image. L_I of a code is computed with the variance, with `fixed` too with the mean squared error."""
     log_variance_min: Annotated[float, Field(ge=-20, le=20)] = -8.0
-    """Lower bound of Q's log-variance."""
+    """Lower bound of log σ², and with `constant` of how much gradients grow."""
     log_variance_max: Annotated[float, Field(ge=-20, le=20)] = 4.0
-    """Upper bound of Q's log-variance."""
+    """Upper bound of log σ²."""
     trains: Literal["generator+q+trunk", "generator+q", "q"] = "generator+q+trunk"
     """What the information term trains; with q, only the head is trained (fig. 1's plain GAN)."""
     consistency: Weight = 0.0

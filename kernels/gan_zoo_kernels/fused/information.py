@@ -34,18 +34,20 @@ class _Differentiable(torch.autograd.Function):
 
 def information_term(
     features: Tensor,
-    head: tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor],
+    head: tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor],
     targets: Tensor,
     layout: Layout,
     entropies: Tensor,
     weights: Tensor,
+    unit_gradient: bool,
+    variance_momentum: float,
     momentum: float,
     eps: float,
     slope: float,
     operand: torch.dtype,
 ) -> tuple[Tensor, Tensor]:
     """See `gan_zoo_kernels.information_term`; the arguments are trusted here."""
-    weight1, norm_weight, norm_bias, running_mean, running_var, weight2, bias2 = head
+    weight1, norm_weight, norm_bias, running_mean, running_var, weight2, bias2, variances = head
     trained = (
         features if features.stride(1) == 1 else features.contiguous(),
         *(t.contiguous() for t in (weight1, norm_weight, norm_bias, weight2, bias2)),
@@ -55,9 +57,9 @@ def information_term(
     with torch.no_grad():
         term, bounds, *saved = forward(
             *trained[:4], running_mean, running_var, *trained[4:],
-            *(t.contiguous() for t in (targets, entropies, weights)),
-            layout.spec, float(layout.log_var_min), float(layout.log_var_max), float(momentum), float(eps), slope,
-            operand, differentiated,
+            *(t.contiguous() for t in (targets, entropies, weights)), variances,
+            layout.spec, float(layout.log_var_min), float(layout.log_var_max), unit_gradient, float(variance_momentum),
+            float(momentum), float(eps), slope, operand, differentiated,
         )  # fmt: skip
     if differentiated:
         term = _Differentiable.apply(term, slope, operand, *trained, *saved)  # type: ignore[no-untyped-call]

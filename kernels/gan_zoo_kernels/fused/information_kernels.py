@@ -10,7 +10,18 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from .codes import BERNOULLI, CATEGORICAL, FIRST_CODE, FIRST_COLUMN, KIND, LENGTH, SIZE, is_class
+from .codes import (
+    BERNOULLI,
+    CATEGORICAL,
+    FIRST_CODE,
+    FIRST_COLUMN,
+    GAUSSIAN,
+    KIND,
+    LENGTH,
+    SIZE,
+    find_code,
+    is_class,
+)
 from .mathematics import HALF_LOG_2_PI, bound, exp, log1p_of_exp
 
 
@@ -149,21 +160,43 @@ def likelihood(
 
 
 @triton.jit
-def store_information(nll, code, entropies, weights, bounds, term, CODES: tl.constexpr):
-    """Entropies less `nll`, their sum, and minus their weighted sum: bounds [C + 1] and term []."""
+def store_information(
+    nll, code, entropies, weights, variances, bounds, term,
+    GROUPS: tl.constexpr, LOW: tl.constexpr, HIGH: tl.constexpr, UNIT_GRADIENT: tl.constexpr,
+    VARIANCE_MOMENTUM: tl.constexpr, CODES: tl.constexpr,
+):  # fmt: skip
+    """Entropies less `nll`, their sum, and minus their weighted sum: bounds [C + 1] and term []; then new variances.
+
+    `nll` is that of a variance of 1 for codes with one Gaussian column, whose variance is constant; that of the other
+    codes is 1.
+    """
     here = code < CODES
+    variance = tl.load(variances + code, here, 1.0)
+    one = tl.full((code.shape[0],), 1.0, tl.float32)
+    precision = tl.div_rn(one, variance)
+    # ½ (log 2πσ² + r²/σ²), from ½ (log 2π + r²)
+    at_variance = nll * precision + 0.5 * tl.log(variance) + (1.0 - precision) * HALF_LOG_2_PI
     # L_I(c_i) = H(c_i) - E[-log Q(c_i | x)] (eq. 5), and the term -Σ λ_i L_I(c_i) (eq. 6)
-    information = tl.where(here, tl.load(entropies + code, here, 0.0) - nll, 0.0)
+    information = tl.where(here, tl.load(entropies + code, here, 0.0) - at_variance, 0.0)
     tl.store(bounds + code, information, here)
     tl.store(bounds + CODES, tl.sum(information, axis=0))
-    tl.store(term, -tl.sum(information * tl.load(weights + code, here, 0.0), axis=0))
+    weight = tl.load(weights + code, here, 0.0)
+    if UNIT_GRADIENT:
+        weight *= variance
+    tl.store(term, -tl.sum(information * weight, axis=0))
+    if VARIANCE_MOMENTUM > 0.0:
+        kind, size, _ = find_code(code, GROUPS)
+        new = variance + VARIANCE_MOMENTUM * (2.0 * (nll - HALF_LOG_2_PI) - variance)
+        new = bound(new, exp(one * LOW), exp(one * HIGH))
+        tl.store(variances + code, new, here & (kind == GAUSSIAN) & (size == 1))
 
 
 @triton.jit(do_not_specialize=["batch"])
 def likelihood_kernel(
-    normal, gain, shift, weight, bias, targets, entropies, weights, slopes, partials, bounds, term, batch,
+    normal, gain, shift, weight, bias, targets, entropies, weights, variances, slopes, partials, bounds, term, batch,
     SLOPE: tl.constexpr, HIDDEN: tl.constexpr, WIDTH: tl.constexpr, LOW: tl.constexpr, HIGH: tl.constexpr,
-    GROUPS: tl.constexpr, CODES: tl.constexpr, DIFFERENTIATED: tl.constexpr, WHOLE: tl.constexpr, SPAN: tl.constexpr,
+    GROUPS: tl.constexpr, UNIT_GRADIENT: tl.constexpr, VARIANCE_MOMENTUM: tl.constexpr, CODES: tl.constexpr,
+    DIFFERENTIATED: tl.constexpr, WHOLE: tl.constexpr, SPAN: tl.constexpr,
     ROWS: tl.constexpr, COLUMNS: tl.constexpr, PADDED_CODES: tl.constexpr, CHUNK: tl.constexpr, OPERAND: tl.constexpr,
     DOT: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
@@ -207,19 +240,27 @@ def likelihood_kernel(
                 nll, code_slope = likelihood(parameters, p, c, column, GROUPS[i][KIND], GROUPS[i][SIZE], LOW, HIGH)
                 losses = tl.where((code_of == code)[None, :], nll[:, None], losses)
                 if DIFFERENTIATED:
-                    slope += code_slope * tl.load(weights + code)
+                    scale = tl.load(weights + code)
+                    if not UNIT_GRADIENT:
+                        scale = scale / tl.load(variances + code)
+                    slope += code_slope * scale
         sums += tl.sum(tl.where(live[:, None], losses, 0.0), axis=0)
         if DIFFERENTIATED:
             tl.store(slopes + row[:, None] * COLUMNS + p[None, :], slope / rows, live[:, None])
     if WHOLE:
-        store_information(tl.div_rn(sums, rows), code_of, entropies, weights, bounds, term, CODES)
+        store_information(
+            tl.div_rn(sums, rows), code_of, entropies, weights, variances, bounds, term,
+            GROUPS, LOW, HIGH, UNIT_GRADIENT, VARIANCE_MOMENTUM, CODES,
+        )  # fmt: skip
     else:
         tl.store(partials + tl.program_id(0) * CODES + code_of, sums, code_of < CODES)
 
 
 @triton.jit(do_not_specialize=["blocks", "batch"])
 def information_kernel(
-    partials, entropies, weights, bounds, term, blocks, batch, CODES: tl.constexpr, PADDED_CODES: tl.constexpr
+    partials, entropies, weights, variances, bounds, term, blocks, batch,
+    WIDTH: tl.constexpr, LOW: tl.constexpr, HIGH: tl.constexpr, GROUPS: tl.constexpr, UNIT_GRADIENT: tl.constexpr,
+    VARIANCE_MOMENTUM: tl.constexpr, CODES: tl.constexpr, PADDED_CODES: tl.constexpr,
 ):  # fmt: skip
     """The result, from the sums [blocks, C] of the likelihoods of blocks of rows."""
     code = tl.arange(0, PADDED_CODES)
@@ -227,4 +268,7 @@ def information_kernel(
     for block in range(blocks):
         sums += tl.load(partials + block * CODES + code, code < CODES, 0.0)
     nll = tl.div_rn(sums, batch.to(tl.float32))
-    store_information(nll, code, entropies, weights, bounds, term, CODES)
+    store_information(
+        nll, code, entropies, weights, variances, bounds, term,
+        GROUPS, LOW, HIGH, UNIT_GRADIENT, VARIANCE_MOMENTUM, CODES,
+    )  # fmt: skip

@@ -64,7 +64,7 @@ def _empty_results(features: Tensor, hidden: int, layout: Layout, differentiated
 
 
 def _fake_forward(features: Tensor, weight1: Tensor, *rest: Any) -> Results:
-    spec, low, high = rest[9:12]
+    spec, low, high = rest[10:13]
     return _empty_results(features, weight1.shape[0], parse_layout(spec, low, high), rest[-1])
 
 
@@ -75,7 +75,7 @@ def _constants(spec: str, low: float, high: float) -> dict[str, Any]:
     return {"WIDTH": layout.width, "LOW": low, "HIGH": high, "GROUPS": layout.groups}
 
 
-@register("information_term", _fake_forward, mutates=("running_mean", "running_var"))
+@register("information_term", _fake_forward, mutates=("running_mean", "running_var", "variances"))
 def forward(
     features: Tensor,
     weight1: Tensor,
@@ -88,9 +88,12 @@ def forward(
     targets: Tensor,
     entropies: Tensor,
     weights: Tensor,
+    variances: Tensor,
     spec: str,
     low: float,
     high: float,
+    unit_gradient: bool,
+    variance_momentum: float,
     momentum: float,
     eps: float,
     slope: float,
@@ -126,18 +129,22 @@ def forward(
     tile_rows = LIKELIHOOD_ROWS if narrow else LIKELIHOOD_ROWS // 2
     blocks = -(-batch // LIKELIHOOD_ROWS)
     sums = features.new_empty((blocks, codes), dtype=torch.float32) if blocks > 1 else bounds
-    of_codes = {"CODES": codes, "PADDED_CODES": next_power_of_two(codes)}
+    constants = _constants(spec, low, high)
+    of_codes = {
+        **constants, "UNIT_GRADIENT": unit_gradient, "VARIANCE_MOMENTUM": variance_momentum, "CODES": codes,
+        "PADDED_CODES": next_power_of_two(codes),
+    }  # fmt: skip
     launch(
         likelihood_kernel, blocks, features,
-        normal, norm_weight, norm_bias, weight2, bias2, targets, entropies, weights, slopes, sums, bounds, term, batch,
-        SLOPE=slope, HIDDEN=hidden, **_constants(spec, low, high), **of_codes,
+        normal, norm_weight, norm_bias, weight2, bias2, targets, entropies, weights, variances, slopes, sums, bounds,
+        term, batch, SLOPE=slope, HIDDEN=hidden, **of_codes,
         DIFFERENTIATED=differentiated, WHOLE=blocks == 1, SPAN=LIKELIHOOD_ROWS, ROWS=_rows(batch, tile_rows),
         COLUMNS=padded(parameters), **(options if narrow else {**options, "CHUNK": 32}),
         num_warps=8 if narrow else 4, num_stages=2,
     )  # fmt: skip
     if blocks > 1:
         launch(
-            information_kernel, 1, features, sums, entropies, weights, bounds, term, blocks, batch,
+            information_kernel, 1, features, sums, entropies, weights, variances, bounds, term, blocks, batch,
             **of_codes, num_warps=1,
         )  # fmt: skip
     return results

@@ -6,7 +6,7 @@ import pytest
 import torch
 from gan_zoo_kernels import Layout, QHeadTensors, information_term
 from gan_zoo_kernels.fused.launches import count_launches
-from gan_zoo_kernels.layout import BERNOULLI, CATEGORICAL
+from gan_zoo_kernels.layout import BERNOULLI, CATEGORICAL, GAUSSIAN
 
 from benchmarks.kernel_traffic import recorded_traffic
 
@@ -33,7 +33,11 @@ def draw(layout, batch, device, hidden=24, width=70, seed=0):
         normal(hidden).abs() + 0.5,
         normal(layout.width, hidden, scale=hidden**-0.5),
         normal(layout.width, scale=0.1),
+        torch.ones(len(layout.columns)).to(device),
     )
+    for group in layout.groups:
+        if group.kind == GAUSSIAN and group.size == 1:
+            head.variances[group.codes] = torch.tensor([0.1, 0.5, 2.0])[: group.length].to(device)
     columns = {
         CATEGORICAL: lambda size: torch.randint(size, (batch,), generator=random).float(),
         BERNOULLI: lambda size: torch.randint(2, (batch,), generator=random).float(),
@@ -46,7 +50,7 @@ def draw(layout, batch, device, hidden=24, width=70, seed=0):
     return normal(batch, width, scale=2.0) + 3.0, head, torch.stack(targets, 1).to(device)
 
 
-def results(implementation, features, head, targets, layout, *, dtype=None, wanted=("features", *TRAINED)):
+def results(implementation, features, head, targets, layout, *, dtype=None, wanted=("features", *TRAINED), **settings):
     """What a call returns and changes, by name; everything in `dtype` if one is given."""
     dtype = dtype or head.weight1.dtype
     features = features.to(dtype) if dtype == torch.float64 else features
@@ -59,8 +63,9 @@ def results(implementation, features, head, targets, layout, *, dtype=None, want
         torch.linspace(*ends, codes, device=features.device, dtype=dtype) for ends in ((1, 2), (1, 3))
     )
     term, bounds = information_term(
-        features, head, targets.to(dtype), layout, entropies, weights, momentum=0.3, implementation=implementation
-    )
+        features, head, targets.to(dtype), layout, entropies, weights, momentum=0.3, variance_momentum=0.2,
+        implementation=implementation, **settings,
+    )  # fmt: skip
     assert not bounds.requires_grad
     inputs = {"features": features, **head._asdict()}
     gradients = torch.autograd.grad(3 * term, [inputs[name] for name in wanted]) if wanted else ()
@@ -69,15 +74,16 @@ def results(implementation, features, head, targets, layout, *, dtype=None, want
         "bounds": bounds,
         "running_mean": head.running_mean,
         "running_var": head.running_var,
+        "variances": head.variances,
         **dict(zip(wanted, gradients, strict=True)),
     }
 
 
-def check(features, head, targets, layout, wanted=("features", *TRAINED)):
+def check(features, head, targets, layout, wanted=("features", *TRAINED), **settings):
     inputs = (features, head, targets, layout)
-    fused = results("triton", *inputs, wanted=wanted)
-    plain = results("reference", *inputs, wanted=wanted)
-    exact = results("reference", *inputs, wanted=wanted, dtype=torch.float64)
+    fused = results("triton", *inputs, wanted=wanted, **settings)
+    plain = results("reference", *inputs, wanted=wanted, **settings)
+    exact = results("reference", *inputs, wanted=wanted, dtype=torch.float64, **settings)
     for name, value in fused.items():
         assert (value.dtype, value.shape) == (plain[name].dtype, plain[name].shape), name
         size = exact["bounds"].abs().max() * 3 if name == "term" else exact[name].double().abs().max()
@@ -95,6 +101,16 @@ def test_dtypes_and_layouts(layout, dtype, device):
 @pytest.mark.parametrize("batch", [3, 16, 128, 257])
 def test_batches(batch, device):
     check(*draw(MNIST, batch, device), MNIST)
+
+
+@pytest.mark.parametrize("batch", [20, 100])
+@pytest.mark.parametrize("unit_gradient", [False, True])
+def test_constant_variances(batch, unit_gradient, device):
+    features, head, targets = draw(MIXED, batch, device)
+    check(features, head, targets, MIXED, unit_gradient=unit_gradient)
+    narrow = Layout(MIXED.spec, log_var_min=-1.0, log_var_max=0.0)
+    bounded = results("triton", features, head, targets, narrow)["variances"]
+    assert bounded[:3].min() >= 0.3678 and bounded[:3].max() <= 1.0001
 
 
 def test_two_rows_give_normal_values_of_one_and_minus_one(device):
@@ -211,10 +227,11 @@ def test_compiled_whole_with_its_running_statistics(backend, device):
 def test_opcheck(batch, device):
     features, head, targets = draw(MNIST, batch, device)
     ones = torch.ones(3, device=device)
-    constants = (MNIST.spec, -8.0, 8.0, 0.1, 1e-5, 0.1, torch.float32, True)
+    constants = (MNIST.spec, -8.0, 8.0, False, 0.1, 0.1, 1e-5, 0.1, torch.float32, True)
     importlib.import_module("gan_zoo_kernels.fused.information")  # which registers the operators
     operators = torch.ops.gan_zoo_kernels
-    forward = (features, *head, targets, ones, ones, *constants)
+    *weights, variances = head
+    forward = (features, *weights, targets, ones, ones, variances, *constants)
     assert set(torch.library.opcheck(operators.information_term.default, forward).values()) == {"SUCCESS"}
     saved = operators.information_term(*forward)[2:]
     weights = (head.weight1, head.norm_weight, head.norm_bias, head.weight2, head.bias2)
@@ -229,7 +246,9 @@ def test_nothing_outside_the_tensors_is_touched(batch):
     features, head, targets = draw(MNIST, batch, "cpu")
     head = QHeadTensors(*head)
     ones = torch.ones(3)
-    forward = (features, *head, targets, ones, ones, MNIST.spec, -8.0, 8.0, 0.1, 1e-5, 0.1, torch.float32, True)
+    *weights, variances = head
+    constants = (MNIST.spec, -8.0, 8.0, False, 0.1, 0.1, 1e-5, 0.1, torch.float32, True)
+    forward = (features, *weights, targets, ones, ones, variances, *constants)
     with recorded_traffic() as traffic:
         outputs = torch.ops.gan_zoo_kernels.information_term(*forward)
     assert traffic.stored(outputs[1]).tolist() == [0, 1, 2, 3]
