@@ -99,7 +99,7 @@ def main() -> None:
     def measured(run: Run) -> dict[str, Any]:
         data, last = open_dataset(run.config.data), run.metrics()[-1]
         true[:] = rounded(shares(data))
-        facts = {name: last[name] for name in ("mi/c1", "entropy")}
+        facts = {name: last[name] for name in ("mi/c1", "entropy/c1")}
         return {"steps": last["step"], **measure(run.load(), data), **facts}
 
     def folder(arm: str, seed: int) -> Path:

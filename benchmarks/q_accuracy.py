@@ -38,7 +38,7 @@ def main() -> None:
 
     def measure(run: Run) -> dict[str, Any]:
         last = run.metrics()[-1]
-        facts = {name: last[name] for name in last if name.startswith("mi") or name == "entropy"}
+        facts = {name: last[name] for name in last if name.startswith(("mi", "entropy"))}
         return {"steps": last["step"], "accuracy": accuracies(run), **facts}
 
     name = Path(given.config).stem

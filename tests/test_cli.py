@@ -297,7 +297,7 @@ def test_training_without_a_terminal_prints_plain_lines(trained: tuple[Path, str
     assert lines[0] == "no --config given: using preset folder-64 without its [data]"
     assert lines[1].startswith("training infogan in ")
     assert [line.split()[:2] for line in lines[2:4]] == [["step", "1/2"], ["step", "2/2"]]
-    for word in ("images/s", "D ", "G ", "L_I ", "of H(c) 5.08 nats", "left"):
+    for word in ("images/s", "D ", "G ", "L_I c1 ", "/2.30  c2 ", " nats", "left"):
         assert word in lines[3]
 
 

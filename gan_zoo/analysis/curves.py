@@ -43,9 +43,14 @@ def curves(records: Sequence[Mapping[str, Any]]) -> dict[str, Curve]:
 
 
 def information_rows(records: Sequence[Mapping[str, Any]]) -> list[Point]:
-    """L_I of each code and of all codes, beside H(c)."""
-    names = {"mi": "L_I, all codes", "entropy": "H(c), all codes"}
-    return _rows(records, lambda name: names.get(name, f"L_I, {name[3:]}" if name.startswith("mi/") else None))
+    """L_I of each code, and H(c) where it is discrete."""
+    titles = {"mi": "L_I", "entropy": "H(c)"}
+
+    def label(name: str) -> str | None:
+        quantity, slash, code = name.partition("/")
+        return f"{titles[quantity]}, {code}" if slash and quantity in titles else None
+
+    return _rows(records, label)
 
 
 def loss_rows(records: Sequence[Mapping[str, Any]]) -> list[Point]:

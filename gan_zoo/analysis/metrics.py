@@ -61,7 +61,9 @@ def _clustering(subject: Subject) -> Numbers:
 
 
 def _information(subject: Subject) -> Numbers:
-    subject.notes["information"] = "L_I in nats, on fresh samples; H(c) is a ceiling where the code is discrete"
+    subject.notes["information"] = (
+        "L_I in nats, on fresh samples; its maximum is H(c) (entropy) where the code is discrete"
+    )
     subject.sample_counts["information"] = subject.n
     return information(subject.model, n=subject.n, seed=subject.seed)
 

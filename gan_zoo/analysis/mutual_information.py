@@ -38,8 +38,7 @@ def information(model: GAN, *, n: int, seed: int = 0, batch_size: int | None = N
     """L_I of n samples that were not trained on, in nats, with every network in evaluation mode.
 
     Returns:
-        `total` and, for each code, its name; `entropy` is H(c), which bounds the total where all codes are discrete,
-        and `c1/entropy` one code's.
+        L_I by code's name, such as `c1`, and for a discrete code its maximum H(c) as `c1/entropy`.
     """
     teller = informed(model)
     sums = torch.zeros(len(model.codes), dtype=torch.float64)
@@ -49,9 +48,7 @@ def information(model: GAN, *, n: int, seed: int = 0, batch_size: int | None = N
             drawn = model.prior.sample(size, seed=seed, stream=SHOWN, first_row=start, device=model.device)
             features = model.discriminator.trunk(model.generate(drawn))
             sums += size * teller.information(features, drawn).double().cpu()
-    bounds = (sums / n).tolist()
-    entropies = teller.entropies().double().tolist()
-    nats = {"total": sum(bounds), "entropy": sum(entropies)}
-    for code, bound, entropy in zip(model.codes, bounds, entropies, strict=True):
-        nats |= {code.name: bound, f"{code.name}/entropy": entropy}
+    nats = {}
+    for code, bound, entropy in zip(model.codes, sums / n, teller.entropies(), strict=True):
+        nats |= {code.name: float(bound)} | ({f"{code.name}/entropy": float(entropy)} if code.discrete else {})
     return nats

@@ -95,8 +95,8 @@ def standing(folder: Path) -> Standing:
 
 
 def best_figures(run: Run, figures: Sequence[Measurement]) -> dict[str, dict[str, float]]:
-    """The best `value` of each number of a run and its `step`, by `metric/number`; and `log/mi`, the best logged L_I in
-    nats.
+    """The best `value` of each number of a run and its `step`, by `metric/number`; and `log/mi`, the best logged L_I of
+    the discrete codes, or of all codes if none is discrete, in nats.
     """
     best: dict[str, dict[str, float]] = {}
 
@@ -110,9 +110,10 @@ def best_figures(run: Run, figures: Sequence[Measurement]) -> dict[str, dict[str
         for key, value in one.numbers.items():
             offer(f"{one.metric}/{key}", value, one.step, lower_is_better=key in lower)
     for record in run.metrics():
-        bound = record.get("mi")
-        if isinstance(bound, float) and math.isfinite(bound):  # the file may contain anything
-            offer("log/mi", bound, record["step"])
+        codes = [name.partition("/")[2] for name in record if name.startswith("entropy/")]  # the discrete ones
+        bounds = [record.get(f"mi/{code}") for code in codes] or [record.get("mi")]
+        if all(isinstance(bound, float) and math.isfinite(bound) for bound in bounds):  # the file may contain anything
+            offer("log/mi", sum(bounds), record["step"])
     return best
 
 

@@ -11,6 +11,9 @@ from rich.console import Console
 
 from gan_zoo.terminal import Bar, encodable
 
+MOST_CODES = 4
+"""Codes whose L_I is shown; metrics.jsonl has all."""
+
 
 class _Terminal(Console):
     """A console that turns quiet when its reader closes the pipe; the training continues."""
@@ -78,12 +81,21 @@ def clock(seconds: float) -> str:
 
 
 def summary(record: dict[str, Any]) -> str:
-    """The most telling values of a line of metrics: speed, both losses, L_I and H(c)."""
+    """The most telling values of a line of metrics: speed, the adversarial losses, L_I of codes beside its maximum."""
     parts = [f"{record['images_per_second']:.0f} images/s"]
     for short, player in (("D", "discriminator"), ("G", "generator")):
-        losses = [value for name, value in record.items() if name.startswith(f"{player}/")]
+        losses = {name: value for name, value in record.items() if name.startswith(f"{player}/")}
         if losses:
-            parts.append(f"{short} {sum(losses):.3f}")
-    if "mi" in record:
-        parts.append(f"L_I {record['mi']:.2f} of H(c) {record['entropy']:.2f} nats")
+            parts.append(f"{short} {losses.get(f'{player}/adversarial', sum(losses.values())):.3f}")
+    bounds = {name.removeprefix("mi/"): value for name, value in record.items() if name.startswith("mi/")}
+    if bounds:
+        shown = [_of_its_maximum(name, bound, record) for name, bound in list(bounds.items())[:MOST_CODES]]
+        more = f"  and {len(bounds) - MOST_CODES} more" if len(bounds) > MOST_CODES else ""
+        parts.append(f"L_I {'  '.join(shown)}{more} nats")
     return "  ".join(parts)
+
+
+def _of_its_maximum(name: str, bound: float, record: dict[str, Any]) -> str:
+    """L_I of a code; H(c) bounds it if the code is discrete."""
+    entropy = record.get(f"entropy/{name}")
+    return f"{name} {bound:.2f}" + ("" if entropy is None else f"/{entropy:.2f}")

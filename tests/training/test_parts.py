@@ -20,6 +20,7 @@ from gan_zoo.training.loggers.jsonlines import JSONLines
 from gan_zoo.training.meter import ROWS, Meter
 from gan_zoo.training.network_optimizer import lr_factor
 from gan_zoo.training.precision import Precision, pick_device
+from gan_zoo.training.progress import summary
 from gan_zoo.trunks.layers import LotNorm, LotNorm1d
 
 
@@ -236,3 +237,13 @@ def test_a_line_that_is_none_of_the_log_s_is_dropped_when_it_goes_on(junk: str, 
     path.write_text('{"step": 1}\n' + junk)
     JSONLines(path, 5).close()
     assert path.read_text() == '{"step": 1}\n'
+
+
+def test_the_progress_line_has_adversarial_losses_and_each_code_beside_its_maximum() -> None:
+    record = {
+        "images_per_second": 812.4, "discriminator/adversarial": 1.2, "discriminator/information": -2.3,
+        "generator/adversarial": 0.8, "mi/c1": 2.29, "mi/c2": -0.2, "mi": 2.09, "entropy/c1": math.log(10),
+    }  # fmt: skip
+    assert summary(record) == "812 images/s  D 1.200  G 0.800  L_I c1 2.29/2.30  c2 -0.20 nats"
+    many = {"images_per_second": 1.0, "discriminator/critic": 1.5, **{f"mi/c{k}": 0.5 for k in range(1, 11)}}
+    assert summary(many) == "1 images/s  D 1.500  L_I c1 0.50  c2 0.50  c3 0.50  c4 0.50  and 6 more nats"

@@ -43,7 +43,6 @@ class InfoGAN(InfoGANRecipe, GAN):
     """
 
     entropy: Tensor  # H(c) of each code, nats
-    total_entropy: Tensor  # their sum
     weights: Tensor  # λ of each code
 
     def __init__(self, config: Config) -> None:
@@ -74,7 +73,6 @@ class InfoGAN(InfoGANRecipe, GAN):
         of_kind = {True: settings.lambda_discrete, False: settings.lambda_continuous}
         weights = [of_kind[code.discrete] if code.weight is None else code.weight for code in self.codes]
         self.register_buffer("entropy", torch.tensor([c.entropy for c in self.codes]), persistent=False)
-        self.register_buffer("total_entropy", self.entropy.sum(), persistent=False)
         self.register_buffer("weights", torch.tensor(weights), persistent=False)
 
     def configure_batches(self, rows: int, gradient_accumulation: int, over_ranks: Mean) -> None:
@@ -231,7 +229,8 @@ class InfoGAN(InfoGANRecipe, GAN):
             objective.terms["discriminator/consistency"] = weight * self.inconsistency(step.real, warped)
         names = *(f"mi/{code.name}" for code in self.codes), "mi"
         objective.metrics |= dict(zip(names, bounds, strict=True))
-        objective.metrics["entropy"] = self.total_entropy if self.learned is None else self.entropies().detach().sum()
+        entropies = zip(self.codes, self.entropies().detach().unbind(), strict=True)
+        objective.metrics |= {f"entropy/{code.name}": entropy for code, entropy in entropies if code.discrete}
         for name, probabilities in self.prior.probabilities().items():
             extremes = probabilities.detach().aminmax()
             objective.metrics |= {f"prior/{name}/least": extremes.min, f"prior/{name}/greatest": extremes.max}
