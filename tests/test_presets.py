@@ -57,7 +57,7 @@ def test_the_presets_of_the_paper_and_of_other_sets_are_there() -> None:
     ("preset", "codes"),
     [
         ("mnist", "categorical:10, uniform:2"),
-        ("chairs-64", "categorical:20x3, uniform:1"),
+        ("chairs-64", "categorical:20x3, uniform:1@10"),
         ("faces-32", "uniform:5"),
         ("svhn", "categorical:10x4, uniform:4"),
         ("celeba-64", "categorical:10x10"),
