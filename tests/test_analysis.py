@@ -65,9 +65,11 @@ def test_a_row_shares_noise_and_other_codes_and_a_column_its_value(
     assert not torch.equal(images[:, 0], images[:, -1])
 
 
-def test_a_continuous_code_runs_from_minus_2_to_2_in_even_steps() -> None:
-    for kind in ("uniform", "gaussian"):
-        assert Code("c1", kind).traversal(5) == [-2, -1, 0, 1, 2]
+def test_a_continuous_code_covers_its_trained_range_in_even_steps_or_twice_that() -> None:
+    for kind, end in (("uniform", 1), ("gaussian", 2)):
+        expected = [-end, -end / 2, 0, end / 2, end]
+        assert Code("c1", kind).traversal(5) == expected
+        assert Code("c1", kind).traversal(5, overshoot=True) == [2 * value for value in expected]
 
 
 def test_a_discrete_code_takes_all_of_its_values() -> None:

@@ -48,7 +48,7 @@ def information(model: GAN, *, n: int, seed: int = 0, batch_size: int | None = N
             drawn = model.prior.sample(size, seed=seed, stream=SHOWN, first_row=start, device=model.device)
             features = model.discriminator.trunk(model.generate(drawn))
             sums += size * teller.information(features, drawn).double().cpu()
-    nats = {}
+    nats: dict[str, float] = {}
     for code, bound, entropy in zip(model.codes, sums / n, teller.entropies(), strict=True):
         nats |= {code.name: float(bound)} | ({f"{code.name}/entropy": float(entropy)} if code.discrete else {})
     return nats

@@ -111,8 +111,9 @@ def best_figures(run: Run, figures: Sequence[Measurement]) -> dict[str, dict[str
             offer(f"{one.metric}/{key}", value, one.step, lower_is_better=key in lower)
     for record in run.metrics():
         codes = [name.partition("/")[2] for name in record if name.startswith("entropy/")]  # the discrete ones
-        bounds = [record.get(f"mi/{code}") for code in codes] or [record.get("mi")]
-        if all(isinstance(bound, float) and math.isfinite(bound) for bound in bounds):  # the file may contain anything
+        logged = [record.get(f"mi/{code}") for code in codes] or [record.get("mi")]
+        bounds = [bound for bound in logged if isinstance(bound, float) and math.isfinite(bound)]
+        if len(bounds) == len(logged):  # the file may contain anything
             offer("log/mi", sum(bounds), record["step"])
     return best
 

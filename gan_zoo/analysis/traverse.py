@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import torch
 from einops import rearrange
@@ -61,20 +62,21 @@ def pick_pair(model: GAN, name: str | None, by: str) -> tuple[Code, Code]:
     return code, other
 
 
-def shown_values(code: Code, count: int | None, default: int = 10) -> list[float]:
+def shown_values(code: Code, count: int | None, default: int = 10, *, overshoot: bool = False) -> list[float]:
     """The values of a code that a picture shows.
 
     Args:
         code: The code.
-        count: How many values of a continuous code, from -2 to 2, or of a discrete code with more than 32.
+        count: How many values of a continuous code, or of a discrete code with more than 32.
         default: Replaces `count` for a continuous code if it is None.
+        overshoot: Whether those of a continuous code go to twice its trained range.
 
     Raises:
         InputError: If `count` is less than 2.
     """
     if count is not None and count < 2:
         raise InputError(f"a traversal of {code.name} takes 2 values or more, not {count}")
-    values = code.traversal(default if count is None else count)
+    values = code.traversal(default if count is None else count, overshoot=overshoot)
     if len(values) <= MOST_VALUES or not code.discrete:
         return values
     few = min(count or MOST_VALUES, len(values))
@@ -119,6 +121,7 @@ def draw_traversals(
     count: int | None = None,
     seed: int = 0,
     fixed: Mapping[str, float] | None = None,
+    overshoot: bool = False,
 ) -> Image.Image:
     """Draw a panel for each code, or with `by` a panel for each sample.
 
@@ -132,20 +135,21 @@ def draw_traversals(
         count: Number of values of a continuous code; defaults to 10.
         seed: Seed of the noise and of the codes that are not varied.
         fixed: Values, by name, of codes that are not drawn.
+        overshoot: Whether continuous codes go to twice their trained range.
 
     Raises:
         InputError: If the panel of a single code is too large.
     """
     samples = rows or (10 if by is None else 1)
     cell = cell_side(model.image.resolution)
-    axes = [(code, shown_values(code, count)) for code in codes[:MOST_PANELS]]
+    axes = [(code, shown_values(code, count, overshoot=overshoot)) for code in codes[:MOST_PANELS]]
     if by is None:
         panels = [_panel(cell, axis, _numbers(samples), "sample") for axis in axes]
         while len(panels) > 1 and max(_size(panels)) > MOST_PIXELS:
             panels.pop()
         varied, layout = [[axis] for axis in axes[: len(panels)]], "(panel down) across"
     else:
-        other = by, shown_values(by, count)
+        other = by, shown_values(by, count, overshoot=overshoot)
         panel = _panel(cell, axes[0], _labels(other[1]), _title(other))
         panels = [replace(panel, title=f"sample {k + 1}" if samples > 1 else "") for k in range(samples)]
         varied, layout = [[other, axes[0]]], "panel down across"
@@ -159,7 +163,14 @@ def draw_traversals(
 
 
 def animate_traversal(
-    model: GAN, code: Code, *, by: Code | None = None, rows: int | None = None, count: int | None = None, seed: int = 0
+    model: GAN,
+    code: Code,
+    *,
+    by: Code | None = None,
+    rows: int | None = None,
+    count: int | None = None,
+    seed: int = 0,
+    overshoot: bool = False,
 ) -> list[Image.Image]:
     """Draw the frames of an animation, a panel for each value of `code`; a continuous code then returns to its start.
 
@@ -170,18 +181,19 @@ def animate_traversal(
         rows: Number of rows; defaults to 8.
         count: Number of values of a continuous code; defaults to 24, and to at most 10 for `by`.
         seed: Seed of the noise and of the codes that are not varied.
+        overshoot: Whether continuous codes go to twice their trained range.
 
     Raises:
         InputError: If the animation is too large.
     """
     samples = rows or 8
     cell = cell_side(model.image.resolution)
-    axis = code, shown_values(code, count, 24)
+    axis = code, shown_values(code, count, 24, overshoot=overshoot)
     if by is None:
         panel = Panel(cell, [""] * samples, [""] * samples)
         varied, layout, samples = [axis], "(down across) panel", samples**2
     else:
-        other = by, shown_values(by, count if by.discrete else min(count or 10, 10))
+        other = by, shown_values(by, count if by.discrete else min(count or 10, 10), overshoot=overshoot)
         panel = _panel(cell, other, _numbers(samples), "sample")
         varied, layout = [other, axis], "down across panel"
     panels = [replace(panel, title=f"{code.name}, {code.kind}: {label}") for label in _labels(axis[1])]
@@ -203,6 +215,7 @@ def write_traversals(
     rows: int | None = None,
     count: int | None = None,
     seed: int = 0,
+    overshoot: bool = False,
 ) -> Path:
     """Write `draw_traversals`, or for .webp and .gif `animate_traversal` of one code, by default the first.
 
@@ -211,7 +224,7 @@ def write_traversals(
         path: Output file; its suffix selects the format.
         name: Name of the code to vary; defaults to all codes.
         by: Name of a second code.
-        rows, count, seed: See `draw_traversals` and `animate_traversal`.
+        rows, count, seed, overshoot: See `draw_traversals` and `animate_traversal`.
 
     Raises:
         InputError: For an unknown code, an unknown suffix, or a picture that is too large.
@@ -222,9 +235,10 @@ def write_traversals(
         if (number or 0) > MOST_IMAGES:
             raise InputError(f"{flag} {number}: a picture holds at most {MOST_IMAGES} images")
     varied, other = (codes, None) if by is None else (codes[:1], codes[1])
+    settings: dict[str, Any] = {"by": other, "rows": rows, "count": count, "seed": seed, "overshoot": overshoot}
     if path.suffix.lower() not in ANIMATED:
-        return save_image(draw_traversals(model, varied, by=other, rows=rows, count=count, seed=seed), path)
-    frames = animate_traversal(model, codes[0], by=other, rows=rows, count=count, seed=seed)
+        return save_image(draw_traversals(model, varied, **settings), path)
+    frames = animate_traversal(model, codes[0], **settings)
     return save_image(frames[0], path, append=frames[1:], milliseconds=500 if codes[0].discrete else 60)
 
 

@@ -92,6 +92,7 @@ def traverse(
     rows: Count | None = None,
     values: Annotated[int, integer("INT>=2", 2)] | None = None,
     seed: Seed = 0,
+    overshoot: bool = False,
     device: Device = "cpu",
 ) -> None:
     """Vary one code, or two against each other, and fix all else: a grid with one sample per row, or an animation.
@@ -103,9 +104,10 @@ def traverse(
             or traversal-c1.png with --code c1.
         rows: Samples: rows of a picture (10), or rows and columns of an animation (8). With --by: panels of a picture
             (1), or rows of an animation (8).
-        values: Steps of a continuous code from -2 to 2: 10 in a picture, 24 in an animation. Of a discrete code with
-            more than 32 values, the number to show (32).
+        values: Steps of a continuous code over its trained range: 10 in a picture, 24 in an animation. Of a discrete
+            code with more than 32 values, the number to show (32).
         seed: Seed of the noise and of the other codes.
+        overshoot: Draw continuous codes to twice their trained range, as figure 2 of the paper does.
 
     Examples:
         gan-zoo traverse runs/infogan-mnist-5k-001                            # a panel for each code
@@ -115,14 +117,16 @@ def traverse(
     from gan_zoo.analysis.traverse import check_ending, write_traversals
     from gan_zoo.cli.console import console
 
-    name = f"samples/{picture_name(code, by, rows=rows, values=values, seed=seed)}"
+    name = f"samples/{picture_name(code, by, rows=rows, values=values, seed=seed, overshoot=overshoot)}"
     _, model, target = open_model(run, device, out, name, check_ending)
-    console.print(str(write_traversals(model, target, code, by=by, rows=rows, count=values, seed=seed)))
+    console.print(
+        str(write_traversals(model, target, code, by=by, rows=rows, count=values, seed=seed, overshoot=overshoot))
+    )
 
 
 def picture_name(code: str | None, by: str | None, **settings: int | None) -> str:
     """The default name of a picture: `traversal.png`, with the codes and settings that the user gave."""
-    given = [f"{name}-{value}" for name, value in settings.items() if value]
+    given = [name if value is True else f"{name}-{value}" for name, value in settings.items() if value]
     return "-".join(filter(None, ["traversal", code, by, *given])) + ".png"
 
 

@@ -84,9 +84,9 @@ def test_a_picture_of_a_pair_has_one_code_along_the_columns_and_one_down_the_row
     write_traversals(model, tmp_path / "pair.png", "c2", by="c1", count=3, seed=2)
     ((panel, images),) = panels
     assert (panel.across, panel.down, panel.title) == ("c2, uniform", "c1, categorical", "")
-    assert panel.columns == ["-2", "0", "2"]
+    assert panel.columns == ["-1", "0", "1"]
     assert panel.rows == ["0", "1", "2", "3", "4"]
-    expected = traversal(model, (model.codes[0], [0, 1, 2, 3, 4]), (model.codes[1], [-2, 0, 2]), samples=1, seed=2)
+    expected = traversal(model, (model.codes[0], [0, 1, 2, 3, 4]), (model.codes[1], [-1, 0, 1]), samples=1, seed=2)
     assert torch.equal(images, expected[0])
 
 
@@ -105,7 +105,7 @@ def test_an_animation_of_a_pair_turns_one_code_and_has_the_other_along_the_colum
     model: GAN, ending: str, panels: list[tuple[Panel, torch.Tensor]], tmp_path: Path
 ) -> None:
     path = write_traversals(model, tmp_path / f"pair{ending}", "c2", by="c1", rows=2, count=4, seed=5)
-    assert [panel.title for panel, _ in panels] == [f"c2, uniform: {word}" for word in ("-2", "-0.67", "0.67", "2")]
+    assert [panel.title for panel, _ in panels] == [f"c2, uniform: {word}" for word in ("-1", "-0.33", "0.33", "1")]
     for panel, images in panels:
         assert (panel.across, panel.down) == ("c1, categorical", "sample")
         assert (panel.columns, panel.rows) == (["0", "1", "2", "3", "4"], ["1", "2"])
@@ -153,6 +153,8 @@ def test_the_command_draws_a_pair(tmp_path: Path) -> None:
     gan_zoo.train("infogan", out=tmp_path / "run", quiet=True, steps=1, batch_size=4, width=2, device="cpu")
     ended = zoo("traverse", tmp_path / "run", "--code", "c2", "--by", "c1", "--values", "3")
     assert ended.code == 0, ended.err
+    further = zoo("traverse", tmp_path / "run", "--code", "c2", "--overshoot")
+    assert further.out.strip().endswith("traversal-c2-overshoot.png"), further.err
     with Image.open(tmp_path / "run" / "samples" / "traversal-c2-c1-values-3.png") as picture:
         assert picture.height > 10 * 58 > 3 * 58 < picture.width < 6 * 58
 
@@ -165,7 +167,7 @@ def test_the_command_draws_a_pair(tmp_path: Path) -> None:
         (Code("c1", "categorical", 200), 3, [0, 100, 199]),
         (Code("c1", "categorical", 33), 40, list(range(33))),
         (Code("c1", "bernoulli"), 5, [0, 1]),
-        (Code("c1", "uniform"), None, [-2, 0, 2]),
+        (Code("c1", "uniform"), None, [-1, 0, 1]),
         (Code("c1", "gaussian"), 5, [-2, -1, 0, 1, 2]),
     ],
 )

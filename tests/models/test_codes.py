@@ -150,12 +150,6 @@ def test_a_traversal_takes_all_values_of_a_discrete_code() -> None:
     assert bernoulli.traversal(10) == [0, 1]
 
 
-@pytest.mark.parametrize("kind", ["uniform", "gaussian"])
-def test_a_traversal_of_a_continuous_code_goes_evenly_from_minus_two_to_two(kind: str) -> None:
-    values = parse_codes(f"{kind}:1")[0].traversal(9)
-    assert values == pytest.approx([-2, -1.5, -1, -0.5, 0, 0.5, 1, 1.5, 2])
-
-
 @pytest.mark.parametrize(
     ("text", "good", "bad"),
     [

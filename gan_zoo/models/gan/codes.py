@@ -96,15 +96,20 @@ class Code:
             raise InputError(f"code {self.name} takes finite numbers, not {value:g}")
         return value
 
-    def traversal(self, count: int = 10) -> list[float]:
-        """The values along a traversal: all of a discrete code, `count` from -2 to 2 of a continuous one (fig. 2)."""
+    def traversal(self, count: int = 10, *, overshoot: bool = False) -> list[float]:
+        """The values along a traversal: all of a discrete code, `count` over the trained range of a continuous one.
+
+        This is -1 to 1 of a uniform code and two standard deviations of a gaussian one; with `overshoot` twice that, as
+        in figure 2 of the paper.
+        """
         if self.kind == "categorical":
             return [float(k) for k in range(self.classes)]
         if self.kind == "bernoulli":
             return [0.0, 1.0]
         if count < 2:
             raise InputError(f"a traversal of {self.name} has 2 or more values, not {count}")
-        return [-2 + 4 * k / (count - 1) for k in range(count)]
+        end = (1 if self.kind == "uniform" else 2) * (2 if overshoot else 1)
+        return [end * (2 * k / (count - 1) - 1) for k in range(count)]
 
 
 def parse_codes(text: str) -> tuple[Code, ...]:
