@@ -1,6 +1,8 @@
-"""Batch norm over the batch of all ranks."""
+"""Batch norm over the batch of all ranks, and its statistics for evaluation."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Iterable
 
 import torch
 from gan_zoo_kernels import leaky_relu
@@ -8,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn.functional import batch_norm
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from gan_zoo.training.ranks import Ranks
+from gan_zoo.training.ranks import ALONE, Ranks
+from gan_zoo.trunks.layers import LotNorm
 
 
 class SyncBatchNorm(_BatchNorm):
@@ -67,3 +70,35 @@ def synchronise(model: nn.Module, ranks: Ranks) -> None:
         for name, child in module.named_children():
             if isinstance(child, _BatchNorm) and not isinstance(child, SyncBatchNorm):
                 setattr(module, name, SyncBatchNorm(child, ranks))
+
+
+@torch.no_grad()
+def measure_statistics(network: nn.Module, forward: Callable[[Tensor], object], inputs: Iterable[Tensor]) -> None:
+    """Set running statistics to their means over batches of inputs, on this rank alone.
+
+    These are the standing statistics of Brock et al., 2019 (arXiv:1809.11096, section 4.1): running means are of past
+    weights, these of the present ones.
+
+    Args:
+        network: Its batch norms are set; it is not in evaluation mode meanwhile.
+        forward: A pass through all of them.
+        inputs: Batches of what `forward` takes.
+    """
+    norms = [layer for layer in network.modules() if isinstance(layer, _BatchNorm) and layer.track_running_stats]
+    if not norms:
+        return
+    attributes = ("training", "momentum", "rows", "ranks")
+    before = [{name: getattr(norm, name) for name in attributes if hasattr(norm, name)} for norm in norms]
+    for norm in norms:
+        norm.training = True
+        if isinstance(norm, LotNorm):
+            norm.rows = None
+        if isinstance(norm, SyncBatchNorm):
+            norm.ranks = ALONE
+    for count, batch in enumerate(inputs, start=1):
+        for norm in norms:
+            norm.momentum = 1 / count
+        forward(batch)
+    for norm, values in zip(norms, before, strict=True):
+        for name, value in values.items():
+            setattr(norm, name, value)

@@ -2,52 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
-
-from gan_zoo.training.batch_norm import SyncBatchNorm
-from gan_zoo.training.ranks import ALONE
 
 
 class EMA:
     """θ̄ ← d θ̄ + (1 - d) θ after every update.
 
     The decay d of update t is min(decay, (1 + t) / (10 + t)): it starts low, so that the initial weights are
-    forgotten. Averages of batch statistics are not the statistics of averaged weights, so `measure_statistics` must be
-    called before the module is used.
+    forgotten. Averages of batch statistics are not the statistics of averaged weights: `State.sampler` measures these.
     """
 
     def __init__(self, module: nn.Module, decay: float) -> None:
         self.module = deepcopy(module).requires_grad_(False).eval()
         self.decay = decay
-        norms = [layer for layer in self.module.modules() if isinstance(layer, _BatchNorm)]
-        self.norms = [norm for norm in norms if norm.track_running_stats]
-        for norm in norms:
-            if isinstance(norm, SyncBatchNorm):
-                norm.ranks = ALONE  # only the first rank draws samples
-
-    @torch.no_grad()
-    def measure_statistics(self, inputs: Iterable[Tensor]) -> None:
-        """Set batch norm's running statistics to their means over batches of inputs.
-
-        These are the standing statistics of Brock et al., 2019 (arXiv:1809.11096, section 4.1).
-        """
-        if not self.norms:
-            return
-        momenta = [norm.momentum for norm in self.norms]
-        for norm in self.norms:
-            norm.train()
-        for count, batch in enumerate(inputs, start=1):
-            for norm in self.norms:
-                norm.momentum = 1 / count
-            self.module(batch)
-        for norm, momentum in zip(self.norms, momenta, strict=True):
-            norm.momentum = momentum
-            norm.eval()
 
     def weight(self, t: int) -> float:
         """1 - d of update number `t`."""

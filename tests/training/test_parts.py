@@ -15,6 +15,8 @@ from torch import nn
 from gan_zoo.config import Optimizer
 from gan_zoo.errors import InputError
 from gan_zoo.models.gan.prior import STATISTICS
+from gan_zoo.models.infogan.model import InfoGAN
+from gan_zoo.training.batch_norm import measure_statistics
 from gan_zoo.training.ema import EMA
 from gan_zoo.training.loggers.jsonlines import JSONLines
 from gan_zoo.training.meter import ROWS, Meter
@@ -44,29 +46,42 @@ def test_the_average_is_the_decayed_sum_of_weights_and_of_batch_statistics() -> 
 
 
 @pytest.mark.parametrize("norm", [nn.BatchNorm1d(4), LotNorm1d(4)])
-def test_the_average_s_batch_statistics_are_those_of_its_own_weights(norm: nn.Module) -> None:
-    ema = EMA(nn.Sequential(nn.Linear(3, 4), norm, nn.Dropout(0.5)), 0.6)
+def test_measured_statistics_are_means_over_batches(norm: nn.Module) -> None:
+    if isinstance(norm, LotNorm1d):
+        norm.rows = 3
+    network = nn.Sequential(nn.Linear(3, 4), norm, nn.Dropout(0.5)).eval()
     batches = [3 * torch.randn(8, 3) + 1 for _ in range(3)]
     for _ in range(2):  # the second time replaces the first
-        ema.measure_statistics(iter(batches))
-        linear, measured, _ = ema.module
+        measure_statistics(network, network, iter(batches))
+        linear, measured, _ = network
         outputs = [linear(batch) for batch in batches]
         torch.testing.assert_close(measured.running_mean, torch.stack([x.mean(0) for x in outputs]).mean(0))
         torch.testing.assert_close(measured.running_var, torch.stack([x.var(0) for x in outputs]).mean(0))
         assert measured.momentum == 0.1
-        assert not any(layer.training for layer in ema.module.modules())
+        assert getattr(measured, "rows", 3) == 3
+        assert not any(layer.training for layer in network.modules())
 
 
-def test_pictures_and_checkpoints_have_batch_statistics_of_the_averaged_weights(tmp_path: Path) -> None:
-    run = narrow_train("infogan", tmp_path, training__steps=8, trunk__generator_norm="batch")
+@pytest.mark.parametrize("ema", [0.9, 0.0])
+def test_a_checkpoint_s_batch_statistics_are_those_of_its_weights(tmp_path: Path, ema: float) -> None:
+    norms = {"trunk__generator_norm": "batch", "trunk__discriminator_norm": "batch"}
+    run = narrow_train("infogan", tmp_path, training__steps=8, training__ema=ema, **norms)
     model = run.load()
-    norms = [layer for layer in model.generator.modules() if isinstance(layer, LotNorm)]
-    kept = [norm.running_mean.clone() for norm in norms]
-    average = EMA(model.generator, 0.9)
-    batches = [model.prior.sample(64, seed=0, step=k, stream=STATISTICS).input for k in range(16)]
-    average.measure_statistics(batches)
-    assert len(norms) >= 2
-    assert all(torch.equal(one, other.running_mean) for one, other in zip(kept, average.norms, strict=True))
+    assert isinstance(model, InfoGAN)
+    parts = model.generator, model.discriminator, model.q
+    layers = [layer for part in parts for layer in part.modules() if isinstance(layer, LotNorm)]
+    assert len(layers) == 4
+    kept = [(layer.running_mean.clone(), layer.running_var.clone()) for layer in layers]
+    for layer in layers:
+        layer.running_mean.fill_(9.0)
+        layer.running_var.fill_(9.0)
+    latents = [model.prior.sample(64, seed=0, step=k, stream=STATISTICS).input for k in range(16)]
+    measure_statistics(model.generator, model.generator, latents)
+    readers = nn.ModuleList([model.discriminator, model.q])
+    measure_statistics(readers, lambda z: model.q(model.discriminator.trunk(model.generator(z))), latents)
+    for layer, (mean, variance) in zip(layers, kept, strict=True):
+        torch.testing.assert_close(layer.running_mean, mean)
+        torch.testing.assert_close(layer.running_var, variance)
 
 
 def test_the_average_takes_no_gradient_and_is_a_copy() -> None:

@@ -269,6 +269,10 @@ class GAN(GANRecipe, nn.Module):
             return network(rows)
         return torch.cat([network(batch) for batch in rows.split(self.at_once)])
 
+    def examine(self, images: Tensor) -> None:
+        """Pass images [n, C, H, W] through D and every head on its trunk, so that batch norms see them."""
+        self.discriminator(images)
+
     def prepare_images(self, images: Any) -> Tensor:
         """Images [n, C, H, W] in [-1, 1], checked (see `check_images`), on the model's device."""
         return check_images(images, self.image).to(self.device, next(self.parameters()).dtype)

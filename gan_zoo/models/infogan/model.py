@@ -247,6 +247,10 @@ class InfoGAN(InfoGANRecipe, GAN):
             objective.terms["generator/prior"] = self.prior_match * divergence
         return objective
 
+    def examine(self, images: Tensor) -> None:
+        """The GAN's, with Q."""
+        self.q(self.discriminator(images).features)
+
     @torch.no_grad()
     def encode(self, images: Tensor) -> dict[str, Posterior]:
         """Q(c | x) of images [n, C, H, W] in [-1, 1], by code.
