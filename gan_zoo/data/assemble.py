@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -148,7 +147,7 @@ def from_tensors(
     labels = settle_labels(settings, train[1], test[1] if test else None, classes=classes, where=where)
     fits = fits_memory(settings, sum(map(len, pixels)), shape)
     images = [
-        fit(given, shape) if fits else LazyImages(partial(_selected, given), shape, torch.arange(len(given)))
+        fit(given, shape) if fits else LazyImages(given.__getitem__, shape, torch.arange(len(given)))
         for given in pixels
     ]
     train_split, test_split = Split(images[0], labels.train), Split(images[1], labels.test) if test else None
@@ -161,7 +160,3 @@ def from_tensors(
         class_names=labels.names,
         notes=labels.notes,
     )
-
-
-def _selected(images: Tensor, indices: Tensor) -> Tensor:
-    return images[indices]

@@ -8,7 +8,7 @@ Letters in shapes: n images, c channels, r by r pixels.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from math import isfinite, log1p, pi
 
 import torch
@@ -32,6 +32,9 @@ AMOUNTS = {
     "cutout": (0.5, 1.0),
 }
 """By operation, the default amount (shift, colour and cutout as in DiffAugment) and the largest; the smallest is 0."""
+
+_DRAWN = ("flip", "scale", "height", "shear", "rotate", "shift", "brightness", "saturation", "contrast", "cutout")
+"""The operations with uniform numbers: the geometry in the order of `random_warp`, then the others."""
 
 
 @dataclass(frozen=True)
@@ -100,36 +103,16 @@ class Augment:
         return augmented.to(images.dtype)
 
     def _ranges(self) -> dict[str, tuple[tuple[float, float], ...]]:
-        """The ranges of the uniform numbers that an image needs, by operation; geometry comes first."""
-        largest = {
-            "flip": 0.0,
-            "scale": log1p(self.scale),
-            "height": log1p(self.height),
-            "shear": self.shear,
-            "rotate": self.rotate,
-            "shift": self.shift,
-            "brightness": self.brightness,
-            "saturation": self.saturation,
-            "contrast": self.contrast,
-            "cutout": 0.0,
-        }
-        return {
-            name: ((-amount, amount) if amount else (0.0, 1.0),) * (2 if name in ("shift", "cutout") else 1)
-            for name, amount in largest.items()
-            if getattr(self, name)
-        }
+        """The ranges of the uniform numbers that an image needs, by operation."""
+        largest = asdict(self) | {"scale": log1p(self.scale), "height": log1p(self.height)}
+        ranges = {name: (-largest[name], largest[name]) for name in _DRAWN if largest[name]}
+        ranges |= {name: (0.0, 1.0) for name in ("flip", "cutout") if name in ranges}
+        return {name: (interval,) * (2 if name in ("shift", "cutout") else 1) for name, interval in ranges.items()}
 
     def _steps(self) -> WarpSteps:
         """The geometric operations, which take their numbers in the order of `_ranges`."""
-        return WarpSteps(
-            flip=self.flip,
-            scale=self.scale > 0,
-            height=self.height > 0,
-            shear=self.shear > 0,
-            rotate=self.rotate > 0,
-            shift=self.shift > 0,
-            elastic=self.elastic,
-        )
+        switches = {name: getattr(self, name) > 0 for name in ("scale", "height", "shear", "rotate", "shift")}
+        return WarpSteps(flip=self.flip, elastic=self.elastic, **switches)
 
     def _cut(self, images: Tensor, centre: Tensor) -> Tensor:
         r = images.shape[-1]

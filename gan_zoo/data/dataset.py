@@ -74,7 +74,8 @@ class LazyImages:
 
     def __getitem__(self, indices: Tensor) -> Tensor:
         """The images at `indices` (int64 [m]), uint8 [m, C, R, R]."""
-        return fit(self.read(self.indices[indices]), self.shape)
+        with quiet():
+            return fit(self.read(self.indices[indices]), self.shape)
 
     def choose(self, indices: Tensor) -> LazyImages:
         """The images at `indices` (int64 [m]), still unread."""
@@ -100,10 +101,7 @@ class Split:
 
     def pixels(self, indices: Tensor) -> Tensor:
         """The images at `indices` (int64 [m]), uint8 [m, C, H, W]."""
-        if isinstance(self.images, Tensor):
-            return self.images[indices]
-        with quiet():
-            return self.images[indices]
+        return self.images[indices]
 
     def choose(self, indices: Tensor) -> Split:
         """The images at `indices` (int64 [m]), with labels and names."""
@@ -224,12 +222,11 @@ def _balanced(dataset: Dataset, settings: Data) -> Dataset:
         raise InputError(f"{where} has no labels; data.balance requires them")
     if len(shares) != dataset.classes:
         raise InputError(f"data.balance has {len(shares)} shares, but {where} has {dataset.classes} classes")
-    train, test = (
-        split if split is None or split.labels is None else split.choose(balanced_indices(split.labels, shares))
-        for split in (dataset.train, dataset.test)
-    )
-    assert train is not None
-    return replace(dataset, train=train, test=test, factors=None)
+    splits = dataset.splits
+    for name, split in splits.items():
+        if split.labels is not None:
+            splits[name] = split.choose(balanced_indices(split.labels, shares))
+    return replace(dataset, train=splits["train"], test=splits.get("test"), factors=None)
 
 
 def as_path(text: str, where: str) -> Path:

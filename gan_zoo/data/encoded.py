@@ -128,31 +128,26 @@ def _shape_and_images(
     settings: Data, encoded: list[EncodedImages], where: str
 ) -> tuple[ImageShape, Sequence[Tensor | LazyImages]]:
     """The shape of the dataset, and the images of each split."""
-    remedy, count = _remedy(settings), sum(map(len, encoded))
-    for_each = partial(_for_each, encoded, workers=settings.workers, where=where, remedy=remedy)
-    shape = None
+    count, for_each, shape = sum(map(len, encoded)), partial(_for_each, settings, encoded, where), None
     if settings.resolution and settings.channels:
         shape = ImageShape(settings.channels, settings.resolution)
     if shape is None or not fits_memory(settings, count, shape):
         headers: list[tuple[int, int]] = []
-        for_each(lambda split, index: headers.append(_opened(encoded[split], index, _header)), "reading headers of")
+        for_each("reading headers of", lambda _, __, image: headers.append((min(image.size), channels_of(image))))
         sides, channels = zip(*headers, strict=True)
         shape = settle_shape(settings, sides=(min(sides), max(sides)), channels=max(channels), where=where)
     size, resolution = shape.channels, shape.resolution
 
-    def decode_one(split: int, index: int) -> Tensor:
-        return _opened(encoded[split], index, lambda image: decode(image, shape))
-
     def decode_all() -> list[Tensor]:
         pixels = [torch.empty(len(images), size, resolution, resolution, dtype=torch.uint8) for images in encoded]
-        for_each(lambda split, index: pixels[split][index].copy_(decode_one(split, index)), "decoding")
+        for_each("decoding", lambda split, index, image: pixels[split][index].copy_(decode(image, shape)))
         return pixels
 
     if fits_memory(settings, count, shape):
         return shape, decoded_once(encoded, shape, decode_all, where=where) if settings.cache else decode_all()
     if settings.skip_broken:
-        for_each(decode_one, "checking")
-    return shape, [decoded_on_request(images, shape, remedy) for images in encoded]
+        for_each("checking", lambda _, __, image: decode(image, shape))
+    return shape, [decoded_on_request(images, shape, _remedy(settings)) for images in encoded]
 
 
 def _remedy(settings: Data) -> str:
@@ -184,46 +179,35 @@ def _opened(encoded: EncodedImages, index: int, use: Callable[[Image.Image], T])
         raise InputError(f"{encoded.name(index)} ({first_line(error)})") from error
 
 
-def _header(image: Image.Image) -> tuple[int, int]:
-    """The shorter side, and 1 if the image is grey, else 3."""
-    return min(image.size), channels_of(image)
-
-
 def _for_each(
-    encoded: list[EncodedImages],
-    use: Callable[[int, int], object],
-    doing: str,
-    *,
-    workers: int,
-    where: str,
-    remedy: str,
+    settings: Data, encoded: list[EncodedImages], where: str, doing: str, use: Callable[[int, int, Image.Image], object]
 ) -> None:
-    """Call `use` in threads with the split and index of each image.
+    """Call `use` in threads with the split and index of each image and the image, opened.
 
     Raises:
         BrokenImagesError: For all images that cannot be read.
     """
 
-    def attempt(job: tuple[int, int]) -> list[tuple[tuple[int, int], str]]:
+    def attempt(job: tuple[int, int]) -> dict[tuple[int, int], str]:
         split, start = job
-        errors = []
+        errors = {}
         for index in range(start, min(start + CHUNK, len(encoded[split]))):
             try:
-                use(split, index)
+                _opened(encoded[split], index, partial(use, split, index))
             except InputError as error:
-                errors.append(((split, index), str(error)))
+                errors[split, index] = str(error)
         return errors
 
     jobs = [(split, start) for split, images in enumerate(encoded) for start in range(0, len(images), CHUNK)]
-    pool = ThreadPoolExecutor(max(1, workers))
+    pool = ThreadPoolExecutor(max(1, settings.workers))
     try:
         chunks = with_progress(pool.map(attempt, jobs), len(jobs), f"{doing} {where}")
-        broken = dict(error for errors in chunks for error in errors)
+        broken = {position: cause for errors in chunks for position, cause in errors.items()}
     finally:
         pool.shutdown(cancel_futures=True)
     if broken:
         causes, count = [*broken.values()], sum(map(len, encoded))
-        message = f"{where}: {len(causes):,} of {count:,} images cannot be read: {_few(causes)}{remedy}"
+        message = f"{where}: {len(causes):,} of {count:,} images cannot be read: {_few(causes)}{_remedy(settings)}"
         raise BrokenImagesError(message, causes, [*broken])
 
 

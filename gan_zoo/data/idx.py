@@ -129,13 +129,12 @@ def fashion_mnist(settings: Data) -> Dataset:
     Raises:
         InputError: If neither exists, or a file is missing or broken.
     """
-    if settings.path is None and not DEBIAN_FASHION.is_dir():
+    if settings.path is not None:
+        return _open(settings, required_path(settings, f"the folder that contains {FOUR_FILES}"))
+    if not DEBIAN_FASHION.is_dir():
         raise InputError(
             "fashion-mnist is not installed: apt-get install dataset-fashion-mnist (Debian, Ubuntu), "
             "or download the four files from https://github.com/zalandoresearch/fashion-mnist and set "
             "data.path to their folder"
         )
-    folder = (
-        DEBIAN_FASHION if settings.path is None else required_path(settings, f"the folder that contains {FOUR_FILES}")
-    )
-    return _open(settings, folder)
+    return _open(settings, DEBIAN_FASHION)
