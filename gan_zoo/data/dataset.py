@@ -74,8 +74,7 @@ class LazyImages:
 
     def __getitem__(self, indices: Tensor) -> Tensor:
         """The images at `indices` (int64 [m]), uint8 [m, C, R, R]."""
-        with quiet():
-            return fit(self.read(self.indices[indices]), self.shape)
+        return fit(self.read(self.indices[indices]), self.shape)
 
     def choose(self, indices: Tensor) -> LazyImages:
         """The images at `indices` (int64 [m]), still unread."""
@@ -101,7 +100,10 @@ class Split:
 
     def pixels(self, indices: Tensor) -> Tensor:
         """The images at `indices` (int64 [m]), uint8 [m, C, H, W]."""
-        return self.images[indices]
+        if isinstance(self.images, Tensor):
+            return self.images[indices]
+        with quiet():
+            return self.images[indices]
 
     def choose(self, indices: Tensor) -> Split:
         """The images at `indices` (int64 [m]), with labels and names."""

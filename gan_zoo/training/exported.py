@@ -49,11 +49,6 @@ class Description:
         return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def is_exported(folder: Path) -> bool:
-    """Whether a folder looks like an exported model."""
-    return (folder / DESCRIPTION).is_file()
-
-
 def read_description(folder: Path) -> Description:
     """The checked content of config.json.
 
