@@ -95,16 +95,16 @@ def array(settings: Data) -> Dataset:
         side = min(sizes["h"], sizes["w"])
         shape = settle_shape(settings, sides=(side, side), channels=train_format.channels, where=str(path))
         if not fits_memory(settings, len(images), shape):
-            settle_labels(settings, None, None, where=str(path))
+            settle_labels(settings, None, where=str(path))
             lazy = LazyImages(partial(_from_disk, path, train_format), shape, torch.arange(len(images)))
             return Dataset(settings.name, shape, 0, Split(lazy), origin=origin)
-    test = None
+    test = []
     if test_images is not None:
         bounds = (train_format.low, train_format.high) if images.dtype.kind == "f" else None
         pixels = _format(test_images, f"{path}: test images", bounds).pixels(test_images)
-        test = pixels, _labels(arrays.get("test_labels"), len(test_images), path)
+        test = [(pixels, _labels(arrays.get("test_labels"), len(test_images), path))]
     train = train_format.pixels(images), _labels(arrays.get("labels"), len(images), path)
-    return replace(from_tensors(settings, train, test, where=str(path)), origin=origin)
+    return replace(from_tensors(settings, train, *test, where=str(path)), origin=origin)
 
 
 def _read(path: Path) -> dict[str, Array]:

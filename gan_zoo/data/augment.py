@@ -8,8 +8,8 @@ Letters in shapes: n images, c channels, r by r pixels.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
-from math import isfinite, log1p, pi
+from dataclasses import dataclass
+from math import log1p, pi
 
 import torch
 from gan_zoo_kernels import WarpSteps, random_warp
@@ -72,11 +72,11 @@ class Augment:
 
     def __bool__(self) -> bool:
         """Whether the policy does anything."""
-        return any(getattr(self, field.name) for field in fields(self))
+        return any(vars(self).values())
 
     def __str__(self) -> str:
         """The policy as `parse_augment` reads it."""
-        return ", ".join(f"{f.name}:{getattr(self, f.name):g}" for f in fields(self) if getattr(self, f.name))
+        return ", ".join(f"{name}:{amount:g}" for name, amount in vars(self).items() if amount)
 
     def __call__(self, images: Tensor, random: Draws) -> Tensor:
         """Augment images [n, c, r, r] in [-1, 1]; gradients flow through, gradients of gradients too.
@@ -96,15 +96,14 @@ class Augment:
         drawn = dict(zip(ranges, uniforms.split([len(intervals) for intervals in ranges.values()], 1), strict=True))
         augmented = _colour(images.float(), drawn)
         if steps != WarpSteps():
-            geometry = uniforms[:, : steps.values]
-            augmented = random_warp(augmented, normals, geometry, steps)
+            augmented = random_warp(augmented, normals, uniforms[:, : steps.values], steps)
         if self.cutout:
             augmented = self._cut(augmented, drawn["cutout"])
         return augmented.to(images.dtype)
 
     def _ranges(self) -> dict[str, tuple[tuple[float, float], ...]]:
         """The ranges of the uniform numbers that an image needs, by operation."""
-        largest = asdict(self) | {"scale": log1p(self.scale), "height": log1p(self.height)}
+        largest = vars(self) | {"scale": log1p(self.scale), "height": log1p(self.height)}
         ranges = {name: (-largest[name], largest[name]) for name in _DRAWN if largest[name]}
         ranges |= {name: (0.0, 1.0) for name in ("flip", "cutout") if name in ranges}
         return {name: (interval,) * (2 if name in ("shift", "cutout") else 1) for name, interval in ranges.items()}
@@ -125,12 +124,10 @@ class Augment:
 def _colour(images: Tensor, drawn: dict[str, Tensor]) -> Tensor:
     if "brightness" in drawn:
         images = images + drawn["brightness"][:, :, None, None]
-    if "saturation" in drawn:
-        grey = images.mean(dim=1, keepdim=True)
-        images = torch.addcmul(images, images - grey, drawn["saturation"][:, :, None, None])
-    if "contrast" in drawn:
-        mean = images.mean(dim=(1, 2, 3), keepdim=True)
-        images = torch.addcmul(images, images - mean, drawn["contrast"][:, :, None, None])
+    for name, axes in (("saturation", (1,)), ("contrast", (1, 2, 3))):
+        if name in drawn:
+            mean = images.mean(axes, keepdim=True)
+            images = torch.addcmul(images, images - mean, drawn[name][:, :, None, None])
     return images
 
 
@@ -157,7 +154,7 @@ def _amount(name: str, value: str, key: str) -> float:
     except ValueError:
         amount = float("nan")
     default, largest = AMOUNTS[name]
-    if not isfinite(amount) or not 0 <= amount <= largest:
+    if not 0 <= amount <= largest:
         raise InputError(
             f"{key}: the amount of {name!r} is {value!r}; accepted: a number from 0 to "
             f"{largest:.4g}, or {name!r} alone for {default:g}"

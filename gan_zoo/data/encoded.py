@@ -63,20 +63,13 @@ def decoded_on_request(encoded: EncodedImages, shape: ImageShape, remedy: str = 
 
 
 def from_encoded(
-    settings: Data,
-    train: EncodedSplit,
-    test: EncodedSplit | None = None,
-    *,
-    names: Sequence[str] = (),
-    notes: Sequence[str] = (),
-    where: str,
+    settings: Data, *given: EncodedSplit, names: Sequence[str] = (), notes: Sequence[str] = (), where: str
 ) -> Dataset:
     """Make a dataset of encoded images: decoded at once if the pixels fit `settings.memory`, else on request.
 
     Args:
         settings: The table `[data]`; with `skip_broken`, images that cannot be read are skipped.
-        train: The training split.
-        test: The test split, if there is one.
+        given: The training split, and the test split if there is one.
         names: The classes' names, if known.
         notes: Lines for the user.
         where: The dataset, for messages.
@@ -84,12 +77,10 @@ def from_encoded(
     Raises:
         InputError: If images cannot be read (the first few are named), or shape or labels do not suit the settings.
     """
-    if not len(train.images):
+    if not len(given[0].images):
         raise InputError(f"{where} contains no images")
-    labels = settle_labels(
-        settings, train.labels, test.labels if test else None, classes=len(names) or None, where=where
-    )
-    splits = [EncodedSplit(train.images, labels.train), *([EncodedSplit(test.images, labels.test)] if test else [])]
+    labels = settle_labels(settings, *(split.labels for split in given), classes=len(names) or None, where=where)
+    splits = [EncodedSplit(split.images, checked) for split, checked in zip(given, labels.splits, strict=True)]
     causes: list[str] = []
     while True:
         try:
@@ -107,7 +98,7 @@ def from_encoded(
             if not len(splits[0].images):
                 raise BrokenImagesError(f"{where}: none of the images can be read", causes) from None
     skipped = [f"skipped {len(causes):,} of these images, which cannot be read: {_few(causes)}"] if causes else []
-    opened = [
+    train, *test = [
         Split(pixels, split.labels, getattr(split.images, "names", ()))
         for pixels, split in zip(images, splits, strict=True)
     ]
@@ -115,8 +106,8 @@ def from_encoded(
         settings.name,
         shape,
         labels.classes,
-        train=opened[0],
-        test=opened[1] if test else None,
+        train,
+        test=test[0] if test else None,
         class_names=labels.names or (tuple(names) if len(names) == labels.classes else ()),
         notes=(*notes, *labels.notes, *skipped),
         broken=tuple(causes),

@@ -90,9 +90,8 @@ def _find(folder: Path, stem: str, dimensions: int) -> Path:
     """The file in `folder` or its `raw`, under one of the names by which it is distributed."""
     names = (f"{stem}-idx{dimensions}-ubyte", f"{stem}.idx{dimensions}-ubyte")
     paths = [place / (name + ending) for name in names for place in (folder, folder / "raw") for ending in ("", ".gz")]
-    for path in paths:
-        if path.is_file():
-            return path
+    if there := next(filter(Path.is_file, paths), None):
+        return there
     raise InputError(f"{folder} contains no {names[0]}; expected: {FOUR_FILES}, each with or without .gz")
 
 
