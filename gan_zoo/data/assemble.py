@@ -123,17 +123,15 @@ def from_tensors(
 
     Args:
         settings: The table `[data]`.
-        splits: Of the training split, and of the test split if there is one: images uint8 [n, c, h, w] with c in
-            {1, 3}, and labels int64 [n] or None. Test images may have another size.
+        splits: Of the training split, and of the test split if there is one: images uint8 [n, c, h, w] with n above 0
+            and c in {1, 3}, and labels int64 [n] or None. Test images may have another size.
         classes: The number of classes, if known.
         where: The dataset, for messages.
 
     Raises:
-        InputError: If there are no images, or shape or labels do not suit the settings.
+        InputError: If shape or labels do not suit the settings.
     """
     pixels = [images for images, _ in splits]
-    if not len(pixels[0]):
-        raise InputError(f"{where} contains no images")
     side = min(pixels[0].shape[-2:])
     shape = settle_shape(settings, sides=(side, side), channels=pixels[0].shape[1], where=where)
     labels = settle_labels(settings, *(given for _, given in splits), classes=classes, where=where)

@@ -69,7 +69,7 @@ def from_encoded(
 
     Args:
         settings: The table `[data]`; with `skip_broken`, images that cannot be read are skipped.
-        given: The training split, and the test split if there is one.
+        given: The training split, which has images, and the test split if there is one.
         names: The classes' names, if known.
         notes: Lines for the user.
         where: The dataset, for messages.
@@ -77,8 +77,6 @@ def from_encoded(
     Raises:
         InputError: If images cannot be read (the first few are named), or shape or labels do not suit the settings.
     """
-    if not len(given[0].images):
-        raise InputError(f"{where} contains no images")
     labels = settle_labels(settings, *(split.labels for split in given), classes=len(names) or None, where=where)
     splits = [EncodedSplit(split.images, checked) for split, checked in zip(given, labels.splits, strict=True)]
     causes: list[str] = []
@@ -119,7 +117,8 @@ def _shape_and_images(
     settings: Data, encoded: list[EncodedImages], where: str
 ) -> tuple[ImageShape, Sequence[Tensor | LazyImages]]:
     """The shape of the dataset, and the images of each split."""
-    count, for_each, shape = sum(map(len, encoded)), partial(_for_each, settings, encoded, where), None
+    count, for_each = sum(map(len, encoded)), partial(_for_each, settings, encoded, where)
+    shape = None
     if settings.resolution and settings.channels:
         shape = ImageShape(settings.channels, settings.resolution)
     if shape is None or not fits_memory(settings, count, shape):

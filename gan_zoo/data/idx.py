@@ -37,7 +37,7 @@ def read_idx(path: Path, dimensions: int) -> Tensor:
     """Read an IDX file of unsigned bytes, gzipped or not.
 
     Args:
-        path: The file; its content decides whether it is unpacked.
+        path: A regular file; its content decides whether it is unpacked.
         dimensions: The number of dimensions that the array must have.
 
     Returns:
@@ -46,8 +46,6 @@ def read_idx(path: Path, dimensions: int) -> Tensor:
     Raises:
         InputError: If it cannot be read, is not an IDX file, or contains fewer or more values than its shape states.
     """
-    if not path.is_file():
-        raise InputError(f"{path} is not a regular file; expected: an IDX file")
     try:
         with path.open("rb") as plain:
             zipped = plain.read(2) == b"\x1f\x8b"
