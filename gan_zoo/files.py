@@ -199,6 +199,20 @@ def decode_text(content: bytes) -> str:
         raise ValueError(f"byte {error.start:,} is not UTF-8; save the file as UTF-8") from None
 
 
+def read_text(path: Path, longest: int) -> str:
+    """Read the UTF-8 text of a file of at most `longest` bytes.
+
+    Raises:
+        OSError: If it cannot be read.
+        ValueError: If it is longer, or has another encoding.
+    """
+    with path.open("rb") as file:
+        content = file.read(longest + 1)
+    if len(content) > longest:
+        raise ValueError(f"it is longer than {longest:,} bytes")
+    return decode_text(content)
+
+
 def write_text(text: str, path: Path) -> Path:
     """Write text atomically in UTF-8; bytes of file names that are not UTF-8 become `\\udcXX`."""
     with atomic_file(path) as temporary:

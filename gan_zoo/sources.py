@@ -11,7 +11,7 @@ from typing import Any
 
 from gan_zoo.config import Config, table_name
 from gan_zoo.errors import InputError, cut, unknown
-from gan_zoo.files import decode_text
+from gan_zoo.files import read_text
 from gan_zoo.registry import models, presets
 from gan_zoo.trees import Tree, quoted_value
 
@@ -95,11 +95,7 @@ def _named(name: str) -> Layer | None:
 def _toml(path: Path) -> Tree:
     """Read a file, within bounds: a huge file, or a key of very many parts, can block the parser for hours."""
     try:
-        with path.open("rb") as file:
-            content = file.read(LONGEST_FILE + 1)
-        if len(content) > LONGEST_FILE:
-            raise ValueError(f"it is longer than {LONGEST_FILE:,} bytes")
-        text = decode_text(content)
+        text = read_text(path, LONGEST_FILE)
         if _LONG_KEY.search(text):
             raise ValueError(f"a key has {MOST_KEY_PARTS} parts or more")
         return tomllib.loads(text)

@@ -15,7 +15,7 @@ from filelock import FileLock
 from torch import nn
 
 from gan_zoo.errors import InputError, quoted
-from gan_zoo.files import decode_text, write_json
+from gan_zoo.files import read_text, write_json
 
 LOCK = ".evaluation.lock"
 LONGEST = 2**24
@@ -148,9 +148,7 @@ def read_measurements(path: Path) -> list[Measurement]:
         InputError: If it is not an evaluation.
     """
     try:
-        if path.stat().st_size > LONGEST:
-            raise ValueError(f"it is longer than {LONGEST:,} bytes")
-        return list(_parsed(json.loads(decode_text(path.read_bytes()))))
+        return list(_parsed(json.loads(read_text(path, LONGEST))))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         reason = f"{type(error).__name__}: {error}" if isinstance(error, KeyError | TypeError) else error
         raise InputError(f"{path} is not an evaluation: {reason}; `gan-zoo evaluate` writes a new one") from None

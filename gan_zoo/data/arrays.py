@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from einops import parse_shape, rearrange
 from torch import Tensor
 
 from gan_zoo.config import Data
@@ -55,21 +56,15 @@ class ImageFormat:
         """Images to uint8 [n, c, h, w], in chunks, as floats are four times as large."""
         if array.dtype == np.uint8 and array.flags.writeable:
             return self._pixels(array)
-        chunks = (self._pixels(array[start : start + _CHUNK]) for start in range(0, len(array), _CHUNK))
-        first = next(chunks)
-        pixels = torch.empty(len(array), *first.shape[1:], dtype=torch.uint8)
-        pixels[: len(first)] = first
-        for number, chunk in enumerate(chunks, 1):
-            pixels[number * _CHUNK :][: len(chunk)] = chunk
+        pixels = torch.empty(len(array), *self._pixels(array[:1]).shape[1:], dtype=torch.uint8)
+        for number, place in enumerate(pixels.split(_CHUNK)):
+            place.copy_(self._pixels(array[number * _CHUNK :][:_CHUNK]))
         return pixels
 
     def _pixels(self, array: Array) -> Tensor:
         kind = np.dtype(np.float32) if array.dtype.kind == "f" else array.dtype
         values = torch.from_numpy(array.astype(kind, copy=not array.flags.writeable))
-        if self.axes == "n h w":
-            values = values[:, None]
-        elif self.axes == "n h w c":
-            values = values.permute(0, 3, 1, 2)
+        values = values[:, None] if values.ndim == 3 else rearrange(values, f"{self.axes} -> n c h w")
         if values.dtype != torch.uint8:
             values = values.float().sub(self.low).mul(255 / (self.high - self.low)).round().to(torch.uint8)
         return values.contiguous()
@@ -96,20 +91,20 @@ def array(settings: Data) -> Dataset:
     images, test_images = arrays["images"], arrays.get("test_images")
     train_format = _format(images, f"{path}: images")
     if isinstance(images, np.memmap):
-        sizes = dict(zip(train_format.axes.split(), images.shape, strict=True))
-        side = int(min(sizes["h"], sizes["w"]))
+        sizes = parse_shape(images, train_format.axes)
+        side = min(sizes["h"], sizes["w"])
         shape = settle_shape(settings, sides=(side, side), channels=train_format.channels, where=str(path))
         if not fits_memory(settings, len(images), shape):
-            settle_labels(settings, None, None, where=str(path))
+            settle_labels(settings, None, where=str(path))
             lazy = LazyImages(partial(_from_disk, path, train_format), shape, torch.arange(len(images)))
             return Dataset(settings.name, shape, 0, Split(lazy), origin=origin)
-    test = None
+    test = []
     if test_images is not None:
         bounds = (train_format.low, train_format.high) if images.dtype.kind == "f" else None
         pixels = _format(test_images, f"{path}: test images", bounds).pixels(test_images)
-        test = pixels, _labels(arrays.get("test_labels"), len(test_images), path)
+        test = [(pixels, _labels(arrays.get("test_labels"), len(test_images), path))]
     train = train_format.pixels(images), _labels(arrays.get("labels"), len(images), path)
-    return replace(from_tensors(settings, train, test, where=str(path)), origin=origin)
+    return replace(from_tensors(settings, train, *test, where=str(path)), origin=origin)
 
 
 def _read(path: Path) -> dict[str, Array]:
@@ -188,7 +183,7 @@ def _format(images: Array, what: str, bounds: tuple[float, float] | None = None)
         return ImageFormat(axes, channels, 0, 255 if images.dtype == np.uint8 else 1)
     if images.dtype.kind != "f":
         raise InputError(f"{what} have the type {images.dtype}; accepted: uint8, bool, or floats in [0, 1] or [-1, 1]")
-    low, high = _extent(images)
+    low, high = float(images.min()), float(images.max())
     floor, ceiling = bounds or ((-1.0, 1.0) if low < 0 else (0.0, 1.0))
     if not (low >= floor and high <= ceiling):
         raise InputError(
@@ -200,12 +195,6 @@ def _format(images: Array, what: str, bounds: tuple[float, float] | None = None)
 
 def _times(shape: tuple[int, ...]) -> str:
     return quoted("×".join(map(str, shape)))
-
-
-def _extent(images: Array) -> tuple[float, float]:
-    """The smallest and the largest value, NaN if there is one; read in chunks, as the file may be mapped."""
-    chunks = [images[start : start + _CHUNK] for start in range(0, len(images), _CHUNK)]
-    return float(np.min([chunk.min() for chunk in chunks])), float(np.max([chunk.max() for chunk in chunks]))
 
 
 def _labels(labels: Array | None, length: int, path: Path) -> Tensor | None:

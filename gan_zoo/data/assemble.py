@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -42,26 +42,22 @@ def settle_shape(settings: Data, *, sides: tuple[int, int], channels: int, where
 
 @dataclass(frozen=True, eq=False)
 class Labels:
-    """Checked labels: int64 [n] in 0..classes-1 each, or None.
+    """Checked labels.
 
     Attributes:
         classes: Number of classes.
-        train: The training split's.
-        test: The test split's.
+        splits: Of each split int64 [n] in 0..classes-1, or None.
         names: The classes' names, where these are not their numbers.
         notes: Lines for the user.
     """
 
     classes: int
-    train: Tensor | None
-    test: Tensor | None
+    splits: Sequence[Tensor | None]
     names: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 
-def settle_labels(
-    settings: Data, train: Tensor | None, test: Tensor | None, *, classes: int | None = None, where: str
-) -> Labels:
+def settle_labels(settings: Data, *splits: Tensor | None, classes: int | None = None, where: str) -> Labels:
     """The labels that the settings ask for.
 
     Where neither the settings nor the dataset give a number of classes, each number that labels a training image is a
@@ -69,28 +65,28 @@ def settle_labels(
 
     Args:
         settings: The table `[data]`; its `classes` is the number of classes, 0 drops the labels.
-        train: int64 [n] as read, or None.
-        test: The test split's. If all are -1 (withheld), they are dropped.
+        splits: Of the training split, and of the test split if there is one, int64 [n] as read, or None. Those of a
+            test split are dropped if all are -1 (withheld).
         classes: The dataset's number of classes, if known.
         where: The dataset, for the message.
 
     Raises:
         InputError: If a label lies outside 0..classes-1, or the settings ask for classes and there are no labels.
     """
+    train, *others = splits
     if train is None and settings.classes:
         raise InputError(f"{where} has no labels, but data.classes is {settings.classes}; set it to 0")
     if train is None or settings.classes == 0:
-        return Labels(0, None, None)
-    if test is not None and len(test) and bool((test == -1).all()):
-        test = None
+        return Labels(0, [None] * len(splits))
+    given = [train, *(None if one is not None and len(one) and bool((one == -1).all()) else one for one in others)]
     values = train.unique().tolist()
     names, notes = tuple[str, ...](), tuple[str, ...]()
     count = settings.classes or classes or len(values)
     if not classes and len(values) == count <= values[-1] and values[0] >= 0:  # the same with the count of a run's tree
-        train, test = (_ranks(labels, values, where) for labels in (train, test))
+        given = [_ranks(labels, values, where) for labels in given]
         names = tuple(map(str, values))
         notes = (f"{count} classes, by the labels of the training images: {bounds.listed([*names])}",)
-    for split, labels in (("training", train), ("test", test)):
+    for split, labels in zip(("training", "test"), given, strict=False):
         if labels is None or not len(labels):
             continue
         low, high = int(labels.min()), int(labels.max())
@@ -99,7 +95,7 @@ def settle_labels(
                 f"{where}: {split} labels run from {low} to {high}; accepted with {count} classes: 0 to {count - 1}; "
                 "change the labels, or set data.classes to 0 to train without them"
             )
-    return Labels(count, train, test, names, notes)
+    return Labels(count, given, names, notes)
 
 
 def _ranks(labels: Tensor | None, values: list[int], where: str) -> Tensor | None:
@@ -121,47 +117,29 @@ def fits_memory(settings: Data, images: int, shape: ImageShape) -> bool:
 
 
 def from_tensors(
-    settings: Data,
-    train: tuple[Tensor, Tensor | None],
-    test: tuple[Tensor, Tensor | None] | None = None,
-    *,
-    classes: int | None = None,
-    where: str,
+    settings: Data, *splits: tuple[Tensor, Tensor | None], classes: int | None = None, where: str
 ) -> Dataset:
     """Make a dataset of images in memory.
 
     Args:
         settings: The table `[data]`.
-        train: uint8 [n, c, h, w], c in {1, 3}, and int64 [n] or None.
-        test: The same for the test split; its images may have another size.
+        splits: Of the training split, and of the test split if there is one: images uint8 [n, c, h, w] with n above 0
+            and c in {1, 3}, and labels int64 [n] or None. Test images may have another size.
         classes: The number of classes, if known.
         where: The dataset, for messages.
 
     Raises:
-        InputError: If there are no images, or shape or labels do not suit the settings.
+        InputError: If shape or labels do not suit the settings.
     """
-    pixels = [train[0], *([test[0]] if test else [])]
-    if not len(pixels[0]):
-        raise InputError(f"{where} contains no images")
+    pixels = [images for images, _ in splits]
     side = min(pixels[0].shape[-2:])
     shape = settle_shape(settings, sides=(side, side), channels=pixels[0].shape[1], where=where)
-    labels = settle_labels(settings, train[1], test[1] if test else None, classes=classes, where=where)
+    labels = settle_labels(settings, *(given for _, given in splits), classes=classes, where=where)
     fits = fits_memory(settings, sum(map(len, pixels)), shape)
     images = [
-        fit(given, shape) if fits else LazyImages(partial(_selected, given), shape, torch.arange(len(given)))
+        fit(given, shape) if fits else LazyImages(given.__getitem__, shape, torch.arange(len(given)))
         for given in pixels
     ]
-    train_split, test_split = Split(images[0], labels.train), Split(images[1], labels.test) if test else None
-    return Dataset(
-        settings.name,
-        shape,
-        labels.classes,
-        train_split,
-        test_split,
-        class_names=labels.names,
-        notes=labels.notes,
-    )
-
-
-def _selected(images: Tensor, indices: Tensor) -> Tensor:
-    return images[indices]
+    train, *test = map(Split, images, labels.splits)
+    dataset = Dataset(settings.name, shape, labels.classes, train, test[0] if test else None)
+    return replace(dataset, class_names=labels.names, notes=labels.notes)

@@ -8,8 +8,8 @@ Letters in shapes: n images, c channels, r by r pixels.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from math import isfinite, log1p, pi
+from dataclasses import dataclass
+from math import log1p, pi
 
 import torch
 from gan_zoo_kernels import WarpSteps, random_warp
@@ -32,6 +32,9 @@ AMOUNTS = {
     "cutout": (0.5, 1.0),
 }
 """By operation, the default amount (shift, colour and cutout as in DiffAugment) and the largest; the smallest is 0."""
+
+_DRAWN = ("flip", "scale", "height", "shear", "rotate", "shift", "brightness", "saturation", "contrast", "cutout")
+"""The operations with uniform numbers: the geometry in the order of `random_warp`, then the others."""
 
 
 @dataclass(frozen=True)
@@ -69,11 +72,11 @@ class Augment:
 
     def __bool__(self) -> bool:
         """Whether the policy does anything."""
-        return any(getattr(self, field.name) for field in fields(self))
+        return any(vars(self).values())
 
     def __str__(self) -> str:
         """The policy as `parse_augment` reads it."""
-        return ", ".join(f"{f.name}:{getattr(self, f.name):g}" for f in fields(self) if getattr(self, f.name))
+        return ", ".join(f"{name}:{amount:g}" for name, amount in vars(self).items() if amount)
 
     def __call__(self, images: Tensor, random: Draws) -> Tensor:
         """Augment images [n, c, r, r] in [-1, 1]; gradients flow through, gradients of gradients too.
@@ -93,43 +96,22 @@ class Augment:
         drawn = dict(zip(ranges, uniforms.split([len(intervals) for intervals in ranges.values()], 1), strict=True))
         augmented = _colour(images.float(), drawn)
         if steps != WarpSteps():
-            geometry = uniforms[:, : steps.values]
-            augmented = random_warp(augmented, normals, geometry, steps)
+            augmented = random_warp(augmented, normals, uniforms[:, : steps.values], steps)
         if self.cutout:
             augmented = self._cut(augmented, drawn["cutout"])
         return augmented.to(images.dtype)
 
     def _ranges(self) -> dict[str, tuple[tuple[float, float], ...]]:
-        """The ranges of the uniform numbers that an image needs, by operation; geometry comes first."""
-        largest = {
-            "flip": 0.0,
-            "scale": log1p(self.scale),
-            "height": log1p(self.height),
-            "shear": self.shear,
-            "rotate": self.rotate,
-            "shift": self.shift,
-            "brightness": self.brightness,
-            "saturation": self.saturation,
-            "contrast": self.contrast,
-            "cutout": 0.0,
-        }
-        return {
-            name: ((-amount, amount) if amount else (0.0, 1.0),) * (2 if name in ("shift", "cutout") else 1)
-            for name, amount in largest.items()
-            if getattr(self, name)
-        }
+        """The ranges of the uniform numbers that an image needs, by operation."""
+        largest = vars(self) | {"scale": log1p(self.scale), "height": log1p(self.height)}
+        ranges = {name: (-largest[name], largest[name]) for name in _DRAWN if largest[name]}
+        ranges |= {name: (0.0, 1.0) for name in ("flip", "cutout") if name in ranges}
+        return {name: (interval,) * (2 if name in ("shift", "cutout") else 1) for name, interval in ranges.items()}
 
     def _steps(self) -> WarpSteps:
         """The geometric operations, which take their numbers in the order of `_ranges`."""
-        return WarpSteps(
-            flip=self.flip,
-            scale=self.scale > 0,
-            height=self.height > 0,
-            shear=self.shear > 0,
-            rotate=self.rotate > 0,
-            shift=self.shift > 0,
-            elastic=self.elastic,
-        )
+        switches = {name: getattr(self, name) > 0 for name in ("scale", "height", "shear", "rotate", "shift")}
+        return WarpSteps(flip=self.flip, elastic=self.elastic, **switches)
 
     def _cut(self, images: Tensor, centre: Tensor) -> Tensor:
         r = images.shape[-1]
@@ -142,12 +124,10 @@ class Augment:
 def _colour(images: Tensor, drawn: dict[str, Tensor]) -> Tensor:
     if "brightness" in drawn:
         images = images + drawn["brightness"][:, :, None, None]
-    if "saturation" in drawn:
-        grey = images.mean(dim=1, keepdim=True)
-        images = torch.addcmul(images, images - grey, drawn["saturation"][:, :, None, None])
-    if "contrast" in drawn:
-        mean = images.mean(dim=(1, 2, 3), keepdim=True)
-        images = torch.addcmul(images, images - mean, drawn["contrast"][:, :, None, None])
+    for name, axes in (("saturation", (1,)), ("contrast", (1, 2, 3))):
+        if name in drawn:
+            mean = images.mean(axes, keepdim=True)
+            images = torch.addcmul(images, images - mean, drawn[name][:, :, None, None])
     return images
 
 
@@ -174,7 +154,7 @@ def _amount(name: str, value: str, key: str) -> float:
     except ValueError:
         amount = float("nan")
     default, largest = AMOUNTS[name]
-    if not isfinite(amount) or not 0 <= amount <= largest:
+    if not 0 <= amount <= largest:
         raise InputError(
             f"{key}: the amount of {name!r} is {value!r}; accepted: a number from 0 to "
             f"{largest:.4g}, or {name!r} alone for {default:g}"

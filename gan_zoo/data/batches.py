@@ -134,13 +134,13 @@ class InMemory:
         return Batch(images.movedim(3, 1) if self.channels_last else images, labels)
 
 
-class _Batches(TorchDataset[Tensor]):
+class _Batches(TorchDataset[tuple[Tensor, Tensor | InputError]]):
     """What a worker evaluates: a batch, or the error as a value, as DataLoader would wrap its message."""
 
     def __init__(self, split: Split) -> None:
         self.split = split
 
-    def __getitems__(self, indices: list[int]) -> tuple[Tensor, Tensor | InputError]:
+    def __getitem__(self, indices: list[int]) -> tuple[Tensor, Tensor | InputError]:
         batch = torch.tensor(indices)
         try:
             return batch, self.split.pixels(batch)
@@ -210,8 +210,8 @@ def _stream(
     """Indices and pixels of the batches, decoded ahead by `workers` processes."""
     loader = DataLoader(
         _Batches(split),
-        batch_sampler=(indices.tolist() for indices in order),
-        collate_fn=_identity,
+        batch_size=None,
+        sampler=(indices.tolist() for indices in order),
         num_workers=workers,
         prefetch_factor=4,
         worker_init_fn=_ignore_signals,
@@ -232,10 +232,6 @@ def _stream(
         raise _gone(next((worker.exitcode for worker in stream._workers if worker.exitcode), 1)) from error
     finally:
         _end(stream)
-
-
-def _identity(batch: Any) -> Any:
-    return batch
 
 
 def _end(stream: Any) -> None:

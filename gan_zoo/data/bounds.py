@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -18,10 +19,8 @@ def memory() -> int:
     if hasattr(os, "sysconf"):
         sizes.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     for limit in _LIMITS:
-        try:
+        with suppress(OSError, ValueError):  # no limit, or "max"
             sizes.append(int(limit.read_text()))
-        except (OSError, ValueError):  # no limit, or "max"
-            continue
     return min((size for size in sizes if size > 0), default=2**63)
 
 

@@ -7,7 +7,7 @@ MNIST is by Yann LeCun, Corinna Cortes and Christopher J. C. Burges, under the C
 
 from __future__ import annotations
 
-from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -22,10 +22,7 @@ TRAIN_PER_CLASS = 450
 
 def mnist_5k(settings: Data) -> Dataset:
     """The bundled digits, 28×28 grey: the first 450 of each class for training, the last 50 for testing."""
-    with (
-        (files("gan_zoo.data") / "mnist5k.npz").open("rb") as file,
-        np.load(file, allow_pickle=False) as arrays,
-    ):
+    with np.load(Path(__file__).with_name("mnist5k.npz"), allow_pickle=False) as arrays:
         images = torch.from_numpy(arrays["x"])[:, None]
         labels = torch.from_numpy(arrays["y"]).long()
     train = torch.arange(len(images)) % PER_CLASS < TRAIN_PER_CLASS

@@ -83,7 +83,7 @@ def read_labels(tables: dict[str, Any], columns: Columns, where: str) -> tuple[d
     names: list[str] = []
     if columns.kind == "classes":
         class_names = {split: [*map(composed, table.features[column].names)] for split, table in tables.items()}
-        names = [*next(iter(class_names.values()))]
+        names = next(iter(class_names.values()))
         for split, others in class_names.items():  # each split may number its names in another order
             if unknown := [name for name in others if name not in names]:
                 raise InputError(f"{where}: the split {split} has the class {unknown[0]!r}, which training has not")

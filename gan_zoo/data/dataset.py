@@ -224,12 +224,11 @@ def _balanced(dataset: Dataset, settings: Data) -> Dataset:
         raise InputError(f"{where} has no labels; data.balance requires them")
     if len(shares) != dataset.classes:
         raise InputError(f"data.balance has {len(shares)} shares, but {where} has {dataset.classes} classes")
-    train, test = (
-        split if split is None or split.labels is None else split.choose(balanced_indices(split.labels, shares))
-        for split in (dataset.train, dataset.test)
-    )
-    assert train is not None
-    return replace(dataset, train=train, test=test, factors=None)
+    splits = dataset.splits
+    for name, split in splits.items():
+        if split.labels is not None:
+            splits[name] = split.choose(balanced_indices(split.labels, shares))
+    return replace(dataset, train=splits["train"], test=splits.get("test"), factors=None)
 
 
 def as_path(text: str, where: str) -> Path:

@@ -55,10 +55,10 @@ def dsprites(settings: Data) -> Dataset:
         raise InputError(f"{path} cannot be read as {FILE}: {first_line(error)}") from error
     factors = _factors(classes, path)
     shape = settle_shape(settings, sides=(side, side), channels=1, where=str(path))
-    labels = settle_labels(settings, classes[:, COLUMNS.index("shape")], None, where=str(path))
+    labels = settle_labels(settings, classes[:, COLUMNS.index("shape")], where=str(path))
     images = LazyImages(partial(_unpacked, bits, side), shape, torch.arange(len(bits)), needs_workers=False)
     origin = (Files(path.parent, [path.name]),)
-    split = Split(images, labels.train)
+    split = Split(images, labels.splits[0])
     return Dataset(settings.name, shape, labels.classes, split, factors=factors, origin=origin)
 
 

@@ -63,20 +63,13 @@ def decoded_on_request(encoded: EncodedImages, shape: ImageShape, remedy: str = 
 
 
 def from_encoded(
-    settings: Data,
-    train: EncodedSplit,
-    test: EncodedSplit | None = None,
-    *,
-    names: Sequence[str] = (),
-    notes: Sequence[str] = (),
-    where: str,
+    settings: Data, *given: EncodedSplit, names: Sequence[str] = (), notes: Sequence[str] = (), where: str
 ) -> Dataset:
     """Make a dataset of encoded images: decoded at once if the pixels fit `settings.memory`, else on request.
 
     Args:
         settings: The table `[data]`; with `skip_broken`, images that cannot be read are skipped.
-        train: The training split.
-        test: The test split, if there is one.
+        given: The training split, which has images, and the test split if there is one.
         names: The classes' names, if known.
         notes: Lines for the user.
         where: The dataset, for messages.
@@ -84,12 +77,8 @@ def from_encoded(
     Raises:
         InputError: If images cannot be read (the first few are named), or shape or labels do not suit the settings.
     """
-    if not len(train.images):
-        raise InputError(f"{where} contains no images")
-    labels = settle_labels(
-        settings, train.labels, test.labels if test else None, classes=len(names) or None, where=where
-    )
-    splits = [EncodedSplit(train.images, labels.train), *([EncodedSplit(test.images, labels.test)] if test else [])]
+    labels = settle_labels(settings, *(split.labels for split in given), classes=len(names) or None, where=where)
+    splits = [EncodedSplit(split.images, checked) for split, checked in zip(given, labels.splits, strict=True)]
     causes: list[str] = []
     while True:
         try:
@@ -107,7 +96,7 @@ def from_encoded(
             if not len(splits[0].images):
                 raise BrokenImagesError(f"{where}: none of the images can be read", causes) from None
     skipped = [f"skipped {len(causes):,} of these images, which cannot be read: {_few(causes)}"] if causes else []
-    opened = [
+    train, *test = [
         Split(pixels, split.labels, getattr(split.images, "names", ()))
         for pixels, split in zip(images, splits, strict=True)
     ]
@@ -115,8 +104,8 @@ def from_encoded(
         settings.name,
         shape,
         labels.classes,
-        train=opened[0],
-        test=opened[1] if test else None,
+        train,
+        test=test[0] if test else None,
         class_names=labels.names or (tuple(names) if len(names) == labels.classes else ()),
         notes=(*notes, *labels.notes, *skipped),
         broken=tuple(causes),
@@ -128,31 +117,27 @@ def _shape_and_images(
     settings: Data, encoded: list[EncodedImages], where: str
 ) -> tuple[ImageShape, Sequence[Tensor | LazyImages]]:
     """The shape of the dataset, and the images of each split."""
-    remedy, count = _remedy(settings), sum(map(len, encoded))
-    for_each = partial(_for_each, encoded, workers=settings.workers, where=where, remedy=remedy)
+    count, for_each = sum(map(len, encoded)), partial(_for_each, settings, encoded, where)
     shape = None
     if settings.resolution and settings.channels:
         shape = ImageShape(settings.channels, settings.resolution)
     if shape is None or not fits_memory(settings, count, shape):
         headers: list[tuple[int, int]] = []
-        for_each(lambda split, index: headers.append(_opened(encoded[split], index, _header)), "reading headers of")
+        for_each("reading headers of", lambda _, __, image: headers.append((min(image.size), channels_of(image))))
         sides, channels = zip(*headers, strict=True)
         shape = settle_shape(settings, sides=(min(sides), max(sides)), channels=max(channels), where=where)
     size, resolution = shape.channels, shape.resolution
 
-    def decode_one(split: int, index: int) -> Tensor:
-        return _opened(encoded[split], index, lambda image: decode(image, shape))
-
     def decode_all() -> list[Tensor]:
         pixels = [torch.empty(len(images), size, resolution, resolution, dtype=torch.uint8) for images in encoded]
-        for_each(lambda split, index: pixels[split][index].copy_(decode_one(split, index)), "decoding")
+        for_each("decoding", lambda split, index, image: pixels[split][index].copy_(decode(image, shape)))
         return pixels
 
     if fits_memory(settings, count, shape):
         return shape, decoded_once(encoded, shape, decode_all, where=where) if settings.cache else decode_all()
     if settings.skip_broken:
-        for_each(decode_one, "checking")
-    return shape, [decoded_on_request(images, shape, remedy) for images in encoded]
+        for_each("checking", lambda _, __, image: decode(image, shape))
+    return shape, [decoded_on_request(images, shape, _remedy(settings)) for images in encoded]
 
 
 def _remedy(settings: Data) -> str:
@@ -184,46 +169,35 @@ def _opened(encoded: EncodedImages, index: int, use: Callable[[Image.Image], T])
         raise InputError(f"{encoded.name(index)} ({first_line(error)})") from error
 
 
-def _header(image: Image.Image) -> tuple[int, int]:
-    """The shorter side, and 1 if the image is grey, else 3."""
-    return min(image.size), channels_of(image)
-
-
 def _for_each(
-    encoded: list[EncodedImages],
-    use: Callable[[int, int], object],
-    doing: str,
-    *,
-    workers: int,
-    where: str,
-    remedy: str,
+    settings: Data, encoded: list[EncodedImages], where: str, doing: str, use: Callable[[int, int, Image.Image], object]
 ) -> None:
-    """Call `use` in threads with the split and index of each image.
+    """Call `use` in threads with the split and index of each image and the image, opened.
 
     Raises:
         BrokenImagesError: For all images that cannot be read.
     """
 
-    def attempt(job: tuple[int, int]) -> list[tuple[tuple[int, int], str]]:
+    def attempt(job: tuple[int, int]) -> dict[tuple[int, int], str]:
         split, start = job
-        errors = []
+        errors = {}
         for index in range(start, min(start + CHUNK, len(encoded[split]))):
             try:
-                use(split, index)
+                _opened(encoded[split], index, partial(use, split, index))
             except InputError as error:
-                errors.append(((split, index), str(error)))
+                errors[split, index] = str(error)
         return errors
 
     jobs = [(split, start) for split, images in enumerate(encoded) for start in range(0, len(images), CHUNK)]
-    pool = ThreadPoolExecutor(max(1, workers))
+    pool = ThreadPoolExecutor(max(1, settings.workers))
     try:
         chunks = with_progress(pool.map(attempt, jobs), len(jobs), f"{doing} {where}")
-        broken = dict(error for errors in chunks for error in errors)
+        broken = {position: cause for errors in chunks for position, cause in errors.items()}
     finally:
         pool.shutdown(cancel_futures=True)
     if broken:
         causes, count = [*broken.values()], sum(map(len, encoded))
-        message = f"{where}: {len(causes):,} of {count:,} images cannot be read: {_few(causes)}{remedy}"
+        message = f"{where}: {len(causes):,} of {count:,} images cannot be read: {_few(causes)}{_remedy(settings)}"
         raise BrokenImagesError(message, causes, [*broken])
 
 

@@ -68,8 +68,7 @@ class TableImages:
     def _file(self, path: str) -> Path:
         """The file that a cell names, which must be below the roots."""
         for root in self.roots:
-            file = inside(root, path, self.follow_links)
-            if file is not None:
+            if file := inside(root, path, self.follow_links):
                 return file
         raise ValueError(f"{quoted(path)} is outside the dataset's folder; `save_to_disk` stores the images themselves")
 

@@ -37,7 +37,7 @@ def read_idx(path: Path, dimensions: int) -> Tensor:
     """Read an IDX file of unsigned bytes, gzipped or not.
 
     Args:
-        path: The file; its content decides whether it is unpacked.
+        path: A regular file; its content decides whether it is unpacked.
         dimensions: The number of dimensions that the array must have.
 
     Returns:
@@ -46,8 +46,6 @@ def read_idx(path: Path, dimensions: int) -> Tensor:
     Raises:
         InputError: If it cannot be read, is not an IDX file, or contains fewer or more values than its shape states.
     """
-    if not path.is_file():
-        raise InputError(f"{path} is not a regular file; expected: an IDX file")
     try:
         with path.open("rb") as plain:
             zipped = plain.read(2) == b"\x1f\x8b"
@@ -90,9 +88,8 @@ def _find(folder: Path, stem: str, dimensions: int) -> Path:
     """The file in `folder` or its `raw`, under one of the names by which it is distributed."""
     names = (f"{stem}-idx{dimensions}-ubyte", f"{stem}.idx{dimensions}-ubyte")
     paths = [place / (name + ending) for name in names for place in (folder, folder / "raw") for ending in ("", ".gz")]
-    for path in paths:
-        if path.is_file():
-            return path
+    if there := next(filter(Path.is_file, paths), None):
+        return there
     raise InputError(f"{folder} contains no {names[0]}; expected: {FOUR_FILES}, each with or without .gz")
 
 
@@ -129,13 +126,12 @@ def fashion_mnist(settings: Data) -> Dataset:
     Raises:
         InputError: If neither exists, or a file is missing or broken.
     """
-    if settings.path is None and not DEBIAN_FASHION.is_dir():
+    if settings.path is not None:
+        return _open(settings, required_path(settings, f"the folder that contains {FOUR_FILES}"))
+    if not DEBIAN_FASHION.is_dir():
         raise InputError(
             "fashion-mnist is not installed: apt-get install dataset-fashion-mnist (Debian, Ubuntu), "
             "or download the four files from https://github.com/zalandoresearch/fashion-mnist and set "
             "data.path to their folder"
         )
-    folder = (
-        DEBIAN_FASHION if settings.path is None else required_path(settings, f"the folder that contains {FOUR_FILES}")
-    )
-    return _open(settings, folder)
+    return _open(settings, DEBIAN_FASHION)

@@ -84,11 +84,8 @@ def mapped(path: Path) -> Array:
         ValueError: If it is not such a file, or shorter than its header states.
     """
     with path.open("rb") as file:
-        header = read_header(file, path.stat().st_size)
-    if not header.size:
-        return np.empty(header.shape, header.dtype)
-    order = "F" if header.fortran else "C"
-    return np.memmap(path, header.dtype, "r", header.offset, header.shape, order)  # type: ignore[call-overload,no-any-return]
+        read_header(file, path.stat().st_size)
+    return npy_format.open_memmap(path, "r")
 
 
 class Archive(zipfile.ZipFile):

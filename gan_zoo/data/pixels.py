@@ -49,9 +49,8 @@ def fit(images: Tensor, shape: ImageShape) -> Tensor:
         return images.contiguous()
     count = max(1, _CHUNK // max(3 * side**2, shape.pixels))
     fitted = torch.empty(len(images), shape.channels, shape.resolution, shape.resolution, dtype=torch.uint8)
-    for start in range(0, len(images), count):
-        chunk = _recolour(images[start : start + count], shape.channels)
-        fitted[start : start + count] = _resize(chunk, shape.resolution)
+    for chunk, place in zip(images.split(count), fitted.split(count), strict=True):
+        place.copy_(_resize(_recolour(chunk, shape.channels), shape.resolution))
     return fitted
 
 

@@ -114,6 +114,6 @@ def sprites(settings: Data) -> Dataset:
     where = "data 'sprites'"
     shape = settle_shape(settings, sides=(RESOLUTION, RESOLUTION), channels=1, where=where)
     every = torch.arange(FACTORS.count)
-    labels = settle_labels(settings, FACTORS.values(every)[:, 0], None, classes=FACTORS.sizes[0], where=where)
+    labels = settle_labels(settings, FACTORS.values(every)[:, 0], classes=FACTORS.sizes[0], where=where)
     images = LazyImages(partial(_drawn, shape.resolution), shape, every, needs_workers=False)
-    return Dataset(settings.name, shape, labels.classes, Split(images, labels.train), factors=FACTORS)
+    return Dataset(settings.name, shape, labels.classes, Split(images, labels.splits[0]), factors=FACTORS)

@@ -46,17 +46,13 @@ class Listing:
 
     def notes(self) -> list[str]:
         """Lines for the user about what was skipped."""
+        hint = "; data.follow_links = true follows them"
         skipped = (
-            (sum(self.outputs.values()), "pictures that gan-zoo wrote", [*self.outputs], ""),
-            (
-                len(self.links_out),
-                "links that lead out of the folder",
-                self.links_out,
-                "; data.follow_links = true follows them",
-            ),
-            (len(self.links_inside), "links to folders inside the folder", self.links_inside, ""),
+            (f"{sum(self.outputs.values()):,} pictures that gan-zoo wrote", [*self.outputs], ""),
+            (f"{len(self.links_out):,} links that lead out of the folder", self.links_out, hint),
+            (f"{len(self.links_inside):,} links to folders inside the folder", self.links_inside, ""),
         )
-        return [f"skipped {n:,} {what} ({listed(names, NAMED)}){hint}" for n, what, names, hint in skipped if names]
+        return [f"skipped {what} ({listed(names, NAMED)}){remedy}" for what, names, remedy in skipped if names]
 
 
 def list_images(root: Path, *, follow_links: bool) -> Listing:

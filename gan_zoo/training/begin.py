@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from gan_zoo.config import Config
@@ -137,12 +137,10 @@ def next_free(config: Config) -> Path:
     number = max(taken, default=0) + 1
     while True:
         folder = parent / f"{stem}-{number:03d}"
-        try:
+        with suppress(FileExistsError):
             folder.mkdir(parents=True)
-        except FileExistsError:
-            number += 1
-        else:
             return folder
+        number += 1
 
 
 def _resume(existing: Run, config: Config, state: State, *, new_data: bool) -> list[str]:

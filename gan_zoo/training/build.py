@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import torch
 from torch import nn
 
@@ -24,18 +26,9 @@ from gan_zoo.training.state import State
 
 def with_facts(config: Config, dataset: Dataset, device: torch.device) -> Config:
     """`config` with the data's resolution, channels and classes, and the precision that `auto` resolves to."""
-    data = {
-        "resolution": dataset.image.resolution,
-        "channels": dataset.image.channels,
-        "classes": dataset.classes,
-    }
-    training = {"precision": pick_precision(config.training.precision, device)}
-    return config.model_copy(
-        update={
-            "data": config.data.model_copy(update=data),
-            "training": config.training.model_copy(update=training),
-        }
-    )
+    data = config.data.model_copy(update={**asdict(dataset.image), "classes": dataset.classes})
+    training = config.training.model_copy(update={"precision": pick_precision(config.training.precision, device)})
+    return config.model_copy(update={"data": data, "training": training})
 
 
 def new_state(config: Config, device: torch.device, ranks: Ranks = ALONE) -> State:

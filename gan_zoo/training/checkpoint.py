@@ -251,9 +251,18 @@ def load_weights(module: nn.Module, path: Path, *, prefix: str = "") -> None:
     weights = module.state_dict()
     for name in sorted(weights.keys() ^ stored.keys()):
         raise InputError(f"{path}: {name} is {'missing' if name in weights else 'not part of this model'}")
-    for name, tensor in weights.items():
+    copy_same_shapes(weights, stored, str(path))
+
+
+def copy_same_shapes(tensors: Mapping[str, Tensor], stored: Mapping[str, Tensor], where: str) -> None:
+    """Copy to each of a model's `tensors` the one of its name in `stored`.
+
+    Raises:
+        InputError: If one has another shape; the message begins with `where`.
+    """
+    for name, tensor in tensors.items():
         if tensor.shape != stored[name].shape:
             raise InputError(
-                f"{path}: {name} has shape {list(stored[name].shape)}, and the model needs {list(tensor.shape)}"
+                f"{where}: {name} has shape {list(stored[name].shape)}, and the model needs {list(tensor.shape)}"
             )
         tensor.copy_(stored[name])

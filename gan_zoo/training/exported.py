@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 from gan_zoo.config import Config
 from gan_zoo.errors import InputError
-from gan_zoo.files import decode_text, digest
+from gan_zoo.files import digest, read_text
 from gan_zoo.resolve import resolve
 
 FORMAT = 1
@@ -47,11 +47,6 @@ class Description:
             "config": self.config.model_dump(mode="json", exclude_none=True),
         }
         return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def is_exported(folder: Path) -> bool:
-    """Whether a folder looks like an exported model."""
-    return (folder / DESCRIPTION).is_file()
 
 
 def read_description(folder: Path) -> Description:
@@ -94,11 +89,7 @@ def check_weights(folder: Path) -> None:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        with file.open("rb") as opened:
-            content = opened.read(MAX_DESCRIPTION_BYTES + 1)
-        if len(content) > MAX_DESCRIPTION_BYTES:
-            raise ValueError(f"it is longer than {MAX_DESCRIPTION_BYTES:,} bytes")
-        parsed = json.loads(decode_text(content), parse_constant=_refuse_constant)
+        parsed = json.loads(read_text(file, MAX_DESCRIPTION_BYTES), parse_constant=_refuse_constant)
         if not isinstance(parsed, dict):
             raise ValueError("it is not an object")
     except RecursionError:

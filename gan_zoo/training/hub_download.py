@@ -55,12 +55,8 @@ def written(source: Path | str) -> str:
 
 
 def is_name(source: Path | str) -> bool:
-    """Whether `source` can only be a model's name on the Hub: `org/name`, and neither that path nor a folder `org`
-    exists.
-    """
-    if not isinstance(source, str) or not NAME.fullmatch(source):
-        return False
-    return not Path(source).exists() and not Path(source).parent.exists()
+    """Whether `source` can only be a model's name on the Hub: `org/name`, and no folder `org` exists."""
+    return isinstance(source, str) and bool(NAME.fullmatch(source)) and not Path(source).parent.exists()
 
 
 def download(model: HubModel, *, endpoint: str | None = None) -> Path:

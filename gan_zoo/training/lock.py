@@ -25,17 +25,14 @@ def locked(folder: Path) -> Iterator[None]:
         InputError: If another process holds the lock.
     """
     make_folder(folder)
-    lock = FileLock(folder / LOCK)
     try:
-        lock.acquire(blocking=False)
+        lock = FileLock(folder / LOCK).acquire(blocking=False)
     except Timeout:
         raise InputError(
             f"{folder} is in use by another training process; wait for it to end, or choose another folder"
         ) from None
-    try:
+    with lock:
         yield
-    finally:
-        lock.release()
 
 
 def is_locked(folder: Path) -> bool:
@@ -43,12 +40,8 @@ def is_locked(folder: Path) -> bool:
     file = folder / LOCK
     if file.is_symlink() or not file.is_file():
         return False
-    lock = FileLock(file)
     try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        return True
-    except OSError:  # a read-only folder
-        return False
-    lock.release()
-    return False
+        with FileLock(file, blocking=False):
+            return False
+    except OSError as error:  # of another type: a read-only folder
+        return isinstance(error, Timeout)

@@ -32,7 +32,7 @@ from gan_zoo.models.gan.model import GAN
 from gan_zoo.resolve import resolve
 from gan_zoo.training.build import build_model
 from gan_zoo.training.checkpoint import has_average, load_weights, name_of, newest_whole, read_state, step_of
-from gan_zoo.training.exported import check_weights, is_exported, read_description
+from gan_zoo.training.exported import DESCRIPTION, check_weights, read_description
 from gan_zoo.training.hub_download import download, hub_model, is_name
 from gan_zoo.training.lock import LOCK
 from gan_zoo.training.loggers.jsonlines import read_records
@@ -162,8 +162,8 @@ def is_checkpoint(path: Path) -> bool:
 
 
 def is_export(path: Path) -> bool:
-    """Whether `path` is an exported model, and not a run folder."""
-    return is_exported(path) and not (path / CONFIG).exists()
+    """Whether `path` looks like an exported model, and is not a run folder."""
+    return (path / DESCRIPTION).is_file() and not (path / CONFIG).exists()
 
 
 def find_step(checkpoint: Path) -> int:

@@ -123,10 +123,4 @@ class State:
             if key in moments:
                 raise InputError(f"{checkpoint}: optimizer state is incomplete: no moments for {name}")
             raise InputError(f"{checkpoint}: optimizer state does not match: {quoted(key)} is not part of this model")
-        for key, value in moments.items():
-            if value.shape != stored[key].shape:
-                raise InputError(
-                    f"{checkpoint}: optimizer state does not match: {key} has shape {list(stored[key].shape)}, and the "
-                    f"model needs {list(value.shape)}"
-                )
-            value.copy_(stored[key])
+        files.copy_same_shapes(moments, stored, f"{checkpoint}: optimizer state does not match")

@@ -46,9 +46,7 @@ def dcgan_generator(latent_width: int, image: ImageShape, settings: TrunkSetting
     ]
     for wide, narrow in pairwise(channels):
         layers += doubling(wide, narrow, kind, 0.0)
-    generator = nn.Sequential(*layers, ConvToImage(channels[-1], image.channels), nn.Tanh())
-    init_dcgan(generator)
-    return generator
+    return init_dcgan(nn.Sequential(*layers, ConvToImage(channels[-1], image.channels), nn.Tanh()))
 
 
 def dcgan_discriminator(image: ImageShape, settings: TrunkSettings) -> DiscriminatorTrunk:
@@ -63,8 +61,7 @@ def dcgan_discriminator(image: ImageShape, settings: TrunkSettings) -> Discrimin
         layers += halving(narrow, wide, settings.discriminator_norm, 0.2)
     flatten = Rearrange("n c h w -> n (c h w)")
     trunk = DiscriminatorTrunk(nn.Sequential(*layers), flatten, channels[-1] * side**2)
-    init_dcgan(trunk)
-    return spectral(trunk, settings.spectral_norm)
+    return spectral(init_dcgan(trunk), settings.spectral_norm)
 
 
 DCGAN = Trunk(dcgan_generator, dcgan_discriminator, joins=True)

@@ -34,8 +34,7 @@ def infogan_mnist_generator(latent_width: int, image: ImageShape, settings: Trun
         ConvToImage(width, image.channels),  # 28×28
         nn.Tanh(),
     )
-    init_dcgan(generator)
-    return generator
+    return init_dcgan(generator)
 
 
 def infogan_mnist_discriminator(image: ImageShape, settings: TrunkSettings) -> DiscriminatorTrunk:
@@ -56,8 +55,7 @@ def infogan_mnist_discriminator(image: ImageShape, settings: TrunkSettings) -> D
         *dense(2 * width * 7 * 7, 16 * width, kind, LEAK),  # 1024
     )
     trunk = DiscriminatorTrunk(to_map, to_features, 16 * width)
-    init_dcgan(trunk)
-    return spectral(trunk, settings.spectral_norm)
+    return spectral(init_dcgan(trunk), settings.spectral_norm)
 
 
 INFOGAN_MNIST = Trunk(infogan_mnist_generator, infogan_mnist_discriminator, joins=True)

@@ -160,11 +160,16 @@ def spectral(module: Module, enabled: bool) -> Module:
     return module
 
 
-def init_dcgan(module: nn.Module) -> None:
-    """DCGAN's initial weights (Radford et al., 2016, section 4): N(0, 0.02²); gains N(1, 0.02²); biases 0."""
+def init_dcgan(module: Module) -> Module:
+    """DCGAN's initial weights (Radford et al., 2016, section 4): N(0, 0.02²); gains N(1, 0.02²); biases 0.
+
+    Returns:
+        `module`.
+    """
     for layer in module.modules():
         if not isinstance(layer, (*_WEIGHTED, *_NORMS)):
             continue
         nn.init.normal_(layer.weight, 0.0 if isinstance(layer, _WEIGHTED) else 1.0, 0.02)
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)
+    return module

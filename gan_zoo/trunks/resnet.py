@@ -71,15 +71,19 @@ def _xavier(layer: nn.Conv2d | nn.Linear, gain: float) -> nn.Module:
     return layer
 
 
-def doubling_block(inputs: int, outputs: int, kind: Norm) -> nn.Module:
-    """A generator's block: [n, inputs, h, w] to [n, outputs, 2h, 2w]."""
-    residual = nn.Sequential(
-        *activated(kind, inputs, 2, 0.0),
-        nn.Upsample(scale_factor=2),
+def _convolved(inputs: int, outputs: int, kind: Norm) -> list[nn.Module]:
+    """A residual branch from its first convolution to its second: [n, inputs, h, w] to [n, outputs, h, w]."""
+    return [
         _conv3(inputs, outputs, bias=kind == "none"),
         *activated(kind, outputs, 2, 0.0),
         _conv3(outputs, outputs),
-    )
+    ]
+
+
+def doubling_block(inputs: int, outputs: int, kind: Norm) -> nn.Module:
+    """A generator's block: [n, inputs, h, w] to [n, outputs, 2h, 2w]."""
+    first = [*activated(kind, inputs, 2, 0.0), nn.Upsample(scale_factor=2)]
+    residual = nn.Sequential(*first, *_convolved(inputs, outputs, kind))
     return ResidualBlock(residual, nn.Sequential(_conv1(inputs, outputs), nn.Upsample(scale_factor=2)))
 
 
@@ -92,13 +96,7 @@ def first_block(inputs: int, outputs: int) -> nn.Module:
 def discriminator_block(inputs: int, outputs: int, kind: Norm, *, halve: bool) -> nn.Module:
     """[n, inputs, h, w] to [n, outputs, h/2, w/2], or the same h and w unless `halve`."""
     pool = nn.AvgPool2d(2) if halve else nn.Identity()
-    residual = nn.Sequential(
-        *activated(kind, inputs, 2, 0.0),
-        _conv3(inputs, outputs, bias=kind == "none"),
-        *activated(kind, outputs, 2, 0.0),
-        _conv3(outputs, outputs),
-        pool,
-    )
+    residual = nn.Sequential(*activated(kind, inputs, 2, 0.0), *_convolved(inputs, outputs, kind), pool)
     if inputs == outputs and not halve:
         return ResidualBlock(residual, nn.Identity())
     return ResidualBlock(residual, nn.Sequential(pool, _conv1(inputs, outputs)))
