@@ -1,33 +1,69 @@
-"""Accuracy of Q's first categorical code on real images, over several seeds.
+"""A preset over several seeds: accuracy of Q's codes on real images, beside the quality of the samples.
 
-    python benchmarks/q_accuracy.py --seeds 0 1 2 3 4 5 6 7 8 9 --out benchmarks/results/mnist-5k-q.json
+    OMP_NUM_THREADS=1 python benchmarks/q_accuracy.py --seeds 0 1 2 3 4 --out benchmarks/results/mnist-5k-q.json
 
-Trains a run for each seed or reuses an existing one, assigns codes to classes one to one on the training images (the
-best assignment), and measures accuracy on the test images. Only this script reads labels.
+Trains a run for each seed or reuses an existing one, then measures all runs as `gan-zoo evaluate` does: codes are
+assigned to classes one to one on the training images, and accuracy is counted on the test images. Labels are read after
+all training.
 """
 
 from __future__ import annotations
 
 import statistics
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from runs import compare, finish, study
 
-from gan_zoo.analysis.clustering import grouped, scores
-from gan_zoo.analysis.encode import encoder
-from gan_zoo.data.dataset import open_dataset
-from gan_zoo.training.run import Run
+from gan_zoo.analysis.evaluate import evaluate
+
+METRICS = ("clustering", "information", "fidelity")
+WORST = {"test": min, "frechet": max, "recall": min}
+"""Figures that are summarised, with what takes the worst of several."""
 
 
-def accuracies(run: Run) -> dict[str, float]:
-    """Accuracy of the first code on both splits, under the assignment of the training split."""
-    model, data = encoder(run.load()), open_dataset(run.config.data)
-    assert data.test is not None
-    code = model.codes[0]
-    train, test = (grouped(model, split)[code.name] for split in (data.train, data.test))
-    splits = {"train": train, "test": test}
-    return {name: scores(train, split, code.classes, data.classes)["accuracy"] for name, split in splits.items()}
+def compare_quality(
+    arms: Mapping[str, Mapping[str, Any]], config: str, seeds: Sequence[int], folder: Callable[[str, int], Path]
+) -> dict[str, list[dict[str, Any]]]:
+    """Rows of `compare` with accuracy, L_I by code, Fréchet distance and recall of each run."""
+    rows = compare(
+        arms,
+        config,
+        seeds,
+        folder,
+        lambda run: {
+            "folder": run.folder,
+            "steps": run.metrics()[-1]["step"],
+            "precision": run.config.training.precision,
+        },
+    )
+    runs = [row for of_arm in rows.values() for row in of_arm]
+    for row, result in zip(runs, evaluate([row.pop("folder") for row in runs], METRICS), strict=True):
+        row |= figures(result["metrics"])
+    return rows
+
+
+def figures(metrics: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
+    """The figures of a row, from what `evaluate` returns."""
+    agreement, fidelity = metrics["clustering"], metrics.get("fidelity", {})
+    return {
+        "test": agreement["accuracy"],
+        "train": agreement["train accuracy"],
+        "nmi": agreement["nmi"],
+        "L_I": {name: bound for name, bound in metrics["information"].items() if "/" not in name},
+        **{name: fidelity[name] for name in ("frechet", "kid", "precision", "recall") if name in fidelity},
+    }
+
+
+def summarise(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+    """Mean and worst of accuracy, Fréchet distance and recall over the runs of an arm."""
+    values = {name: [row[name] for row in rows if name in row] for name in WORST}
+    return {
+        name: {"mean": statistics.mean(of_name), "worst": WORST[name](of_name)}
+        for name, of_name in values.items()
+        if of_name
+    }
 
 
 def main() -> None:
@@ -35,21 +71,13 @@ def main() -> None:
     parser = study(__doc__, config="mnist-5k")
     parser.add_argument("--out", type=Path, help="JSON to write")
     given = parser.parse_args()
-
-    def measure(run: Run) -> dict[str, Any]:
-        last = run.metrics()[-1]
-        facts = {name: last[name] for name in last if name.startswith(("mi", "entropy"))}
-        return {"steps": last["step"], "accuracy": accuracies(run), **facts}
-
     name = Path(given.config).stem
 
     def folder(arm: str, seed: int) -> Path:
         return given.runs / f"q-{name}-seed{seed}"  # type: ignore[no-any-return]
 
-    rows = compare({name: {}}, given.config, given.seeds, folder, measure)[name]
-    tests = [row["accuracy"]["test"] for row in rows]
-    summary = {"mean": statistics.mean(tests), "worst": min(tests)}
-    finish({"config": given.config, "test_accuracy": summary, "runs": rows}, given.out, "test_accuracy")
+    rows = compare_quality({name: {}}, given.config, given.seeds, folder)[name]
+    finish({"config": given.config, "summary": summarise(rows), "runs": rows}, given.out, "summary")
 
 
 if __name__ == "__main__":

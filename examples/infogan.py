@@ -9,7 +9,7 @@ warped copy (Hu et al., 2017, arXiv:1702.08720), and the code becomes the digit.
 
 import sys
 from copy import deepcopy
-from math import log, log1p, pi
+from math import e, log, log1p, pi
 from pathlib import Path
 
 import numpy as np
@@ -18,20 +18,21 @@ from PIL import Image
 from scipy.optimize import linear_sum_assignment
 from torch import nn
 from torch.nn import functional as F
+from torch.optim.swa_utils import update_bn
 
 DIGITS = Path(__file__).parents[1] / "gan_zoo/data/mnist5k.npz"
-NOISE, CLASSES, CONTINUOUS = 62, 10, 2
-CONSISTENCY, SPREAD, BATCH = 1.0, 4.0, 128
-ENTROPY, WEIGHTS = torch.tensor([log(10), log(2), log(2)]), torch.tensor([1, 0.1, 0.1])  # of each code: H(c), λ
+NOISE, CLASSES, CONTINUOUS, BATCH = 62, 10, 2, 64
+SETTLED, SPREAD = 900, 4.0  # the step from which the third term has a fifth of its weight
+ENTROPY, WEIGHTS = torch.tensor([log(10), log(2), log(2)]), torch.tensor([1, 0.6, 0.6])  # of each code: H(c), λ
 
 
 def make_generator():
-    """Latents [n, 74] to images [n, 1, 28, 28] in [-1, 1]; table 1 of the paper."""
+    """Latents [n, 74] to images [n, 1, 28, 28] in [-1, 1]; table 1 of the paper at half its width."""
     return nn.Sequential(
-        nn.Linear(NOISE + CLASSES + CONTINUOUS, 1024, bias=False), nn.BatchNorm1d(1024), nn.ReLU(),
-        nn.Linear(1024, 128 * 7 * 7, bias=False), nn.BatchNorm1d(128 * 7 * 7), nn.ReLU(), nn.Unflatten(1, (128, 7, 7)),
-        nn.ConvTranspose2d(128, 64, 4, stride=2, padding=1, bias=False), nn.BatchNorm2d(64), nn.ReLU(),
-        nn.ConvTranspose2d(64, 1, 4, stride=2, padding=1), nn.Tanh(),
+        nn.Linear(NOISE + CLASSES + CONTINUOUS, 512, bias=False), nn.BatchNorm1d(512), nn.ReLU(),
+        nn.Linear(512, 64 * 7 * 7, bias=False), nn.BatchNorm1d(64 * 7 * 7), nn.ReLU(), nn.Unflatten(1, (64, 7, 7)),
+        nn.ConvTranspose2d(64, 32, 4, stride=2, padding=1, bias=False), nn.BatchNorm2d(32), nn.ReLU(),
+        nn.ConvTranspose2d(32, 1, 4, stride=2, padding=1), nn.Tanh(),
     )  # fmt: skip
 
 
@@ -41,12 +42,12 @@ class Discriminator(nn.Module):
     def __init__(self):
         super().__init__()
         self.trunk = nn.Sequential(
-            nn.Conv2d(1, 64, 4, stride=2, padding=1), nn.LeakyReLU(0.1),
-            nn.Conv2d(64, 128, 4, stride=2, padding=1, bias=False), nn.BatchNorm2d(128), nn.LeakyReLU(0.1),
-            nn.Flatten(), nn.Linear(128 * 7 * 7, 1024, bias=False), nn.BatchNorm1d(1024), nn.LeakyReLU(0.1),
+            nn.Conv2d(1, 32, 4, stride=2, padding=1), nn.LeakyReLU(0.1),
+            nn.Conv2d(32, 64, 4, stride=2, padding=1, bias=False), nn.BatchNorm2d(64), nn.LeakyReLU(0.1),
+            nn.Flatten(), nn.Linear(64 * 7 * 7, 512, bias=False), nn.BatchNorm1d(512), nn.LeakyReLU(0.1),
         )  # fmt: skip
-        self.head = nn.Linear(1024, 1)
-        hidden = nn.Linear(1024, 128, bias=False), nn.BatchNorm1d(128), nn.LeakyReLU(0.1)
+        self.head = nn.Linear(512, 1)
+        hidden = nn.Linear(512, 128, bias=False), nn.BatchNorm1d(128), nn.LeakyReLU(0.1)
         self.q = nn.Sequential(*hidden, nn.Linear(128, CLASSES + CONTINUOUS))  # logits; means of Gaussians
 
     def forward(self, images):
@@ -71,19 +72,17 @@ def warp(images):
     n, uniform = len(images), lambda *shape: torch.rand(len(images), *shape) * 2 - 1
     scale, height, slant, angle = log1p(0.1) * uniform(1), log1p(0.2) * uniform(1), 0.4 * uniform(1), 0.2 * uniform(1)
     x, y = torch.cat([angle.cos(), angle.sin()], 1), torch.cat([-angle.sin(), angle.cos()], 1)
-    back = torch.stack(
-        [(x - slant * y) / scale.exp(), y / (scale + height).exp()], 1
-    )  # where a copy's pixel comes from
+    back = torch.stack([(x - slant * y) / scale.exp(), y / (scale + height).exp()], 1)  # to where a pixel comes from
     places = F.affine_grid(torch.cat([back, back @ (0.1 * uniform(2, 1))], 2), images.shape, align_corners=False)
     bend = F.interpolate(0.08 * torch.randn(n, 2, 4, 4), images.shape[2:], mode="bicubic", align_corners=True)
     return F.grid_sample(images, places + bend.permute(0, 2, 3, 1), padding_mode="border", align_corners=False)
 
 
-def bounds(q, codes):
-    """L_I = E[log Q(c | x)] + H(c) of each code, [3] (eq. 5)."""
-    value, continuous = codes
-    of_gaussians = 0.5 * ((continuous - q[:, CLASSES:]).square().mean(0) + log(2 * pi))  # of variance 1
-    return ENTROPY - torch.cat([F.cross_entropy(q[:, :CLASSES], value)[None], of_gaussians])
+def information(q, codes):
+    """-Σ λ L_I but for constants, and L_I = E[log Q(c | x)] + H(c) of each code, [3] (eq. 5)."""
+    nll, errors = F.cross_entropy(q[:, :CLASSES], codes[0]), (codes[1] - q[:, CLASSES:]).square().mean(0)
+    term = WEIGHTS @ torch.cat([nll[None], errors / 2])  # Q of a number is a Gaussian; its gradient that of variance 1
+    return term, ENTROPY - torch.cat([nll[None], 0.5 * (2 * pi * e * errors).log()])  # at the best variance
 
 
 def inconsistency(q, of_warped):
@@ -92,19 +91,19 @@ def inconsistency(q, of_warped):
     return -(p * log_warped).sum(1).mean() + SPREAD * (p.mean(0) * p.mean(0).log()).sum()
 
 
-def step(generator, discriminator, optimizer_g, optimizer_d, real, warped, z, codes):
+def step(generator, discriminator, optimizer_g, optimizer_d, real, warped, z, codes, consistency=1.0):
     """D's step, then G's on the same fakes; returns what each minimised, and L_I of each code."""
     fake = generator(z)
     (real_logits, real_q), (fake_logits, fake_q) = discriminator(real), discriminator(fake.detach())
-    l_i = bounds(fake_q, codes)
-    loss_d = F.softplus(-real_logits).mean() + F.softplus(fake_logits).mean() - WEIGHTS @ l_i
-    loss_d += CONSISTENCY * inconsistency(real_q, discriminator(warped)[1])
+    term, l_i = information(fake_q, codes)
+    loss_d = F.softplus(-real_logits).mean() + F.softplus(fake_logits).mean() + term
+    loss_d += consistency * inconsistency(real_q, discriminator(warped)[1])
     optimizer_d.zero_grad()
     loss_d.backward()
     optimizer_d.step()
 
     logits, q = discriminator(fake)
-    loss_g = F.softplus(-logits).mean() - WEIGHTS @ bounds(q, codes)
+    loss_g = F.softplus(-logits).mean() + information(q, codes)[0]
     optimizer_g.zero_grad()
     loss_g.backward()
     optimizer_g.step()
@@ -116,20 +115,23 @@ def train(images, steps, seed=0):
     torch.manual_seed(seed)
     generator, discriminator = make_generator().apply(initialise), Discriminator().apply(initialise)
     average = deepcopy(generator)
-    optimizers = [torch.optim.Adam(player.parameters(), betas=(0.5, 0.999)) for player in (generator, discriminator)]
+    players = (generator, 1e-3), (discriminator, 4e-4)
+    optimizers = [torch.optim.Adam(player.parameters(), lr=rate, betas=(0.5, 0.999)) for player, rate in players]
     order = torch.cat([torch.randperm(len(images)) for _ in range(steps * BATCH // len(images) + 1)])
     for done, real in enumerate((images[chosen] for chosen in order.split(BATCH)[:steps]), 1):
-        for optimizer, rate in zip(optimizers, (1e-3, 2e-4), strict=True):
-            optimizer.param_groups[0]["lr"] = rate * (1 - (done - 1) / steps)
-        loss_d, loss_g, l_i = step(generator, discriminator, *optimizers, real, warp(real), *latents(BATCH))
+        weight = 1.0 if done <= SETTLED else 0.2
+        loss_d, loss_g, l_i = step(generator, discriminator, *optimizers, real, warp(real), *latents(BATCH), weight)
         for mean, new in zip(average.state_dict().values(), generator.state_dict().values(), strict=True):
             mean.copy_(mean.float().lerp(new.float(), 1 - min(0.999, (1 + done) / (10 + done))))
         if done % 50 == 0:
             print(f"step {done}  D {loss_d:.3f}  G {loss_g:.3f}  L_I", *(f"{bound:.2f}" for bound in l_i), flush=True)
-    return discriminator.eval(), average.eval()
+    z = [latents(BATCH)[0] for _ in range(16)]
+    update_bn(z, average)  # of averaged weights: an average of the statistics of other weights draws grey speckle
+    update_bn(map(average.eval(), z), discriminator)
+    return discriminator.eval(), average
 
 
-def main(steps=1000, seed=0, picture="infogan.png"):
+def main(steps=2200, seed=0, picture="infogan.png"):
     """Train, measure and draw."""
     images, labels = (torch.from_numpy(np.load(DIGITS, allow_pickle=False)[name]).long() for name in "xy")
     images, learned = images[:, None] / 127.5 - 1, torch.arange(5000) % 500 < 450  # of each digit; 50 are held back

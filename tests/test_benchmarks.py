@@ -32,13 +32,22 @@ def test_accuracies_of_seeds_are_written_and_a_finished_run_is_not_trained_again
     out = tmp_path / "q.json"
     arguments = ["q", "--config", str(tmp_path / "tiny.toml"), "--seeds", "0", "1", "--runs", str(tmp_path / "runs")]
     monkeypatch.setattr(sys, "argv", [*arguments, "--out", str(out)])
+    monkeypatch.setattr(q_accuracy, "METRICS", ("clustering", "information"))
     q_accuracy.main()
     first = json.loads(out.read_text())
     assert [row["seed"] for row in first["runs"]] == [0, 1]
-    assert first["test_accuracy"]["worst"] <= first["test_accuracy"]["mean"]
+    assert first["summary"]["test"]["worst"] <= first["summary"]["test"]["mean"]
+    assert first["runs"][0]["L_I"].keys() == {"c1", "c2", "c3"}
     monkeypatch.setattr(runs.gan_zoo, "train", lambda *a, **k: pytest.fail("trained again"))
     q_accuracy.main()
-    assert json.loads(out.read_text())["test_accuracy"] == first["test_accuracy"]
+    assert json.loads(out.read_text()) == first
+
+
+def test_the_worst_of_a_distance_is_its_largest() -> None:
+    rows = [{"test": 0.9, "frechet": 3.0, "recall": 0.5}, {"test": 0.8, "frechet": 2.0, "recall": 0.7}]
+    summary = q_accuracy.summarise(rows)
+    assert {name: of_name["worst"] for name, of_name in summary.items()} == {"test": 0.8, "frechet": 3.0, "recall": 0.5}
+    assert summary["frechet"]["mean"] == 2.5
 
 
 def test_figure_1_trains_each_seed_with_the_term_and_with_a_watching_head_and_draws_both(

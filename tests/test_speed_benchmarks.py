@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent / "bench"))
 import ablation
 import baselines
 import naive
+import q_accuracy
 import render
 import targets
 import whole_run
@@ -156,24 +157,15 @@ def test_an_ablation_tells_each_lever_s_difference_seed_by_seed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out.json"
-    monkeypatch.setattr(ablation, "SHARED", {"trunk.width": 4, "training.batch_size": 8})
-    arguments = [
-        "a",
-        "--levers",
-        "base",
-        "no elastic warps",
-        "--seeds",
-        "0",
-        "--steps",
-        "1",
-        "--runs",
-        str(tmp_path / "runs"),
-    ]
+    monkeypatch.setattr(ablation, "SHARED", {"trunk.width": 4, "training.batch_size": 8, "training.steps": 1})
+    monkeypatch.setattr(q_accuracy, "METRICS", ("clustering", "information"))
+    arguments = ["a", "--levers", "base", "no elastic warps", "--seeds", "0", "--runs", str(tmp_path / "runs")]
     monkeypatch.setattr(sys, "argv", [*arguments, "--out", str(out)])
     ablation.main()
     told = json.loads(out.read_text())
     assert list(told["summary"]) == ["base", "no elastic warps"]
     assert told["summary"]["base"]["to base"] == 0
+    assert told["summary"]["base"]["test"]["worst"] == told["runs"]["base"][0]["test"]
     base = [{"seed": 0, "test": 0.9}, {"seed": 1, "test": 0.5}]
     assert ablation.difference([{"seed": 1, "test": 0.7}, {"seed": 2, "test": 0}], base) == pytest.approx(0.2)
 
