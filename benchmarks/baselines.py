@@ -30,7 +30,7 @@ from runs import measuring
 from gan_zoo.bench import pages
 from gan_zoo.bench.rates import rates
 from gan_zoo.bench.record import Cell, Report
-from gan_zoo.bench.step import Running, Steps, timed
+from gan_zoo.bench.step import Running, timed
 from gan_zoo.bench.workloads import CASES, PAPER, Workload
 from gan_zoo.config import Training
 from gan_zoo.models.gan.model import GAN, Objective, StepTensors
@@ -139,7 +139,7 @@ class Waiting:
 
 def measure(workload: Workload, device: torch.device, *, seconds: float) -> Cell:
     """Measure all cases of one workload."""
-    running: dict[str, Steps] = {}
+    running: dict[str, Running | Naive] = {}
     for name, (model, settings) in CASES.items():
         running[name] = Running(workload.config(model, settings, device))
         if device.type == "cuda":
@@ -175,7 +175,7 @@ def main() -> None:
                 for p in precisions
             ),
         )
-    Console(width=200).print(pages.table(report))
+    Console(width=200).print(pages.report_table(report))
     if given.out:
         report.write(given.out)
 

@@ -13,7 +13,7 @@ from typing import Any
 import targets
 
 from gan_zoo.bench import pages
-from gan_zoo.bench.record import Report, json_schema, read
+from gan_zoo.bench.record import Report, read
 from gan_zoo.files import atomic_file
 
 HERE = Path(__file__).parent
@@ -89,11 +89,16 @@ def page() -> str:
     return text
 
 
+def schema() -> str:
+    """The JSON schema of a report."""
+    return json.dumps(Report.model_json_schema(), indent=2) + "\n"
+
+
 def main() -> None:
     """Write the page and its plot."""
     with atomic_file(HERE / "README.md") as partial:
         partial.write_text(page(), encoding="utf-8")
-    (HERE / "report.schema.json").write_text(json_schema() + "\n", encoding="utf-8")
+    (HERE / "report.schema.json").write_text(schema(), encoding="utf-8")
     pages.plot(reports("step"), HERE / "results" / "step.png")
 
 

@@ -28,16 +28,11 @@ def atomic_file(path: Path) -> Iterator[Path]:
     Raises:
         OSError: If `path` cannot be written.
     """
-    make_folder(path.parent)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{PARTIAL}{path.suffix}")
-    with _named(path, temporary):
-        try:
-            yield temporary
-            sync(temporary)
-            temporary.replace(path)
-            sync(path.parent)
-        finally:
-            temporary.unlink(missing_ok=True)
+    with _replacing(path, temporary):
+        yield temporary
+        sync(temporary)
+        temporary.replace(path)
 
 
 @contextmanager
@@ -47,19 +42,14 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     Raises:
         OSError: If `path` cannot be written.
     """
-    make_folder(path.parent)
     temporary = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
-    with _named(path, temporary):
-        try:
-            temporary.mkdir()
-            yield temporary
-            sync(temporary)
-            if path.exists():
-                shutil.rmtree(path)
-            temporary.rename(path)
-            sync(path.parent)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+    with _replacing(path, temporary):
+        temporary.mkdir()
+        yield temporary
+        sync(temporary)
+        if path.exists():
+            shutil.rmtree(path)
+        temporary.rename(path)
 
 
 def check_writable(path: Path, *, folder: bool = False) -> None:
@@ -139,10 +129,7 @@ def sync(path: Path) -> None:
 def remove_partial(folder: Path) -> None:
     """Remove the temporary files that a killed process left in `folder`."""
     for left in folder.glob(f".*{PARTIAL}*"):
-        if left.is_dir() and not left.is_symlink():
-            shutil.rmtree(left, ignore_errors=True)
-        else:
-            left.unlink(missing_ok=True)
+        _remove(left)
 
 
 ADDRESS = "file://"
@@ -226,12 +213,23 @@ def write_json(value: Any, path: Path) -> Path:
 
 
 @contextmanager
-def _named(path: Path, temporary: Path) -> Iterator[None]:
-    """Raise errors about `temporary` as errors about `path`."""
+def _replacing(path: Path, temporary: Path) -> Iterator[None]:
+    """A block that moves `temporary` to `path`, durably; then removes the rest, and raises errors about `path`."""
+    make_folder(path.parent)
     try:
         yield
+        sync(path.parent)
     except OSError as error:
         named = error.filename
         if named is not None and temporary not in (Path(os.fsdecode(named)), *Path(os.fsdecode(named)).parents):
             raise  # about another file
         raise OSError(error.errno, error.strerror or str(error), str(path)) from None
+    finally:
+        _remove(temporary)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

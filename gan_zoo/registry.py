@@ -11,12 +11,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module, resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gan_zoo.errors import InputError, unknown
-
-if TYPE_CHECKING:
-    from importlib.metadata import EntryPoint
 
 
 @dataclass(frozen=True)
@@ -66,7 +63,8 @@ class Registry:
             for name, (target, summary, *recipe) in self._builtin.items()
         }
         for point in entry_points(group=self.group):
-            entry = Entry(point.name, "", _origin(point), point.value)
+            origin = f"{point.dist.name} {point.dist.version}" if point.dist else point.value
+            entry = Entry(point.name, "", origin, point.value)
             if point.name in entries:
                 raise InputError(
                     f"two {self.kind}s are named {point.name!r}: one from {entries[point.name].origin} and one from "
@@ -110,10 +108,6 @@ def presets() -> dict[str, Path]:
     """The presets in this package: `{name: file}`."""
     folder = Path(str(resources.files("gan_zoo") / "configs"))
     return {path.stem: path for path in sorted(folder.glob("*.toml"))}
-
-
-def _origin(point: EntryPoint) -> str:
-    return f"{point.dist.name} {point.dist.version}" if point.dist else point.value
 
 
 def _model(package: str, name: str, summary: str) -> tuple[str, str, str]:

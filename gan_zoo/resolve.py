@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any, cast
 
 from pydantic import BaseModel, ValidationError, create_model
@@ -18,7 +17,7 @@ from gan_zoo.config import Config, table_name
 from gan_zoo.config_text import swap_notes
 from gan_zoo.errors import InputError
 from gan_zoo.registry import models, presets
-from gan_zoo.sources import Layer, defaults, read, recipe
+from gan_zoo.sources import Layer, Source, defaults, read, recipe
 from gan_zoo.trees import FLAG, Tree, check_keys, expand, flat, invalid, labelled, merge, quoted_value
 
 DEFAULT_PRESET = "mnist-5k"
@@ -76,9 +75,7 @@ def _unpickled(tree: Tree) -> Config:
 
 
 def resolve(
-    model: str | None = None,
-    config: str | Path | Mapping[str, Any] | None = None,
-    overrides: Mapping[str, Any] | None = None,
+    model: str | None = None, config: Source | None = None, overrides: Mapping[str, Any] | None = None
 ) -> Config:
     """Resolve a configuration.
 
@@ -96,9 +93,7 @@ def resolve(
 
 
 def trace(
-    model: str | None = None,
-    config: str | Path | Mapping[str, Any] | None = None,
-    overrides: Mapping[str, Any] | None = None,
+    model: str | None = None, config: Source | None = None, overrides: Mapping[str, Any] | None = None
 ) -> Resolved:
     """As `resolve`, with the origin of each value and notes for the user."""
     notes: list[str] = []

@@ -15,6 +15,9 @@ from gan_zoo.files import read_text
 from gan_zoo.registry import models, presets
 from gan_zoo.trees import Tree, quoted_value
 
+Source = str | Path | Mapping[str, Any]
+"""A configuration: the name of a preset or a model, a TOML file, or a tree."""
+
 LONGEST_FILE = 2**18
 MOST_KEY_PARTS = 16
 
@@ -54,11 +57,11 @@ def defaults(model: str) -> Layer:
     return Layer(f"model {model}", dict(recipe(model).defaults))
 
 
-def read(config: str | Path | Mapping[str, Any]) -> list[Layer]:
+def read(config: Source) -> list[Layer]:
     """The layers of a configuration, the lowest first: the preset that its key `preset` names, and its own.
 
     Args:
-        config: The name of a preset or a model, a TOML file, or a tree.
+        config: The configuration.
     """
     if isinstance(config, Mapping):
         return _on_its_base("config", {**config})

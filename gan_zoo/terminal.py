@@ -1,17 +1,19 @@
-"""Messages on stderr, and progress on a terminal or in a notebook."""
+"""Messages on stderr, tables, and progress on a terminal or in a notebook."""
 
 from __future__ import annotations
 
 import math
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from typing import IO, Any, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
 
 T = TypeVar("T")
 
@@ -43,25 +45,27 @@ def encodable(text: str, stream: IO[str]) -> str:
     return text.encode(encoding, "replace").decode(encoding)
 
 
-class NotebookLine:
-    """A line below a notebook cell that is updated in place; it is saved with the notebook."""
+def table(
+    title: str, columns: Sequence[str], rows: Iterable[Sequence[str | Text]], *, left: int = 1, once: bool = False
+) -> Table:
+    """A plain table.
 
-    def __init__(self) -> None:
-        self.handle: Any = None
-        self.updated = -math.inf
-
-    def show(self, line: str, *, at_most_every: float = 0.0) -> None:
-        """Replace the line, at most once in `at_most_every` seconds."""
-        now = time.monotonic()
-        if now - self.updated < at_most_every:
-            return
-        self.updated, content = now, {"text/plain": line}
-        if self.handle is None:
-            from IPython.display import display
-
-            self.handle = display(content, raw=True, display_id=True)
-        else:
-            self.handle.update(content, raw=True)
+    Args:
+        title: The line above it, if not empty.
+        columns: The columns' names; all empty for a table without a header.
+        rows: The cells of each row.
+        left: The number of columns that are aligned left; the others are aligned right.
+        once: Whether to leave out a first cell that repeats the one above.
+    """
+    made = Table(title=title or None, title_justify="left", title_style="", header_style="", box=None, pad_edge=False)
+    made.show_header = any(columns)
+    for place, column in enumerate(columns):
+        made.add_column(column, justify="left" if place < left else "right", overflow="fold")
+    above: str | Text = ""
+    for first, *rest in rows:
+        made.add_row("" if once and first == above else first, *rest)
+        above = first
+    return made
 
 
 class Bar:
@@ -79,8 +83,9 @@ class Bar:
     def __init__(
         self, console: Console, label: str, total: int, *, done: int = 0, notebook: bool = False, transient: bool = True
     ) -> None:
-        self.line = NotebookLine() if notebook else None
-        self.label, self.total = label, total
+        self.label, self.total, self.notebook = label, total, notebook
+        self.updated = -math.inf
+        self.handle: Any = None
         self.bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -103,9 +108,20 @@ class Bar:
     def show(self, done: int, text: str = "", *, at_most_every: float = 1.0) -> None:
         """Show that `done` iterations are done; a notebook's line changes once in so many seconds."""
         self.bar.update(self.task, completed=done, text=text)
-        if self.line:
-            at_most_every = at_most_every if done < self.total else 0.0
-            self.line.show(f"{self.label} {done}/{self.total}  {text}".rstrip(), at_most_every=at_most_every)
+        now = time.monotonic()
+        if self.notebook and (done >= self.total or now - self.updated >= at_most_every):
+            self.updated = now
+            self._write_below_cell(f"{self.label} {done}/{self.total}  {text}".rstrip())
+
+    def _write_below_cell(self, line: str) -> None:
+        """Write the notebook's line, or replace it; it is saved with the notebook."""
+        content = {"text/plain": line}
+        if self.handle:
+            self.handle.update(content, raw=True)
+            return
+        from IPython.display import display
+
+        self.handle = display(content, raw=True, display_id=True)
 
 
 def with_progress(items: Iterable[T], total: int, label: str) -> Iterator[T]:

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from narrow import narrow_train, one_line
 from safetensors.torch import load_file, save_file
 
 import gan_zoo
+from gan_zoo.analysis.results import Measurement, fingerprint
 from gan_zoo.config import Config, Data
 from gan_zoo.errors import InputError
 from gan_zoo.export.hub_upload import push
@@ -43,14 +45,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 @pytest.fixture(scope="module")
 def exported(run: Run) -> Path:
     """Its export, with figures."""
-    measured = {
-        "step": 4,
-        "n": 500,
-        "seed": 0,
-        "metrics": {"clustering": {"accuracy": 0.97123, "nmi": 0.5}},
-        "notes": {"clustering": "c1 | of <b>10</b> values"},
-    }
-    (run.folder / "evaluation.json").write_text(json.dumps(measured))
+    numbers, weights = {"accuracy": 0.97123, "nmi": 0.5}, fingerprint(run.load())
+    one = Measurement("clustering", numbers, step=4, weights=weights, n=500, seed=0, note="c1 | of <b>10</b> values")
+    (run.folder / "evaluation.json").write_text(json.dumps({"measurements": [asdict(one)]}))
     out = run.folder.parent / "exported"
     ended = zoo("export", run.folder, "--out", out)
     assert ended.code == 0, ended.err

@@ -102,7 +102,7 @@ def test_what_was_computed_is_printed_though_its_file_fails(
     command: tuple[str, ...], word: str, form: tuple[str, ...], place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(place)
-    monkeypatch.setattr("gan_zoo.files.write_json", refused)
+    monkeypatch.setattr("gan_zoo.cli.console.write_json", refused)
     ended = zoo(*command, *form, "--out", "x.json")
     assert (ended.code, ended.err) == (2, "gan-zoo: result.json cannot be written: Permission denied\n")
     if form:

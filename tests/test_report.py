@@ -6,6 +6,7 @@ import json
 import math
 import re
 from base64 import b64decode
+from dataclasses import asdict
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
@@ -15,6 +16,7 @@ from commandline import zoo
 from narrow import narrow_train
 
 from gan_zoo.analysis.curves import MOST_POINTS, chart, charts, thinned, ticks
+from gan_zoo.analysis.results import Measurement
 
 VOID = {"meta", "img", "br"}
 
@@ -46,8 +48,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = narrow_train("infogan", place / "a <run>", training__steps=5, logging__sample_every=2)
     with run.metrics_file.open("a") as file:
         file.write(json.dumps({"step": 5, "<script>alert(1)</script>": 1.0, "odd": math.nan, "word": "x"}) + "\n")
-    measured = {"step": 5, "n": 10, "seed": 0, "metrics": {"<b>": {"x": 0.25}}, "notes": {"<b>": "<i>a note</i>"}}
-    (run.folder / "evaluation.json").write_text(json.dumps(measured))
+    one = Measurement("<b>", {"x": 0.25}, step=5, weights="a", n=10, seed=0, note="<i>a note</i>")
+    (run.folder / "evaluation.json").write_text(json.dumps({"measurements": [asdict(one)]}))
     (place / "secret.png").write_bytes(b"\x89PNG\r\n\x1a\nsecret")
     (run.samples / "traversal.png").symlink_to(place / "secret.png")
     (run.samples / "samples.png").write_bytes(b"no picture")

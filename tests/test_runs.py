@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from commandline import zoo
 from narrow import narrow_train, spoil_loss
 
+from gan_zoo.analysis.results import Measurement
 from gan_zoo.analysis.survey import standing, survey
 from gan_zoo.errors import TrainingError, quoted
 from gan_zoo.training import checkpoint
@@ -115,7 +117,8 @@ def test_asking_follows_no_link_and_makes_no_file(runs: Path) -> None:
 
 
 def _measured(step: int, **metrics: Any) -> str:
-    return json.dumps({"step": step, "n": 10, "seed": 0, "metrics": metrics, "notes": {}})
+    measurements = [Measurement(name, numbers, step, "a", n=10, seed=0) for name, numbers in metrics.items()]
+    return json.dumps({"measurements": [asdict(one) for one in measurements]})
 
 
 def test_the_best_figures_of_several_evaluations_are_told(runs: Path) -> None:
@@ -123,7 +126,7 @@ def test_the_best_figures_of_several_evaluations_are_told(runs: Path) -> None:
     first = _measured(1, clustering={"accuracy": 0.9}, fidelity={"frechet": 5.0})
     (folder / "evaluation-step-00000001.json").write_text(first)
     (folder / "evaluation.json").write_text(_measured(3, clustering={"accuracy": 0.8}, fidelity={"frechet": 4.0}))
-    (folder / "evaluation-damaged.json").write_text('{"step": 2, "n": 10, "seed": 0, "metrics": {"a": {"b": NaN}}}')
+    (folder / "evaluation-damaged.json").write_text(_measured(2, clustering={"accuracy": math.nan}))
     best = standing(folder).best
     assert best["clustering/accuracy"] == {"value": 0.9, "step": 1}
     assert best["fidelity/frechet"] == {"value": 4.0, "step": 3}

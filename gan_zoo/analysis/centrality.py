@@ -7,7 +7,8 @@ while entangled ones differ, so the run that agrees most with the others is chos
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,6 +19,7 @@ from torch import Tensor
 from gan_zoo.errors import InputError
 from gan_zoo.models.gan.codes import Code
 from gan_zoo.models.gan.prior import SHOWN, Latents, Prior
+from gan_zoo.terminal import with_progress
 from gan_zoo.training.run import load
 
 GROUP = 100
@@ -60,35 +62,25 @@ class Centrality:
 
     def record(self, runs: Sequence[Path]) -> dict[str, Any]:
         """The scores by row, with None on the diagonal, and the chosen run, for JSON."""
-        rows = [
-            [None if i == j else score for j, score in enumerate(row)] for i, row in enumerate(self.scores.tolist())
-        ]
         names = [str(run) for run in runs]
         return {
             "runs": names,
-            "scores": rows,
+            "scores": [[None if math.isnan(score) else score for score in row] for row in self.scores.tolist()],
             "centrality": self.centrality.tolist(),
             "chosen": names[self.chosen],
         }
 
 
-def centrality(
-    models: Sequence[Model],
-    *,
-    samples: int = 500,
-    seed: int = 0,
-    progress: Callable[[Iterable[Model]], Iterable[Model]] = iter,
-) -> Centrality:
+def centrality(models: Sequence[Model], *, samples: int = 500, seed: int = 0) -> Centrality:
     """Score every ordered pair of models with the same codes.
 
     Args:
         models: Two or more; centralities can differ only from three on.
         samples: Votes per pair. Chance level is about 1 / number of codes, higher with few votes.
         seed: Seed of the images.
-        progress: Wraps the iteration over the models, for a progress bar.
     """
     scores = torch.full((len(models), len(models)), float("nan"))
-    for i, world in enumerate(progress(models)):
+    for i, world in enumerate(with_progress(models, len(models), "runs")):
         others = [j for j in range(len(models)) if j != i]
         scores[i, others] = torch.tensor(agreement(world, [models[j] for j in others], samples=samples, seed=seed))
     return Centrality(scores, ((scores + scores.T) / 2).nanmean(1))
@@ -182,9 +174,7 @@ def _variances(batches: list[list[Tensor]]) -> Tensor:
 def _free(world: Model, seed: int) -> Iterator[Tensor]:
     """Generate `OVERALL` images from the prior."""
     for first in range(0, OVERALL, AT_ONCE):
-        yield world.generate(
-            world.prior.sample(min(AT_ONCE, OVERALL - first), seed=seed, stream=SHOWN, first_row=first)
-        )
+        yield world.generate(world.prior.sample(AT_ONCE, seed=seed, stream=SHOWN, first_row=first))
 
 
 def _grouped(world: Model, groups: int, seed: int) -> Iterator[Tensor]:

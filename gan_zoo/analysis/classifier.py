@@ -6,7 +6,6 @@ TF-GAN evaluates MNIST in the same way. The classifier is trained once and cache
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -22,6 +21,7 @@ from gan_zoo.errors import InputError
 from gan_zoo.files import atomic_file, cache_folder, slug, utf8_name
 from gan_zoo.models.gan.model import evaluating
 from gan_zoo.shapes import ImageShape
+from gan_zoo.terminal import say
 from gan_zoo.training.checkpoint import load_weights
 
 RECIPE = 1
@@ -82,9 +82,7 @@ def suits(dataset: Dataset) -> str | None:
     return None
 
 
-def classifier(
-    dataset: Dataset, *, device: torch.device | str = "cpu", say: Callable[[str], None] = lambda line: None
-) -> Classifier:
+def classifier(dataset: Dataset, *, device: torch.device | str = "cpu") -> Classifier:
     """The classifier of a dataset's labels, from the cache in `cache_folder()` or trained now and cached.
 
     It depends only on the training images and their labels; the seed is 0. A damaged cache entry is replaced.
@@ -92,7 +90,6 @@ def classifier(
     Args:
         dataset: A labelled dataset.
         device: The classifier's device.
-        say: Called with a line before training, which takes minutes.
 
     Raises:
         InputError: If the dataset has no labels, or its images are too large.

@@ -129,26 +129,14 @@ def _but_for_broken(opened: Callable[[Data], Dataset], settings: Data) -> Datase
         raise InputError(f"{error}: {', '.join(error.causes[:NAMED])}") from None
 
 
-class Broken:
+def left_out(broken: Sequence[str]) -> str:
     """The number of images that cannot be read, and the names of the first few."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.named: list[str] = []
-
-    def add(self, name: object) -> None:
-        """Count an image, and keep its name and the cause."""
-        self.count += 1
-        if len(self.named) < NAMED:
-            self.named.append(str(name))
-
-    def __str__(self) -> str:
-        rest = f", and {self.count - NAMED:,} more" if self.count > NAMED else ""
-        return f"{self.count:,} that cannot be read: {', '.join(self.named)}{rest}"
+    rest = f", and {len(broken) - NAMED:,} more" if len(broken) > NAMED else ""
+    return f"{len(broken):,} that cannot be read: {', '.join(broken[:NAMED])}{rest}"
 
 
 def encode(
-    model: Encoder, images: Images, *, batch_size: int = 256, workers: int = 2, broken: Broken | None = None
+    model: Encoder, images: Images, *, batch_size: int = 256, workers: int = 2, broken: list[str] | None = None
 ) -> Iterator[Columns]:
     """Yield the table of Q(c | x) batch by batch, in the images' order.
 
@@ -157,7 +145,7 @@ def encode(
         images: The images.
         batch_size: Images per batch.
         workers: Threads that decode a streamed dataset.
-        broken: Collects the images that cannot be read, which have no row.
+        broken: Extended by the names of images that cannot be read, which have no row.
 
     Returns:
         Columns `image`, `label` if the dataset has labels, and for a categorical code `c1` (its mode) and `c1/p0`,
@@ -168,9 +156,8 @@ def encode(
         InputError: If no image can be read.
     """
     code_names = {code.name for code in model.codes}
-    broken = Broken() if broken is None else broken
-    for name in images.broken:
-        broken.add(name)
+    broken = [] if broken is None else broken
+    broken.extend(images.broken)
     encoded = False
     for rows, pixels in _readable(images.split, batch_size, workers, broken):
         names = [images.name(index) for index in rows.tolist()]
@@ -183,10 +170,10 @@ def encode(
         yield columns
         encoded = True
     if not encoded:
-        raise InputError(f"{images.where}: no image left; {broken}")
+        raise InputError(f"{images.where}: no image left; {left_out(broken)}")
 
 
-def _readable(split: Split, batch_size: int, workers: int, broken: Broken) -> Iterator[tuple[Tensor, Tensor]]:
+def _readable(split: Split, batch_size: int, workers: int, broken: list[str]) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield the readable images, uint8 [n, C, R, R], with their indices; the next batch is decoded in advance."""
     images, parts = split.images, torch.arange(len(split)).split(batch_size)
     if isinstance(images, Tensor) or not images.needs_workers:
@@ -209,7 +196,7 @@ def _readable(split: Split, batch_size: int, workers: int, broken: Broken) -> It
                 good = {row: pixels for row, pixels in read.items() if isinstance(pixels, Tensor)}
                 for error in read.values():
                     if isinstance(error, InputError):
-                        broken.add(*getattr(error, "causes", [error]))
+                        broken.extend(map(str, getattr(error, "causes", [error])))
                 if good:
                     yield torch.tensor([*good]), torch.stack([*good.values()])
     finally:

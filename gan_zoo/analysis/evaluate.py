@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -13,10 +13,11 @@ from typing import Any
 import torch
 
 from gan_zoo.analysis.fidelity import LEAST
-from gan_zoo.analysis.metrics import METRICS, Numbers
+from gan_zoo.analysis.metrics import METRICS
 from gan_zoo.analysis.results import Measurement, fingerprint
 from gan_zoo.analysis.subject import Reals, Subject
 from gan_zoo.errors import InputError, TrainingError, first_line, unknown
+from gan_zoo.terminal import say
 from gan_zoo.training.environment import environment
 from gan_zoo.training.provenance import check_data, open_training_data
 from gan_zoo.training.run import find, find_step, load
@@ -35,7 +36,6 @@ def evaluate(
     features: str = "auto",
     seed: int = 0,
     device: torch.device | str = "cpu",
-    say: Callable[[str], None] = lambda line: None,
     finished: Callable[[int, dict[str, Any]], object] = lambda index, result: None,
 ) -> list[dict[str, Any]]:
     """Measure runs.
@@ -48,7 +48,6 @@ def evaluate(
         features: Features to compare images by: auto, classifier, inception, or a file with Inception's weights.
         seed: Seed of the samples.
         device: Where to compute.
-        say: Called with a line before each longer step.
         finished: Called with the index of a source and its result, as soon as it is measured.
 
     Returns:
@@ -78,8 +77,7 @@ def evaluate(
         data = run.config.data
         known = data in opened
         if not known:
-            opening = partial(open_training_data, run)
-            opened[data] = Reals(opening, features=features, n=n, seed=seed, device=place, say=say)
+            opened[data] = Reals(partial(open_training_data, run), features, n, seed, place)
         if any(METRICS[name].needs_data for name in names or METRICS):
             dataset = opened[data].dataset  # opens it, and checks it against the run, before any work
             if known:
@@ -88,88 +86,65 @@ def evaluate(
         if features != "auto" and (names is None or "fidelity" in names):
             opened[data].check()
     chosen = [_choose(subject, names) for subject in subjects]
-    if names and not any(metrics for metrics, _ in chosen):
-        raise InputError("; ".join(f"metric {name}: {chosen[0][1][name]}" for name in dict.fromkeys(names)))
-    results, failures = [], dict[str, Exception]()
-    for index, pair in enumerate(zip(subjects, chosen, strict=True)):
-        results.append(_measure(*pair, failures, say))
+    if names and not any(chosen):
+        raise InputError("; ".join(f"metric {name}: {subjects[0].skipped[name]}" for name in dict.fromkeys(names)))
+    results, failed = [], dict[str, str]()
+    for index, (subject, metrics) in enumerate(zip(subjects, chosen, strict=True)):
+        results.append(_record(subject, [*_measure(subject, metrics)]))
         finished(index, results[-1])
-    if failures and not any(result["metrics"] for result in results):
-        raise InputError("; ".join(f"metric {name}: {first_line(error)}" for name, error in failures.items()))
+        failed |= {name: subject.skipped[name] for name in metrics if name in subject.skipped}
+    if failed and not any(result["metrics"] for result in results):
+        raise InputError("; ".join(f"metric {name}: {reason}" for name, reason in failed.items()))
     return results
 
 
-def _choose(subject: Subject, names: Sequence[str] | None) -> tuple[list[str], dict[str, str]]:
-    """The metrics that apply to a subject, and the reasons why the others are skipped."""
-    chosen, skipped = [], {}
+def _choose(subject: Subject, names: Sequence[str] | None) -> list[str]:
+    """The metrics that apply to a subject; `subject.skipped` gets the reasons why the others are skipped."""
+    chosen = []
     for name, metric in METRICS.items():
         if names is not None and name not in names:
-            skipped[name] = NOT_ASKED
+            subject.skipped[name] = NOT_ASKED
             continue
         try:
             metric.check(subject)
         except InputError as error:
-            skipped[name] = str(error)
+            subject.skipped[name] = str(error)
         else:
             chosen.append(name)
-    return chosen, skipped
+    return chosen
 
 
-def _measure(
-    subject: Subject,
-    choice: tuple[list[str], dict[str, str]],
-    failures: dict[str, Exception],
-    say: Callable[[str], None],
-) -> dict[str, Any]:
-    """Measure one subject; a metric that fails is added to `failures` and skipped.
-
-    Returns:
-        An entry of what `evaluate` returns.
-    """
-    chosen, skipped = choice
-    measured: dict[str, Numbers] = {}
-    for name in chosen:
+def _measure(subject: Subject, metrics: Sequence[str]) -> Iterator[Measurement]:
+    """Measure one subject; a metric that fails is skipped."""
+    step, weights = find_step(subject.checkpoint), fingerprint(subject.model)
+    for name in metrics:
         say(f"{subject.run.folder}: {name}")
         try:
-            numbers = METRICS[name].measure(subject)
+            numbers, note, n, features = METRICS[name].measure(subject)
         except FAILURES as error:
-            failures[name], skipped[name] = error, first_line(error)
-            subject.notes.pop(name, None)
+            subject.skipped[name] = first_line(error)
             continue
-        measured[name] = {key: value for key, value in numbers.items() if math.isfinite(value)}
-        skipped |= {f"{name}/{key}": f"is {numbers[key]}" for key in numbers.keys() - measured[name].keys()}
-    return _record(subject, measured, skipped)
+        finite = {key: value for key, value in numbers.items() if math.isfinite(value)}
+        subject.skipped |= {f"{name}/{key}": f"is {numbers[key]}" for key in numbers.keys() - finite.keys()}
+        yield Measurement(name, finite, step, weights, n, subject.seed, features, note)
 
 
-def _record(subject: Subject, measured: Mapping[str, Numbers], skipped: Mapping[str, str]) -> dict[str, Any]:
-    config, step, weights = subject.run.config, find_step(subject.checkpoint), fingerprint(subject.model)
-    measurements = [
-        Measurement(
-            name,
-            numbers,
-            step=step,
-            weights=weights,
-            n=subject.sample_counts.get(name),
-            seed=subject.seed,
-            features=subject.features.get(name),
-            note=subject.notes.get(name, ""),
-        )
-        for name, numbers in measured.items()
-        if numbers
-    ]
+def _record(subject: Subject, measurements: Sequence[Measurement]) -> dict[str, Any]:
+    """An entry of what `evaluate` returns."""
+    config = subject.run.config
     return {
         "run": str(subject.run.folder),
         "model": config.model,
         "checkpoint": subject.checkpoint.name,
-        "step": step,
+        "step": find_step(subject.checkpoint),
         "config": {"seed": config.seed, "data": config.data.model_dump(mode="json", exclude_none=True)},
         "images": subject.reals.sizes,
         "n": subject.n,
         "seed": subject.seed,
-        "metrics": measured,
-        "notes": subject.notes,
-        "skipped": skipped,
-        "measurements": [asdict(one) for one in measurements],
+        "metrics": {one.metric: one.numbers for one in measurements},
+        "notes": {one.metric: one.note for one in measurements if one.note},
+        "skipped": subject.skipped,
+        "measurements": [asdict(one) for one in measurements if one.numbers],
         "environment": environment(subject.model.device),
     }
 

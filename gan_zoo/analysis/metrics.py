@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,14 +13,21 @@ import torch
 from gan_zoo.analysis.classifier import suits
 from gan_zoo.analysis.clustering import scores
 from gan_zoo.analysis.coverage import coverage
-from gan_zoo.analysis.disentanglement import disentanglement, representation
+from gan_zoo.analysis.disentanglement.measure import disentanglement, representation
 from gan_zoo.analysis.encode import encoder
 from gan_zoo.analysis.fidelity import fidelity
 from gan_zoo.analysis.mutual_information import information, informed
 from gan_zoo.analysis.subject import Subject
 from gan_zoo.errors import InputError
 
-Numbers = dict[str, float]
+
+class Outcome(NamedTuple):
+    """The numbers of a metric by name, and how they were measured; see `gan_zoo.analysis.results.Measurement`."""
+
+    numbers: dict[str, float]
+    note: str
+    n: int | None = None
+    features: str | None = None
 
 
 @dataclass(frozen=True)
@@ -33,13 +41,13 @@ class Metric:
         needs_data: Whether it reads the training data.
     """
 
-    measure: Callable[[Subject], Numbers]
+    measure: Callable[[Subject], Outcome]
     check: Callable[[Subject], object]
     lower_is_better: frozenset[str] = frozenset()
     needs_data: bool = True
 
 
-def _clustering(subject: Subject) -> Numbers:
+def _clustering(subject: Subject) -> Outcome:
     data, codes = subject.dataset, {c.name: c.classes for c in subject.model.codes if c.kind == "categorical"}
     names = [name for name, k in codes.items() if k >= data.classes] or list(codes)[:1]
     train = subject.grouped(data.train)
@@ -49,54 +57,46 @@ def _clustering(subject: Subject) -> Numbers:
     train_accuracy = {name: scores(train[name], train[name], codes[name], data.classes)["accuracy"] for name in names}
     best = max(names, key=train_accuracy.__getitem__)
     where = "counted on the test split" if tested else "counted on the training split, too: there is no other"
-    subject.notes["clustering"] = (
-        f"{best}, of {codes[best]} values; codes assigned to classes on the training split, {where}"
-    )
+    note = f"{best}, of {codes[best]} values; codes assigned to classes on the training split, {where}"
     if codes[best] > data.classes:
-        subject.notes["clustering"] += f"; values beyond {data.classes} have no class and count as wrong"
+        note += f"; values beyond {data.classes} have no class and count as wrong"
     numbers = {**agreement[best], "train accuracy": train_accuracy[best]}
     if len(names) > 1:
         numbers |= {f"{name}/{key}": value for name in names for key, value in agreement[name].items()}
-    return numbers
+    return Outcome(numbers, note)
 
 
-def _information(subject: Subject) -> Numbers:
-    subject.notes["information"] = (
-        "L_I in nats, on fresh samples; its maximum is H(c) (entropy) where the code is discrete"
-    )
-    subject.sample_counts["information"] = subject.n
-    return information(subject.model, n=subject.n, seed=subject.seed)
+def _information(subject: Subject) -> Outcome:
+    note = "L_I in nats, on fresh samples; its maximum is H(c) (entropy) where the code is discrete"
+    return Outcome(information(subject.model, n=subject.n, seed=subject.seed), note, subject.n)
 
 
-def _fidelity(subject: Subject) -> Numbers:
+def _fidelity(subject: Subject) -> Outcome:
     reals = subject.reals
     real, fake, halves = reals.reference_features, subject.generated_features, reals.halves
-    subject.features["fidelity"], subject.sample_counts["fidelity"] = Path(reals.features).name, len(fake)
     split, _ = reals.reference
     network = (
         f"a classifier's, right on {reals.classifier.accuracy:.1%}" if reals.features == "classifier" else "Inception's"
     )
-    subject.notes["fidelity"] = (
+    note = (
         f"{len(fake)} samples and {len(real)} images of the {split} split; floor and ceiling: {len(halves[0][0])} "
         f"real images and {len(halves[0][1])} others, a mean over {len(halves)} divisions; features: {network}"
     )
-    return fidelity(real, fake, halves, seed=subject.seed)
+    return Outcome(fidelity(real, fake, halves, seed=subject.seed), note, len(fake), Path(reals.features).name)
 
 
-def _coverage(subject: Subject) -> Numbers:
+def _coverage(subject: Subject) -> Outcome:
     reals, data = subject.reals, subject.dataset
     assert data.train.labels is not None
-    subject.features["coverage"], subject.sample_counts["coverage"] = "classifier", subject.n
     classes = torch.cat([reals.classifier.predict(part).cpu() for part in subject.generated.split(500)])
-    subject.notes["coverage"] = (
-        f"{subject.n} samples; classes predicted by a classifier, right on {reals.classifier.accuracy:.1%}"
-    )
-    return coverage(*(np.bincount(labels.numpy(), minlength=data.classes) for labels in (classes, data.train.labels)))
+    note = f"{subject.n} samples; classes predicted by a classifier, right on {reals.classifier.accuracy:.1%}"
+    generated, real = (np.bincount(labels, minlength=data.classes) for labels in (classes, data.train.labels))
+    return Outcome(coverage(generated, real), note, subject.n, "classifier")
 
 
-def _disentanglement(subject: Subject) -> Numbers:
-    subject.notes["disentanglement"] = "a dimension for each code: the mean of Q, of a discrete code its mode"
-    return disentanglement(representation(subject.model), subject.dataset, seed=subject.seed)
+def _disentanglement(subject: Subject) -> Outcome:
+    note = "a dimension for each code: the mean of Q, of a discrete code its mode"
+    return Outcome(disentanglement(representation(subject.model), subject.dataset, seed=subject.seed), note)
 
 
 def _factors(subject: Subject) -> None:
@@ -105,15 +105,11 @@ def _factors(subject: Subject) -> None:
         raise InputError(f"data {subject.dataset.name!r} has no factors that are known; sprites and dsprites have")
 
 
-def _labels(subject: Subject) -> None:
-    if not subject.dataset.classes or subject.dataset.train.labels is None:
-        raise InputError(f"data {subject.dataset.name!r} has no labels")
-
-
 def _categorical(subject: Subject) -> None:
     if not any(code.kind == "categorical" for code in encoder(subject.model).codes):
         raise InputError(f"model {subject.model.config.model} has no categorical code")
-    _labels(subject)
+    if not subject.dataset.classes or subject.dataset.train.labels is None:
+        raise InputError(f"data {subject.dataset.name!r} has no labels")
 
 
 def _classified(subject: Subject) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from PIL import Image
@@ -17,7 +16,7 @@ from gan_zoo.data.batches import in_order, normalise
 from gan_zoo.data.dataset import Dataset, Split
 from gan_zoo.errors import quoted
 from gan_zoo.images import to_uint8
-from gan_zoo.terminal import with_progress
+from gan_zoo.terminal import table, with_progress
 
 MEASURED = 10_000
 """Maximum number of images to measure in a dataset that is not in memory."""
@@ -66,11 +65,6 @@ class Overview:
     duplicates: int | None
     shared: int | None
     notes: tuple[str, ...]
-
-    @property
-    def record(self) -> dict[str, Any]:
-        """The statistics as a dict, for JSON."""
-        return asdict(self)
 
 
 def overview(dataset: Dataset, *, seed: int = 0, workers: int = 0) -> Overview:
@@ -126,23 +120,21 @@ def overview(dataset: Dataset, *, seed: int = 0, workers: int = 0) -> Overview:
 
 def tables(summary: Overview) -> list[Table]:
     """Tables for a terminal: the statistics, and the classes if there are any."""
-    facts = _table("", "")
-    facts.title = quoted(summary.name)
-    for what, value in _facts(summary):
-        facts.add_row(what, value)
+    facts = table(quoted(summary.name), ["", ""], _facts(summary), left=2)
     if not summary.class_counts:
         return [facts]
-    classes = _table("class", *summary.class_counts)
+    return [facts, table("", ["class", *summary.class_counts], _classes(summary))]
+
+
+def _classes(summary: Overview) -> list[list[str]]:
+    """The rows of the table of classes; of many, the largest and the smallest."""
     counts = [*zip(*summary.class_counts.values(), strict=True)]
+    rows = [[_class(summary.class_names, k), *(f"{count:,}" for count in counts[k])] for k in range(summary.classes)]
+    if summary.classes <= MOST_CLASSES:
+        return rows
     order = sorted(range(summary.classes), key=lambda k: counts[k][0], reverse=True)
-    rows = range(summary.classes) if summary.classes <= MOST_CLASSES else order[: MOST_CLASSES // 2]
-    for k in rows:
-        classes.add_row(_class(summary.class_names, k), *(f"{count:,}" for count in counts[k]))
-    if summary.classes > MOST_CLASSES:
-        classes.add_row("…")
-        for k in order[-(MOST_CLASSES // 2) :]:
-            classes.add_row(_class(summary.class_names, k), *(f"{count:,}" for count in counts[k]))
-    return [facts, classes]
+    few = MOST_CLASSES // 2
+    return [*(rows[k] for k in order[:few]), ["…"], *(rows[k] for k in order[-few:])]
 
 
 def samples(dataset: Dataset, *, seed: int = 0) -> Image.Image:
@@ -212,12 +204,3 @@ def _number(value: float) -> str:
 
 def _class(names: tuple[str, ...], k: int) -> str:
     return quoted(names[k], LONGEST_NAME) if names else str(k)
-
-
-def _table(first: str, *others: str) -> Table:
-    table = Table(title_justify="left", title_style="", header_style="", box=None, pad_edge=False)
-    table.show_header = bool(first)
-    table.add_column(first, overflow="fold")
-    for title in others:
-        table.add_column(title, justify="right" if first else "left", overflow="fold")
-    return table

@@ -12,6 +12,7 @@ from rich.text import Text
 from gan_zoo.analysis.evaluate import NOT_ASKED, features_differ, summary
 from gan_zoo.analysis.survey import Standing
 from gan_zoo.errors import quoted
+from gan_zoo.terminal import table
 
 MOST_COLUMNS = 5
 """Maximum number of runs with a column each."""
@@ -20,23 +21,17 @@ MOST_COLUMNS = 5
 def evaluation_table(results: Sequence[Mapping[str, Any]]) -> Table:
     """The numbers of one run; for several runs mean, deviation and worst and, for a few, each run's."""
     several, each = len(results) > 1, len(results) <= MOST_COLUMNS
-    table = _table(f"{len(results)} runs" if several else f"{results[0]['run']}, step {results[0]['step']}")
-    table.add_column("metric", no_wrap=True)
-    table.add_column("", no_wrap=True)
+    title = f"{len(results)} runs" if several else f"{results[0]['run']}, step {results[0]['step']}"
     names = [Path(result["run"]).name for result in results] if each else []
-    for title in ["mean ± deviation", "worst", *names] if several else ["value"]:
-        table.add_column(title, justify="right", no_wrap=True)
-    rows, before = summary(results), ""
-    for name, row in rows.items():
+    columns = ["metric", "", *(["mean ± deviation", "worst", *names] if several else ["value"])]
+    rows = []
+    for name, row in summary(results).items():
         metric, _, key = name.partition("/")
         cells = [number(value) for value in row["values"]] if each else []
         if several:
             cells = [f"{number(row['mean'])} ± {row['deviation']:.2g}", number(row["worst"]), *cells]
-        if before and metric != before:
-            table.add_section()
-        table.add_row("" if metric == before else metric, key, *cells)
-        before = metric
-    return table
+        rows.append((metric, key, *cells))
+    return table(title, columns, rows, left=2, once=True)
 
 
 def remarks(results: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -57,34 +52,29 @@ def remarks(results: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def cluster_table(clusterings: Mapping[str, Mapping[str, Any]], parts: Sequence[str]) -> Table:
     """Clusterings, one per block: scores by split or, without labels, the clusters' sizes."""
-    table = _table("")
-    for title in ("clustering", "k", "split"):
-        table.add_column(title)
     scored = [clustering[part].get("scores", {}) for clustering in clusterings.values() for part in parts]
     keys = list(dict.fromkeys(key for scores in scored for key in scores))
-    for title in [*keys, "sizes"]:
-        table.add_column(title, justify="right", overflow="fold")
+    rows = []
     for name, clustering in clusterings.items():
         for part in parts:
             scores = clustering[part].get("scores", {})
             cells = [number(scores[key]) if key in scores else "" for key in keys]
             sizes = sorted(clustering[part]["sizes"], reverse=True)
             shown = " ".join(map(str, sizes[:12])) + (" …" if len(sizes) > 12 else "")
-            first = part == parts[0]
-            table.add_row(name if first else "", str(clustering["k"]) if first else "", part, *cells, shown)
-    return table
+            rows.append((name, str(clustering["k"]) if part == parts[0] else "", part, *cells, shown))
+    return table("", ["clustering", "k", "split", *keys, "sizes"], rows, left=3, once=True)
 
 
 def centrality_table(record: Mapping[str, Any], runs: Sequence[Path]) -> Table:
     """The score of each encoder on each run's images, and the runs' centralities."""
-    table = _table("row i, column j: the encoder of run j in the world of run i")
-    for heading in ("", *(str(j + 1) for j in range(len(runs))), "centrality"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("run", overflow="fold")
+    rows = []
     for i, (run, row) in enumerate(zip(runs, record["scores"], strict=True)):
         scores = ("" if score is None else f"{score:.3f}" for score in row)
-        table.add_row(str(i + 1), *scores, f"{record['centrality'][i]:.3f}", str(run))
-    return table
+        rows.append((str(i + 1), *scores, f"{record['centrality'][i]:.3f}", str(run)))
+    columns = ["", *(str(j + 1) for j in range(len(runs))), "centrality", "run"]
+    made = table("row i, column j: the encoder of run j in the world of run i", columns, rows, left=0)
+    made.columns[-1].justify = "left"
+    return made
 
 
 HEADLINES = {
@@ -99,18 +89,14 @@ HEADLINES = {
 
 def standing_table(runs: Sequence[Standing]) -> Table:
     """Runs, one per row: state, steps, and the best of a few figures."""
-    table = _table("")
     titles = [title for title, name in HEADLINES.items() if any(name in run.best for run in runs)]
-    for title in ("run", "state", "model", "data"):
-        table.add_column(title, no_wrap=True)
-    for title in ("step", "of", *titles):
-        table.add_column(title, justify="right", no_wrap=True)
+    rows = []
     for run in runs:
         best = [run.best.get(HEADLINES[title]) for title in titles]
         figures = [number(one["value"]) if one else "" for one in best]
         steps = (f"{run.step:,}", "" if run.steps is None else f"{run.steps:,}")
-        table.add_row(Text(quoted(run.run)), run.state, run.model, Text(quoted(run.data)), *steps, *figures)
-    return table
+        rows.append((Text(quoted(run.run)), run.state, run.model, Text(quoted(run.data)), *steps, *figures))
+    return table("", ["run", "state", "model", "data", "step", "of", *titles], rows, left=4)
 
 
 def standing_remarks(runs: Sequence[Standing]) -> list[str]:
@@ -130,7 +116,3 @@ def number(value: float) -> str:
     if value == int(value) and abs(value) >= 2:
         return f"{value:,.0f}"
     return f"{value:.4f}" if 1e-3 <= abs(value) < 10 or not value else f"{value:.4g}"
-
-
-def _table(title: str) -> Table:
-    return Table(title=title or None, title_justify="left", title_style="", header_style="", box=None, pad_edge=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,16 +16,13 @@ from torch import nn
 
 from gan_zoo.errors import InputError, quoted
 from gan_zoo.files import read_text, write_json
+from gan_zoo.terminal import say
 
 LOCK = ".evaluation.lock"
 LONGEST = 2**24
 """Maximum size of a file in bytes."""
 LONGEST_NOTE = 1000
 """Maximum length of a note in characters."""
-UNDRAWN = ("clustering", "disentanglement")
-"""Metrics on the data's images, which draw no samples."""
-_FEATURES = {"a classifier": "classifier", "Inception's": "inception"}
-"""Features by their description in the notes of earlier releases."""
 
 
 @dataclass(frozen=True)
@@ -36,17 +33,17 @@ class Measurement:
         metric: Its name.
         numbers: By name, all finite.
         step: The checkpoint's step.
-        weights: Digest of the model's weights (see `fingerprint`); None in files of earlier releases.
+        weights: Digest of the model's weights (see `fingerprint`).
         n: Number of samples; None if the metric draws none.
         seed: Seed of the samples.
-        features: The features that images were compared by; None if unknown or not applicable.
+        features: The features that images were compared by; None if it compares none.
         note: A note on the numbers.
     """
 
     metric: str
     numbers: Mapping[str, float]
     step: int
-    weights: str | None
+    weights: str
     n: int | None
     seed: int
     features: str | None = None
@@ -83,15 +80,13 @@ def merge(before: Sequence[Measurement], fresh: Sequence[Measurement]) -> tuple[
     """
     kept, messages = list(before), []
     for new in fresh:
-        for old in [one for one in kept if one.step == new.step and None not in (one.weights, new.weights)]:
-            if old.weights != new.weights:
-                kept.remove(old)
-                messages.append(f"{old.metric} ({old.basis}) replaced: other weights at step {old.step:,}")
+        for old in [one for one in kept if one.step == new.step and one.weights != new.weights]:
+            kept.remove(old)
+            messages.append(f"{old.metric} ({old.basis}) replaced: other weights at step {old.step:,}")
     for new in fresh:
         chosen = new
-        for old in [one for one in kept if (one.metric, one.step) == (new.metric, new.step)]:
-            if old.features not in (None, new.features):
-                continue
+        same = (new.metric, new.step, new.features)
+        for old in [one for one in kept if (one.metric, one.step, one.features) == same]:
             kept.remove(old)
             if None not in (old.n, new.n) and old.n > new.n:  # type: ignore[operator]
                 chosen = old
@@ -102,22 +97,21 @@ def merge(before: Sequence[Measurement], fresh: Sequence[Measurement]) -> tuple[
     return kept, messages
 
 
-def save(result: Mapping[str, Any], path: Path, *, say: Callable[[str], None] = lambda line: None) -> Path:
-    """Merge an evaluation with the earlier ones in the same file.
+def save(result: Mapping[str, Any], path: Path) -> Path:
+    """Merge an evaluation with the earlier ones in the same file, and print what was replaced or kept.
 
     Args:
         result: A result of `gan_zoo.analysis.evaluate`.
         path: The file. Its `metrics` and `notes` are those of the result's step.
-        say: Called with a line on each measurement that was replaced or kept.
 
     Raises:
         OSError: If it cannot be written.
     """
     with FileLock(path.parent / LOCK):  # concurrent evaluations of one run would lose results
-        return _merge_into(path, result, say)
+        return _merge_into(path, result)
 
 
-def _merge_into(path: Path, result: Mapping[str, Any], say: Callable[[str], None]) -> Path:
+def _merge_into(path: Path, result: Mapping[str, Any]) -> Path:
     before = []
     if path.exists():
         path.open("rb").close()  # an unreadable file is not replaced
@@ -142,13 +136,13 @@ def _merge_into(path: Path, result: Mapping[str, Any], say: Callable[[str], None
 
 
 def read_measurements(path: Path) -> list[Measurement]:
-    """Read the measurements in a file of this or an earlier release.
+    """Read the measurements in a file.
 
     Raises:
         InputError: If it is not an evaluation.
     """
     try:
-        return list(_parsed(json.loads(read_text(path, LONGEST))))
+        return [_parsed(one) for one in json.loads(read_text(path, LONGEST))["measurements"]]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         reason = f"{type(error).__name__}: {error}" if isinstance(error, KeyError | TypeError) else error
         raise InputError(f"{path} is not an evaluation: {reason}; `gan-zoo evaluate` writes a new one") from None
@@ -174,8 +168,8 @@ def measured_at(folder: Path, checkpoint: str, step: int, weights: str) -> list[
     measurements: list[Measurement] = []
     for name in (f"evaluation-{checkpoint}.json", "evaluation.json"):
         if (folder / name).is_file():
-            at_step = [one for one in read_measurements(folder / name) if one.step == step]
-            measurements, _ = merge(measurements, [one for one in at_step if one.weights in (None, weights)])
+            stored = read_measurements(folder / name)
+            measurements, _ = merge(measurements, [one for one in stored if (one.step, one.weights) == (step, weights)])
     return measurements
 
 
@@ -192,31 +186,18 @@ def comparable(measurements: Sequence[Measurement]) -> list[Measurement]:
     return [one for one in alike if (one.n or 0) == most[one.metric]]
 
 
-def _parsed(record: Any) -> Iterator[Measurement]:
-    if "measurements" not in record:
-        step, n, seed = (_count(record[key]) for key in ("step", "n", "seed"))
-        notes = record.get("notes", {})
-        for metric, numbers in record["metrics"].items():
-            note = quoted(notes.get(metric, ""), LONGEST_NOTE)
-            features = next((name for word, name in _FEATURES.items() if word in note), None)
-            drawn = None if metric in UNDRAWN else n
-            yield Measurement(quoted(metric), _numbers(numbers), step, None, drawn, seed, features, note)
-        return
-    for one in record["measurements"]:
-        yield Measurement(
-            quoted(one["metric"]),
-            _numbers(one["numbers"]),
-            _count(one["step"]),
-            _text(one["weights"]),
-            None if one["n"] is None else _count(one["n"]),
-            _count(one["seed"]),
-            _text(one["features"]),
-            quoted(one["note"], LONGEST_NOTE),
-        )
-
-
-def _text(value: Any) -> str | None:
-    return None if value is None else quoted(value)
+def _parsed(record: Any) -> Measurement:
+    n, features = record["n"], record["features"]
+    return Measurement(
+        quoted(record["metric"]),
+        _numbers(record["numbers"]),
+        _count(record["step"]),
+        quoted(record["weights"]),
+        None if n is None else _count(n),
+        _count(record["seed"]),
+        None if features is None else quoted(features),
+        quoted(record["note"], LONGEST_NOTE),
+    )
 
 
 def _count(value: Any) -> int:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from gan_zoo.analysis.classifier import Classifier, classifier, suits
 from gan_zoo.analysis.clustering import Grouped, grouped
 from gan_zoo.analysis.encode import encoder
 from gan_zoo.analysis.fidelity import LEAST
-from gan_zoo.analysis.inception import default_weights, inception
+from gan_zoo.analysis.inception import Inception, default_weights, inception
 from gan_zoo.data.dataset import Dataset, Split
 from gan_zoo.errors import InputError
 from gan_zoo.images import to_uint8
@@ -26,38 +26,23 @@ DIVISIONS = 5
 """Random splits of the real images into halves, for the floor of a distance."""
 
 
-class Extractor(Protocol):
-    """A network that computes the features to compare images by."""
-
-    def features(self, images: Tensor) -> Tensor:
-        """Features [n, d] of uint8 images [n, C, R, R]."""
-
-
+@dataclass(eq=False)
 class Reals:
     """The real images that samples are compared with.
 
     Args:
         opening: Opens the dataset, on first use.
-        features: `auto`, `classifier`, `inception`, or a safetensors file with Inception's weights.
+        requested: The features: `auto`, `classifier`, `inception`, or a safetensors file with Inception's weights.
         n: Maximum number of images to compare.
         seed: Seed of their choice.
         device: Where to compute.
-        say: Called with a line before steps that take minutes.
     """
 
-    def __init__(
-        self,
-        opening: Callable[[], Dataset],
-        *,
-        features: str,
-        n: int,
-        seed: int,
-        device: torch.device,
-        say: Callable[[str], None],
-    ) -> None:
-        self._opening = opening
-        self.device = device
-        self._features, self._n, self._seed, self._say = features, n, seed, say
+    opening: Callable[[], Dataset]
+    requested: str
+    n: int
+    seed: int
+    device: torch.device
 
     @cached_property
     def dataset(self) -> Dataset:
@@ -66,7 +51,7 @@ class Reals:
         Raises:
             InputError: If it cannot be opened.
         """
-        return self._opening()
+        return self.opening()
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -78,7 +63,7 @@ class Reals:
     @cached_property
     def classifier(self) -> Classifier:
         """The classifier of the dataset's labels."""
-        return classifier(self.dataset, device=self.device, say=self._say)
+        return classifier(self.dataset, device=self.device)
 
     @cached_property
     def features(self) -> str:
@@ -87,8 +72,8 @@ class Reals:
         Raises:
             InputError: If neither is available.
         """
-        if self._features != "auto":
-            return self._features
+        if self.requested != "auto":
+            return self.requested
         unclassified = suits(self.dataset)
         if not unclassified and (self.dataset.image.channels == 1 or not default_weights().is_file()):
             return "classifier"
@@ -113,7 +98,7 @@ class Reals:
             raise InputError(reason)
 
     @cached_property
-    def extractor(self) -> Extractor:
+    def extractor(self) -> Classifier | Inception:
         """The network that computes the features.
 
         Raises:
@@ -127,28 +112,28 @@ class Reals:
     def reference(self) -> tuple[str, Split]:
         """The split to compare samples with: test if it has n images, else train."""
         test = self.dataset.test
-        return ("test", test) if test is not None and len(test) >= self._n else ("train", self.dataset.train)
+        return ("test", test) if test is not None and len(test) >= self.n else ("train", self.dataset.train)
 
     @cached_property
     def reference_features(self) -> Tensor:
         """Features [n, d] of n images of the reference split, or of all if it has fewer."""
-        return self._sampled[: self._n]
+        return self._sampled[: self.n]
 
     @cached_property
     def halves(self) -> list[tuple[Tensor, Tensor]]:
         """Pairs of disjoint sets of real images' features, n each, or half of the reference split; several random
         pairs, since a single one is noisy.
         """
-        size = min(self._n, len(self._sampled) // 2)
-        random = torch.Generator().manual_seed(self._seed)
+        size = min(self.n, len(self._sampled) // 2)
+        random = torch.Generator().manual_seed(self.seed)
         orders = [torch.randperm(len(self._sampled), generator=random) for _ in range(DIVISIONS)]
         return [(self._sampled[order[:size]], self._sampled[order[size : 2 * size]]) for order in orders]
 
     @cached_property
     def _sampled(self) -> Tensor:
         _, split = self.reference
-        random = torch.Generator().manual_seed(self._seed)
-        chosen = split.choose(torch.randperm(len(split), generator=random)[: 2 * self._n])
+        random = torch.Generator().manual_seed(self.seed)
+        chosen = split.choose(torch.randperm(len(split), generator=random)[: 2 * self.n])
         return self.features_of(chosen)
 
     def features_of(self, split: Split) -> Tensor:
@@ -169,17 +154,13 @@ class Subject:
         seed: Seed of the samples and of all random choices of a metric.
 
     Attributes:
-        notes: By metric, a note on its numbers.
-        features: By metric, the features that images were compared by, if any.
-        sample_counts: By metric, the number of samples, if any.
+        skipped: By metric, why it was not measured, or by `metric/number`, why that number is missing.
     """
 
     def __init__(self, run: Run, checkpoint: Path, model: GAN, reals: Reals, *, n: int, seed: int) -> None:
         self.run, self.checkpoint, self.model, self.reals = run, checkpoint, model, reals
         self.n, self.seed = n, seed
-        self.notes: dict[str, str] = {}
-        self.features: dict[str, str] = {}
-        self.sample_counts: dict[str, int] = {}
+        self.skipped: dict[str, str] = {}
 
     @property
     def dataset(self) -> Dataset:

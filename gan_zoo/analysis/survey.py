@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from gan_zoo.analysis.metrics import METRICS
 from gan_zoo.analysis.results import Measurement, comparable, measured
@@ -43,11 +45,6 @@ class Standing:
     steps: int | None = None
     best: dict[str, dict[str, float]] = field(default_factory=dict)
     measured: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def record(self) -> dict[str, Any]:
-        """The run's state as a dict, for JSON."""
-        return asdict(self)
 
 
 def survey(folders: Sequence[Path]) -> list[Standing]:
@@ -98,24 +95,18 @@ def best_figures(run: Run, figures: Sequence[Measurement]) -> dict[str, dict[str
     """The best `value` of each number of a run and its `step`, by `metric/number`; and `log/mi`, the best logged L_I of
     the discrete codes, or of all codes if none is discrete, in nats.
     """
-    best: dict[str, dict[str, float]] = {}
-
-    def offer(name: str, value: float, step: int, *, lower_is_better: bool = False) -> None:
-        current = best.get(name)
-        if current is None or (value < current["value"] if lower_is_better else value > current["value"]):
-            best[name] = {"value": value, "step": step}
-
+    values: dict[str, list[dict[str, float]]] = defaultdict(list)
     for one in figures:
-        lower = METRICS[one.metric].lower_is_better if one.metric in METRICS else frozenset()
         for key, value in one.numbers.items():
-            offer(f"{one.metric}/{key}", value, one.step, lower_is_better=key in lower)
+            values[f"{one.metric}/{key}"].append({"value": value, "step": one.step})
     for record in run.metrics():
         codes = [name.partition("/")[2] for name in record if name.startswith("entropy/")]  # the discrete ones
         logged = [record.get(f"mi/{code}") for code in codes] or [record.get("mi")]
         bounds = [bound for bound in logged if isinstance(bound, float) and math.isfinite(bound)]
         if len(bounds) == len(logged):  # the file may contain anything
-            offer("log/mi", sum(bounds), record["step"])
-    return best
+            values["log/mi"].append({"value": sum(bounds), "step": record["step"]})
+    lower = {f"{name}/{key}" for name, metric in METRICS.items() for key in metric.lower_is_better}
+    return {name: (min if name in lower else max)(several, key=itemgetter("value")) for name, several in values.items()}
 
 
 def _runs(folder: Path) -> Iterator[Path]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections.abc import Callable, Iterable
+from functools import partial
 
 import torch
 from torch._C._autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
+
+from gan_zoo.bench.cold import host_seconds
 
 PROFILED = 5
 """Number of profiled steps."""
@@ -28,14 +29,7 @@ def busy(steps: Callable[[int], object], device: torch.device, *, seconds: float
     """
     if device.type != "cuda":
         return {}
-    host = []
-    for _ in range(TIMED):
-        torch.cuda.synchronize(device)
-        begun = time.perf_counter()
-        steps(1)
-        host.append(time.perf_counter() - begun)
-    torch.cuda.synchronize(device)
-    facts = {"host_seconds": statistics.median(host)}
+    facts = {"host_seconds": host_seconds([partial(steps, 1)], device, count=1, rounds=TIMED)}
     with profile(activities=[ProfilerActivity.CUDA]) as profiled:
         steps(PROFILED)
         torch.cuda.synchronize(device)

@@ -10,10 +10,11 @@ import torch
 from gan_zoo.training.build import is_out_of_memory
 
 
-def elapsed(call: Callable[[], object], device: torch.device) -> float:
+def elapsed(call: Callable[[], object], device: torch.device, *, head_start: int = 0) -> float:
     """Seconds of one call: by CUDA events, or by the wall clock on a CPU.
 
-    The events enclose everything that the call launches, including any time in which the device waits for the host.
+    The events enclose everything that the call launches, including any time in which the device waits for the host; a
+    device that first spins for `head_start` cycles does not wait for it.
     """
     if device.type != "cuda":
         begun = time.perf_counter()
@@ -21,6 +22,8 @@ def elapsed(call: Callable[[], object], device: torch.device) -> float:
         return time.perf_counter() - begun
     start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
     torch.cuda.synchronize(device)
+    if head_start:
+        torch.cuda._sleep(head_start)
     start.record()
     call()
     end.record()

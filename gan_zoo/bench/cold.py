@@ -16,11 +16,11 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from functools import partial
 
 import torch
 
-from gan_zoo.bench.clock import in_turn, reason
+from gan_zoo.bench.clock import elapsed, in_turn, reason
 
 Call = Callable[[], object]
 
@@ -32,27 +32,12 @@ FLUSHED = 3
 HEAD_START = 400_000
 """Cycles, about 0.2 ms, that the device spins while the host launches."""
 HOST_CALLS, HOST_ROUNDS = 10, 5
-"""Calls between two synchronisations, few enough to leave the launch queue far from full."""
+"""Calls between two synchronisations, few enough to leave the launch queue far from full; and synchronisations."""
 LEAST_SECONDS = 1e-9
 """Lower bound of a sample, which noise can make shorter than the flushes' median."""
 
 
-class Timer(Protocol):
-    """How the cases of a cell are timed."""
-
-    method: str
-
-    def count(self, moved: int) -> int:
-        """The number of sets of inputs, for calls that move `moved` bytes each."""
-
-    def ready(self, calls: Sequence[Call]) -> tuple[Call, str | None]:
-        """Combine the calls into one; and the reason if it is not a graph although it should be."""
-
-    def times(self, runs: Mapping[str, Call], count: int, *, seconds: float) -> dict[str, list[float]]:
-        """Seconds of one of `count` calls, by round."""
-
-
-class Plain(Timer):
+class Plain:
     """One call at a time, by the wall clock."""
 
     method = "Each call by the wall clock, on the same inputs again and again."
@@ -64,7 +49,7 @@ class Plain(Timer):
         """1, as nothing is flushed."""
         return 1
 
-    def ready(self, calls: Sequence[Call]) -> tuple[Call, None]:
+    def ready(self, calls: Sequence[Call]) -> tuple[Call, str | None]:
         """Run the only call once, so that an error is attributed to its case, and return it."""
         calls[0]()
         return calls[0], None
@@ -74,13 +59,15 @@ class Plain(Timer):
         return in_turn(runs, self.device, seconds=seconds)
 
 
-class Cold(Timer):
+class Cold(Plain):
     """Graphs of calls with a cold cache; see the module's description. The current stream must not be the default one,
     which cannot be captured: backward runs on the stream of its forward pass.
 
     Args:
         device: A CUDA device.
     """
+
+    measure = staticmethod(partial(elapsed, head_start=HEAD_START))
 
     def __init__(self, device: torch.device) -> None:
         self.device, self.cache = device, torch.cuda.get_device_properties(device).L2_cache_size
@@ -114,33 +101,24 @@ class Cold(Timer):
 
     def times(self, runs: Mapping[str, Call], count: int, *, seconds: float) -> dict[str, list[float]]:
         """Seconds of each call without the flushes, by round."""
-        rounds = in_turn({"": self.flushes, **runs}, self.device, seconds=seconds, measure=self.elapsed)
+        rounds = in_turn({"": self.flushes, **runs}, self.device, seconds=seconds, measure=self.measure)
         flushes = statistics.median(rounds.pop(""))
         return {name: [max(LEAST_SECONDS, t - flushes) / count for t in times] for name, times in rounds.items()}
 
-    def elapsed(self, call: Call, device: torch.device) -> float:
-        """Seconds of the device, which starts after the host has launched the call."""
-        start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-        torch.cuda.synchronize(device)
-        torch.cuda._sleep(HEAD_START)
-        start.record()
-        call()
-        end.record()
-        end.synchronize()
-        return float(start.elapsed_time(end)) / 1000
 
-
-def host_seconds(calls: Sequence[Call], device: torch.device) -> float:
-    """Seconds of the host for one call on CUDA: the median of a few rounds without synchronisation."""
-    rounds = []
-    for _ in range(HOST_ROUNDS):
+def host_seconds(
+    calls: Sequence[Call], device: torch.device, *, count: int = HOST_CALLS, rounds: int = HOST_ROUNDS
+) -> float:
+    """Seconds of the host for one call on CUDA: the median of `rounds` of `count` calls without synchronisation."""
+    taken = []
+    for _ in range(rounds):
         torch.cuda.synchronize(device)
         begun = time.perf_counter()
-        for k in range(HOST_CALLS):
+        for k in range(count):
             calls[k % len(calls)]()
-        rounds.append((time.perf_counter() - begun) / HOST_CALLS)
+        taken.append((time.perf_counter() - begun) / count)
     torch.cuda.synchronize(device)
-    return statistics.median(rounds)
+    return statistics.median(taken)
 
 
 def _captured(run: Call) -> Call:

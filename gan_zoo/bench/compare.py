@@ -9,7 +9,6 @@ from typing import Literal
 from gan_zoo.bench.record import Cell, Interval, Report
 from gan_zoo.errors import InputError
 
-Key = frozenset[tuple[str, str | int]]
 Verdict = Literal["first", "slower", "faster", "same", "missing", "alone"]
 
 NO_CELL, NOT_MEASURED = "no such cell", "not measured"
@@ -81,12 +80,13 @@ def compare(reports: Sequence[tuple[str, Report]]) -> list[Row]:
     for other, report in reports[1:]:
         if report.suite != first.suite:
             raise InputError(f"{name} is of the suite {first.suite!r} and {other} of {report.suite!r}")
-    cells = [(name, {_identity(cell): cell for cell in report.cells}) for name, report in reports]
-    rows = [
-        Row(key, case, "×" if case == RATIO else "s", tuple(_entries(case, [(n, c.get(i)) for n, c in cells])))
-        for i, key in _keys(reports).items()
-        for case in _cases([by_key[i] for _, by_key in cells if i in by_key], paired=first.suite == "step")
-    ]
+    cells = [(name, {frozenset(cell.key.items()): cell for cell in report.cells}) for name, report in reports]
+    rows = []
+    for key in dict.fromkeys(key for _, by_key in cells for key in by_key):
+        here = [(name, by_key.get(key)) for name, by_key in cells]
+        measured = [cell for _, cell in here if cell is not None]
+        for case in _cases(measured, paired=first.suite == "step"):
+            rows.append(Row(measured[0].key, case, "×" if case == RATIO else "s", tuple(_entries(case, here))))
     if not any(row.compared for row in rows):
         raise InputError(f"{name} has no measurement in common with {', '.join(other for other, _ in reports[1:])}")
     return rows
@@ -101,19 +101,6 @@ def slowdowns(rows: Sequence[Row]) -> list[Row]:
 
 def _failed(row: Row, entry: Entry) -> bool:
     return row.entries[0].value is not None and entry.verdict == "missing" and entry.why not in (NO_CELL, NOT_MEASURED)
-
-
-def _identity(cell: Cell) -> Key:
-    return frozenset(cell.key.items())
-
-
-def _keys(reports: Sequence[tuple[str, Report]]) -> dict[Key, dict[str, str | int]]:
-    """The cells' keys, as in the first report that has the cell."""
-    keys: dict[Key, dict[str, str | int]] = {}
-    for _, report in reports:
-        for cell in report.cells:
-            keys.setdefault(_identity(cell), cell.key)
-    return keys
 
 
 def _cases(cells: Sequence[Cell], *, paired: bool) -> list[str]:

@@ -22,10 +22,11 @@ from gan_zoo_kernels.fused.launches import count_launches
 from torch import Tensor
 
 from gan_zoo.bench.clock import reason
-from gan_zoo.bench.cold import Cold, Plain, Timer, host_seconds
+from gan_zoo.bench.cold import Cold, Plain, host_seconds
 from gan_zoo.bench.problems import PROBLEMS, Direction, Problem, Work
 from gan_zoo.bench.rates import DTYPES, copy_rate
 from gan_zoo.bench.record import Cell, Report, Samples
+from gan_zoo.terminal import say
 from gan_zoo.training.environment import environment
 
 PRECISIONS = ("bf16", "fp32")
@@ -47,7 +48,6 @@ def kernels(
     device: torch.device,
     *,
     quick: bool = False,
-    say: Callable[[str], None] = lambda line: None,
     keep: Callable[[Report], object] = lambda report: None,
 ) -> Report:
     """Measure every function on a device; the report's notes and cells give the reason for missing measurements.
@@ -55,7 +55,6 @@ def kernels(
     Args:
         device: The device.
         quick: Take a tenth of the time per cell and, on CUDA, compile the references of a few shapes only: a minute.
-        say: Called with a line before each function and shape.
         keep: Called with the report so far, after each function and shape.
     """
     seconds = QUICK_SECONDS if quick else CELL_SECONDS
@@ -63,7 +62,7 @@ def kernels(
     on_gpu = device.type == "cuda"
     unmeasured: list[str] = []
     with torch.cuda.stream(torch.cuda.Stream(device)) if on_gpu else nullcontext():  # see `Cold`
-        timer: Timer = Cold(device) if on_gpu else Plain(device)
+        timer = Cold(device) if on_gpu else Plain(device)
         budget = QUICK_COMPILING_SECONDS if quick else COMPILING_SECONDS
         suite = _Suite(device, timer, seconds, quick, obstacles(device, quick=quick), budget)
         notes = [timer.method]
@@ -118,7 +117,7 @@ class _Suite:
     """A run of the suite."""
 
     device: torch.device
-    timer: Timer
+    timer: Plain
     seconds: float  # per cell
     quick: bool
     obstacles: dict[str, str]
@@ -209,7 +208,9 @@ class _Suite:
     def _facts(self, case: str, calls: Sequence[Callable[[], object]], moved: int) -> dict[str, float]:
         facts: dict[str, float] = {} if case == EMPTY else {"bytes": moved}
         if case.removesuffix(UNCAPTURED) == OURS:
-            facts["launches"] = _launches(calls[0])
+            with count_launches() as names:
+                calls[0]()
+            facts["launches"] = len(names)
         if self.device.type == "cuda":
             facts["host_seconds"] = host_seconds(calls, self.device)
         return facts
@@ -246,10 +247,3 @@ def _call(direction: Direction, forward: Callable[[], Any], learned: Sequence[Te
     if direction == "backward":
         return lambda: torch.autograd.grad(output, learned, upstream, retain_graph=True)
     return lambda: torch.autograd.grad(forward(), learned, upstream)
-
-
-def _launches(call: Callable[[], object]) -> int:
-    """The number of kernels of gan_zoo_kernels that a call launches."""
-    with count_launches() as names:
-        call()
-    return len(names)

@@ -13,6 +13,7 @@ from gan_zoo.bench.compare import Row as CompareRow
 from gan_zoo.bench.record import Cell, Interval, Report, Samples
 from gan_zoo.files import atomic_file
 from gan_zoo.images import MAKER
+from gan_zoo.terminal import table
 
 Row = tuple[str, ...]
 
@@ -49,21 +50,9 @@ def _further(report: Report) -> list[str]:
     return [fact for fact in ON_A_GPU if fact in recorded]
 
 
-def table(report: Report) -> Table:
+def report_table(report: Report) -> Table:
     """The table of a report for a terminal."""
-    return as_table(report.device, titles(report), rows(report))
-
-
-def as_table(title: str, columns: Row, lines: Iterable[Row]) -> Table:
-    """A table that shows a value of its first column once for consecutive rows."""
-    result = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    for index, column in enumerate(columns):
-        result.add_column(column, justify="left" if index < 2 else "right", no_wrap=True)
-    previous = ""
-    for first, *rest in lines:
-        result.add_row("" if first == previous else first, *rest)
-        previous = first
-    return result
+    return table(report.device, titles(report), rows(report), left=2, once=True)
 
 
 def markdown(report: Report) -> str:
@@ -92,7 +81,7 @@ def comparison(lines: Sequence[CompareRow]) -> Table:
     """A table that compares reports: the first's medians, and the others' as multiples of them."""
     names = [entry.report for entry in lines[0].entries]
     cells = [("", row.name, *(_entry(row, entry) for entry in row.entries)) for row in lines]
-    return as_table("", ("", "case", *names), cells)
+    return table("", ("", "case", *names), cells, left=2, once=True)
 
 
 def write(report: Report, json_file: Path) -> list[Path]:

@@ -64,47 +64,35 @@ class Problem(NamedTuple):
         return DIRECTIONS[:1] if self.kernel == "sample_latents" else DIRECTIONS
 
 
-def _q_head(batch: int, layout: Layout, prior: Layout) -> Callable[[torch.device, torch.dtype], Work]:
-    def make(device: torch.device, dtype: torch.dtype) -> Work:
-        parameters = torch.randn(batch, layout.width, device=device, dtype=dtype, requires_grad=True)
-        targets = sample_latents(prior, batch, seed=0, step=0, device=device, implementation="reference")[1]
-        return Work(partial(q_head_nll, layout=layout), (parameters, targets), 1, 4 * len(layout.columns))
-
-    return make
+def _q_head(batch: int, layout: Layout, prior: Layout, device: torch.device, dtype: torch.dtype) -> Work:
+    parameters = torch.randn(batch, layout.width, device=device, dtype=dtype, requires_grad=True)
+    targets = sample_latents(prior, batch, seed=0, step=0, device=device, implementation="reference")[1]
+    return Work(partial(q_head_nll, layout=layout), (parameters, targets), 1, 4 * len(layout.columns))
 
 
-def _latents(batch: int, prior: Layout) -> Callable[[torch.device, torch.dtype], Work]:
-    def make(device: torch.device, dtype: torch.dtype) -> Work:
-        def draw(step: Tensor, implementation: Implementation) -> tuple[Tensor, Tensor]:
-            return sample_latents(
-                prior, batch, seed=0, step=step, device=device, dtype=dtype, implementation=implementation
-            )
+def _latents(batch: int, prior: Layout, device: torch.device, dtype: torch.dtype) -> Work:
+    def draw(step: Tensor, implementation: Implementation) -> tuple[Tensor, Tensor]:
+        return sample_latents(
+            prior, batch, seed=0, step=step, device=device, dtype=dtype, implementation=implementation
+        )
 
-        def normal(step: Tensor) -> Tensor:
-            return torch.randn(batch, prior.width, device=device, dtype=dtype)
+    def normal(step: Tensor) -> Tensor:
+        return torch.randn(batch, prior.width, device=device, dtype=dtype)
 
-        step = torch.zeros((), dtype=torch.int64, device=device)
-        return Work(draw, (step,), 0, batch * (prior.width * dtype.itemsize + 4 * len(prior.columns)), normal)
-
-    return make
+    step = torch.zeros((), dtype=torch.int64, device=device)
+    return Work(draw, (step,), 0, batch * (prior.width * dtype.itemsize + 4 * len(prior.columns)), normal)
 
 
-def _cross_entropy(rows: int, classes: int) -> Callable[[torch.device, torch.dtype], Work]:
-    def make(device: torch.device, dtype: torch.dtype) -> Work:
-        logits = torch.randn(rows, classes, device=device, dtype=dtype, requires_grad=True)
-        labels = torch.randint(classes, (rows,), device=device)
-        return Work(cross_entropy, (logits, labels), 1, 4, F.cross_entropy)
-
-    return make
+def _cross_entropy(rows: int, classes: int, device: torch.device, dtype: torch.dtype) -> Work:
+    logits = torch.randn(rows, classes, device=device, dtype=dtype, requires_grad=True)
+    labels = torch.randint(classes, (rows,), device=device)
+    return Work(cross_entropy, (logits, labels), 1, 4, F.cross_entropy)
 
 
-def _gaussian(rows: int, columns: int) -> Callable[[torch.device, torch.dtype], Work]:
-    def make(device: torch.device, dtype: torch.dtype) -> Work:
-        mean, log_var, target = (torch.randn(rows, columns, device=device, dtype=dtype) for _ in range(3))
-        inputs = (mean.requires_grad_(), log_var.requires_grad_(), target)
-        return Work(gaussian_nll, inputs, 2, 4, _torch_gaussian_nll)
-
-    return make
+def _gaussian(rows: int, columns: int, device: torch.device, dtype: torch.dtype) -> Work:
+    mean, log_var, target = (torch.randn(rows, columns, device=device, dtype=dtype) for _ in range(3))
+    inputs = (mean.requires_grad_(), log_var.requires_grad_(), target)
+    return Work(gaussian_nll, inputs, 2, 4, _torch_gaussian_nll)
 
 
 def _torch_gaussian_nll(mean: Tensor, log_var: Tensor, target: Tensor) -> Tensor:
@@ -117,20 +105,20 @@ _MNIST = Layout("categorical:10|gaussian:2x2"), Layout("noise(normal):62|categor
 _CELEBA = Layout("categorical:10x10"), Layout("noise(normal):128|categorical:10x10")
 
 PROBLEMS = (
-    Problem("q_head_nll", "128: 10 + 2 gaussian", _q_head(128, *_MNIST), representative=True),
-    Problem("q_head_nll", "128: 10 x 10", _q_head(128, *_CELEBA)),
-    Problem("q_head_nll", "8192: 10 x 10", _q_head(8192, *_CELEBA), large=True),
-    Problem("q_head_nll", "65536: 10 x 10", _q_head(65536, *_CELEBA), large=True, representative=True),
-    Problem("cross_entropy", "128 x 10", _cross_entropy(128, 10), representative=True),
-    Problem("cross_entropy", "8192 x 4096", _cross_entropy(8192, 4096), large=True, representative=True),
-    Problem("cross_entropy", "32768 x 256", _cross_entropy(32768, 256), large=True),
-    Problem("cross_entropy", "1024 x 131072", _cross_entropy(1024, 131072), large=True),
-    Problem("gaussian_nll", "128 x 2", _gaussian(128, 2), representative=True),
-    Problem("gaussian_nll", "8192 x 4096", _gaussian(8192, 4096), large=True, representative=True),
-    Problem("sample_latents", "128: 62 + 10 + 2 uniform", _latents(128, _MNIST[1])),
-    Problem("sample_latents", "128: 128 + 10 x 10", _latents(128, _CELEBA[1])),
-    Problem("sample_latents", "8192: 128 + 10 x 10", _latents(8192, _CELEBA[1]), large=True),
-    Problem("sample_latents", "65536: 128 + 10 x 10", _latents(65536, _CELEBA[1]), large=True),
+    Problem("q_head_nll", "128: 10 + 2 gaussian", partial(_q_head, 128, *_MNIST), representative=True),
+    Problem("q_head_nll", "128: 10 x 10", partial(_q_head, 128, *_CELEBA)),
+    Problem("q_head_nll", "8192: 10 x 10", partial(_q_head, 8192, *_CELEBA), large=True),
+    Problem("q_head_nll", "65536: 10 x 10", partial(_q_head, 65536, *_CELEBA), large=True, representative=True),
+    Problem("cross_entropy", "128 x 10", partial(_cross_entropy, 128, 10), representative=True),
+    Problem("cross_entropy", "8192 x 4096", partial(_cross_entropy, 8192, 4096), large=True, representative=True),
+    Problem("cross_entropy", "32768 x 256", partial(_cross_entropy, 32768, 256), large=True),
+    Problem("cross_entropy", "1024 x 131072", partial(_cross_entropy, 1024, 131072), large=True),
+    Problem("gaussian_nll", "128 x 2", partial(_gaussian, 128, 2), representative=True),
+    Problem("gaussian_nll", "8192 x 4096", partial(_gaussian, 8192, 4096), large=True, representative=True),
+    Problem("sample_latents", "128: 62 + 10 + 2 uniform", partial(_latents, 128, _MNIST[1])),
+    Problem("sample_latents", "128: 128 + 10 x 10", partial(_latents, 128, _CELEBA[1])),
+    Problem("sample_latents", "8192: 128 + 10 x 10", partial(_latents, 8192, _CELEBA[1]), large=True),
+    Problem("sample_latents", "65536: 128 + 10 x 10", partial(_latents, 65536, _CELEBA[1]), large=True),
 )
 
 

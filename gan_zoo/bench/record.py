@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
 from collections.abc import Sequence
@@ -134,11 +133,6 @@ def read(path: Path) -> Report:
         raise InputError(f"{path} is not a report of gan-zoo bench: {message}") from None
     except ValueError as error:
         raise InputError(f"{path} is not a report of gan-zoo bench: {error}") from None
-
-
-def json_schema() -> str:
-    """The JSON schema of a report."""
-    return json.dumps(Report.model_json_schema(), indent=2)
 
 
 def interval(values: Sequence[float]) -> Interval:

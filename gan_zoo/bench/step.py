@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
-from typing import Protocol
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -27,6 +26,7 @@ from gan_zoo.bench.workloads import CASES, CODES, PAPER, RECIPE, VARIANTS, Cases
 from gan_zoo.config import Config, Training
 from gan_zoo.data.dataset import open_dataset
 from gan_zoo.errors import InputError
+from gan_zoo.terminal import say
 from gan_zoo.training.build import new_state, with_facts
 from gan_zoo.training.capture import WARM_UP
 from gan_zoo.training.environment import environment
@@ -49,7 +49,6 @@ def step(
     batches: Sequence[int] = (),
     seconds: float | None = None,
     minutes: float | None = None,
-    say: Callable[[str], None] = lambda line: None,
     keep: Callable[[Report], object] = lambda report: None,
 ) -> Report:
     """Measure the grid; then double the batch while that is faster and there is time.
@@ -61,7 +60,6 @@ def step(
         batches: Batch sizes; by default they are doubled as long as that is faster.
         seconds: Time for each cell of two cases, beyond its first rounds.
         minutes: Start no further cell after this time.
-        say: Called with the name of each cell before it is measured.
         keep: Called with the report so far, after each cell.
 
     Raises:
@@ -143,29 +141,7 @@ def cell(workload: Workload, cases: Cases, device: torch.device, *, seconds: flo
     return Cell(key=workload.key, cases=timed_cases, missing=missing)
 
 
-class Steps(Protocol):
-    """A training loop to measure.
-
-    Attributes:
-        images: Images per step.
-        flops: FLOPs per step, as torch counts them: without the products of a fused head, 0.5 % of InfoGAN's.
-        waited: Seconds spent waiting for data, in all steps.
-        captured: Whether a step is a CUDA graph.
-    """
-
-    images: int
-    flops: float
-    captured: bool
-
-    @property
-    def waited(self) -> float:
-        """Seconds spent in waiting for data."""
-
-    def steps(self, count: int) -> None:
-        """Make `count` steps."""
-
-
-class Running(Steps):
+class Running:
     """A warmed-up training without a run folder.
 
     Args:
@@ -173,6 +149,9 @@ class Running(Steps):
         order: Makes the update order from the state; defaults to the configuration's.
 
     Attributes:
+        images: Images per step.
+        flops: FLOPs per step, as torch counts them: without the products of a fused head, 0.5 % of InfoGAN's.
+        captured: Whether a step is a CUDA graph.
         messages: Reasons why there is no CUDA graph.
     """
 
@@ -204,7 +183,7 @@ class Running(Steps):
             next(self.iterations)
 
 
-def timed(running: Mapping[str, Steps], device: torch.device, *, seconds: float) -> dict[str, Samples]:
+def timed(running: Mapping[str, Running], device: torch.device, *, seconds: float) -> dict[str, Samples]:
     """Samples of each case, per step; short steps are timed in blocks."""
     if not running:
         return {}
@@ -226,7 +205,7 @@ def timed(running: Mapping[str, Steps], device: torch.device, *, seconds: float)
     return samples
 
 
-def _peak(case: Steps, device: torch.device) -> dict[str, float]:
+def _peak(case: Running, device: torch.device) -> dict[str, float]:
     """Peak bytes of a step beyond what is allocated between steps; only on CUDA without a graph, whose memory is not
     counted.
     """

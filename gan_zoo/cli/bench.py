@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
@@ -55,31 +56,23 @@ def bench(
         gan-zoo bench kernels --device cuda
         gan-zoo bench compare old.json new.json
     """
-    of_step = {
-        "--trunk": trunk,
-        "--batch-size": batch_size,
-        "--precision": precision,
-        "--mode": mode,
-        "--seconds": seconds is not None,
-        "--minutes": minutes is not None,
-    }
-    of_measuring = {"--quick": quick, "--out": out, "--device": device != "auto"}
+    cells = {"trunk": trunk, "precision": precision, "mode": mode}
+    of_step = {**cells, "batch-size": batch_size, "seconds": seconds is not None, "minutes": minutes is not None}
+    of_measuring = {"quick": quick, "out": out, "device": device != "auto"}
     foreign = {"step": {}, "kernels": of_step, "compare": of_step | of_measuring}[suite]
     for flag, given in foreign.items():
         if given:
-            raise InputError(f"gan-zoo bench {suite} has no {flag}")
+            raise InputError(f"gan-zoo bench {suite} has no --{flag}")
     if suite == "compare":
         _compare(reports)
         return
     if reports:
         raise InputError(f"gan-zoo bench {suite} takes no reports ({reports[0]}); use gan-zoo bench compare")
 
-    from gan_zoo.bench import pages
     from gan_zoo.bench.kernels import kernels
     from gan_zoo.bench.step import step
-    from gan_zoo.cli.console import check_json, check_output, console, printed_first, wide
+    from gan_zoo.cli.console import check_json, check_output
     from gan_zoo.files import slug
-    from gan_zoo.terminal import say
     from gan_zoo.training.environment import environment
     from gan_zoo.training.precision import pick_device
 
@@ -87,33 +80,37 @@ def bench(
     target_device = pick_device(device)
     target = out or _unused(Path(f"{suite}-{slug(str(environment(target_device)['device']))}.json"))
     check_output(target)
-
-    def keep_so_far(report: Report) -> None:
-        """Write the measurements so far; if that fails, continue."""
-        try:
-            report.write(target)
-        except OSError as error:
-            say(f"{target} cannot be written: {error.strerror}; continuing")
-
+    keep = partial(_write_so_far, target)
     if suite == "kernels":
-        report = kernels(target_device, quick=quick, say=say, keep=keep_so_far)
+        report = kernels(target_device, quick=quick, keep=keep)
     else:
-        report = step(
-            target_device,
-            quick=quick,
-            chosen={"trunk": trunk, "precision": precision, "mode": mode},
-            batches=batch_size,
-            seconds=seconds,
-            minutes=minutes,
-            say=say,
-            keep=keep_so_far,
-        )
+        limits = {"seconds": seconds, "minutes": minutes}
+        report = step(target_device, quick=quick, chosen=cells, batches=batch_size, keep=keep, **limits)
+    _print(report, target)
+
+
+def _write_so_far(path: Path, report: Report) -> None:
+    """Write the measurements so far; if that fails, continue."""
+    from gan_zoo.terminal import say
+
+    try:
+        report.write(path)
+    except OSError as error:
+        say(f"{path} cannot be written: {error.strerror}; continuing")
+
+
+def _print(report: Report, path: Path) -> None:
+    """Print a report, and write it with its page and plot."""
+    from gan_zoo.bench import pages
+    from gan_zoo.cli.console import console, printed_first, wide
+    from gan_zoo.terminal import say
+
     with printed_first() as attempt:
-        wide.print(pages.table(report))
-        written = [attempt(lambda: report.write(target)), *(attempt(lambda: pages.write(report, target)) or [])]
+        wide.print(pages.report_table(report))
+        written = [attempt(lambda: report.write(path)), *(attempt(lambda: pages.write(report, path)) or [])]
         for line in (*report.notes, *filter(None, written)):
             console.print(str(line))
-    if suite == "step" and find_spec("matplotlib") is None:
+    if report.suite == "step" and find_spec("matplotlib") is None:
         say("no plot: it requires the extra `plot`: pip install 'gan-zoo[plot]'")
 
 

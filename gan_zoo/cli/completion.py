@@ -105,13 +105,9 @@ def script(shell: Shell, commands: dict[str, Callable[..., Any]]) -> str:
 
 def names(commands: dict[str, Callable[..., Any]]) -> dict[str, Any]:
     """The constants of the added code: words after a command, commands on runs, and choices of flags."""
-    summaries = {
-        kind.kind: {name: entry.summary for name, entry in kind.entries.items()}
-        for kind in (registry.models, registry.trunks, registry.datasets, registry.losses, registry.loggers)
-    }
     words = {
-        "train": summaries["model"],
-        "datasets": summaries["dataset"],
+        "train": {name: entry.summary for name, entry in registry.models.entries.items()},
+        "datasets": {name: entry.summary for name, entry in registry.datasets.entries.items()},
         "configs": dict.fromkeys(registry.presets(), ""),
     }
     runs = []
@@ -123,12 +119,12 @@ def names(commands: dict[str, Callable[..., Any]]) -> dict[str, Any]:
         elif choices := [choice for choice in get_args(getattr(first, "__origin__", first)) if isinstance(choice, str)]:
             words[name] = dict.fromkeys(choices, "")
     choices_of = {
-        "--config": [*registry.presets(), *summaries["model"]],
-        "--data": [*summaries["dataset"]],
-        "--data.name": [*summaries["dataset"]],
-        "--trunk": [*summaries["trunk"]],
-        "--trunk.name": [*summaries["trunk"]],
-        "--loss.adversarial": [*summaries["loss"]],
-        "--logging.trackers": [*summaries["logger"]],
+        "--config": [*registry.presets(), *registry.models.entries],
+        "--data": [*registry.datasets.entries],
+        "--data.name": [*registry.datasets.entries],
+        "--trunk": [*registry.trunks.entries],
+        "--trunk.name": [*registry.trunks.entries],
+        "--loss.adversarial": [*registry.losses.entries],
+        "--logging.trackers": [*registry.loggers.entries],
     }
     return {"WORDS": words, "OF_RUNS": runs, "CHOICES": choices_of}

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.table import Table
 
 from gan_zoo.data.pixels import SUFFIXES
 from gan_zoo.errors import InputError
-from gan_zoo.files import check_writable
+from gan_zoo.files import check_writable, write_json
 from gan_zoo.images import is_made_here
 from gan_zoo.training.run import CONFIG, RUN_FILES
 
@@ -50,6 +51,20 @@ def printed_first() -> Iterator[Attempt]:
 def print_json(result: object) -> None:
     """Print a result as JSON, for scripts."""
     print(json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False), flush=True)
+
+
+def print_result(
+    record: Any, out: Path | None, table: Table, *, as_json: bool, about: str = "", lines: Sequence[str] = ()
+) -> None:
+    """Write a result to the JSON file `out`, if given; print it as JSON, or as a table, the file and further lines."""
+    with printed_first() as attempt:
+        written = attempt(lambda: write_json(record, out)) if out else None
+        if as_json:
+            print_json(record)
+            return
+        console.print(table)
+        for line in (*([f"{about}{written}"] if written else []), *lines):
+            console.print(line)
 
 
 def check_output(path: Path, *, folder: bool = False) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +17,7 @@ from gan_zoo.errors import InputError
 
 if TYPE_CHECKING:
     from gan_zoo.config import Data
+    from gan_zoo.data.dataset import Dataset
 
 
 def datasets(args: list[str]) -> None:
@@ -86,8 +88,6 @@ def describe(keys: dict[str, Any], *, out: Path | None, seed: int, as_json: bool
     from gan_zoo.analysis.traverse import check_ending
     from gan_zoo.cli.console import check_output, console, print_json, wide
     from gan_zoo.config import Data
-    from gan_zoo.data.dataset import open_dataset
-    from gan_zoo.data.encoded import BrokenImagesError
     from gan_zoo.images import save_image
     from gan_zoo.trees import invalid
 
@@ -98,24 +98,11 @@ def describe(keys: dict[str, Any], *, out: Path | None, seed: int, as_json: bool
     if out is not None:
         check_ending(out)
         check_output(out)
-    try:
-        dataset = open_dataset(settings.model_copy(update={"skip_broken": True}))  # finds all of them
-        broken = dataset.broken
-    except BrokenImagesError as error:
-        broken = error.causes
-    if broken and not settings.skip_broken:
-        if as_json:
-            print_json({"broken": broken})
-        else:
-            console.print("\n".join(broken))
-        raise InputError(
-            f"data {settings.name!r}: {len(broken):,} images cannot be read; repair or remove them, or set "
-            "data.skip_broken = true to skip them"
-        )
+    dataset = _without_broken(settings, as_json=as_json)
     statistics = overview(dataset, seed=seed, workers=settings.workers)
-    picture = save_image(samples(dataset, seed=seed), out) if out else None
+    picture = str(save_image(samples(dataset, seed=seed), out)) if out else None
     if as_json:
-        print_json(statistics.record | {"picture": str(picture) if picture else None})
+        print_json(asdict(statistics) | {"picture": picture})
         return
     first, *others = tables(statistics)
     wide.print(first)
@@ -124,3 +111,28 @@ def describe(keys: dict[str, Any], *, out: Path | None, seed: int, as_json: bool
         wide.print(table)
     if lines := [*dataset.notes, *([f"samples: {picture}"] if picture else [])]:
         console.print("\n" + "\n".join(lines))
+
+
+def _without_broken(settings: Data, *, as_json: bool) -> Dataset:
+    """Open a dataset without its unreadable images; unless they are to be skipped, print all of them and raise."""
+    from gan_zoo.cli.console import console, print_json
+    from gan_zoo.data.dataset import open_dataset
+    from gan_zoo.data.encoded import BrokenImagesError
+
+    try:
+        dataset = open_dataset(settings.model_copy(update={"skip_broken": True}))
+        broken = dataset.broken
+    except BrokenImagesError as error:
+        if settings.skip_broken:
+            raise
+        broken = error.causes
+    if settings.skip_broken or not broken:
+        return dataset
+    if as_json:
+        print_json({"broken": broken})
+    else:
+        console.print("\n".join(broken))
+    raise InputError(
+        f"data {settings.name!r}: {len(broken):,} images cannot be read; repair or remove them, or set "
+        "data.skip_broken = true to skip them"
+    )

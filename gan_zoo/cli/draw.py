@@ -163,12 +163,12 @@ def encode(
     source, model, target = open_model(run, device, out, code_table_name(images, split), check_ending)
     encoder, workers = encoding.encoder(model), source.config.data.workers
     opened = encoding.open_images(images, source, model.image, part=split)
-    broken = encoding.Broken()
+    broken: list[str] = []
     table = encoding.encode(encoder, opened, batch_size=batch_size, workers=workers, broken=broken)
     rows = write_table(table, target)
     console.print(f"{rows:,} images ({opened.where}): {target}")
-    if broken.count:
-        say(f"left out: {broken}")
+    if broken:
+        say(f"left out: {encoding.left_out(broken)}")
 
 
 def code_table_name(images: Sequence[str], split: str) -> str:
@@ -198,13 +198,14 @@ def explore(
         gan-zoo explore runs/infogan-* --port 0    # side by side
     """
     from gan_zoo.cli.console import console
-    from gan_zoo.explore.server import bind, check_installed, send_nothing, serve
+    from gan_zoo.explore.server import bind, send_nothing, serve
     from gan_zoo.explore.view import View
+    from gan_zoo.extras import require
     from gan_zoo.training.precision import pick_device
 
     if not runs:
         raise InputError("gan-zoo explore requires one RUN or more")
-    check_installed()
+    require("gradio", "explore", "gan-zoo explore")
     send_nothing()
     with bind(port) as bound:
         views = [View(run, pick_device(device)) for run in runs]

@@ -51,7 +51,6 @@ def evaluate(
     from gan_zoo.analysis.results import save
     from gan_zoo.cli.console import check_json, console, print_json, printed_first, wide
     from gan_zoo.files import write_json
-    from gan_zoo.terminal import say
     from gan_zoo.training.precision import pick_device
 
     if n < LEAST:
@@ -72,11 +71,10 @@ def evaluate(
         def finished(index: int, result: dict[str, Any]) -> None:
             """Write a run's results before the next run is measured."""
             if files and result["measurements"]:
-                written.append(attempt(lambda: save(result, files[index], say=say)))
+                written.append(attempt(lambda: save(result, files[index])))
 
-        results = measure(
-            sources, names, n=n, features=features, seed=seed, device=pick_device(device), say=say, finished=finished
-        )
+        place = pick_device(device)
+        results = measure(sources, names, n=n, features=features, seed=seed, device=place, finished=finished)
         record = {"summary": summary(results), "runs": results} if more else results[0]
         if out:
             written.append(attempt(lambda: write_json(record, out)))
@@ -139,8 +137,7 @@ def cluster(
     """
     from gan_zoo.analysis.cluster import cluster as find_clusters
     from gan_zoo.analysis.result_tables import cluster_table
-    from gan_zoo.cli.console import check_json, console, print_json, printed_first
-    from gan_zoo.files import write_json
+    from gan_zoo.cli.console import check_json, print_result
     from gan_zoo.training.precision import pick_device
     from gan_zoo.training.provenance import open_training_data
     from gan_zoo.training.run import find, load
@@ -153,14 +150,7 @@ def cluster(
     clusterings = find_clusters(model, data, k=k, seed=seed, pool=pool)
     record = {"run": str(source.folder), "checkpoint": checkpoint.name, "seed": seed, "pool": pool}
     record |= {"clusterings": clusterings}
-    with printed_first() as attempt:
-        written = attempt(lambda: write_json(record, out)) if out else None
-        if json:
-            print_json(record)
-            return
-        console.print(cluster_table(clusterings, [split] if split else [*data.splits]))
-        if written:
-            console.print(str(written))
+    print_result(record, out, cluster_table(clusterings, [split] if split else [*data.splits]), as_json=json)
 
 
 def centrality(
@@ -188,25 +178,13 @@ def centrality(
     from gan_zoo.analysis.centrality import centrality as find_centrality
     from gan_zoo.analysis.centrality import open_models
     from gan_zoo.analysis.result_tables import centrality_table
-    from gan_zoo.cli.console import check_json, console, print_json, printed_first
-    from gan_zoo.files import write_json
-    from gan_zoo.terminal import with_progress
+    from gan_zoo.cli.console import check_json, print_result
     from gan_zoo.training.precision import pick_device
 
     check_json(out)
     models = open_models(runs, pick_device(device))
-    scores = find_centrality(
-        models, samples=samples, seed=seed, progress=lambda walk: with_progress(walk, len(models), "runs")
-    )
+    scores = find_centrality(models, samples=samples, seed=seed)
     record = scores.record(runs) | {"samples": samples, "seed": seed}
-    with printed_first() as attempt:
-        written = attempt(lambda: write_json(record, out)) if out else None
-        if json:
-            print_json(record)
-            return
-        console.print(centrality_table(record, runs))
-        if written:
-            console.print(f"scores: {written}")
-        if len(runs) == 2:
-            console.print("two runs are equally central; choosing takes 3 or more")
-        console.print(f"most central: {record['chosen']}")
+    lines = ["two runs are equally central; choosing takes 3 or more"] if len(runs) == 2 else []
+    lines.append(f"most central: {record['chosen']}")
+    print_result(record, out, centrality_table(record, runs), as_json=json, about="scores: ", lines=lines)

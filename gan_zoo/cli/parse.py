@@ -18,7 +18,7 @@ from gan_zoo.errors import InputError, quoted
 
 try:
     from tyro._errors import on_parse_error
-except ImportError:  # see gan_zoo.private_apis
+except ImportError:  # see tests/test_private_apis.py
 
     def on_parse_error(hook: Any) -> Any:
         """Leave errors to tyro."""

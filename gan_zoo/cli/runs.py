@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -30,7 +31,7 @@ def runs(
     folders = folders or (Path("runs"),)
     standings = survey(folders)
     if json:
-        print_json([standing.record for standing in standings])
+        print_json([asdict(standing) for standing in standings])
         return
     if not standings:
         console.print(f"no runs in {', '.join(map(str, folders))}")
@@ -95,7 +96,6 @@ def export(
     from gan_zoo.export import hub_upload
     from gan_zoo.export.write import check_empty, check_exported
     from gan_zoo.export.write import export as write_export
-    from gan_zoo.terminal import say
 
     if push is not None:
         hub_upload.check_pushable(push)
@@ -104,7 +104,7 @@ def export(
     if out is not None:
         check_empty(out)
         check_output(out, folder=True)
-        console.print(str(write_export(run, out, onnx=onnx, name=push, seed=seed, say=say)))
+        console.print(str(write_export(run, out, onnx=onnx, name=push, seed=seed)))
     elif push is None:
         raise InputError("gan-zoo export requires --out FOLDER to export a run, or --push org/name to upload an export")
     elif onnx:

@@ -41,9 +41,13 @@ def train(args: list[str]) -> None:
     from gan_zoo.resolve import trace
     from gan_zoo.trees import flat
 
-    existing = None if helping or not known.resume else _existing_run(known.out)
-    if known.resume and not (helping or existing or model or known.config):
-        raise InputError(f"{known.out} holds no run to resume; name a model to start one there")
+    existing = None
+    if known.resume and not helping:
+        from gan_zoo.training.run import existing_run
+
+        existing = existing_run(known.out)
+        if not (existing or model or known.config):
+            raise InputError(f"{known.out} holds no run to resume; name a model to start one there")
     if existing and known.config:
         print(f"gan-zoo: --config is ignored: {known.out} resumes with its own configuration", file=sys.stderr)
     source = existing.base_config(model) if existing else known.config
@@ -96,12 +100,6 @@ def train_command(config: Config | None) -> Callable[..., tuple[Mapping[str, Any
 
     train.__annotations__["tree"] = Annotated[type(config), arg(name="")]
     return train
-
-
-def _existing_run(out: Path | None) -> Run | None:
-    from gan_zoo.training.run import existing_run
-
-    return existing_run(out)
 
 
 def _dry_run(resolved: Resolved, existing: Run | None, *, new_data: bool) -> None:

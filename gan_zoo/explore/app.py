@@ -127,12 +127,11 @@ def _control(code: Code, value: float) -> gr.components.Component:
 def _image(view: View) -> Callable[..., Any]:
     """A function that draws the image of a seed and values of the codes, with the command that draws it."""
 
-    def draw(seed: int | None, *values: float | None) -> Any:
-        if seed is None or None in values:  # the user is typing
+    def draw(seed: Any, *values: Any) -> Any:
+        if None in (seed, *values):  # the user is typing
             return gr.skip()
-        chosen = [value for value in values if value is not None]
-        shown = _picture(view.image(chosen, seed), f"{view.title}-{seed}", "the image")
-        return f'{shown}<p class="zoo-command">{escape(view.command(chosen, seed))}</p>'
+        shown = _picture(view.image(values, seed), f"{view.title}-{seed}", "the image")
+        return f'{shown}<p class="zoo-command">{escape(view.command(values, seed))}</p>'
 
     return draw
 
@@ -175,12 +174,11 @@ def _grid(page: gr.Blocks, view: View, inputs: list[gr.components.Component], re
         again = gr.Button("Draw the grid", size="sm", min_width=120, elem_classes="zoo-draw")
     picture = gr.HTML(elem_classes="zoo-grid")
 
-    def draw(across: str, down: str, seed: int | None, *values: float | None) -> Any:
-        if seed is None or None in values:
+    def draw(across: str, down: str, seed: Any, *values: Any) -> Any:
+        if None in (seed, *values):
             return gr.skip()
-        chosen = [value for value in values if value is not None]
         try:
-            panel = view.grid(chosen, seed, across, None if down == SAMPLES else down)
+            panel = view.grid(values, seed, across, None if down == SAMPLES else down)
         except InputError as error:
             return _refusal(error)
         return _picture(panel, f"{view.title}-{across}-{down}", f"{across} by {down}")

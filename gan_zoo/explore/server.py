@@ -11,7 +11,6 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from gan_zoo.errors import InputError
-from gan_zoo.extras import require
 
 if TYPE_CHECKING:
     from gan_zoo.explore.view import View
@@ -36,15 +35,6 @@ POLICY = "; ".join(
     )
 )
 """The content security policy: the page may load from and talk to this server only."""
-
-
-def check_installed() -> None:
-    """Check that the page's library is installed.
-
-    Raises:
-        InputError: If the extra `explore` is not installed.
-    """
-    require("gradio", "explore", "gan-zoo explore")
 
 
 def send_nothing() -> None:

@@ -55,52 +55,34 @@ class View:
         source: A run folder (for its newest intact checkpoint), a checkpoint, or an exported model.
         device: Where to compute.
 
+    Attributes:
+        title: The run's name.
+        has_log: Whether there may be a log; an exported model has none.
+        may_refresh: Whether a newer checkpoint may appear: not for a named checkpoint or an exported model.
+        codes: The codes that have a control; empty for a plain GAN.
+        hidden_codes: The number of codes without a control.
+        has_encoder: Whether the model infers the codes of an image.
+
     Raises:
         InputError: If there is no run, or it has no intact checkpoint.
     """
 
     def __init__(self, source: Path, device: torch.device | str = "cpu") -> None:
-        self.source = source
-        self.device = device
-        self._lock = Lock()
+        self.source, self.device, self._lock = source, device, Lock()
         self.run, self.checkpoint = find(source)
         self._model = load(self.checkpoint, device=device)
-
-    @property
-    def title(self) -> str:
-        """The run's name."""
-        return self.run.folder.absolute().name
+        self.title = self.run.folder.absolute().name
+        self.has_log = not is_export(self.checkpoint)
+        self.may_refresh = self.has_log and not is_checkpoint(source)
+        self.codes = self._model.codes[:MOST_CODES]
+        self.hidden_codes = len(self._model.codes) - len(self.codes)
+        self.has_encoder = bool(self.codes) and hasattr(self._model, "encode")
 
     @property
     def about(self) -> str:
         """Model, data and steps, in a line."""
         config = self.run.config
         return f"{config.model} on {Path(config.data.name).stem}, after {find_step(self.checkpoint):,} steps"
-
-    @property
-    def has_log(self) -> bool:
-        """Whether there may be a log; an exported model has none."""
-        return not is_export(self.checkpoint)
-
-    @property
-    def may_refresh(self) -> bool:
-        """Whether a newer checkpoint may appear: not for a named checkpoint or an exported model."""
-        return self.has_log and not is_checkpoint(self.source)
-
-    @property
-    def codes(self) -> tuple[Code, ...]:
-        """The codes that have a control; empty for a plain GAN."""
-        return self._model.codes[:MOST_CODES]
-
-    @property
-    def hidden_codes(self) -> int:
-        """The number of codes without a control."""
-        return max(0, len(self._model.codes) - MOST_CODES)
-
-    @property
-    def has_encoder(self) -> bool:
-        """Whether the model infers the codes of an image."""
-        return bool(self._model.codes) and hasattr(self._model, "encode")
 
     def refresh(self) -> bool:
         """Load the newest intact checkpoint; return whether it is a newer one."""

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -22,6 +21,7 @@ from gan_zoo.extras import require
 from gan_zoo.models.gan.model import GAN
 from gan_zoo.models.gan.prior import SHOWN
 from gan_zoo.models.infogan.q_head import Gaussian
+from gan_zoo.terminal import say
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 TOLERANCE = 1e-4
@@ -32,6 +32,8 @@ MOST_BYTES = 2**31 - 2**24
 """Maximum size of the weights: an ONNX file is one protobuf message, which is limited to 2 GiB."""
 
 METADATA = ("metadata_props", "doc_string")
+
+logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # without messages about missing packages
 
 
 class Encoder(nn.Module):
@@ -65,30 +67,26 @@ def check_installed() -> None:
         require(package, "onnx", "--onnx")
 
 
-def networks(model: GAN, *, say: Callable[[str], None] = lambda line: None) -> dict[str, bytes]:
-    """The ONNX files of a model on the CPU, by name.
+def networks(model: GAN) -> dict[str, bytes]:
+    """The ONNX files of a model on the CPU, by name; prints by how much each differs from torch.
 
     Args:
         model: The model, in evaluation mode. Without Q there is no encoder.
-        say: Called with a line on the largest difference of each network.
 
     Raises:
         InputError: If the extra is missing, a network is too large for ONNX, or ONNX does not support a part of it.
         TrainingError: If a network in ONNX does not agree with torch.
     """
-    check_installed()
     latents = model.prior.sample(max(CHECKED), seed=model.config.seed, stream=SHOWN)
     images = model.generate(latents)
-    files = {"generator.onnx": _checked("generator", model.generator, latents.input, "latent", ["images"], say)}
+    files = {"generator.onnx": _checked("generator", model.generator, latents.input, "latent", ["images"])}
     if model.codes and hasattr(model, "encode"):
         encoder = Encoder(model)
-        files["encoder.onnx"] = _checked("encoder", encoder, images, "images", encoder.outputs, say)
+        files["encoder.onnx"] = _checked("encoder", encoder, images, "images", encoder.outputs)
     return files
 
 
-def _checked(
-    name: str, network: nn.Module, rows: Tensor, input_name: str, names: Sequence[str], say: Callable[[str], None]
-) -> bytes:
+def _checked(name: str, network: nn.Module, rows: Tensor, input_name: str, names: Sequence[str]) -> bytes:
     content = _to_onnx(name, network.eval(), rows, input_name, names)
     difference = max(_difference(name, network, content, rows[:n], input_name, names) for n in CHECKED)
     say(f"{name}.onnx: differs from torch by at most {difference:.1g}, relative to 1 + |x|")
@@ -101,7 +99,7 @@ def _to_onnx(name: str, network: nn.Module, rows: Tensor, input_name: str, names
     if size > MOST_BYTES:
         raise InputError(f"the {name} has {size:,} bytes of weights; an ONNX file holds {MOST_BYTES:,}")
     try:
-        with _quiet(), torch.no_grad():
+        with warnings.catch_warnings(action="ignore"), torch.no_grad():
             program = torch.onnx.export(
                 network,
                 (rows[:3],),
@@ -140,11 +138,11 @@ def _difference(
     options.log_severity_level = 3  # errors
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     with torch.no_grad():
-        expected = dict(zip(names, _flat(network(rows)), strict=True))
-    results: Mapping[str, Any] = dict(zip(names, session.run(list(names), {input_name: rows.numpy()}), strict=True))
+        expected = _flat(network(rows))
+    results: Sequence[Any] = session.run(list(names), {input_name: rows.numpy()})
     worst = 0.0
-    for key, tensor in expected.items():
-        other = torch.from_numpy(results[key])
+    for key, tensor, result in zip(names, expected, results, strict=True):
+        other = torch.from_numpy(result)
         if other.shape != tensor.shape:
             raise TrainingError(f"{name}.onnx gives {key} as {list(other.shape)}, torch as {list(tensor.shape)}")
         difference = float(((other - tensor).abs() / (1 + tensor.abs())).max())
@@ -159,17 +157,3 @@ def _difference(
 
 def _flat(value: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:
     return (value,) if isinstance(value, Tensor) else tuple(value)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Suppress the exporter's messages about missing packages."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)

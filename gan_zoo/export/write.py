@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from safetensors.torch import save as to_safetensors
@@ -17,21 +16,14 @@ from gan_zoo.files import atomic_folder, write
 from gan_zoo.images import grid, png
 from gan_zoo.models.gan.model import GAN
 from gan_zoo.registry import datasets
+from gan_zoo.terminal import say
 from gan_zoo.training.exported import DESCRIPTION, WEIGHTS, Description, check_weights
 from gan_zoo.training.run import find, find_step, load
 
 CARD = "README.md"
 
 
-def export(
-    source: Path,
-    out: Path,
-    *,
-    onnx: bool = False,
-    name: str | None = None,
-    seed: int = 0,
-    say: Callable[[str], None] = lambda line: None,
-) -> Path:
+def export(source: Path, out: Path, *, onnx: bool = False, name: str | None = None, seed: int = 0) -> Path:
     """Write the model of a run, completely or not at all.
 
     Args:
@@ -40,7 +32,6 @@ def export(
         onnx: Whether to write the networks as ONNX, too.
         name: Its name on the Hub, for the card.
         seed: Seed of the card's pictures.
-        say: Called with lines for the user.
 
     Returns:
         `out`.
@@ -63,9 +54,11 @@ def export(
     if onnx:
         from gan_zoo.export.onnx import networks
 
-        files |= networks(model, say=say)
+        files |= networks(model)
     card = model_card(model, step=step, name=name or out.name, figures=figures, files=files)
-    _write(files | {CARD: card.encode(errors="backslashreplace")}, out)
+    with atomic_folder(out) as partial:
+        for file, content in {**files, CARD: card.encode(errors="backslashreplace")}.items():
+            write(partial / file, content)
     if not figures:
         say(f"no figures: {run.folder} has no evaluation of step {step}; gan-zoo evaluate makes one for the card")
     return out
@@ -118,9 +111,3 @@ def _pictures(model: GAN, seed: int) -> dict[str, bytes]:
     if model.codes:
         pictures["traversal.png"] = draw_traversals(model, model.codes, seed=seed)
     return {name: png(picture) for name, picture in pictures.items()}
-
-
-def _write(files: Mapping[str, bytes], out: Path) -> None:
-    with atomic_folder(out) as partial:
-        for name, content in files.items():
-            write(partial / name, content)

@@ -32,14 +32,13 @@ def test_it_learns_the_labels_and_its_features_tell_them(data: Path) -> None:
     assert torch.allclose(told.features(torch.from_numpy(images[:1])), features[:1], atol=1e-5)
 
 
-def test_it_is_trained_once_and_kept(data: Path, cache: Path) -> None:
-    lines: list[str] = []
+def test_it_is_trained_once_and_kept(data: Path, cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
     torch.manual_seed(1)
-    first = classifier(opened(data), say=lines.append)
+    first = classifier(opened(data))
     torch.manual_seed(2)
-    again = classifier(opened(data), say=lines.append)
-    assert len(lines) == 1
-    assert "measurement" in lines[0]
+    again = classifier(opened(data))
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "measurement" in line
     (kept,) = cache.iterdir()
     assert kept.name.startswith(f"classifier-striped-set-1x{SIDE}x{SIDE}-")
     assert same_weights(first, again)
@@ -69,13 +68,13 @@ def test_another_image_or_label_is_another_set(tmp_path: Path, cache: Path) -> N
     assert len(list(cache.iterdir())) == 3
 
 
-def test_a_damaged_one_is_trained_anew(data: Path, cache: Path) -> None:
+def test_a_damaged_one_is_trained_anew(data: Path, cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first = classifier(opened(data))
     (kept,) = cache.iterdir()
     kept.write_bytes(kept.read_bytes()[:100])
-    lines: list[str] = []
-    assert same_weights(first, classifier(opened(data), say=lines.append))
-    assert len(lines) == 1
+    capsys.readouterr()
+    assert same_weights(first, classifier(opened(data)))
+    assert len(capsys.readouterr().err.splitlines()) == 1
 
 
 def test_without_a_test_split_images_are_held_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,10 +116,11 @@ def test_where_it_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cache
     assert cache_folder() == tmp_path / "home" / ".cache" / "gan-zoo"
 
 
-def test_one_that_cannot_be_kept_is_used(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_that_cannot_be_kept_is_used(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("GAN_ZOO_CACHE", str(tmp_path / "file" / "below"))
-    said: list[str] = []
-    found = classifier(open_dataset(Data(name=str(data))), say=said.append)
+    found = classifier(open_dataset(Data(name=str(data))))
     assert found.accuracy > 0
-    assert "could not be cached" in said[-1]
+    assert "could not be cached" in capsys.readouterr().err.splitlines()[-1]

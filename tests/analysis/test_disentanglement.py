@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from gan_zoo.analysis.disentanglement import DCI, beta_vae, dci, explicitness, factor_vae, mig, modularity, sap
-from gan_zoo.analysis.disentanglement.mutual_information_gap import discretise, mutual_information
+from gan_zoo.analysis.disentanglement.groups import beta_vae, factor_vae
+from gan_zoo.analysis.disentanglement.mutual_information_gap import discretise, mig, modularity, mutual_information
+from gan_zoo.analysis.disentanglement.predictors import DCI, dci, explicitness, sap
 from gan_zoo.errors import InputError
 
 Table = NDArray[np.float64]

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 import gan_zoo
-from gan_zoo.analysis.disentanglement import disentanglement, encoded, factor_vae, representation
+from gan_zoo.analysis.disentanglement.groups import factor_vae
+from gan_zoo.analysis.disentanglement.measure import disentanglement, encoded, representation
 from gan_zoo.config import Data
 from gan_zoo.data.dataset import Dataset, Split, open_dataset
 from gan_zoo.data.factors import Factors
@@ -36,8 +37,9 @@ def read(images: Tensor) -> Any:
     return images[:, 0, 0, :3].numpy()
 
 
-def test_codes_stand_beside_the_factors_of_their_images() -> None:
-    codes, factors = encoded(read, table_set(), samples=100, batch_size=32)
+def test_codes_stand_beside_the_factors_of_their_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gan_zoo.analysis.disentanglement.measure.BATCH", 32)
+    codes, factors = encoded(read, table_set(), samples=100)
     assert codes.shape == factors.shape == (100, 3)
     assert np.allclose((codes + 1) * 127.5 / 10, factors, atol=1e-4)
     assert len(np.unique(factors, axis=0)) == 100, "each image once"
@@ -97,7 +99,7 @@ def test_a_representation_that_is_no_table_is_refused(represent: Any) -> None:
 
 
 def test_too_few_images_are_refused() -> None:
-    with pytest.raises(InputError, match="samples is 2 or more"):
+    with pytest.raises(InputError, match="samples must be at least 2"):
         disentanglement(read, table_set(), samples=1)
     with pytest.raises(InputError, match="6 images are too few"):
         disentanglement(read, table_set(), samples=6)

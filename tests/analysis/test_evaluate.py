@@ -14,7 +14,7 @@ from narrow import narrow_train, one_line
 from gan_zoo.analysis import metrics as module
 from gan_zoo.analysis.clustering import scores
 from gan_zoo.analysis.evaluate import evaluate, summary
-from gan_zoo.analysis.metrics import METRICS, Metric
+from gan_zoo.analysis.metrics import METRICS, Metric, Outcome
 from gan_zoo.analysis.result_tables import evaluation_table, remarks
 from gan_zoo.errors import InputError
 from gan_zoo.training.run import find, load
@@ -126,7 +126,7 @@ def test_a_named_metric_that_a_model_does_not_have_does_not_end_the_others(place
 
 
 def test_a_metric_that_fails_does_not_end_the_others(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(subject: object) -> dict[str, float]:
+    def fail(subject: object) -> Outcome:
         raise InputError("image 7 cannot be read")
 
     monkeypatch.setitem(METRICS, "odd", Metric(fail, lambda subject: None))
@@ -185,7 +185,7 @@ def test_a_run_that_lacks_what_is_named_does_not_end_the_others(place: Path) -> 
 
 
 def test_a_number_that_is_not_finite_is_told_as_skipped(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    odd = Metric(lambda subject: {"a": float("inf"), "b": 2.0}, lambda subject: None)
+    odd = Metric(lambda subject: Outcome({"a": float("inf"), "b": 2.0}, ""), lambda subject: None)
     monkeypatch.setitem(METRICS, "odd", odd)
     (told,) = evaluate([place / "plain"], ["odd"])
     assert told["metrics"] == {"odd": {"b": 2.0}}

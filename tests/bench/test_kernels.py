@@ -35,9 +35,10 @@ def copies(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(suite, "copy_rate", no_copies)
 
 
-def test_a_quick_run_on_a_cpu_measures_plain_torch_and_tells_what_is_missing(copies: None, tmp_path: Path) -> None:
-    said: list[str] = []
-    report = kernels(CPU, quick=True, say=said.append)
+def test_a_quick_run_on_a_cpu_measures_plain_torch_and_tells_what_is_missing(
+    copies: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = kernels(CPU, quick=True)
     assert (
         report.suite == "kernels"
         and "wall clock" in report.settings["method"]
@@ -63,7 +64,7 @@ def test_a_quick_run_on_a_cpu_measures_plain_torch_and_tells_what_is_missing(cop
         and "large shapes: left out" in told
     )
     assert "reference compiled: left out of a quick run" in told
-    assert [line for line in said if line.startswith("q_head_nll, 128: 10 x 10")]
+    assert "\nq_head_nll, 128: 10 x 10" in capsys.readouterr().err
     assert read(report.write(tmp_path / "kernels.json")) == report
 
 
@@ -256,7 +257,7 @@ class Stand(Cold):
         self.device, self.flushes, self.cache = CPU, lambda: None, 50
         self.noise = itertools.cycle([0.0, 0.5, -0.5])
 
-    def elapsed(self, call: Callable[[], object], device: torch.device) -> float:
+    def measure(self, call: Callable[[], object], device: torch.device) -> float:
         return 5.0 + (8.0 if call() else 0.0) + next(self.noise)
 
 

@@ -58,7 +58,7 @@ def test_the_page_names_the_device_its_rates_and_what_is_missing() -> None:
 
 
 def test_a_cell_is_named_once_in_a_terminal() -> None:
-    assert shown(pages.table(step_report())).count("dcgan · 64 · 100") == 1
+    assert shown(pages.report_table(step_report())).count("dcgan · 64 · 100") == 1
 
 
 def test_reports_side_by_side_tell_by_how_much_and_whether_beyond_the_intervals() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from gan_zoo.bench.record import Cell, Report, Samples, interval, json_schema, read
+from gan_zoo.bench.record import Cell, Report, Samples, interval, read
 from gan_zoo.errors import InputError
 
 
@@ -93,7 +93,7 @@ def test_a_report_is_frozen_and_holds_no_time_that_is_none() -> None:
 
 
 def test_the_schema_is_json_and_names_what_a_report_must_have() -> None:
-    assert set(json.loads(json_schema())["required"]) == {"suite", "environment", "settings", "rates", "cells"}
+    assert set(Report.model_json_schema()["required"]) == {"suite", "environment", "settings", "rates", "cells"}
 
 
 # Of n values the median lies outside [k-th, (n + 1 - k)-th] with 2 P(Binomial(n, 1/2) < k): for n = 5 and k = 1 that is

@@ -20,14 +20,7 @@ _CHUNK = 2**21
 
 
 def factor_vae(
-    codes: ArrayLike,
-    factors: ArrayLike,
-    *,
-    seed: int = 0,
-    groups: int = GROUPS,
-    group: int = GROUP,
-    held_out: float = HELD_OUT,
-    inactive: float = 0.0,
+    codes: ArrayLike, factors: ArrayLike, *, seed: int = 0, groups: int = GROUPS, inactive: float = 0.0
 ) -> float:
     """The FactorVAE score: how accurately the dimension of least variance in a group identifies the shared factor.
 
@@ -40,8 +33,6 @@ def factor_vae(
         factors: [n, F].
         seed: Seed of the groups.
         groups: Number of groups.
-        group: Images per group.
-        held_out: Fraction of the groups for evaluation.
         inactive: Dimensions of at most this deviation are dropped; by default only constant ones, while
             disentanglement_lib uses 0.05 on the scale of a VAE's prior. If none is left, the score is 0.
     """
@@ -52,24 +43,14 @@ def factor_vae(
     data = data._replace(codes=standardised(data.codes[:, active]))
     random = np.random.default_rng(seed)
     shared = random.integers(len(data.levels), size=groups)
-    still = np.concatenate(
-        [data.codes[_alike(data, part, group, random)].var(1).argmin(1) for part in _parts(data, shared, group)]
-    )
-    judged = round(held_out * groups)
+    still = np.concatenate([data.codes[_alike(data, part, random)].var(1).argmin(1) for part in _parts(data, shared)])
+    judged = round(HELD_OUT * groups)
     votes = np.zeros((data.codes.shape[1], len(data.levels)), np.int64)
     np.add.at(votes, (still[judged:], shared[judged:]), 1)
     return float((votes.argmax(1)[still[:judged]] == shared[:judged]).mean())
 
 
-def beta_vae(
-    codes: ArrayLike,
-    factors: ArrayLike,
-    *,
-    seed: int = 0,
-    groups: int = GROUPS,
-    group: int = GROUP,
-    held_out: float = HELD_OUT,
-) -> float:
+def beta_vae(codes: ArrayLike, factors: ArrayLike, *, seed: int = 0, groups: int = GROUPS) -> float:
     """The β-VAE score: how accurately a linear classifier predicts from mean |z - z'| the factor that z and z' share.
 
     Higgins et al., 2017 (β-VAE, ICLR, section 3), with logistic regression as in disentanglement_lib, on dimensions of
@@ -81,8 +62,6 @@ def beta_vae(
         factors: [n, F].
         seed: Seed of the pairs.
         groups: Number of points for training and evaluation.
-        group: Pairs of images per point.
-        held_out: Fraction of the points for evaluation.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -92,26 +71,26 @@ def beta_vae(
         return 1.0
     random = np.random.default_rng(seed)
     shared = random.integers(len(data.levels), size=groups)
-    points = np.concatenate([_differences(data, part, group, random) for part in _parts(data, shared, group)])
-    judged = round(held_out * groups)
+    points = np.concatenate([_differences(data, part, random) for part in _parts(data, shared)])
+    judged = round(HELD_OUT * groups)
     classifier = LogisticRegression(max_iter=1000).fit(points[judged:], shared[judged:])
     return float(classifier.score(points[:judged], shared[:judged]))
 
 
-def _parts(data: Tables, shared: Integers, group: int) -> list[Integers]:
+def _parts(data: Tables, shared: Integers) -> list[Integers]:
     """`shared` in chunks whose codes take little memory."""
-    return np.array_split(shared, -(-len(shared) * group * data.codes.shape[1] // _CHUNK))
+    return np.array_split(shared, -(-len(shared) * GROUP * data.codes.shape[1] // _CHUNK))
 
 
-def _alike(data: Tables, shared: Integers, group: int, random: np.random.Generator) -> Integers:
-    """Rows [m, group] of m groups; group i shares a random value of factor `shared[i]`."""
+def _alike(data: Tables, shared: Integers, random: np.random.Generator) -> Integers:
+    """Rows [m, GROUP] of m groups; group i shares a random value of factor `shared[i]`."""
     values = random.integers(np.array(data.levels)[shared])
-    return _partners(data, shared[:, None], values[:, None], random.random((len(shared), group)))
+    return _partners(data, shared[:, None], values[:, None], random.random((len(shared), GROUP)))
 
 
-def _differences(data: Tables, shared: Integers, group: int, random: np.random.Generator) -> Floats:
-    """Mean |z - z'| [m, D] over `group` pairs per point; the pairs of point i share factor `shared[i]`."""
-    ones = random.integers(len(data.codes), size=(len(shared), group))
+def _differences(data: Tables, shared: Integers, random: np.random.Generator) -> Floats:
+    """Mean |z - z'| [m, D] over `GROUP` pairs per point; the pairs of point i share factor `shared[i]`."""
+    ones = random.integers(len(data.codes), size=(len(shared), GROUP))
     values = data.factors[ones, shared[:, None]]
     others = _partners(data, shared[:, None], values, random.random(ones.shape))
     apart: Floats = np.abs(data.codes[ones] - data.codes[others]).mean(1)

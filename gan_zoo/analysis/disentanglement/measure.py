@@ -24,16 +24,12 @@ Represent = Callable[[Tensor], NDArray[np.floating]]
 """Maps images [n, C, H, W] in [-1, 1] to their representation [n, D]."""
 
 SAMPLES = 15_000
+BATCH = 256
+"""Images per call of a representation."""
 
 
 def disentanglement(
-    represent: Represent,
-    dataset: Dataset,
-    *,
-    seed: int = 0,
-    samples: int = SAMPLES,
-    groups: int = GROUPS,
-    batch_size: int = 256,
+    represent: Represent, dataset: Dataset, *, seed: int = 0, samples: int = SAMPLES, groups: int = GROUPS
 ) -> dict[str, float]:
     """Compute every metric of this package, by name.
 
@@ -44,7 +40,6 @@ def disentanglement(
         samples: Maximum number of images, drawn without replacement. The default of 15,000 matches disentanglement_lib:
             10,000 for training and 5,000 for evaluation.
         groups: Number of groups of 64 images in factor_vae and of points of 64 pairs in beta_vae.
-        batch_size: Images per call of `represent`.
 
     Returns:
         factor_vae, beta_vae, mig, sap, dci_disentanglement, dci_completeness, dci_informativeness, modularity and
@@ -53,7 +48,7 @@ def disentanglement(
     Raises:
         InputError: If the dataset has fewer than two factors that vary, or the representation is not a finite table.
     """
-    codes, factors = encoded(represent, dataset, seed=seed, samples=samples, batch_size=batch_size)
+    codes, factors = encoded(represent, dataset, seed=seed, samples=samples)
     triple = dci(codes, factors, seed=seed)
     return {
         "factor_vae": factor_vae(codes, factors, seed=seed, groups=groups),
@@ -69,7 +64,7 @@ def disentanglement(
 
 
 def encoded(
-    represent: Represent, dataset: Dataset, *, seed: int = 0, samples: int = SAMPLES, batch_size: int = 256
+    represent: Represent, dataset: Dataset, *, seed: int = 0, samples: int = SAMPLES
 ) -> tuple[Floats, Integers]:
     """Codes [n, D] and factors [n, F] of at most `samples` images, drawn without replacement.
 
@@ -81,11 +76,11 @@ def encoded(
         raise InputError(
             f"data {dataset.name!r} has no two factors that are known and vary; sets that have: sprites, dsprites"
         )
-    if samples < 2 or batch_size < 1:
-        raise InputError(f"samples is 2 or more and batch_size 1 or more, not {samples} and {batch_size}")
+    if samples < 2:
+        raise InputError(f"samples must be at least 2, not {samples}")
     indices = torch.randperm(known.count, generator=torch.Generator().manual_seed(seed))[:samples]
     parts = []
-    for part in indices.split(batch_size):
+    for part in indices.split(BATCH):
         output = np.asarray(represent(normalise(dataset.train.pixels(part))), np.float64)
         if output.ndim != 2 or len(output) != len(part) or not np.isfinite(output).all():
             raise InputError(

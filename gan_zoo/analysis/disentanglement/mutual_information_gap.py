@@ -29,7 +29,7 @@ def mig(codes: ArrayLike, factors: ArrayLike, *, bins: int = BINS) -> float:
     return float((gap(information) / entropy).mean())
 
 
-def modularity(codes: ArrayLike, factors: ArrayLike, *, bins: int = BINS) -> float:
+def modularity(codes: ArrayLike, factors: ArrayLike) -> float:
     """Whether each dimension depends on one factor: 1 - Σ_k≠k* I(z_j; v_k)² / (I(z_j; v_k*)² (F - 1)), mean over j.
 
     Ridgeway & Mozer, 2018 (arXiv:1802.05312, section 3), with k* the most informative factor for dimension j, and I as
@@ -39,10 +39,9 @@ def modularity(codes: ArrayLike, factors: ArrayLike, *, bins: int = BINS) -> flo
     Args:
         codes: [n, D].
         factors: [n, F].
-        bins: As in `mig`.
     """
     data = tables(codes, factors)
-    squares = mutual_information(discretise(data.codes, bins), data.factors) ** 2
+    squares = mutual_information(discretise(data.codes), data.factors) ** 2
     best = squares.max(1)
     others = (squares.sum(1) - best) / (np.where(best > 0, best, 1) * max(squares.shape[1] - 1, 1))
     return float(np.where(best > 0, 1 - others, 0).mean())

@@ -50,7 +50,7 @@ def sap(codes: ArrayLike, factors: ArrayLike) -> float:
     return float(gap(scores).mean())
 
 
-def dci(codes: ArrayLike, factors: ArrayLike, *, seed: int = 0, held_out: float = HELD_OUT, trees: int = TREES) -> DCI:
+def dci(codes: ArrayLike, factors: ArrayLike, *, seed: int = 0, trees: int = TREES) -> DCI:
     """Disentanglement, completeness, informativeness (Eastwood & Williams, 2018, ICLR, section 2).
 
     A random forest predicts each factor from all dimensions; R[j, k] is dimension j's importance in it. With the rows
@@ -65,12 +65,11 @@ def dci(codes: ArrayLike, factors: ArrayLike, *, seed: int = 0, held_out: float 
         codes: [n, D].
         factors: [n, F].
         seed: Seed of the forests and of the held-out images.
-        held_out: Fraction of the images for evaluation.
         trees: Trees per forest.
     """
     from sklearn.ensemble import RandomForestClassifier
 
-    fitted, judged = tables(codes, factors).split(held_out, seed)
+    fitted, judged = tables(codes, factors).split(HELD_OUT, seed)
     importance = np.zeros((fitted.codes.shape[1], len(fitted.levels)))
     accuracy = []
     for k in range(len(fitted.levels)):
@@ -96,7 +95,7 @@ def _focus(importance: Floats) -> Floats:
     return focus
 
 
-def explicitness(codes: ArrayLike, factors: ArrayLike, *, seed: int = 0, held_out: float = HELD_OUT) -> float:
+def explicitness(codes: ArrayLike, factors: ArrayLike, *, seed: int = 0) -> float:
     """How well a linear classifier predicts the factors' values from the whole code: mean area under the ROC curve.
 
     Ridgeway & Mozer, 2018 (arXiv:1802.05312, section 3): logistic regression on dimensions of deviation 1, one value of
@@ -107,21 +106,16 @@ def explicitness(codes: ArrayLike, factors: ArrayLike, *, seed: int = 0, held_ou
         codes: [n, D].
         factors: [n, F].
         seed: Seed of the held-out images.
-        held_out: Fraction of the images for evaluation.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import roc_auc_score
 
     data = tables(codes, factors)
-    fitted, judged = data._replace(codes=standardised(data.codes)).split(held_out, seed)
+    fitted, judged = data._replace(codes=standardised(data.codes)).split(HELD_OUT, seed)
     areas = []
-    for k in range(len(data.levels)):
+    for k, levels in enumerate(data.levels):
         classifier = LogisticRegression(max_iter=1000).fit(fitted.codes, fitted.factors[:, k])
         predicted = classifier.predict_proba(judged.codes)
-        of_values = [
-            roc_auc_score(judged.factors[:, k] == value, predicted[:, column])
-            for column, value in enumerate(classifier.classes_)
-            if 0 < (judged.factors[:, k] == value).sum() < len(judged.codes)
-        ]
+        of_values = [roc_auc_score(judged.factors[:, k] == v, predicted[:, v]) for v in range(levels)]
         areas.append(np.mean(of_values))
     return float(np.mean(areas))
