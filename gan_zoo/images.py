@@ -15,15 +15,28 @@ from einops import rearrange
 from PIL import Image
 from torch import Tensor
 
+from gan_zoo.errors import InputError
 from gan_zoo.files import atomic_file
 
 MOST_PIXELS = 89_478_485
 """Largest picture that is written; Pillow suspects a decompression bomb in larger ones."""
+ANIMATED = (".webp", ".gif")
+ENDINGS = (".png", ".jpg", ".jpeg", *ANIMATED, ".pdf", ".tiff")
 MAKER = "gan-zoo"
 """Written into every picture: as the software in EXIF, or in a GIF's comment."""
 
 _SOFTWARE = 0x0131
 _HEAD, _TAIL = 1024, 64
+
+
+def check_ending(path: Path) -> None:
+    """Check that a file name ends like a picture's.
+
+    Raises:
+        InputError: If it does not.
+    """
+    if path.suffix.lower() not in ENDINGS:
+        raise InputError(f"{path}: the name of a picture must end in {', '.join(ENDINGS)}")
 
 
 def to_uint8(images: Tensor) -> Tensor:

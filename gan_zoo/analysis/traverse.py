@@ -15,12 +15,10 @@ from torch import Tensor
 
 from gan_zoo.analysis.panel import Panel, cell_side, compose, resized, shelves
 from gan_zoo.errors import InputError, unknown
-from gan_zoo.images import save_image
+from gan_zoo.images import ANIMATED, check_ending, save_image
 from gan_zoo.models.gan.codes import Code
 from gan_zoo.models.gan.model import GAN
 
-ANIMATED = (".webp", ".gif")
-ENDINGS = (".png", ".jpg", ".jpeg", *ANIMATED, ".pdf", ".tiff")
 MOST_VALUES = 32
 """A discrete code with more values shows this many of them, spread evenly."""
 MOST_PANELS = 12
@@ -155,10 +153,8 @@ def draw_traversals(
         varied, layout = [[other, axes[0]]], "panel down across"
     _check_size(panels, _size(panels))
     pictures = _draw(model, panels, varied, layout, samples=samples, seed=seed, fixed=fixed)
-    footnote = ""
-    if by is None and len(panels) < len(codes):
-        shown = "the first" if len(panels) == 1 else f"the first {len(panels)}"
-        footnote = f"{shown} of {len(codes)} codes; --code names another"
+    left_out = by is None and len(panels) < len(codes)
+    footnote = f"first {len(panels)} of {len(codes)} codes; --code names another" if left_out else ""
     return compose(pictures, most=LINE, gap=GAP, footnote=footnote)
 
 
@@ -174,14 +170,12 @@ def animate_traversal(
 ) -> list[Image.Image]:
     """Draw the frames of an animation, a panel for each value of `code`; a continuous code then returns to its start.
 
+    The arguments are those of `draw_traversals`, except for:
+
     Args:
-        model: A trained model.
-        code: The code to vary.
         by: A second code, along the columns; each row is a sample. Without it, a frame is a square of samples.
         rows: Number of rows; defaults to 8.
         count: Number of values of a continuous code; defaults to 24, and to at most 10 for `by`.
-        seed: Seed of the noise and of the codes that are not varied.
-        overshoot: Whether continuous codes go to twice their trained range.
 
     Raises:
         InputError: If the animation is too large.
@@ -222,9 +216,8 @@ def write_traversals(
     Args:
         model: A trained model.
         path: Output file; its suffix selects the format.
-        name: Name of the code to vary; defaults to all codes.
-        by: Name of a second code.
-        rows, count, seed, overshoot: See `draw_traversals` and `animate_traversal`.
+        name, by: Names of the code to vary, by default all codes, and of a second one.
+        rows, count, seed, overshoot: See these functions.
 
     Raises:
         InputError: For an unknown code, an unknown suffix, or a picture that is too large.
@@ -240,16 +233,6 @@ def write_traversals(
         return save_image(draw_traversals(model, varied, **settings), path)
     frames = animate_traversal(model, codes[0], **settings)
     return save_image(frames[0], path, append=frames[1:], milliseconds=500 if codes[0].discrete else 60)
-
-
-def check_ending(path: Path) -> None:
-    """Check that a file name ends like a picture's.
-
-    Raises:
-        InputError: If it does not.
-    """
-    if path.suffix.lower() not in ENDINGS:
-        raise InputError(f"{path}: the name of a picture must end in {', '.join(ENDINGS)}")
 
 
 def _panel(cell: int, axis: Axis, rows: Sequence[str], down: str) -> Panel:

@@ -85,10 +85,9 @@ def describe(keys: dict[str, Any], *, out: Path | None, seed: int, as_json: bool
     from pydantic import ValidationError
 
     from gan_zoo.analysis.overview import overview, samples, tables
-    from gan_zoo.analysis.traverse import check_ending
     from gan_zoo.cli.console import check_output, console, print_json, wide
     from gan_zoo.config import Data
-    from gan_zoo.images import save_image
+    from gan_zoo.images import check_ending, save_image
     from gan_zoo.trees import invalid
 
     try:

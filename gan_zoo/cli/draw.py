@@ -53,9 +53,8 @@ def sample(
         gan-zoo sample runs/infogan-mnist-5k-001/checkpoints/step-00000500 -n 100 --out early.png
         gan-zoo sample hf://org/name --seed 7
     """
-    from gan_zoo.analysis.traverse import check_ending
     from gan_zoo.cli.console import console
-    from gan_zoo.images import mosaic, most_images, save_image
+    from gan_zoo.images import check_ending, mosaic, most_images, save_image
 
     _, model, target = open_model(run, device, out, "samples/samples.png", check_ending)
     side = model.image.resolution
@@ -114,8 +113,9 @@ def traverse(
         gan-zoo traverse runs/infogan-mnist-5k-001 --code c1 --by c2
         gan-zoo traverse runs/infogan-mnist-5k-001 --code c2 --out turn.webp  # animated
     """
-    from gan_zoo.analysis.traverse import check_ending, write_traversals
+    from gan_zoo.analysis.traverse import write_traversals
     from gan_zoo.cli.console import console
+    from gan_zoo.images import check_ending
 
     name = f"samples/{picture_name(code, by, rows=rows, values=values, seed=seed, overshoot=overshoot)}"
     _, model, target = open_model(run, device, out, name, check_ending)

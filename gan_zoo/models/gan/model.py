@@ -265,9 +265,8 @@ class GAN(GANRecipe, nn.Module):
 
     def in_passes(self, network: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
         """The output of a network in evaluation mode for rows [n, …], `at_once` of them in a pass."""
-        if torch.compiler.is_exporting() or len(rows) <= self.at_once:
-            return network(rows)
-        return torch.cat([network(batch) for batch in rows.split(self.at_once)])
+        alone = torch.compiler.is_exporting() or len(rows) <= self.at_once
+        return network(rows) if alone else torch.cat([network(batch) for batch in rows.split(self.at_once)])
 
     def examine(self, images: Tensor) -> None:
         """Pass images [n, C, H, W] through D and every head on its trunk, so that batch norms see them."""
@@ -280,8 +279,7 @@ class GAN(GANRecipe, nn.Module):
     def phase(self, step: int) -> Hashable:
         """What changes in this model's objectives with the number of steps done.
 
-        Steps of one phase consist of the same operations and may share a CUDA graph, so a model whose objective reads
-        `step.latents.step` must override this. By default all steps are alike.
+        Steps of one phase may share a CUDA graph, so a model whose objective reads `step.latents.step` overrides this.
         """
         return None
 
