@@ -33,13 +33,13 @@ def compare_quality(
         seeds,
         folder,
         lambda run: {
-            "folder": run.folder,
+            "folder": str(run.folder),
             "steps": run.metrics()[-1]["step"],
-            "precision": run.config.training.precision,
+            "number_format": run.config.training.precision,
         },
     )
     runs = [row for of_arm in rows.values() for row in of_arm]
-    for row, result in zip(runs, evaluate([row.pop("folder") for row in runs], METRICS), strict=True):
+    for row, result in zip(runs, evaluate([Path(row.pop("folder")) for row in runs], METRICS), strict=True):
         row |= figures(result["metrics"])
     return rows
 
