@@ -32,6 +32,12 @@ def has_learned_variance(groups: Any) -> bool:
     return any(group[0] == layout.GAUSSIAN and group[1] == 2 for group in groups)
 
 
+@triton.constexpr_function
+def has_constant_variance(groups: Any) -> bool:
+    """Whether there is a Gaussian code with a mean alone."""
+    return any(group[0] == layout.GAUSSIAN and group[1] == 1 for group in groups)
+
+
 @triton.jit
 def is_class(c, classes):
     """Whether a target is a class index; losses and gradients of others are NaN."""

@@ -20,6 +20,7 @@ from .codes import (
     LENGTH,
     SIZE,
     find_code,
+    has_constant_variance,
     is_class,
 )
 from .mathematics import HALF_LOG_2_PI, bound, exp, log1p_of_exp
@@ -171,24 +172,25 @@ def store_information(
     codes is 1.
     """
     here = code < CODES
-    variance = tl.load(variances + code, here, 1.0)
-    one = tl.full((code.shape[0],), 1.0, tl.float32)
-    precision = tl.div_rn(one, variance)
-    # ½ (log 2πσ² + r²/σ²), from ½ (log 2π + r²)
-    at_variance = nll * precision + 0.5 * tl.log(variance) + (1.0 - precision) * HALF_LOG_2_PI
+    weight = tl.load(weights + code, here, 0.0)
+    if has_constant_variance(GROUPS):
+        variance = tl.load(variances + code, here, 1.0)
+        one = tl.full((code.shape[0],), 1.0, tl.float32)
+        precision = tl.div_rn(one, variance)
+        squares = 2.0 * (nll - HALF_LOG_2_PI)
+        # ½ (log 2πσ² + r²/σ²), from ½ (log 2π + r²)
+        nll = nll * precision + 0.5 * tl.log(variance) + (1.0 - precision) * HALF_LOG_2_PI
+        if UNIT_GRADIENT:
+            weight *= variance
+        if VARIANCE_MOMENTUM > 0.0:
+            kind, size, _ = find_code(code, GROUPS)
+            new = bound(variance + VARIANCE_MOMENTUM * (squares - variance), exp(one * LOW), exp(one * HIGH))
+            tl.store(variances + code, new, here & (kind == GAUSSIAN) & (size == 1))
     # L_I(c_i) = H(c_i) - E[-log Q(c_i | x)] (eq. 5), and the term -Σ λ_i L_I(c_i) (eq. 6)
-    information = tl.where(here, tl.load(entropies + code, here, 0.0) - at_variance, 0.0)
+    information = tl.where(here, tl.load(entropies + code, here, 0.0) - nll, 0.0)
     tl.store(bounds + code, information, here)
     tl.store(bounds + CODES, tl.sum(information, axis=0))
-    weight = tl.load(weights + code, here, 0.0)
-    if UNIT_GRADIENT:
-        weight *= variance
     tl.store(term, -tl.sum(information * weight, axis=0))
-    if VARIANCE_MOMENTUM > 0.0:
-        kind, size, _ = find_code(code, GROUPS)
-        new = variance + VARIANCE_MOMENTUM * (2.0 * (nll - HALF_LOG_2_PI) - variance)
-        new = bound(new, exp(one * LOW), exp(one * HIGH))
-        tl.store(variances + code, new, here & (kind == GAUSSIAN) & (size == 1))
 
 
 @triton.jit(do_not_specialize=["batch"])
@@ -241,7 +243,7 @@ def likelihood_kernel(
                 losses = tl.where((code_of == code)[None, :], nll[:, None], losses)
                 if DIFFERENTIATED:
                     scale = tl.load(weights + code)
-                    if not UNIT_GRADIENT:
+                    if GROUPS[i][KIND] == GAUSSIAN and GROUPS[i][SIZE] == 1 and not UNIT_GRADIENT:
                         scale = scale / tl.load(variances + code)
                     slope += code_slope * scale
         sums += tl.sum(tl.where(live[:, None], losses, 0.0), axis=0)
