@@ -85,7 +85,8 @@ def mapped(path: Path) -> Array:
     """
     with path.open("rb") as file:
         read_header(file, path.stat().st_size)
-    return npy_format.open_memmap(path, "r")
+    array: Array = np.load(path, mmap_mode="r", allow_pickle=False)
+    return array
 
 
 class Archive(zipfile.ZipFile):
