@@ -22,7 +22,7 @@ from torch.optim.swa_utils import update_bn
 
 DIGITS = Path(__file__).parents[1] / "gan_zoo/data/mnist5k.npz"
 NOISE, CLASSES, CONTINUOUS, BATCH = 62, 10, 2, 64
-SETTLED, SPREAD = 900, 4.0  # the step from which the third term has a fifth of its weight
+SETTLED, LATER, SPREAD = 900, 0.4, 4.0  # after so many steps the third term has so much of its weight
 ENTROPY, WEIGHTS = torch.tensor([log(10), log(2), log(2)]), torch.tensor([1, 0.6, 0.6])  # of each code: H(c), λ
 
 
@@ -81,8 +81,8 @@ def warp(images):
 def information(q, codes):
     """-Σ λ L_I but for constants, and L_I = E[log Q(c | x)] + H(c) of each code, [3] (eq. 5)."""
     nll, errors = F.cross_entropy(q[:, :CLASSES], codes[0]), (codes[1] - q[:, CLASSES:]).square().mean(0)
-    term = WEIGHTS @ torch.cat([nll[None], errors / 2])  # Q of a number is a Gaussian; its gradient that of variance 1
-    return term, ENTROPY - torch.cat([nll[None], 0.5 * (2 * pi * e * errors).log()])  # at the best variance
+    l_i = ENTROPY - torch.cat([nll[None], 0.5 * (2 * pi * e * errors).log()])  # of Gaussians of the best variance
+    return WEIGHTS @ torch.cat([nll[None], errors / 2]), l_i  # the gradient is that of a variance of 1
 
 
 def inconsistency(q, of_warped):
@@ -114,19 +114,17 @@ def train(images, steps, seed=0):
     """From images [n, 1, 28, 28] in [-1, 1] to D with its head Q, and the moving average of G."""
     torch.manual_seed(seed)
     generator, discriminator = make_generator().apply(initialise), Discriminator().apply(initialise)
-    average = deepcopy(generator)
-    players = (generator, 1e-3), (discriminator, 4e-4)
-    optimizers = [torch.optim.Adam(player.parameters(), lr=rate, betas=(0.5, 0.999)) for player, rate in players]
+    average, rates = deepcopy(generator), {generator: 1e-3, discriminator: 3e-4}
+    optimizers = [torch.optim.Adam(player.parameters(), lr, (0.5, 0.999)) for player, lr in rates.items()]
     order = torch.cat([torch.randperm(len(images)) for _ in range(steps * BATCH // len(images) + 1)])
     for done, real in enumerate((images[chosen] for chosen in order.split(BATCH)[:steps]), 1):
-        weight = 1.0 if done <= SETTLED else 0.2
-        loss_d, loss_g, l_i = step(generator, discriminator, *optimizers, real, warp(real), *latents(BATCH), weight)
+        inputs = real, warp(real), *latents(BATCH), 1.0 if done <= SETTLED else LATER
+        loss_d, loss_g, l_i = step(generator, discriminator, *optimizers, *inputs)
         for mean, new in zip(average.state_dict().values(), generator.state_dict().values(), strict=True):
             mean.copy_(mean.float().lerp(new.float(), 1 - min(0.999, (1 + done) / (10 + done))))
         if done % 50 == 0:
             print(f"step {done}  D {loss_d:.3f}  G {loss_g:.3f}  L_I", *(f"{bound:.2f}" for bound in l_i), flush=True)
-    z = [latents(BATCH)[0] for _ in range(16)]
-    update_bn(z, average)  # of averaged weights: an average of the statistics of other weights draws grey speckle
+    update_bn(z := [latents(BATCH)[0] for _ in range(16)], average)  # statistics of the averaged weights
     update_bn(map(average.eval(), z), discriminator)
     return discriminator.eval(), average
 
