@@ -87,12 +87,12 @@ def measure_statistics(network: nn.Module, forward: Callable[[Tensor], object], 
     norms = [layer for layer in network.modules() if isinstance(layer, _BatchNorm) and layer.track_running_stats]
     if not norms:
         return
-    attributes = ("training", "momentum", "rows", "ranks")
+    attributes = ("training", "momentum", "rows", "once", "ranks")
     before = [{name: getattr(norm, name) for name in attributes if hasattr(norm, name)} for norm in norms]
     for norm in norms:
         norm.training = True
         if isinstance(norm, LotNorm):
-            norm.rows = None
+            norm.rows, norm.once = None, False  # a kernel would be compiled for each momentum
         if isinstance(norm, SyncBatchNorm):
             norm.ranks = ALONE
     for count, batch in enumerate(inputs, start=1):

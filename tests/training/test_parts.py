@@ -23,6 +23,7 @@ from gan_zoo.training.meter import ROWS, Meter
 from gan_zoo.training.network_optimizer import lr_factor
 from gan_zoo.training.precision import Precision, pick_device
 from gan_zoo.training.progress import summary
+from gan_zoo.trunks import layers
 from gan_zoo.trunks.layers import LotNorm, LotNorm1d
 
 
@@ -46,9 +47,14 @@ def test_the_average_is_the_decayed_sum_of_weights_and_of_batch_statistics() -> 
 
 
 @pytest.mark.parametrize("norm", [nn.BatchNorm1d(4), LotNorm1d(4)])
-def test_measured_statistics_are_means_over_batches(norm: nn.Module) -> None:
+def test_measured_statistics_are_means_over_batches(norm: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
     if isinstance(norm, LotNorm1d):
-        norm.rows = 3
+        norm.rows, norm.once = 3, True
+    implementations = []
+    plain = layers.batch_norm
+    monkeypatch.setattr(
+        layers, "batch_norm", lambda *a, **k: implementations.append(k["implementation"]) or plain(*a, **k)
+    )
     network = nn.Sequential(nn.Linear(3, 4), norm, nn.Dropout(0.5)).eval()
     batches = [3 * torch.randn(8, 3) + 1 for _ in range(3)]
     for _ in range(2):  # the second time replaces the first
@@ -58,7 +64,8 @@ def test_measured_statistics_are_means_over_batches(norm: nn.Module) -> None:
         torch.testing.assert_close(measured.running_mean, torch.stack([x.mean(0) for x in outputs]).mean(0))
         torch.testing.assert_close(measured.running_var, torch.stack([x.var(0) for x in outputs]).mean(0))
         assert measured.momentum == 0.1
-        assert getattr(measured, "rows", 3) == 3
+        assert (getattr(measured, "rows", 3), getattr(measured, "once", True)) == (3, True)
+        assert set(implementations) <= {"reference"}  # fused kernels are compiled for each momentum
         assert not any(layer.training for layer in network.modules())
 
 
