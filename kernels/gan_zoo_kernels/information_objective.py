@@ -17,7 +17,6 @@ from .layout import GAUSSIAN, Layout
 MAX_ROWS = 1_024  # of a batch whose statistics one program takes
 MAX_PARAMETERS = 128  # of Q(c | x), which a program holds for all of its rows
 MAX_CODES = 32
-LOG_2_PI = math.log(2 * math.pi)
 _OPERANDS = (torch.float32, torch.float16, torch.bfloat16)
 
 
@@ -113,14 +112,14 @@ def information_term(
 def at_variances(nll: Tensor, variances: Tensor) -> Tensor:
     """-log Q(c_i | x) for the constant variances of the codes, from its values for a variance of 1.
 
-    ½ (log 2πσ² + r²/σ²) = nll/σ² + ½ (log σ² + (1 - 1/σ²) log 2π) of a Gaussian, where nll = ½ (log 2π + r²).
+    ½ (log 2πσ² + r²/σ²) = nll/σ² + ½ log σ² + (1 - 1/σ²) ½ log 2π of a Gaussian, where nll = ½ (log 2π + r²).
 
     Args:
         nll: [C], of `q_head_nll`.
         variances: σ² [C], 1 for codes that have no constant variance. It may change before the backward pass.
     """
     precisions = 1 / variances
-    return nll * precisions + 0.5 * (variances.log() + (1 - precisions) * LOG_2_PI)
+    return nll * precisions + 0.5 * variances.log() + (1 - precisions) * reference.HALF_LOG_2_PI
 
 
 @torch.no_grad()
@@ -131,7 +130,7 @@ def record_variances(nll: Tensor, layout: Layout, variances: Tensor, momentum: f
     """
     for group in layout.groups:
         if momentum and group.kind == GAUSSIAN and group.size == 1:
-            squares = 2 * nll[group.codes] - LOG_2_PI
+            squares = 2 * (nll[group.codes] - reference.HALF_LOG_2_PI)
             kept = variances[group.codes].lerp_(squares.to(variances.dtype), momentum)
             kept.clamp_(math.exp(layout.log_var_min), math.exp(layout.log_var_max))
 

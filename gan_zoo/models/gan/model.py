@@ -265,8 +265,8 @@ class GAN(GANRecipe, nn.Module):
 
     def in_passes(self, network: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
         """The output of a network in evaluation mode for rows [n, …], `at_once` of them in a pass."""
-        alone = torch.compiler.is_exporting() or len(rows) <= self.at_once
-        return network(rows) if alone else torch.cat([network(batch) for batch in rows.split(self.at_once)])
+        single = torch.compiler.is_exporting() or len(rows) <= self.at_once
+        return network(rows) if single else torch.cat([network(batch) for batch in rows.split(self.at_once)])
 
     def examine(self, images: Tensor) -> None:
         """Pass images [n, C, H, W] through D and every head on its trunk, so that batch norms see them."""

@@ -57,11 +57,8 @@ class QHead(nn.Sequential):
             nn.Linear(hidden, layout.width),
         )
         self.layout = layout
-        constant = [
-            columns.stop - columns.start == 1 and not code.discrete
-            for code, columns in zip(codes, layout.columns, strict=True)
-        ]
-        variances = [code.variance if alone else 1.0 for code, alone in zip(codes, constant, strict=True)]
+        sizes = [columns.stop - columns.start for columns in layout.columns]
+        variances = [code.variance if size == 1 else 1.0 for code, size in zip(codes, sizes, strict=True)]
         self.register_buffer("variances", torch.tensor(variances))
 
     def fuses(self, features: Tensor) -> bool:
