@@ -30,7 +30,7 @@ from gan_zoo.sources import recipe
 HERE = Path(__file__).parent / "reference"
 WORDS = {int: "whole number", float: "number", str: "text", bool: "true or false", type(None): "none"}
 ARXIV = re.compile(r"arXiv:(\d{4}\.\d{5})")
-LISTS = ("models", "trunks", "datasets", "loggers", "configs")
+LISTS = ("models", "trunks", "datasets", "loggers", "configs", "weights")
 
 
 def docstrings(kind: type[BaseModel]) -> dict[str, str]:

@@ -89,8 +89,9 @@ def load(source: Path | str, *, revision: str | None = None, device: torch.devic
     """Load a trained model for evaluation. No code of its files is run.
 
     Args:
-        source: A run folder, one of its checkpoints, a folder that `gan-zoo export` wrote, or the name `org/name` of
-            such a folder on the Hugging Face Hub (the extra `hub`), also written `hf://org/name@revision`.
+        source: A run folder, one of its checkpoints, a folder that `gan-zoo export` wrote, the name of weights in the
+            package (see `gan-zoo weights`), or the name `org/name` of an exported model on the Hugging Face Hub (the
+            extra `hub`), also written `hf://org/name@revision`.
         revision: Branch, tag or commit of a model on the Hub; defaults to its main branch.
         device: Where to put the model.
 

@@ -1,4 +1,4 @@
-"""Models, trunks, datasets, losses and loggers by name, built in or from plug-ins.
+"""Models, trunks, datasets, losses, loggers and trained weights by name, built in or from plug-ins.
 
 A built-in thing is one line in a table below. Another distribution adds its own through the entry-point group named
 by the registry's `group`. Listing names imports neither torch nor the things themselves.
@@ -46,7 +46,8 @@ class Registry:
 
     def __init__(self, kind: str, builtin: Mapping[str, tuple[str, ...]]) -> None:
         self.kind = kind
-        self.group = f"gan_zoo.{kind}s" if kind != "loss" else "gan_zoo.losses"
+        self.plural = {"loss": "losses", "weights": "weights"}.get(kind, f"{kind}s")
+        self.group = f"gan_zoo.{self.plural}"
         self._builtin = builtin
 
     @cached_property
@@ -67,7 +68,7 @@ class Registry:
             entry = Entry(point.name, "", origin, point.value)
             if point.name in entries:
                 raise InputError(
-                    f"two {self.kind}s are named {point.name!r}: one from {entries[point.name].origin} and one from "
+                    f"two {self.plural} are named {point.name!r}: one from {entries[point.name].origin} and one from "
                     f"{entry.origin}; uninstall one or rename it in its entry points"
                 )
             entries[point.name] = entry
@@ -176,3 +177,11 @@ loggers = Registry(
         "trackio": ("gan_zoo.training.loggers.trackio:Trackio", "trackio's folder on this machine"),
     },
 )
+
+weights = Registry(
+    "weights",
+    {
+        "mnist-5k": ("gan_zoo.weights:MNIST_5K", "handwritten digits: the default recipe's model"),
+    },
+)
+"""A thing is the path of a folder that `gan-zoo export` wrote."""

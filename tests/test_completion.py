@@ -27,6 +27,8 @@ LINES = {
     "gan-zoo traverse ru": {"runs/one-001", "runs/two-001"},
     "gan-zoo evaluate runs/one-001 runs/t": {"runs/two-001"},
     "gan-zoo sample els": {"elsewhere"},
+    "gan-zoo traverse mni": {"mnist-5k"},
+    "gan-zoo evaluate mnist-5k runs/t": {"runs/two-001"},
     "gan-zoo sample elsewhere/": {"elsewhere/three"},
     "gan-zoo encode runs/one-001 dig": {"digit.png"},
     "gan-zoo configs chairs": {"chairs-64"},

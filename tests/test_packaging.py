@@ -19,6 +19,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from gan_zoo import skeleton
+from gan_zoo.registry import weights
 
 ROOT = Path(__file__).parents[1]
 
@@ -47,6 +48,14 @@ def test_the_wheel_holds_both_packages_with_types_presets_and_digits(built: Path
     assert {str(path.relative_to(ROOT)) for path in sources} <= names
     assert {f"gan_zoo/plugin_example/{path}" for path in skeleton.FILES} <= names
     assert not [name for name in names if "__pycache__" in name or name.startswith("tests")]
+
+
+def test_the_weights_take_six_mebibytes_of_the_wheel_at_most(built: Path) -> None:
+    with zipfile.ZipFile(only(built, ".whl")) as wheel:
+        sizes = {f.filename: f.compress_size for f in wheel.infolist() if f.filename.startswith("gan_zoo/weights/")}
+    for name in (name for name, entry in weights.entries.items() if entry.origin == "gan-zoo"):
+        assert sizes[f"gan_zoo/weights/{name}/model.safetensors"] > 2**20
+    assert sum(sizes.values()) <= 6 * 2**20
 
 
 def test_the_sdist_holds_what_tests_and_documents_need(built: Path) -> None:

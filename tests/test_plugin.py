@@ -1,4 +1,4 @@
-"""A plug-in distribution adds a model, a trunk, a dataset and a logger, and they train."""
+"""A plug-in distribution adds a model, a trunk, a dataset, a logger and weights, and they train."""
 
 from __future__ import annotations
 
@@ -44,8 +44,9 @@ def plug(monkeypatch: pytest.MonkeyPatch) -> Iterator[Plug]:
     sites: list[Path] = []
 
     def forget() -> None:
-        for names in (registry.models, registry.trunks, registry.datasets, registry.losses, registry.loggers):
-            vars(names).pop("entries", None)
+        for names in vars(registry).values():
+            if isinstance(names, registry.Registry):
+                vars(names).pop("entries", None)
 
     def plug(site: Path) -> None:
         monkeypatch.syspath_prepend(site)
@@ -156,6 +157,25 @@ def test_a_run_whose_plug_in_is_gone_is_told(tmp_path: Path) -> None:
     refused_in_one_line(zoo("sample", tmp_path), "unknown model 'calm-gan'")
 
 
+def test_a_plug_in_s_weights_are_listed_and_drawn(installed: Path, tmp_path: Path) -> None:
+    listed = json.loads(zoo_process("weights", "--json", PYTHONPATH=str(installed)).out)
+    rows = {row["name"]: row for row in listed}
+    assert rows.keys() == {"calm-stripes", *registry.weights.entries}
+    assert (rows["calm-stripes"]["from"], rows["calm-stripes"]["model"]) == ("gan-zoo-plugin 0.1.0", "calm-gan")
+    ended = zoo_process("sample", "calm-stripes", "-n", 4, cwd=tmp_path, PYTHONPATH=str(installed))
+    assert (ended.code, ended.out) == (0, "calm-stripes/samples/samples.png\n"), ended.err
+
+
+@pytest.mark.parametrize("command", [("sample", "odd"), ("weights",)])
+@pytest.mark.parametrize("thing", ["math:pi", "mine:NOWHERE"])
+def test_weights_of_a_plug_in_must_be_an_export(
+    thing: str, command: tuple[str, ...], plug: Plug, tmp_path: Path
+) -> None:
+    module = {"mine": "from pathlib import Path\nNOWHERE = Path('nowhere')\n"}
+    plug(distribution(tmp_path, "odd", f"[gan_zoo.weights]\nodd = {thing}\n", module))
+    refused_in_one_line(zoo(*command), "weights 'odd' from odd 1.0", "is not the path of an exported model")
+
+
 @pytest.mark.parametrize(
     ("group", "name", "command"),
     [
@@ -164,6 +184,7 @@ def test_a_run_whose_plug_in_is_gone_is_told(tmp_path: Path) -> None:
         ("gan_zoo.datasets", "mnist", ("datasets",)),
         ("gan_zoo.models", "infogan", ("train", "infogan", "--dry-run")),
         ("gan_zoo.trunks", "dcgan", ("train", "infogan", "--dry-run")),
+        ("gan_zoo.weights", "mnist-5k", ("sample", "mnist-5k")),
     ],
 )
 def test_a_name_that_is_taken_is_refused(

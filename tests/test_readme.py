@@ -183,7 +183,7 @@ def test_the_commands_of_the_readme_run_one_after_the_other(small: Path) -> None
 @pytest.mark.parametrize("content", [content for path in DOCUMENTS for _, content in blocks(path, "toml")])
 def test_a_toml_block_is_toml_and_its_entry_points_are_groups(content: str) -> None:
     groups = tomllib.loads(content).get("project", {}).get("entry-points", {})
-    known = (registry.models, registry.trunks, registry.datasets, registry.losses, registry.loggers)
+    known = (registry.models, registry.trunks, registry.datasets, registry.losses, registry.loggers, registry.weights)
     assert set(groups) <= {one.group for one in known}
 
 

@@ -13,7 +13,7 @@ from gan_zoo import registry
 from gan_zoo.errors import InputError, unknown
 from gan_zoo.registry import Registry
 
-ALL = (registry.models, registry.trunks, registry.datasets, registry.losses, registry.loggers)
+ALL = (registry.models, registry.trunks, registry.datasets, registry.losses, registry.loggers, registry.weights)
 
 
 def with_points(monkeypatch: pytest.MonkeyPatch, *points: EntryPoint, kind: str = "model") -> Registry:
@@ -52,6 +52,10 @@ def test_an_unknown_name_is_refused_with_all_known(names: Registry) -> None:
     assert all(name in str(refused.value) for name in names.entries)
 
 
+def test_plurals_of_kinds_are_words() -> None:
+    assert [names.plural for names in ALL] == ["models", "trunks", "datasets", "losses", "loggers", "weights"]
+
+
 def test_the_nearest_name_is_suggested_only_if_it_is_near() -> None:
     assert "did you mean 'infogan'?" in str(unknown("model", "infogen", ["infogan", "gan"]))
     assert "did you mean" not in str(unknown("model", "zzz", ["infogan", "gan"]))
@@ -60,7 +64,8 @@ def test_the_nearest_name_is_suggested_only_if_it_is_near() -> None:
 
 def test_groups_are_named_after_the_kinds() -> None:
     assert [names.group for names in ALL] == [
-        "gan_zoo.models", "gan_zoo.trunks", "gan_zoo.datasets", "gan_zoo.losses", "gan_zoo.loggers"
+        "gan_zoo.models", "gan_zoo.trunks", "gan_zoo.datasets", "gan_zoo.losses", "gan_zoo.loggers",
+        "gan_zoo.weights",
     ]  # fmt: skip
 
 
@@ -112,8 +117,8 @@ def test_listing_imports_neither_torch_nor_the_things() -> None:
         [
             sys.executable,
             "-c",
-            "import sys; from gan_zoo.registry import models, trunks, datasets, losses, loggers\n"
-            "count = sum(len(names.entries) for names in (models, trunks, datasets, losses, loggers))\n"
+            "import sys; from gan_zoo.registry import *\n"
+            "count = sum(len(names.entries) for names in (models, trunks, datasets, losses, loggers, weights))\n"
             "print(count, sorted(m for m in sys.modules if m == 'torch' or m.startswith('gan_zoo')))",
         ],
         capture_output=True,

@@ -22,7 +22,7 @@ def _offer(spec, words, again=False):
     spec["subcommands"] = {word: {**after, "description": what or word} for word, what in words.items()}
     if again:
         after["subcommands"] = spec["subcommands"]
-        spec["subcommands"] = dict.fromkeys(spec["subcommands"], {**after, "description": "a run"})
+        spec["subcommands"] = {word: {**after, "description": what or word} for word, what in words.items()}
 
 
 def _runs():
@@ -33,7 +33,8 @@ def _runs():
     typed = "".join(sys.argv[1:-1][int(sys.argv[-1]) :][:1])
     patterns = [folder + "/config.toml" for folder in ("*", "runs/*", typed + "*", typed + "/*")]
     files = [file for pattern in patterns for file in glob.glob(pattern)]
-    return dict.fromkeys(sorted({os.path.dirname(file) for file in files}), "")
+    runs = dict.fromkeys(sorted({os.path.dirname(file) for file in files}), "a run")
+    return {**runs, **dict.fromkeys(WEIGHTS, "weights")}
 
 
 for _name, _words in WORDS.items():
@@ -127,4 +128,4 @@ def names(commands: dict[str, Callable[..., Any]]) -> dict[str, Any]:
         "--loss.adversarial": [*registry.losses.entries],
         "--logging.trackers": [*registry.loggers.entries],
     }
-    return {"WORDS": words, "OF_RUNS": runs, "CHOICES": choices_of}
+    return {"WORDS": words, "OF_RUNS": runs, "WEIGHTS": [*registry.weights.entries], "CHOICES": choices_of}

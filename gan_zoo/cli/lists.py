@@ -25,6 +25,18 @@ def loggers(*, json: Json = False) -> None:
     list_entries(registry.loggers.entries.values(), as_json=json)
 
 
+def weights(*, json: Json = False) -> None:
+    """List the trained models that every command takes as RUN, with figures, and origin and licence of their data."""
+    from gan_zoo.analysis.weights import registered, weights_table
+    from gan_zoo.cli.console import print_json, wide
+
+    models = registered()
+    if json:
+        print_json([model.record for model in models])
+    else:
+        wide.print(weights_table(models))
+
+
 def configs(name: Positional[str | None] = None, /, *, json: Json = False) -> None:
     """List the presets, or print one.
 

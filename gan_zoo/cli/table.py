@@ -34,7 +34,7 @@ GROUPS: dict[str, tuple[Callable[..., Any], ...]] = {
     "train and look": (train_command(None), draw.sample, draw.traverse, draw.encode, draw.explore),
     "measure": (measure.evaluate, measure.cluster, measure.centrality, bench.bench),
     "runs": (runs.runs, runs.report, runs.export),
-    "lists": (lists.models, lists.trunks, datasets_command(None), lists.loggers, lists.configs),
+    "lists": (lists.models, lists.trunks, datasets_command(None), lists.loggers, lists.configs, lists.weights),
     "tools": (tools.new, tools.doctor, completion),
 }
 

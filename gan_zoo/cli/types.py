@@ -39,8 +39,8 @@ RunFolder = Annotated[
     Path,
     arg(
         metavar="RUN",
-        help="A run folder, one of its checkpoints, an exported model, or one on the Hugging Face Hub: hf://org/name, "
-        "hf://org/name@revision.",
+        help="A run folder, one of its checkpoints, an exported model, a name that gan-zoo weights lists, or a model "
+        "on the Hugging Face Hub: hf://org/name, hf://org/name@revision.",
     ),
 ]
 RunFolders = Annotated[

@@ -3,38 +3,53 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from gan_zoo import __version__, registry
 from gan_zoo.analysis.result_tables import number
 from gan_zoo.analysis.results import Measurement
 from gan_zoo.config import Config
 from gan_zoo.models.gan.model import GAN
+from gan_zoo.resolve import resolve
+from gan_zoo.training.compact import Precision
+from gan_zoo.training.exported import Description
+from gan_zoo.trees import flat
 
 
-def model_card(model: GAN, *, step: int, name: str, figures: Sequence[Measurement], files: Collection[str]) -> str:
+def model_card(
+    model: GAN,
+    description: Description,
+    *,
+    name: str,
+    figures: Sequence[Measurement],
+    files: Collection[str],
+    precision: Precision,
+) -> str:
     """The content of README.md: the model, its use, its figures and its training.
 
     Args:
         model: The exported model.
-        step: The step of its weights.
+        description: The content of config.json.
         name: Its name for `gan_zoo.load`.
         figures: Its measurements.
         files: The other files of the export.
+        precision: How the weights are stored.
     """
-    config = model.config
+    config, step = description.config, description.step
     parts = [
         _front_matter(config),
         f"# {_plain(config.model)} on {_plain(data_name(config))}",
-        _about(config, step),
+        _about(config, step, precision),
         *(f"![{title}]({file})" for file, title in PICTURES.items() if file in files),
         "## Use",
         _use(model, name),
         *(["## Codes", "\n".join(_codes(model))] if model.codes else []),
         *(["## Figures", "\n".join(_figures(figures, step))] if figures else []),
         "## Training",
-        "\n".join(_training(config)),
+        "\n".join(_training(description)),
         *(["## ONNX", "\n".join(_networks(model))] if "generator.onnx" in files else []),
     ]
     return "\n\n".join(parts) + "\n"
@@ -60,14 +75,18 @@ def _front_matter(config: Config) -> str:
     return "\n".join(["---", *lines, "---"])
 
 
-def _about(config: Config, step: int) -> str:
+STORED = {"fp32": "", "fp16": " in fp16", "int8": ", matrices in int8 with a scale for each row, the rest in fp16"}
+
+
+def _about(config: Config, step: int, precision: Precision) -> str:
     summary = registry.models.entries[config.model].summary
     title = f"`{_plain(config.model)}`" + (f" ({summary})" if summary else "")
     side, channels = config.data.resolution, config.data.channels
     return (
         f"{title}, after {step:,} steps on {_plain(data_name(config))}: images of {side} × {side} pixels in "
         f"{'grey' if channels == 1 else 'colour'}. Written by gan-zoo {__version__}; `config.json` holds the whole "
-        "configuration, `model.safetensors` the weights, with the generator's moving average where the run kept one."
+        "configuration, `model.safetensors` the weights, with the generator's moving average where the run kept one"
+        f"{STORED[precision]}."
     )
 
 
@@ -110,7 +129,8 @@ def _figures(figures: Sequence[Measurement], step: int) -> Iterator[str]:
             yield f"- {_plain(one.metric)}: {_plain(one.note)}."
 
 
-def _training(config: Config) -> Iterator[str]:
+def _training(description: Description) -> Iterator[str]:
+    config = description.config
     rows = {
         "trunk": f"{config.trunk.name}, width {config.trunk.width}",
         "adversarial loss": config.loss.adversarial,
@@ -118,10 +138,38 @@ def _training(config: Config) -> Iterator[str]:
         "precision": config.training.precision,
         "moving average of the generator": config.training.ema or "none",
         "seed": config.seed,
-    }
-    yield from ("| | |", "| --- | --- |")
+    } | ({"data": description.data_license} if description.data_license else {})
+    yield from ("```console", f"$ {training_command(config)}", "```", "", "| | |", "| --- | --- |")
     for key, value in rows.items():
         yield f"| {key} | {_plain(str(value))} |"
+
+
+DERIVED = {"training.device", "data.resolution", "data.channels", "data.classes"}
+"""Settings that a run derives from its data and its machine."""
+DEFAULT_DATA = "mnist-5k"
+
+
+def training_command(config: Config) -> str:
+    """The `gan-zoo train` command that resolves to a configuration, in fewest words, by no preset or its data's."""
+    wanted = flat(config.model_dump(mode="json"))
+
+    def words(preset: str | None) -> list[str]:
+        default = flat(resolve(config.model, preset, {"data.name": config.data.name}).model_dump(mode="json"))
+        changed = {key: value for key, value in wanted.items() if key not in DERIVED and default[key] != value}
+        named = ["--config", preset] if preset else ["--data", config.data.name]
+        named = [] if not preset and config.data.name == DEFAULT_DATA else named
+        return [*named, *(word for key, value in changed.items() for word in _flag(key, value))]
+
+    of_data = [preset for preset in registry.presets() if resolve(config=preset).data.name == config.data.name]
+    return shlex.join(["gan-zoo", "train", config.model, *min(map(words, [None, *of_data]), key=len)])
+
+
+def _flag(key: str, value: Any) -> list[str]:
+    """The words that set a key on the command line."""
+    table, dot, last = key.replace("_", "-").rpartition(".")
+    if isinstance(value, bool):
+        return [f"--{table}{dot}{'' if value else 'no-'}{last}"]
+    return [f"--{table}{dot}{last}", *map(str, value if isinstance(value, list) else [value])]
 
 
 def _networks(model: GAN) -> Iterator[str]:

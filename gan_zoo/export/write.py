@@ -17,13 +17,24 @@ from gan_zoo.images import grid, png
 from gan_zoo.models.gan.model import GAN
 from gan_zoo.registry import datasets
 from gan_zoo.terminal import say
-from gan_zoo.training.exported import DESCRIPTION, WEIGHTS, Description, check_weights
-from gan_zoo.training.run import find, find_step, load
+from gan_zoo.training.compact import Precision, compact, expand
+from gan_zoo.training.exported import DESCRIPTION, WEIGHTS, Description, check_weights, read_description
+from gan_zoo.training.run import find, find_step, is_export, load
 
 CARD = "README.md"
 
 
-def export(source: Path, out: Path, *, onnx: bool = False, name: str | None = None, seed: int = 0) -> Path:
+def export(
+    source: Path,
+    out: Path,
+    *,
+    onnx: bool = False,
+    name: str | None = None,
+    seed: int = 0,
+    precision: Precision = "fp32",
+    data_license: str = "",
+    pictures: bool = True,
+) -> Path:
     """Write the model of a run, completely or not at all.
 
     Args:
@@ -32,6 +43,9 @@ def export(source: Path, out: Path, *, onnx: bool = False, name: str | None = No
         onnx: Whether to write the networks as ONNX, too.
         name: Its name on the Hub, for the card.
         seed: Seed of the card's pictures.
+        precision: How weights are stored; see `gan_zoo.training.compact`. Figures and pictures are of these weights.
+        data_license: Origin and licence of the data; defaults to what an export as `source` states.
+        pictures: Whether the card has pictures.
 
     Returns:
         `out`.
@@ -49,13 +63,21 @@ def export(source: Path, out: Path, *, onnx: bool = False, name: str | None = No
     run, checkpoint = find(source)
     step = find_step(checkpoint)
     model = load(checkpoint)
+    tensors = compact(model.state_dict(), precision)
+    model.load_state_dict(expand(tensors, str(checkpoint)))
     figures = measured_at(run.folder, checkpoint.name, step, fingerprint(model))
-    files = _described(model, without_folders(model.config), step) | _pictures(model, seed)
+    if not data_license and is_export(checkpoint):
+        data_license = read_description(checkpoint).data_license
+    weights = to_safetensors(tensors, metadata={"format": "pt"})
+    config, sha256 = without_folders(model.config), hashlib.sha256(weights).hexdigest()
+    description = Description(config, step, sha256, data_license)
+    files = {DESCRIPTION: description.to_json().encode(), WEIGHTS: weights}
+    files |= _pictures(model, seed) if pictures else {}
     if onnx:
         from gan_zoo.export.onnx import networks
 
         files |= networks(model)
-    card = model_card(model, step=step, name=name or out.name, figures=figures, files=files)
+    card = model_card(model, description, name=name or out.name, figures=figures, files=files, precision=precision)
     with atomic_folder(out) as partial:
         for file, content in {**files, CARD: card.encode(errors="backslashreplace")}.items():
             write(partial / file, content)
@@ -96,14 +118,6 @@ def without_folders(config: Config) -> Config:
     if data.path and not (data.name == "hub" and not Path(data.path).expanduser().exists()):
         paths["path"] = Path(data.path).name
     return config.model_copy(update={"data": data.model_copy(update=paths)})
-
-
-def _described(model: GAN, config: Config, step: int) -> dict[str, bytes]:
-    """The files of the weights and their description."""
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    weights = to_safetensors(tensors, metadata={"format": "pt"})
-    description = Description(config, step, hashlib.sha256(weights).hexdigest())
-    return {DESCRIPTION: description.to_json().encode(), WEIGHTS: weights}
 
 
 def _pictures(model: GAN, seed: int) -> dict[str, bytes]:

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from gan_zoo.data.bounds import check_memory
 from gan_zoo.errors import InputError, TrainingError, quoted
 from gan_zoo.files import atomic_folder, digest, remove_partial, utf8_name, write
+from gan_zoo.training.compact import expand
 
 SCHEMA = 2
 SUMS = "SHA256SUMS"
@@ -223,12 +224,13 @@ def _small_text(path: Path) -> str:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file."""
+    """The tensors of a safetensors file; see `gan_zoo.training.compact` for those of int8."""
     try:
         with utf8_name(path) as name:
-            return load_file(name)
+            tensors = load_file(name)
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path}: not readable as safetensors: {error}") from None
+    return expand(tensors, str(path))
 
 
 def has_expected_length(path: Path) -> bool:

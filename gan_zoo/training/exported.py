@@ -1,7 +1,7 @@
 """The format of exported models, folders in the layout of the Hugging Face Hub.
 
-config.json          the format's version, the step, the weights' SHA-256 and the resolved configuration
-model.safetensors    every weight and buffer, with the generator's moving average as its weights
+config.json          the format's version, the step, the weights' SHA-256, the configuration, the data's licence
+model.safetensors    every weight and buffer, with the generator's moving average as its weights; see `compact`
 README.md            the model card; not read, like any other file
 """
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from gan_zoo.config import Config
-from gan_zoo.errors import InputError
+from gan_zoo.errors import InputError, quoted
 from gan_zoo.files import digest, read_text
 from gan_zoo.resolve import resolve
 
@@ -21,6 +21,7 @@ FORMAT = 1
 DESCRIPTION, WEIGHTS = "config.json", "model.safetensors"
 MAX_DESCRIPTION_BYTES = 2**18
 """config.json may not be larger."""
+LONGEST_LICENSE = 200
 
 
 @dataclass(frozen=True)
@@ -31,11 +32,13 @@ class Description:
         config: The resolved configuration, with the data's facts.
         step: Steps done when the weights were saved.
         sha256: Of model.safetensors.
+        data_license: Origin and licence of the data, in words; empty if it was not stated.
     """
 
     config: Config
     step: int
     sha256: str
+    data_license: str = ""
 
     def to_json(self) -> str:
         """The text of config.json."""
@@ -44,6 +47,7 @@ class Description:
             "format": FORMAT,
             "step": self.step,
             "sha256": {WEIGHTS: self.sha256},
+            **({"data_license": self.data_license} if self.data_license else {}),
             "config": self.config.model_dump(mode="json", exclude_none=True),
         }
         return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
@@ -66,10 +70,13 @@ def read_description(folder: Path) -> Description:
         )
     step, sums, tree = content.get("step"), content.get("sha256"), content.get("config")
     sha256 = sums.get(WEIGHTS) if isinstance(sums, dict) else None
+    data_license = content.get("data_license", "")
     if type(step) is not int or not 0 <= step < 2**63 or not isinstance(sha256, str) or not isinstance(tree, dict):
         raise InputError(f"{file} is damaged: it must have a step, the SHA-256 of {WEIGHTS} and a table config")
+    if not isinstance(data_license, str):
+        raise InputError(f"{file} is damaged: data_license must be a text")
     try:
-        return Description(resolve(config=tree), step, sha256)
+        return Description(resolve(config=tree), step, sha256, quoted(data_license, LONGEST_LICENSE))
     except InputError as error:
         raise InputError(f"{file}: {error}") from None
 

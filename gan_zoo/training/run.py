@@ -18,6 +18,8 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,9 @@ from gan_zoo.data.fingerprint import Fingerprint
 from gan_zoo.errors import DamagedCheckpointWarning, InputError, TrainingError, quoted
 from gan_zoo.files import PARTIAL, write_json, write_text
 from gan_zoo.models.gan.model import GAN
+from gan_zoo.registry import weights
 from gan_zoo.resolve import resolve
+from gan_zoo.terminal import say
 from gan_zoo.training.build import build_model
 from gan_zoo.training.checkpoint import has_average, load_weights, name_of, newest_whole, read_state, step_of
 from gan_zoo.training.exported import DESCRIPTION, check_weights, read_description
@@ -135,8 +139,15 @@ def open_run(folder: Path | str) -> Run:
         if is_export(path):
             raise InputError(f"{path} is an exported model, without a log and checkpoints; a run folder is needed")
         what = "does not exist" if not path.exists() else "has no config.toml, nor an export's config.json"
-        remote = f"; for a model on the Hugging Face Hub write hf://{path}" if is_name(str(path)) else ""
-        raise InputError(f"{path} is not a run folder: it {what}{remote}")
+        other = f"; for a model on the Hugging Face Hub write hf://{path}" if is_name(str(path)) else ""
+        if nearest := get_close_matches(str(path), weights.entries, n=1, cutoff=0.75):
+            known = nearest[0] == str(path)
+            other = (
+                "; the weights of that name have no log and no checkpoints"
+                if known
+                else f"; did you mean {nearest[0]!r}?"
+            )
+        raise InputError(f"{path} is not a run folder: it {what}{other}")
     for name in SUBFOLDERS:
         if (path / name).is_symlink():
             raise InputError(
@@ -166,6 +177,35 @@ def is_export(path: Path) -> bool:
     return (path / DESCRIPTION).is_file() and not (path / CONFIG).exists()
 
 
+def registered_weights(path: Path) -> Path | None:
+    """The folder of the registered weights that `path` names; None if it names none, or a run or an export here."""
+    name = str(path)
+    if name not in weights.entries:
+        return None
+    if any((path / file).exists() for file in (CONFIG, DESCRIPTION, "checkpoints")):
+        _say_once(f"{name}: using the folder here, not the weights of that name")
+        return None
+    return weights_folder(name)
+
+
+def weights_folder(name: str) -> Path:
+    """The folder of registered weights.
+
+    Raises:
+        InputError: If there are none of that name, or a plug-in registered anything but an exported model.
+    """
+    folder = weights.get(name)
+    if not isinstance(folder, Path) or not is_export(folder):
+        origin = weights.entries[name].origin
+        raise InputError(f"weights {name!r} from {origin}: {quoted(folder)} is not the path of an exported model")
+    return folder
+
+
+@cache
+def _say_once(line: str) -> None:
+    say(line)
+
+
 def find_step(checkpoint: Path) -> int:
     """The step of a checkpoint or exported model from `find`."""
     step = step_of(checkpoint)
@@ -175,9 +215,9 @@ def find_step(checkpoint: Path) -> int:
 def find(source: Path | str) -> tuple[Run, Path]:
     """The run and the checkpoint for a path to a checkpoint or to a run folder, whose newest undamaged one is taken.
 
-    An exported model counts as a run whose only checkpoint is the folder itself. For one on the Hub (`hf://org/name`)
-    the checkpoint is the local copy, and the run a folder of its name in the working directory, made when something is
-    written to it.
+    An exported model counts as a run whose only checkpoint is the folder itself. For one on the Hub (`hf://org/name`),
+    and for registered weights, the checkpoint is the local copy, and the run a folder of its name in the working
+    directory, made when something is written to it.
 
     Raises:
         InputError: If there is no run, or a run without an undamaged checkpoint.
@@ -186,6 +226,8 @@ def find(source: Path | str) -> tuple[Run, Path]:
         copy = download(model)
         return Run(Path(model.title), read_description(copy).config), copy
     path = Path(source)
+    if folder := registered_weights(path):
+        return Run(path, read_description(folder).config), folder
     if is_export(path):
         return Run(path, read_description(path).config), path
     if is_checkpoint(path):
@@ -213,8 +255,8 @@ def load(source: Path | str, *, device: torch.device | str = "cpu") -> GAN:
     """A trained model in evaluation mode, with the generator's moving average if the run has one.
 
     Args:
-        source: A run folder (its newest undamaged checkpoint is loaded), a checkpoint, or an exported model, also
-            `hf://org/name`.
+        source: A run folder (its newest undamaged checkpoint is loaded), a checkpoint, an exported model, also
+            `hf://org/name`, or the name of registered weights.
         device: Where to put the model.
 
     Raises:
