@@ -77,6 +77,20 @@ STOPS = (
         "Q(c | x) of images, one row each.",
         (f"gan-zoo encode {RUN} --split test", f"head -n 3 {RUN}/codes-test.csv"),
     ),
+    Stop(
+        "invert",
+        "The noise and the codes with which the generator draws given images. RMSE is in grey levels from 0 to 255.",
+        (
+            f"gan-zoo invert {RUN} mnist-5k --split test -n 5 --out held-back",
+            f"gan-zoo sample {RUN} --from held-back/latents.safetensors --codes c2=1",
+        ),
+    ),
+    Stop(
+        "edit",
+        "Your own images with other codes: [Edit an image](edit.md).",
+        (f"gan-zoo edit {RUN} mnist-5k --split test -n 3 --codes c2=-1,-0.5,0,0.5,1 --out edit.png",),
+        "edit.png",
+    ),
     Stop("explore", "A page with a slider for each code. Ctrl-C stops it.", (f"gan-zoo explore {RUN} --port 7860",)),
     Stop("evaluate", "The metrics; labels are used for nothing else.", (f"gan-zoo evaluate {RUN}",)),
     Stop("cluster", "k-means++ on the trunk's features, compared with Q's clusters.", (f"gan-zoo cluster {RUN}",)),

@@ -10,15 +10,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gan_zoo.api import create, load, train
+    from gan_zoo.api import create, invert, load, load_latents, save_latents, train
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "create", "load", "train"]
+__all__ = ["__version__", "create", "invert", "load", "load_latents", "save_latents", "train"]
 
 
 def __getattr__(name: str) -> Any:
     """Import torch only when a function that needs it is asked for."""
-    if name in ("create", "load", "train"):
+    if name in __all__:
         from gan_zoo import api
 
         return getattr(api, name)

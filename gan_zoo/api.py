@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from gan_zoo.analysis.invert import invert
+from gan_zoo.analysis.latents import load_latents, save_latents
 from gan_zoo.data.dataset import open_dataset
 from gan_zoo.errors import InputError, quoted
 from gan_zoo.models.gan.model import GAN
@@ -19,7 +21,7 @@ from gan_zoo.training.precision import pick_device
 from gan_zoo.training.run import Run, existing_run
 from gan_zoo.training.run import load as load_run
 
-__all__ = ["create", "load", "train"]
+__all__ = ["create", "invert", "load", "load_latents", "save_latents", "train"]
 
 
 def create(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from typing import IO, Any, TypeVar
@@ -124,26 +124,41 @@ class Bar:
         self.handle = display(content, raw=True, display_id=True)
 
 
+@contextmanager
+def progress(label: str) -> Iterator[Callable[[int, int], None]]:
+    """Display progress after a second: a bar on a terminal, a line in a notebook.
+
+    Args:
+        label: Shown before the count.
+
+    Yields:
+        A function to call with the number of items that are done, and of all items.
+    """
+    console = Console(stderr=True)
+    shown = not _silent.get() and (console.is_terminal or console.is_jupyter)
+    begun, bar = time.monotonic(), None
+
+    def show(done: int, total: int) -> None:
+        nonlocal bar
+        if bar is None and shown and done < total and time.monotonic() - begun > PATIENCE:
+            bar = stack.enter_context(Bar(console, label, total, notebook=console.is_jupyter))
+        if bar:
+            bar.show(done)
+
+    with ExitStack() as stack:
+        yield show
+
+
 def with_progress(items: Iterable[T], total: int, label: str) -> Iterator[T]:
-    """Iterate over `items` and display progress: a bar on a terminal, a line in a notebook.
+    """Iterate over `items` and display `progress`.
 
     Args:
         items: The items.
         total: Their number.
         label: Shown before the count.
     """
-    console = Console(stderr=True)
-    if _silent.get() or not (console.is_terminal or console.is_jupyter):
-        yield from items
-        return
-    with ExitStack() as stack:
-        bar: Bar | None = None
-        begun = time.monotonic()
+    with progress(label) as show:
         for done, item in enumerate(items):
-            if bar is None and time.monotonic() - begun > PATIENCE:
-                bar = stack.enter_context(Bar(console, label, total, notebook=console.is_jupyter))
-            if bar:
-                bar.show(done)
+            show(done, total)
             yield item
-        if bar:
-            bar.show(total)
+        show(total, total)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -59,6 +59,12 @@ class Images:
     split: Split
     where: str
     broken: tuple[str, ...] = ()
+
+    def first(self, n: int | None) -> Images:
+        """The first n images, or all."""
+        if n is None or n >= len(self.split):
+            return self
+        return replace(self, split=self.split.choose(torch.arange(n)))
 
     def name(self, index: int) -> str | int:
         """The path of image `index` below its folder, or `index` if the dataset is not a folder."""
@@ -159,7 +165,7 @@ def encode(
     broken = [] if broken is None else broken
     broken.extend(images.broken)
     encoded = False
-    for rows, pixels in _readable(images.split, batch_size, workers, broken):
+    for rows, pixels in readable(images.split, batch_size, workers, broken):
         names = [images.name(index) for index in rows.tolist()]
         columns: Columns = {"image": np.array(names, dtype=object if isinstance(names[0], str) else np.int64)}
         if images.split.labels is not None:
@@ -173,8 +179,15 @@ def encode(
         raise InputError(f"{images.where}: no image left; {left_out(broken)}")
 
 
-def _readable(split: Split, batch_size: int, workers: int, broken: list[str]) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield the readable images, uint8 [n, C, R, R], with their indices; the next batch is decoded in advance."""
+def readable(split: Split, batch_size: int, workers: int, broken: list[str]) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the readable images, uint8 [n, C, R, R], with their indices; the next batch is decoded in advance.
+
+    Args:
+        split: The images.
+        batch_size: Images per batch.
+        workers: Threads that decode a streamed dataset.
+        broken: Extended by the names of images that cannot be read.
+    """
     images, parts = split.images, torch.arange(len(split)).split(batch_size)
     if isinstance(images, Tensor) or not images.needs_workers:
         yield from ((part, split.pixels(part)) for part in parts)

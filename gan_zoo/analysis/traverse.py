@@ -18,6 +18,7 @@ from gan_zoo.errors import InputError, unknown
 from gan_zoo.images import ANIMATED, check_ending, save_image
 from gan_zoo.models.gan.codes import Code
 from gan_zoo.models.gan.model import GAN
+from gan_zoo.models.gan.prior import Latents
 
 MOST_VALUES = 32
 """A discrete code with more values shows this many of them, spread evenly."""
@@ -85,7 +86,7 @@ def traversal(
     model: GAN,
     *axes: Axis,
     samples: int,
-    seed: int = 0,
+    seed: int | Latents = 0,
     fixed: Mapping[str, float] | None = None,
     most_side: int | None = None,
 ) -> Tensor:
@@ -95,7 +96,7 @@ def traversal(
         model: A trained model.
         axes: The codes to vary, with their values.
         samples: Number of samples; a sample has one noise vector and one value of each code that is not varied.
-        seed: Seed of the noise and of these codes.
+        seed: Seed of the noise and of these codes; or latents that have them.
         fixed: Values, by name, of codes that are not drawn.
         most_side: Shrink images to this side in pixels, batch by batch, if they are larger.
 
@@ -117,7 +118,7 @@ def draw_traversals(
     by: Code | None = None,
     rows: int | None = None,
     count: int | None = None,
-    seed: int = 0,
+    seed: int | Latents = 0,
     fixed: Mapping[str, float] | None = None,
     overshoot: bool = False,
 ) -> Image.Image:
@@ -131,7 +132,7 @@ def draw_traversals(
         by: A second code, down the rows of each panel. Without it, each row is a sample.
         rows: Number of samples; defaults to 10, or 1 with `by`.
         count: Number of values of a continuous code; defaults to 10.
-        seed: Seed of the noise and of the codes that are not varied.
+        seed: Seed of the noise and of the codes that are not varied; or latents that have them.
         fixed: Values, by name, of codes that are not drawn.
         overshoot: Whether continuous codes go to twice their trained range.
 
@@ -148,7 +149,7 @@ def draw_traversals(
         varied, layout = [[axis] for axis in axes[: len(panels)]], "(panel down) across"
     else:
         other = by, shown_values(by, count, overshoot=overshoot)
-        panel = _panel(cell, axes[0], _labels(other[1]), _title(other))
+        panel = _panel(cell, axes[0], value_labels(other[1]), _title(other))
         panels = [replace(panel, title=f"sample {k + 1}" if samples > 1 else "") for k in range(samples)]
         varied, layout = [[other, axes[0]]], "panel down across"
     _check_size(panels, _size(panels))
@@ -165,7 +166,7 @@ def animate_traversal(
     by: Code | None = None,
     rows: int | None = None,
     count: int | None = None,
-    seed: int = 0,
+    seed: int | Latents = 0,
     overshoot: bool = False,
 ) -> list[Image.Image]:
     """Draw the frames of an animation, a panel for each value of `code`; a continuous code then returns to its start.
@@ -190,7 +191,7 @@ def animate_traversal(
         other = by, shown_values(by, count if by.discrete else min(count or 10, 10), overshoot=overshoot)
         panel = _panel(cell, other, _numbers(samples), "sample")
         varied, layout = [other, axis], "down across panel"
-    panels = [replace(panel, title=f"{code.name}, {code.kind}: {label}") for label in _labels(axis[1])]
+    panels = [replace(panel, title=f"{code.name}, {code.kind}: {label}") for label in value_labels(axis[1])]
     _check_size(panels, _size(panels[:1]))
     pictures = _draw(model, panels, [varied], layout, samples=samples, seed=seed)
     width, height = (max(picture.size[k] for picture in pictures) + GAP for k in (0, 1))
@@ -208,7 +209,7 @@ def write_traversals(
     by: str | None = None,
     rows: int | None = None,
     count: int | None = None,
-    seed: int = 0,
+    seed: int | Latents = 0,
     overshoot: bool = False,
 ) -> Path:
     """Write `draw_traversals`, or for .webp and .gif `animate_traversal` of one code, by default the first.
@@ -236,7 +237,7 @@ def write_traversals(
 
 
 def _panel(cell: int, axis: Axis, rows: Sequence[str], down: str) -> Panel:
-    return Panel(cell, _labels(axis[1]), rows, across=_title(axis), down=down)
+    return Panel(cell, value_labels(axis[1]), rows, across=_title(axis), down=down)
 
 
 def _draw(
@@ -246,7 +247,7 @@ def _draw(
     layout: str,
     *,
     samples: int,
-    seed: int,
+    seed: int | Latents,
     fixed: Mapping[str, float] | None = None,
 ) -> list[Image.Image]:
     """Draw panels of the images of one traversal after another, of which each has its axes in `varied`.
@@ -269,7 +270,8 @@ def _numbers(count: int) -> list[str]:
     return [str(k + 1) for k in range(count)]
 
 
-def _labels(values: Sequence[float]) -> list[str]:
+def value_labels(values: Sequence[float]) -> list[str]:
+    """Values as labels of columns or rows."""
     return [f"{value:.2g}" if value % 1 else f"{value:.0f}" for value in values]
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from gan_zoo.cli.types import Count, Device, Port, RunFolder, RunFolders, Seed, integer
+from gan_zoo.cli.types import Count, Device, LatentsFile, Port, RunFolder, RunFolders, Seed, integer
 from gan_zoo.errors import InputError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from gan_zoo.models.gan.model import GAN
+    from gan_zoo.models.gan.prior import Latents
     from gan_zoo.training.run import Run
 
 
@@ -34,8 +38,9 @@ def open_model(
 def sample(
     run: Positional[RunFolder],
     /,
-    n: Annotated[Count, arg(aliases=["-n"])] = 64,
+    n: Annotated[Count | None, arg(aliases=["-n"])] = None,
     codes: str = "",
+    from_: LatentsFile = None,
     out: Path | None = None,
     seed: Seed = 0,
     device: Device = "cpu",
@@ -43,25 +48,42 @@ def sample(
     """Draw a grid of samples.
 
     Args:
-        n: Number of images. A larger n continues the sequence of a smaller one.
-        codes: Codes to fix, e.g. "c1=3,c2=-1.5"; the others are drawn at random.
+        n: Number of images, by default 64, or as many as --from has. A larger n continues the sequence of a smaller
+            one.
+        codes: Codes to fix, e.g. "c1=3,c2=-1.5"; the others are drawn at random, or those of --from.
         out: Output picture; defaults to samples.png in the run's samples folder.
+        from_: Latents to draw instead of those of --seed: a file that gan-zoo invert wrote.
         seed: Seed of the latents.
 
     Examples:
         gan-zoo sample runs/infogan-mnist-5k-001 --codes c1=3,c2=-1.5                              # threes, slanted
         gan-zoo sample runs/infogan-mnist-5k-001/checkpoints/step-00000500 -n 100 --out early.png
         gan-zoo sample hf://org/name --seed 7
+        gan-zoo sample runs/infogan-mnist-5k-001 --from inverted/latents.safetensors --codes c2=1.5
     """
+    from gan_zoo.analysis.latents import load_latents
     from gan_zoo.cli.console import console
     from gan_zoo.images import check_ending, mosaic, most_images, save_image
 
     _, model, target = open_model(run, device, out, "samples/samples.png", check_ending)
-    side = model.image.resolution
+    values, latents = parse_values(codes), load_latents(from_, model) if from_ else None
+    n, side = n or (64 if latents is None else len(latents)), model.image.resolution
     if n > (most := most_images(side)):
         raise InputError(f"--n {n}: a picture holds at most {most} images of {side}×{side} pixels")
-    batches = model.draw(n, parse_values(codes), seed=seed)
+    batches = model.draw(n, values, seed=seed) if latents is None else drawn_from(latents, model, n, values)
     console.print(str(save_image(mosaic(batches, n, max(1, round(n**0.5))), target)))
+
+
+def drawn_from(latents: Latents, model: GAN, n: int, values: dict[str, float]) -> Iterator[Tensor]:
+    """Images of the first n latents, with the values of some codes, in batches.
+
+    Raises:
+        InputError: If there are fewer latents, or a code is unknown or a value invalid.
+    """
+    if n > len(latents):
+        raise InputError(f"--n {n}: the file of --from has {len(latents)} latents")
+    chosen = model.prior.with_codes(latents.first(n), values)
+    return map(model.generate, chosen.chunk(-(-n // model.at_once)))
 
 
 def parse_values(text: str) -> dict[str, float]:
@@ -90,6 +112,7 @@ def traverse(
     out: Path | None = None,
     rows: Count | None = None,
     values: Annotated[int, integer("INT>=2", 2)] | None = None,
+    from_: LatentsFile = None,
     seed: Seed = 0,
     overshoot: bool = False,
     device: Device = "cpu",
@@ -105,6 +128,7 @@ def traverse(
             (1), or rows of an animation (8).
         values: Steps of a continuous code over its trained range: 10 in a picture, 24 in an animation. Of a discrete
             code with more than 32 values, the number to show (32).
+        from_: Latents with the noise and the other codes, instead of those of --seed: a file that gan-zoo invert wrote.
         seed: Seed of the noise and of the other codes.
         overshoot: Draw continuous codes to twice their trained range, as figure 2 of the paper does.
 
@@ -112,15 +136,21 @@ def traverse(
         gan-zoo traverse runs/infogan-mnist-5k-001                            # a panel for each code
         gan-zoo traverse runs/infogan-mnist-5k-001 --code c1 --by c2
         gan-zoo traverse runs/infogan-mnist-5k-001 --code c2 --out turn.webp  # animated
+        gan-zoo traverse runs/infogan-mnist-5k-001 --from inverted/latents.safetensors    # your images
     """
+    from gan_zoo.analysis.latents import load_latents
     from gan_zoo.analysis.traverse import write_traversals
     from gan_zoo.cli.console import console
-    from gan_zoo.images import check_ending
+    from gan_zoo.images import ANIMATED, check_ending
 
     name = f"samples/{picture_name(code, by, rows=rows, values=values, seed=seed, overshoot=overshoot)}"
     _, model, target = open_model(run, device, out, name, check_ending)
+    source: int | Latents = seed
+    if from_:
+        source, square = load_latents(from_, model), by is None and target.suffix.lower() in ANIMATED
+        rows = rows or min(8 if square else 10, math.isqrt(len(source)) if square else len(source))
     console.print(
-        str(write_traversals(model, target, code, by=by, rows=rows, count=values, seed=seed, overshoot=overshoot))
+        str(write_traversals(model, target, code, by=by, rows=rows, count=values, seed=source, overshoot=overshoot))
     )
 
 

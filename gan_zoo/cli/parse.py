@@ -112,6 +112,7 @@ def _arguments_of(kind: Any, prefix: str = "") -> Iterator[list[str]]:
 
 def _spellings(name: str, metadata: Sequence[object]) -> list[str]:
     aliases = [alias for one in metadata for alias in getattr(one, "aliases", None) or ()]
+    name = next(filter(None, (getattr(one, "name", None) for one in metadata)), name)
     return [f"--{name.replace('_', '-')}", *aliases]
 
 

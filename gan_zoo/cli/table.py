@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from tyro.conf import Positional
 
-from gan_zoo.cli import bench, draw, lists, measure, runs, tools
+from gan_zoo.cli import bench, draw, edit, lists, measure, runs, tools
 from gan_zoo.cli.datasets import data_keys, datasets_command
 from gan_zoo.cli.train import train_command
 
@@ -31,7 +31,15 @@ def completion(shell: Positional[Literal["bash", "zsh", "fish"]], /) -> None:
 
 
 GROUPS: dict[str, tuple[Callable[..., Any], ...]] = {
-    "train and look": (train_command(None), draw.sample, draw.traverse, draw.encode, draw.explore),
+    "train and look": (
+        train_command(None),
+        draw.sample,
+        draw.traverse,
+        draw.encode,
+        edit.invert,
+        edit.edit,
+        draw.explore,
+    ),
     "measure": (measure.evaluate, measure.cluster, measure.centrality, bench.bench),
     "runs": (runs.runs, runs.report, runs.export),
     "lists": (lists.models, lists.trunks, datasets_command(None), lists.loggers, lists.configs, lists.weights),

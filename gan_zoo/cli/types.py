@@ -34,6 +34,7 @@ Seed = Annotated[int, integer("SEED", 0, 2**63 - 1)]
 Port = Annotated[int, integer("PORT", 0, 2**16 - 1)]
 Device = Annotated[str, arg(help="Where to compute: auto, cpu, cuda, cuda:N.")]
 Json = Annotated[bool, arg(help="Print JSON instead of a table.")]
+LatentsFile = Annotated[Path | None, arg(name="from", metavar="LATENTS")]
 
 RunFolder = Annotated[
     Path,

@@ -19,12 +19,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from gan_zoo.config import Config, table_name
 from gan_zoo.data.bounds import check_memory
 from gan_zoo.draws import Draws
-from gan_zoo.errors import InputError, unknown
+from gan_zoo.errors import InputError
 from gan_zoo.losses.adversarial import AdversarialLoss
 from gan_zoo.models.gan.codes import Code
 from gan_zoo.models.gan.discriminator import Discriminator, DiscriminatorOutput
 from gan_zoo.models.gan.input_images import check_images
-from gan_zoo.models.gan.prior import SHOWN, Latents, Prior
+from gan_zoo.models.gan.prior import SHOWN, CodeValues, Latents, Prior
 from gan_zoo.models.gan.settings import GANRecipe
 from gan_zoo.registry import losses, trunks
 from gan_zoo.shapes import ImageShape
@@ -184,9 +184,7 @@ class GAN(GANRecipe, nn.Module):
         loss = self.adversarial.generator(real=step.real.logits, fake=step.fake.logits)
         return Objective({"generator/adversarial": loss})
 
-    def sample(
-        self, n: int, codes: Mapping[str, float | Sequence[float] | Tensor] | None = None, *, seed: int = 0
-    ) -> Tensor:
+    def sample(self, n: int, codes: CodeValues | None = None, *, seed: int = 0) -> Tensor:
         """Images [n, C, H, W] in [-1, 1], determined by `seed`.
 
         Args:
@@ -210,9 +208,7 @@ class GAN(GANRecipe, nn.Module):
         return images
 
     @torch.no_grad()
-    def draw(
-        self, n: int, codes: Mapping[str, float | Sequence[float] | Tensor] | None = None, *, seed: int = 0
-    ) -> Iterator[Tensor]:
+    def draw(self, n: int, codes: CodeValues | None = None, *, seed: int = 0) -> Iterator[Tensor]:
         """The images of `sample` in batches, so that memory does not grow with their number.
 
         Arguments and errors are those of `sample`.
@@ -222,34 +218,14 @@ class GAN(GANRecipe, nn.Module):
         if not isinstance(seed, int | np.integer) or not 0 <= seed < 2**64:
             raise InputError(f"seed must be an integer from 0 to 2^64 - 1, not {seed!r}")
         n, seed = int(n), int(seed)
-        chosen = self._chosen_codes(n, codes)
+        chosen = self.prior.chosen(n, codes)
         for start in range(0, n, self.at_once):
             size = min(self.at_once, n - start)
             latents = self.prior.sample(size, seed=seed, stream=SHOWN, first_row=start)
-            values = latents.codes.clone()
-            for index, column in chosen.items():
-                values[:, index] = (column[start : start + size] if column.ndim else column).to(values)
-            yield self.generate(self.prior.compose(latents.input[:, : self.prior.noise], values))
-
-    def _chosen_codes(self, n: int, codes: Mapping[str, float | Sequence[float] | Tensor] | None) -> dict[int, Tensor]:
-        """The values of chosen codes, [] or [n], by the code's index."""
-        if codes is not None and not isinstance(codes, Mapping):
-            raise InputError(f"codes must be a dict of values by name, such as {{'c1': 3}}, not {codes!r}")
-        names = [code.name for code in self.codes]
-        chosen = {}
-        for name, value in (codes or {}).items():
-            if name not in names:
-                raise unknown("code", name, names)
-            try:
-                column = torch.as_tensor(value, dtype=torch.float32)
-            except (TypeError, ValueError):
-                raise InputError(f"code {name} must be a number or numbers, not {value!r}") from None
-            if column.ndim > 1 or (column.ndim == 1 and len(column) != n):
-                raise InputError(f"code {name} must have one value or {n}, not the shape {list(column.shape)}")
-            for single in set(column.reshape(-1).tolist()):
-                self.codes[names.index(name)].check(single)
-            chosen[names.index(name)] = column
-        return chosen
+            of_batch = {
+                name: column[start : start + size] if column.ndim else column for name, column in chosen.items()
+            }
+            yield self.generate(self.prior.with_codes(latents, of_batch))
 
     @torch.no_grad()
     def generate(self, latents: Latents) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -11,6 +12,7 @@ import torch
 from gan_zoo_kernels import Layout, sample_latents
 from torch import Tensor
 
+from gan_zoo.errors import InputError, unknown
 from gan_zoo.models.gan.codes import Code
 
 TRAINING, SHOWN, STATISTICS = 0, 1, 2
@@ -46,6 +48,23 @@ class Latents:
         """The batch in `parts` pieces of nearly equal size."""
         pairs = zip(self.input.chunk(parts), self.codes.chunk(parts), strict=True)
         return [Latents(*pair, self.steps_done) for pair in pairs]
+
+    def __len__(self) -> int:
+        """The number of latents, n."""
+        return len(self.input)
+
+    @classmethod
+    def cat(cls, batches: Sequence[Latents]) -> Latents:
+        """Batches of latents as one."""
+        return cls(torch.cat([batch.input for batch in batches]), torch.cat([batch.codes for batch in batches]))
+
+    def first(self, n: int) -> Latents:
+        """The first n latents."""
+        return Latents(self.input[:n], self.codes[:n], self.steps_done)
+
+
+CodeValues = Mapping[str, float | Sequence[float] | Tensor]
+"""Values of codes by name: one for all images, or one for each."""
 
 
 class Prior:
@@ -92,6 +111,52 @@ class Prior:
             columns.append(column.to(noise))
         return Latents(torch.cat(columns, 1), codes)
 
+    def chosen(self, n: int, codes: CodeValues | None) -> dict[str, Tensor]:
+        """Chosen values of codes for n images, checked: [] or [n] by name.
+
+        Raises:
+            InputError: For an unknown code, an invalid value, or another number of values.
+        """
+        if codes is not None and not isinstance(codes, Mapping):
+            raise InputError(f"codes must be a dict of values by name, such as {{'c1': 3}}, not {codes!r}")
+        by_name = {code.name: code for code in self.codes}
+        chosen = {}
+        for name, value in (codes or {}).items():
+            if name not in by_name:
+                raise unknown("code", name, by_name)
+            try:
+                column = torch.as_tensor(value, dtype=torch.float32)
+            except (TypeError, ValueError):
+                raise InputError(f"code {name} must be a number or numbers, not {value!r}") from None
+            if column.ndim > 1 or (column.ndim == 1 and len(column) != n):
+                raise InputError(f"code {name} must have one value or {n}, not the shape {list(column.shape)}")
+            for single in set(column.reshape(-1).tolist()):
+                by_name[name].check(single)
+            chosen[name] = column
+        return chosen
+
+    def with_codes(self, latents: Latents, codes: CodeValues | None) -> Latents:
+        """The latents with chosen values of some codes; noise and other codes stay.
+
+        Raises:
+            InputError: As `chosen`.
+        """
+        values = latents.codes.clone()
+        for name, column in self.chosen(len(latents), codes).items():
+            values[:, [code.name for code in self.codes].index(name)] = column.to(values)
+        return self.compose(latents.input[:, : self.noise], values)
+
+    def within(self, noise: Tensor) -> Tensor:
+        """Noise [n, noise] moved to the nearest point of the region that samples come from.
+
+        This is the cube [-1, 1] of uniform noise. Of normal noise it is the ball of radius √d + 1 for d = `noise`, with
+        nine tenths of the samples: their norm is √d ± 0.7.
+        """
+        if not self.layout.normal:
+            return noise.clamp(-1, 1)
+        norm: Tensor = torch.linalg.vector_norm(noise, dim=1, keepdim=True)
+        return noise * ((math.sqrt(self.noise) + 1) / norm).clamp(max=1)
+
     def traverse(self, code: Code, values: Sequence[float], rows: int, *, seed: int) -> Latents:
         """Latents of a figure-2 grid, row after row: a row shares its noise and its other codes, `code` takes `values`.
 
@@ -105,7 +170,7 @@ class Prior:
         varied: Sequence[tuple[Code, Sequence[float]]],
         samples: int,
         *,
-        seed: int,
+        seed: int | Latents,
         fixed: Mapping[str, float] | None = None,
     ) -> Latents:
         """Latents of samples that share their noise and their other codes over all combinations of some codes' values.
@@ -113,15 +178,19 @@ class Prior:
         Args:
             varied: Codes, each with the values that it takes.
             samples: How many samples.
-            seed: Decides the noise and the other codes.
+            seed: Decides the noise and the other codes; or latents that have them.
             fixed: Values of other codes, by name, that are not drawn.
 
         Returns:
             Latents sample after sample, the last of the codes turning fastest.
+
+        Raises:
+            InputError: If there are fewer latents than samples.
         """
-        drawn = self.sample(samples, seed=seed, stream=SHOWN)
-        for name, value in (fixed or {}).items():
-            drawn.codes[:, [code.name for code in self.codes].index(name)] = value
+        drawn = seed if isinstance(seed, Latents) else self.sample(samples, seed=seed, stream=SHOWN)
+        if len(drawn) < samples:
+            raise InputError(f"{samples} samples require as many latents, and there are {len(drawn)}")
+        drawn = self.with_codes(drawn.first(samples), fixed)
         combinations = torch.tensor(list(product(*(values for _, values in varied))), dtype=drawn.codes.dtype)
         noise = drawn.input[:, : self.noise].repeat_interleave(len(combinations), 0)
         codes = drawn.codes.repeat_interleave(len(combinations), 0)

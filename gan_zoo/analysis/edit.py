@@ -1,0 +1,172 @@
+"""Edit images: invert them, then draw them with other codes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from einops import rearrange
+from PIL import Image
+from torch import Tensor
+
+from gan_zoo.analysis.encode import Images, left_out, readable
+from gan_zoo.analysis.invert import STARTS, Inversion, Progress, invert
+from gan_zoo.analysis.panel import Panel, compose, resized
+from gan_zoo.analysis.traverse import GAP, LINE, value_labels
+from gan_zoo.data.batches import normalise
+from gan_zoo.errors import InputError, cut
+from gan_zoo.images import grid
+from gan_zoo.models.gan.model import GAN
+from gan_zoo.models.gan.prior import Latents
+
+MOST_SHOWN = 100
+"""The number of images in a picture."""
+CELL = 112
+"""Smaller images are enlarged by whole factors to about this many pixels."""
+
+
+@dataclass(frozen=True)
+class Inverted:
+    """Inverted images.
+
+    Attributes:
+        names: By image.
+        latents: Of all images, on the CPU.
+        rmse: [n], in grey levels; see `Inversion`.
+        pairs: The first `MOST_SHOWN` images, each before its reconstruction: [m, 2, C, H, W] in [-1, 1].
+    """
+
+    names: list[str]
+    latents: Latents
+    rmse: Tensor
+    pairs: Tensor
+
+
+def invert_all(
+    model: GAN,
+    images: Images,
+    *,
+    steps: int,
+    seed: int = 0,
+    codes: bool = False,
+    workers: int = 2,
+    broken: list[str],
+    progress: Progress | None = None,
+) -> Inverted:
+    """Invert images batch by batch, so that memory does not grow with their number.
+
+    Args:
+        model: A trained model.
+        images: The images.
+        steps, seed, codes, progress: See `invert`.
+        workers: Threads that decode a streamed dataset.
+        broken: Extended by the names of images that cannot be read, which are left out.
+
+    Raises:
+        InputError: If no image can be read.
+    """
+    broken.extend(images.broken)
+    size = max(1, model.at_once // STARTS)
+    total = steps * -(-len(images.split) // size)
+    names: list[str] = []
+    found: list[Inversion] = []
+    shown: list[Tensor] = []
+
+    def further(past: int) -> Progress | None:
+        return (lambda done, _: progress(past + done, total)) if progress else None
+
+    for rows, pixels in readable(images.split, size, workers, broken):
+        given = normalise(pixels)
+        result = invert(model, given, steps=steps, seed=seed, codes=codes, progress=further(steps * len(found)))
+        if len(names) < MOST_SHOWN:
+            shown.append(torch.stack([given.cpu(), result.images], 1)[: MOST_SHOWN - len(names)])
+        names += [str(images.name(row)) for row in rows.tolist()]
+        found.append(result)
+    if not found:
+        raise InputError(f"{images.where}: no image left; {left_out(broken)}")
+    latents = Latents.cat([result.latents for result in found])
+    return Inverted(names, latents, torch.cat([result.rmse for result in found]), torch.cat(shown))
+
+
+def enlarged(resolution: int) -> int:
+    """The side of a picture's cell: a whole multiple of the resolution near `CELL`, or the resolution itself."""
+    return resolution * max(1, round(CELL / resolution))
+
+
+def draw_pairs(pairs: Tensor) -> Image.Image:
+    """Draw pairs [n, 2, C, H, W] of an image and its reconstruction, side by side, about as many in a row as rows."""
+    side = enlarged(pairs.shape[-1])
+    wide = rearrange(resized(pairs.flatten(0, 1), side), "(n pair) c h w -> n c h (pair w)", pair=2)
+    return grid(wide, max(1, round((len(pairs) / 2) ** 0.5)), gap=8)
+
+
+def draw_edits(model: GAN, found: Inverted, codes: Mapping[str, Sequence[float]]) -> Image.Image:
+    """Draw images, their reconstructions, and these with other codes: a row for each image.
+
+    Args:
+        model: A trained model.
+        found: The inverted images, at most `MOST_SHOWN`.
+        codes: Values by the code's name; of at most one code several, a column for each.
+
+    Raises:
+        InputError: For an unknown code, an invalid value, several codes with several values, or too many images.
+    """
+    check_edits(model, codes, len(found.names))
+    varied = max(codes, key=lambda name: len(codes[name]))
+    others = {name: values[0] for name, values in codes.items() if name != varied}
+    drawn = [
+        model.generate(model.prior.with_codes(found.latents, {**others, varied: value})).cpu()
+        for value in codes[varied]
+    ]
+    cell, rows = enlarged(model.image.resolution), [cut(name.rsplit("/", 1)[-1], 20) for name in found.names]
+    also = "".join(f", {name} = {value:g}" for name, value in others.items())
+    before = Panel(cell, ["image", "found"], rows)
+    after = Panel(cell, value_labels(codes[varied]), [""] * len(rows), across=f"{varied}{also}")
+    pictures = [before.draw(found.pairs), after.draw(torch.stack(drawn, 1))]
+    return compose(pictures, most=max(LINE, sum(picture.width for picture in pictures) + 3 * GAP), gap=GAP)
+
+
+def check_edits(model: GAN, codes: Mapping[str, Sequence[float]], n: int) -> None:
+    """Check what `draw_edits` takes, before any work: values of codes, and the number of images.
+
+    Raises:
+        InputError: If there are no values or too many images, a code is unknown, a value is invalid, or several codes
+            have several values.
+    """
+    if n > MOST_SHOWN:
+        raise InputError(
+            f"{n:,} images: a picture of edits holds at most {MOST_SHOWN}; -n {MOST_SHOWN} takes the first"
+        )
+    if not model.codes:
+        raise InputError(f"model {model.config.model} has no codes to edit; infogan has")
+    if not codes:
+        raise InputError("--codes names no code; it takes values such as c2=1.5, or c2=-1,0,1 for several pictures")
+    for name, values in codes.items():
+        model.prior.chosen(len(values), {name: values})
+    several = [name for name, values in codes.items() if len(values) > 1]
+    if len(several) > 1:
+        raise InputError(f"--codes gives several values of {' and '.join(several)}; only one code may have several")
+
+
+def parse_edits(text: str) -> dict[str, list[float]]:
+    """Parse values of codes, e.g. `c2=1.5,c3=0`, or several of one: `c2=-1,0,1`.
+
+    Raises:
+        InputError: If a part is neither NAME=NUMBER nor a further NUMBER, or a name occurs twice.
+    """
+    values: dict[str, list[float]] = {}
+    name = ""
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        before, equals, number = (word.strip() for word in part.rpartition("="))
+        if equals:
+            if before in values:
+                raise InputError(f"--codes sets {before} twice")
+            name = before
+        try:
+            if not name:
+                raise ValueError
+            values.setdefault(name, []).append(float(number))
+        except ValueError:
+            raise InputError(f"--codes: {part!r} is not NAME=NUMBER, as in c2=1.5, c2=-1,0,1 or c1=3,c2=1") from None
+    return values
