@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from einops import rearrange
+from einops import repeat
 from PIL import Image
 from torch import Tensor
 
@@ -20,6 +20,12 @@ from gan_zoo.files import atomic_file
 
 MOST_PIXELS = 89_478_485
 """Largest picture that is written; Pillow suspects a decompression bomb in larger ones."""
+CELL = 64
+"""Least side in pixels at which an image is shown; a smaller one is enlarged by a whole factor."""
+MOST_ENLARGED = 4096
+"""Largest side in pixels of a grid whose images are enlarged; of more images, each is enlarged less."""
+GAP = 2
+"""White pixels between the images of a grid."""
 ANIMATED = (".webp", ".gif")
 ENDINGS = (".png", ".jpg", ".jpeg", *ANIMATED, ".pdf", ".tiff")
 MAKER = "gan-zoo"
@@ -44,27 +50,39 @@ def to_uint8(images: Tensor) -> Tensor:
     return images.detach().float().add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8).cpu()
 
 
-def grid(images: Tensor, columns: int, *, gap: int = 2) -> Image.Image:
-    """A picture of images [n, C, H, W] in [-1, 1], row by row, with `gap` white pixels between them."""
+def cell_side(side: int) -> int:
+    """Side at which pictures show an image: a whole multiple or fraction from 64 to 127; 84 for 28, 64 for 32."""
+    return side * -(-CELL // side) if side < CELL else side // (side // CELL)
+
+
+def grid(images: Tensor, columns: int, *, gap: int = GAP) -> Image.Image:
+    """A picture of images [n, C, H, W] in [-1, 1], row by row, with `gap` white pixels between them.
+
+    Images of less than 64 pixels are enlarged to `cell_side` without smoothing, as far as the picture keeps within
+    4096 pixels on a side.
+    """
     return mosaic([images], len(images), columns, gap=gap)
 
 
-def mosaic(batches: Iterable[Tensor], n: int, columns: int, *, gap: int = 2) -> Image.Image:
+def mosaic(batches: Iterable[Tensor], n: int, columns: int, *, gap: int = GAP) -> Image.Image:
     """The `grid` of n images in batches [m, C, H, W], with one batch in memory at a time."""
-    canvas, row = np.zeros(0, np.uint8), 0
+    canvas, row, rows, factor = np.zeros(0, np.uint8), 0, -(-n // columns), 1
     for images in batches:
         _, channels, height, width = images.shape
         if not row:
-            size = -(-n // columns) * (height + gap) - gap, columns * (width + gap) - gap, channels
+            room = (MOST_ENLARGED // max(rows, columns) - gap) // height
+            factor = max(1, min(cell_side(height) // height, room))
+            size = rows * (height * factor + gap) - gap, columns * (width * factor + gap) - gap, channels
             canvas = np.full(size, 255, np.uint8)
-        for pixels in rearrange(to_uint8(images), "n ch h w -> n h w ch").numpy():
-            top, left = row // columns * (height + gap), row % columns * (width + gap)
-            canvas[top : top + height, left : left + width] = pixels
+        pixels = repeat(to_uint8(images), "n ch h w -> n (h a) (w b) ch", a=factor, b=factor).numpy()
+        for image in pixels:
+            top, left = row // columns * (len(image) + gap), row % columns * (image.shape[1] + gap)
+            canvas[top : top + len(image), left : left + image.shape[1]] = image
             row += 1
     return Image.fromarray(canvas.squeeze(-1) if canvas.shape[-1] == 1 else canvas)
 
 
-def most_images(side: int, *, gap: int = 2) -> int:
+def most_images(side: int, *, gap: int = GAP) -> int:
     """The number of images of `side` pixels in a square `grid` of `MOST_PIXELS`."""
     return ((math.isqrt(MOST_PIXELS) + gap) // (side + gap)) ** 2
 

@@ -92,26 +92,35 @@ def test_all_codes_are_drawn_or_the_one_that_is_named(model: GAN) -> None:
 
 
 def test_a_grid_lays_images_row_after_row() -> None:
-    images = torch.linspace(-1, 1, 6)[:, None, None, None].expand(6, 3, 4, 4)
+    images = torch.linspace(-1, 1, 6)[:, None, None, None].expand(6, 3, 64, 64)
     pixels = np.asarray(grid(images, 3, gap=2))
-    assert pixels.shape == (2 * 4 + 2, 3 * 4 + 2 * 2, 3)
+    assert pixels.shape == (2 * 64 + 2, 3 * 64 + 2 * 2, 3)
     assert pixels[0, 0].tolist() == [0, 0, 0]
-    assert pixels[0, 6].tolist() == [51, 51, 51]
-    assert pixels[6, 12].tolist() == [255, 255, 255]
-    assert (pixels[4:6] == 255).all()
+    assert pixels[0, 66].tolist() == [51, 51, 51]
+    assert pixels[66, 132].tolist() == [255, 255, 255]
+    assert (pixels[64:66] == 255).all()
+
+
+@pytest.mark.parametrize(("n", "columns", "factor"), [(6, 3, 3), (48**2, 48, 2), (100**2, 100, 1), (1, 4000, 1)])
+def test_small_images_are_enlarged_by_a_whole_factor_as_far_as_there_is_room(n: int, columns: int, factor: int) -> None:
+    images = torch.rand(2, 1, 28, 28).repeat(n, 1, 1, 1)[:n] * 2 - 1
+    picture = grid(images, columns)
+    assert picture.width == columns * (28 * factor + 2) - 2
+    first = np.asarray(picture)[: 28 * factor, : 28 * factor]
+    assert np.array_equal(first, np.kron(to_uint8(images)[0, 0].numpy(), np.ones((factor, factor), np.uint8)))
 
 
 def test_a_grid_fills_its_last_row_with_white() -> None:
-    pixels = np.asarray(grid(torch.full((4, 1, 4, 4), -1.0), 3, gap=0))
-    assert pixels.shape == (8, 12)
-    assert (pixels[4:, 4:] == 255).all()
-    assert (pixels[4:, :4] == 0).all()
+    pixels = np.asarray(grid(torch.full((4, 1, 64, 64), -1.0), 3, gap=0))
+    assert pixels.shape == (128, 192)
+    assert (pixels[64:, 64:] == 255).all()
+    assert (pixels[64:, :64] == 0).all()
 
 
 def test_a_panel_is_drawn_for_every_code(model: GAN) -> None:
     whole = np.asarray(draw_traversals(model, model.codes, rows=2, count=4))
     for code in model.codes:
-        cells = traversal(model, (code, code.traversal(4)), samples=2).repeat_interleave(2, 3).repeat_interleave(2, 4)
+        cells = traversal(model, (code, code.traversal(4)), samples=2)
         own = np.asarray(grid(cells.flatten(0, 1), cells.shape[1]).convert("RGB"))
         assert contains(whole, own), code.name
         assert not contains(whole, 255 - own)
@@ -147,7 +156,7 @@ def test_an_animation_turns_a_code_there_and_back(
     path = write_traversals(model, tmp_path / f"turn{ending}", code, count=6)
     with Image.open(path) as animation:
         assert animation.n_frames == frames
-        assert animation.width > 8 * 58
+        assert animation.width > 8 * 86
         assert animation.height > animation.width, "the value stands above the grid"
         shown = []
         for frame in range(frames):
@@ -191,7 +200,7 @@ def test_a_sample_grid_holds_the_codes_that_are_named(run: Path, tmp_path: Path)
     trained = gan_zoo.load(run)
     images = trained.sample(9, {"c1": 3, "c2": -1.5}, seed=4)
     with Image.open(tmp_path / "held.png") as picture:
-        assert picture.size == (3 * 32 + 4, 3 * 32 + 4)
+        assert picture.size == (3 * 64 + 4, 3 * 64 + 4)
         assert np.array_equal(np.asarray(picture), np.asarray(grid(images, 3)))
     drawn = trained.prior.sample(9, seed=4, stream=SHOWN)
     held = drawn.codes.clone()
@@ -214,24 +223,25 @@ def test_a_sample_grid_is_nearly_square(run: Path, n: int, size: tuple[int, int]
     ended = zoo("sample", run, "-n", n, "--out", tmp_path / "samples.png")
     assert ended.code == 0, ended.err
     with Image.open(tmp_path / "samples.png") as picture:
-        assert picture.size == tuple(34 * side - 2 for side in size)
+        assert picture.size == tuple(66 * side - 2 for side in size)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize(("n", "columns", "gap"), [(1, 1, 2), (6, 3, 0), (7, 3, 2), (5, 5, 1)])
 def test_a_mosaic_of_batches_is_the_grid_of_all(channels: int, n: int, columns: int, gap: int) -> None:
-    images = torch.rand(n, channels, 4, 4, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    images = torch.rand(n, channels, 20, 20, generator=torch.Generator().manual_seed(0)) * 2 - 1
     whole = np.asarray(grid(images, columns, gap=gap))
     parts = np.asarray(mosaic(images.split(2), n, columns, gap=gap))
     assert np.array_equal(parts, whole)
-    height = -(-n // columns) * (4 + gap) - gap
-    assert whole.shape[:2] == (height, columns * (4 + gap) - gap)
+    height = -(-n // columns) * (80 + gap) - gap
+    assert whole.shape[:2] == (height, columns * (80 + gap) - gap)
 
 
 def test_a_picture_of_too_many_samples_is_refused_with_the_number_that_fits(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gan_zoo.images.MOST_PIXELS", 101 * 101)
+    monkeypatch.setattr("gan_zoo.images.MOST_ENLARGED", 101)
     most = most_images(32)
     assert most == 9
     assert zoo("sample", run, "-n", most, "--out", tmp_path / "a.png").code == 0

@@ -184,7 +184,7 @@ TABLE = [
     (("traverse", "run", "--by", "c2"), ["--by c2", "--code"]),
     (("traverse", "plain", "--code", "c1", "--by", "c2"), ["gan", "no codes"]),
     (("traverse", "run", "--rows", "0"), ["--rows", "0"]),
-    (("traverse", "run", "--rows", "500"), ["by 29", "8192 pixels", "--rows"]),
+    (("traverse", "run", "--rows", "500"), ["by 43", "12288 pixels", "--rows"]),
     (("traverse", "run", "--rows", str(10**12)), [f"--rows {10**12}", "10000"]),
     (("traverse", "run", "--code", "c2", "--values", str(10**12)), [f"--values {10**12}", "10000"]),
     (("traverse", "run", "--code", "c2", "--by", "c3", "--rows", "200"), ["20000 images", "10000", "--rows"]),

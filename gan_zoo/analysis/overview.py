@@ -11,11 +11,11 @@ from PIL import Image
 from rich.table import Table
 from torch import Tensor
 
-from gan_zoo.analysis.panel import Panel, cell_side
+from gan_zoo.analysis.panel import Panel
 from gan_zoo.data.batches import in_order, normalise
 from gan_zoo.data.dataset import Dataset, Split
 from gan_zoo.errors import quoted
-from gan_zoo.images import to_uint8
+from gan_zoo.images import cell_side, to_uint8
 from gan_zoo.terminal import table, with_progress
 
 MEASURED = 10_000

@@ -10,18 +10,10 @@ from einops import rearrange
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from gan_zoo.images import grid
+from gan_zoo.images import CELL, GAP, grid
 
-GAP = 2
-CELL = 64
-"""Approximate side of a cell in pixels; images are enlarged or reduced by whole factors."""
 INK = (40, 40, 40)
 PAPER = (255, 255, 255)
-
-
-def cell_side(resolution: int) -> int:
-    """Side of an image in a panel, in pixels: 56 for resolution 28; 64 for 32, 64 and 128."""
-    return resolution * round(CELL / resolution) if resolution < CELL else resolution // round(resolution / CELL)
 
 
 def resized(images: Tensor, side: int) -> Tensor:
@@ -87,7 +79,7 @@ class Panel:
         flat = rearrange(images.float().cpu(), "rows columns c h w -> (rows columns) c h w")
         cells = resized(flat, self.cell)
         picture = Image.new("RGB", self.size, PAPER)
-        picture.paste(grid(cells, len(self.columns), gap=GAP).convert("RGB"), (left, above))
+        picture.paste(grid(cells, len(self.columns)).convert("RGB"), (left, above))
         pen = ImageDraw.Draw(picture)
         pitch, middle = self.cell + GAP, self.cell / 2
         bottom = above + height + 0.3 * self.small.size

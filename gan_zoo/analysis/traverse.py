@@ -13,9 +13,9 @@ from einops import rearrange
 from PIL import Image
 from torch import Tensor
 
-from gan_zoo.analysis.panel import Panel, cell_side, compose, resized, shelves
+from gan_zoo.analysis.panel import Panel, compose, resized, shelves
 from gan_zoo.errors import InputError, unknown
-from gan_zoo.images import ANIMATED, check_ending, save_image
+from gan_zoo.images import ANIMATED, cell_side, check_ending, save_image
 from gan_zoo.models.gan.codes import Code
 from gan_zoo.models.gan.model import GAN
 from gan_zoo.models.gan.prior import Latents
@@ -24,7 +24,7 @@ MOST_VALUES = 32
 """A discrete code with more values shows this many of them, spread evenly."""
 MOST_PANELS = 12
 MOST_IMAGES = 10_000
-MOST_PIXELS = 8192
+MOST_PIXELS = 12_288
 LINE = 2400
 """Width in pixels that panels are laid side by side in."""
 GAP = 24
@@ -289,7 +289,7 @@ def _check_size(panels: Sequence[Panel], size: tuple[int, int]) -> None:
     """Check a picture, or a frame, of `size` pixels; an animation counts the images of all frames.
 
     Raises:
-        InputError: If it is larger than 8192 pixels on a side, or has more than 10,000 images.
+        InputError: If it is larger than 12,288 pixels on a side, or has more than 10,000 images.
     """
     count = sum(len(panel.rows) * len(panel.columns) for panel in panels)
     if max(size) > MOST_PIXELS or count > MOST_IMAGES:

@@ -13,9 +13,9 @@ from PIL import Image
 from rich.console import Console
 
 from gan_zoo.analysis.overview import COLUMNS, MOST_ROWS, overview, samples, tables
-from gan_zoo.analysis.panel import GAP, cell_side
 from gan_zoo.config import Data
 from gan_zoo.data.dataset import Dataset, Split, open_dataset
+from gan_zoo.images import GAP, cell_side
 from gan_zoo.shapes import ImageShape
 
 RANDOM = np.random.default_rng(0)

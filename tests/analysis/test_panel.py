@@ -11,16 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-from gan_zoo.analysis.panel import GAP, Panel, cell_side, compose, shelves
+from gan_zoo.analysis.panel import Panel, compose, shelves
+from gan_zoo.images import GAP, cell_side
 
 TENS = [str(k) for k in range(10)]
 TWENTY = [str(k) for k in range(20)]
 VALUES = [f"{-2 + 4 * k / 9:.2g}" for k in range(10)]
 PANELS = [
-    Panel(56, TENS, TENS, across="c1, categorical", down="sample"),
+    Panel(84, TENS, TENS, across="c1, categorical", down="sample"),
     Panel(64, TWENTY, VALUES, across="c1, categorical", down="c4, uniform", title="sample 12"),
     Panel(64, VALUES, TWENTY, across="c4, uniform", down="c1, categorical"),
-    Panel(56, VALUES, ["1"], across="c2, uniform", down="sample"),
+    Panel(84, VALUES, ["1"], across="c2, uniform", down="sample"),
     Panel(56, ["-2", "2"], ["-2", "2"], across="c2, gaussian", down="c1, categorical", title="sample 1"),
     Panel(43, [str(k) for k in range(4063, 4095)], ["10000"], across="c1, categorical: 32 of 4096 values", down="c2"),
     Panel(56, [""] * 8, [""] * 8, title="c2, uniform: -0.67"),
@@ -28,12 +29,12 @@ PANELS = [
 ]
 
 
-def test_a_cell_is_a_whole_multiple_or_fraction_of_about_64_pixels() -> None:
+def test_a_cell_is_a_whole_multiple_or_fraction_of_64_to_127_pixels() -> None:
     for resolution in range(4, 1025):
         cell = cell_side(resolution)
-        assert 43 <= cell <= 96
-        assert cell % resolution == 0 or cell == resolution // round(resolution / cell)
-    assert [cell_side(resolution) for resolution in (28, 32, 64, 128, 1024)] == [56, 64, 64, 64, 64]
+        assert 64 <= cell < 128
+        assert cell % resolution == 0 or cell == resolution // (resolution // cell)
+    assert [cell_side(resolution) for resolution in (28, 32, 64, 128, 1024)] == [84, 64, 64, 64, 64]
 
 
 def boxes_of(panel: Panel, monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, float, float, float]]:
@@ -100,7 +101,7 @@ def test_images_lie_row_after_row_pixel_for_pixel(side: int, channels: int) -> N
             shown = torch.from_numpy(pixels[y : y + panel.cell, x : x + panel.cell]).permute(2, 0, 1)
             expected = (images[row, column] + 1) * 127.5
             if side < panel.cell:
-                expected = expected.repeat_interleave(2, 1).repeat_interleave(2, 2)
+                expected = expected.repeat_interleave(3, 1).repeat_interleave(3, 2)
             elif side > panel.cell:
                 expected = torch.nn.functional.avg_pool2d(expected, 2)
             assert (shown - expected).abs().max() <= 0.51
