@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import shutil
 from base64 import b64decode
 from dataclasses import asdict
 from html.parser import HTMLParser
@@ -15,7 +16,7 @@ import pytest
 from commandline import zoo
 from narrow import narrow_train
 
-from gan_zoo.analysis.curves import MOST_POINTS, chart, charts, thinned, ticks
+from gan_zoo.analysis.curves import MOST_CHARTS, MOST_POINTS, Chart, charts, draw, sections, stamp, thinned, ticks
 from gan_zoo.analysis.results import Measurement
 
 VOID = {"meta", "img", "br"}
@@ -64,34 +65,81 @@ def test_a_page_holds_all_it_shows(folder: Path) -> None:
     page = Page(text)
     assert {tag for tag, _ in page.tags}.isdisjoint({"script", "link", "iframe", "b>"})
     sources = [attributes["src"] or "" for tag, attributes in page.tags if tag == "img"]
-    assert len(sources) == 3  # samples of steps 2, 4 and 5
+    assert len(sources) == 1 + 3 + 3  # samples, a traversal of each code, and samples of steps 2, 4 and 5
     for source in sources:
         assert b64decode(source.removeprefix("data:image/png;base64,")).startswith(b"\x89PNG")
     assert not re.search(r"(?:src|href)=\"(?!data:)|url\(|@import|https?://", text)
     assert "default-src 'none'" in text
     assert "prefers-color-scheme: dark" in text
-    for word in ("a &lt;run&gt;", "done, step 5 of 5", "[infogan]", "&lt;b&gt;", "0.2500", "&lt;i&gt;a note", "losses"):
+    for word in ("a &lt;run&gt;", "done, step 5 of 5", "[infogan]", "&lt;b&gt;", "0.2500", "&lt;i&gt;a note", "Losses"):
         assert word in text
     assert "secret" not in text
+    order = ["Samples, step 5", "L_I by code", "Figures", "Losses", "Speed", "<summary>Configuration"]
+    places = [text.index(f"{word}</") for word in order]
+    assert places == sorted(places)
+
+
+def test_a_run_that_cannot_be_loaded_has_a_page_that_says_why(folder: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(folder, tmp_path / "run", symlinks=True))
+    for weights in run.glob("checkpoints/*/model.safetensors"):
+        weights.write_bytes(b"")
+    assert zoo("report", run).code == 0
+    text = (run / "report.html").read_text()
+    assert "No samples: " in text and "model.safetensors" in text
+    assert text.count("<img") == 3
 
 
 def test_curves_are_of_the_numbers_of_the_log() -> None:
     records = [{"step": k, "generator/a": k / 10, "mi": -1.0, "mi/c1": float("nan"), "flag": True} for k in range(1, 6)]
-    groups = charts(records)
-    assert set(groups) == {"losses", "L_I, nats"}
-    assert groups["losses"] == {"generator/a": [(k, k / 10) for k in range(1, 6)]}
-    drawn = chart(groups["losses"]).partition("<ul")[0]
-    (line,) = ElementTree.fromstring(drawn).findall("polyline")
+    information, loss = charts(records)
+    assert (information.section, information.title) == ("L_I by code", "all codes")
+    assert loss == Chart("Losses", "a", "loss", {"G": [(k, k / 10) for k in range(1, 6)]})
+    drawn = draw(loss).partition("<ul")[0].removeprefix("<section>")
+    (line,) = ElementTree.fromstring(f"<a>{drawn}</a>").findall("svg/polyline")
     points = [tuple(map(float, pair.split(","))) for pair in line.attrib["points"].split()]
     assert len(points) == 5
     assert [x for x, _ in points] == sorted(x for x, _ in points)
     assert [y for _, y in points] == sorted((y for _, y in points), reverse=True)  # up is less
 
 
+def test_a_code_is_drawn_with_its_maximum_a_term_with_both_networks_and_new_families_under_their_own_names() -> None:
+    record = {
+        "step": 1, "images_per_second": 9.0, "generator/a": 1.0, "discriminator/a": 2.0, "discriminator/b": 3.0,
+        "mi/c1": 4.0, "mi": 5.0, "entropy/c1": 6.0, "evaluation/mi/c1": 7.0, "evaluation/frechet/random": 8.0,
+        "gradient_norm/generator": 1.0, "loss_scale": 2.0,
+    }  # fmt: skip
+    found = {(chart.section, chart.title): list(chart.curves) for chart in charts([record])}
+    assert found == {
+        ("L_I by code", "c1"): ["L_I", "H(c)", "L_I, evaluated"],
+        ("L_I by code", "all codes"): ["L_I"],
+        ("Evaluation", "frechet"): ["random"],
+        ("Losses", "a"): ["G", "D"],
+        ("Losses", "b"): ["D"],
+        ("Training", "gradient norm"): ["generator"],
+        ("Training", "loss scale"): ["loss scale"],
+        ("Speed", "images per second"): ["images per second"],
+    }
+    drawn = sections(charts([record]))
+    assert "key c1" in drawn["Losses"] and "key c0" in drawn["Losses"], "each network has a colour of its own"
+    assert list(drawn) == ["L_I by code", "Evaluation", "Losses", "Training", "Speed"]
+    assert drawn["L_I by code"].count(' limit"') == 2  # the point of H(c), and its key
+
+
+def test_a_section_of_very_many_charts_says_how_many_are_left_out() -> None:
+    drawn = sections(charts([{"step": 1} | {f"mi/c{k}": 1.0 for k in range(MOST_CHARTS + 3)}]))["L_I by code"]
+    assert drawn.count("<svg") == MOST_CHARTS
+    assert "3 further charts are left out" in drawn
+
+
+def one(curves: dict[str, list[tuple[int, float]]]) -> str:
+    return draw(Chart("Losses", "a", "loss", curves))
+
+
 def test_a_single_point_and_a_constant_are_drawn() -> None:
-    assert "<circle" in chart({"a": [(3, 2.0)]})
-    assert "nan" not in chart({"a": [(1, 2.0), (2, 2.0)], "b": [(1, 2.0)]})
-    assert "and 2 more" in chart({str(k): [(1, 1.0), (2, 2.0)] for k in range(10)})
+    assert "<circle" in one({"a": [(3, 2.0)]})
+    assert "nan" not in one({"a": [(1, 2.0), (2, 2.0)], "b": [(1, 2.0)]})
+    assert "and 2 more" in one({str(k): [(1, 1.0), (2, 2.0)] for k in range(10)})
+    assert "loss</text>" in one({"a": [(3, 2.0)]}) and "step</text>" in one({"a": [(3, 2.0)]})
 
 
 def test_a_long_curve_is_thinned_to_means() -> None:
@@ -108,6 +156,17 @@ def test_ticks_are_round_and_within(low: float, high: float) -> None:
     assert 2 <= len(found) <= 8
     slack = (high - low) * 1e-6
     assert all(low - slack <= tick <= high + slack for tick in found)
+
+
+def test_the_stamp_changes_with_the_log(tmp_path: Path) -> None:
+    log = tmp_path / "metrics.jsonl"
+    assert stamp(log) == ""
+    log.write_text('{"step": 1}\n')
+    before = stamp(log)
+    assert before
+    with log.open("a") as file:
+        file.write('{"step": 2}\n')
+    assert stamp(log) != before
 
 
 def test_a_page_goes_where_it_is_asked_to(folder: Path, tmp_path: Path) -> None:

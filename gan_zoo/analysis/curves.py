@@ -1,35 +1,91 @@
-"""Curves of a run's log: as inline SVG, whose colours the page's style sets, and as rows for a plot."""
+"""Charts of a run's log as inline SVG, for the report and the page of `gan-zoo explore`.
+
+A metric's name decides where it is drawn: `FAMILIES` has the known ones; any other gets a chart of its family's name.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from html import escape
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from gan_zoo.analysis.result_tables import number
 
 Curve = list[tuple[int, float]]
-Point = tuple[int, float, str]
-"""Step, value and the curve's label."""
+"""Steps and values."""
+
+FAMILIES = {
+    "mi": ("L_I by code", "nats", "L_I"),
+    "entropy": ("L_I by code", "nats", "H(c)"),
+    "discriminator": ("Losses", "loss", "D"),
+    "generator": ("Losses", "loss", "G"),
+    "images_per_second": ("Speed", "images/s", ""),
+}
+"""By the first part of a metric's name: section, unit and the curve's label; the second part is the chart's title."""
+SECTIONS = ("L_I by code", "Evaluation", "Losses", "Training", "Speed")
+NOTES = {
+    "L_I by code": "Dashed: H(c), the most that L_I of a discrete code can reach. A continuous code has no such limit; "
+    "with each nat, the error of Q falls to 1/e."
+}
+EVALUATION = "evaluation/"
+"""Begins the names of what is measured while a model trains."""
 
 MOST_POINTS = 400
 """Points of one curve."""
 MOST_CURVES = 8
 """Curves in one chart, which has as many colours."""
-WIDTH, HEIGHT = 640, 260
-LEFT, RIGHT, TOP, BOTTOM = 64, 12, 12, 32
-TITLES = {"generator": "losses", "discriminator": "losses", "mi": "L_I, nats", "entropy": "L_I, nats"}
+MOST_CHARTS = 12
+"""Charts in one section."""
+WIDTH, HEIGHT = 300, 200
+LEFT, RIGHT, TOP, BOTTOM = 44, 8, 24, 40
+
+LIGHT = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8a6d00", "#56b4e9", "#7b3fb5", "#555555")
+DARK = ("#5eb3e8", "#ff9a52", "#3fd0a4", "#f0a8cf", "#e6c84f", "#9bd7ff", "#c59bf2", "#bbbbbb")
+STYLE = """\
+.charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 16.5rem), 1fr)); gap: 1.5rem }
+.charts svg { display: block; width: 100%; height: auto }
+.charts h3 { margin: 0 0 .25rem; font-size: .95rem; font-weight: 600; overflow-wrap: anywhere }
+.rule { stroke: var(--rule) } .tick { fill: var(--faint); font-size: 12px } .notes { color: var(--faint) }
+.curve { fill: none; stroke-width: 1.75 } .limit { stroke-dasharray: 6 4 }
+.legend { display: flex; flex-wrap: wrap; gap: .1rem 1.1rem; margin: .25rem 0 0; padding: 0; list-style: none;
+  font-size: .85rem } .legend b { font-variant-numeric: tabular-nums; font-weight: 500; color: var(--faint) }
+.key { display: inline-block; width: 1rem; height: 0; margin-right: .4rem; vertical-align: middle;
+  border-top: 3px solid } .key.limit { border-top-style: dashed; border-top-width: 2px }
+""" + "\n".join(
+    f".curve.c{k} {{ stroke: var(--c{k}) }} .dot.c{k} {{ fill: var(--c{k}) }} .key.c{k} {{ border-color: var(--c{k}) }}"
+    for k in range(MOST_CURVES)
+)
+"""The style of charts; it uses the colours --rule and --faint, and those of a `palette`."""
 
 
-def charts(records: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Curve]]:
-    """The curves of a log, grouped by the first part of their names."""
-    groups: dict[str, dict[str, Curve]] = {}
+@dataclass(frozen=True)
+class Chart:
+    """Curves with common axes.
+
+    Attributes:
+        section: The heading that it belongs to.
+        title: Its name.
+        unit: The unit of its values.
+        curves: By label.
+    """
+
+    section: str
+    title: str
+    unit: str
+    curves: dict[str, Curve] = field(default_factory=dict)
+
+
+def charts(records: Sequence[Mapping[str, Any]]) -> list[Chart]:
+    """The charts of a log, section by section: one for each code, each term of the losses, and each further family."""
+    found: dict[tuple[str, str], Chart] = {}
     for name, curve in curves(records).items():
-        first = name.partition("/")[0]
-        groups.setdefault(TITLES.get(first, first.replace("_", " ")), {})[name] = curve
-    return groups
+        section, title, unit, label = _place(name)
+        found.setdefault((section, title), Chart(section, title, unit)).curves[label] = curve
+    return sorted(found.values(), key=lambda chart: SECTIONS.index(chart.section))
 
 
 def curves(records: Sequence[Mapping[str, Any]]) -> dict[str, Curve]:
@@ -42,37 +98,16 @@ def curves(records: Sequence[Mapping[str, Any]]) -> dict[str, Curve]:
     return by_name
 
 
-def information_rows(records: Sequence[Mapping[str, Any]]) -> list[Point]:
-    """L_I of each code, and H(c) where it is discrete."""
-    titles = {"mi": "L_I", "entropy": "H(c)"}
-
-    def label(name: str) -> str | None:
-        quantity, slash, code = name.partition("/")
-        return f"{titles[quantity]}, {code}" if slash and quantity in titles else None
-
-    return _rows(records, label)
-
-
-def loss_rows(records: Sequence[Mapping[str, Any]]) -> list[Point]:
-    """The terms of the losses of discriminator and generator."""
-    networks = {"discriminator": "D: ", "generator": "G: "}
-
-    def label(name: str) -> str | None:
-        network, slash, term = name.partition("/")
-        return networks[network] + term if slash and network in networks else None
-
-    return _rows(records, label)
-
-
-def _rows(records: Sequence[Mapping[str, Any]], label: Callable[[str], str | None]) -> list[Point]:
-    """Points of the curves that have a label; of a long curve every n-th, counted from its end."""
-    labelled = ((label(name), curve) for name, curve in curves(records).items())
-    return [
-        (step, value, name)
-        for name, curve in labelled
-        if name is not None
-        for step, value in curve[::-1][:: -(-len(curve) // MOST_POINTS)][::-1]
-    ]
+def _place(name: str) -> tuple[str, str, str, str]:
+    """Section, chart and unit of a metric, and the curve's label."""
+    family, _, rest = name.removeprefix(EVALUATION).partition("/")
+    evaluated = name.startswith(EVALUATION)
+    if family not in FAMILIES:
+        title = family.replace("_", " ")
+        return "Evaluation" if evaluated else "Training", title, "", rest or title
+    section, unit, label = FAMILIES[family]
+    title = rest or ("all codes" if label else "images per second")
+    return section, title, unit, f"{label or title}{', evaluated' if evaluated else ''}"
 
 
 def stamp(file: Path) -> str:
@@ -84,30 +119,49 @@ def stamp(file: Path) -> str:
     return f"{status.st_size} {status.st_mtime_ns}"
 
 
-def chart(curves: Mapping[str, Curve]) -> str:
+def palette(colours: Sequence[str]) -> str:
+    """Colours, `LIGHT` or `DARK`, as declarations of CSS."""
+    return " ".join(f"--c{k}: {colour};" for k, colour in enumerate(colours))
+
+
+def sections(charts: Sequence[Chart]) -> dict[str, str]:
+    """The HTML of charts, by section."""
+    drawn = {}
+    for section, group in groupby(charts, key=lambda chart: chart.section):
+        members = list(group)
+        body = "".join(draw(chart) for chart in members[:MOST_CHARTS])
+        more = len(members) - MOST_CHARTS
+        notes = [NOTES.get(section, ""), f"{more} further charts are left out; metrics.jsonl has all." * (more > 0)]
+        lines = "".join(f'<p class="notes">{escape(note)}</p>' for note in notes if note)
+        drawn[section] = f'<h2>{escape(section)}</h2>{lines}<div class="charts">{body}</div>'
+    return drawn
+
+
+def draw(chart: Chart) -> str:
     """HTML of an SVG of the first 8 curves, with a legend of their last values."""
-    shown = dict(list(curves.items())[:MOST_CURVES])
+    shown = dict(list(chart.curves.items())[:MOST_CURVES])
     points = [point for curve in shown.values() for point in curve]
     steps, values = _scale([p[0] for p in points]), _scale([p[1] for p in points])
-    lines = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(", ".join(shown))}">']
-    lines += _axes(steps, values)
-    for index, (name, curve) in enumerate(shown.items()):
+    words = f"{chart.title}: {', '.join(shown)} by step"
+    lines = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(words)}">']
+    lines += _axes(steps, values, chart.unit)
+    legend = []
+    for index, (label, curve) in enumerate(shown.items()):
+        colour = {"D": 0, "G": 1}.get(label, index)  # the same in every chart
+        look = f"c{colour} limit" if label == "H(c)" else f"c{colour}"
         places = [(_x(step, steps), _y(value, values)) for step, value in thinned(curve)]
-        title = f"<title>{escape(name)}</title>"
+        title = f"<title>{escape(label)}</title>"
         if len(places) == 1:
             x, y = places[0]
-            lines.append(f'<circle class="dot c{index}" cx="{x:.1f}" cy="{y:.1f}" r="3">{title}</circle>')
+            lines.append(f'<circle class="dot {look}" cx="{x:.1f}" cy="{y:.1f}" r="3">{title}</circle>')
         else:
             path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
-            lines.append(f'<polyline class="curve c{index}" points="{path}">{title}</polyline>')
-    lines.append("</svg>")
-    legend = [
-        f'<li><span class="key k{index}"></span>{escape(name)} <b>{number(curve[-1][1])}</b></li>'
-        for index, (name, curve) in enumerate(shown.items())
-    ]
-    if len(curves) > len(shown):
-        legend.append(f"<li>and {len(curves) - len(shown)} more in metrics.jsonl</li>")
-    return "\n".join([*lines, f'<ul class="legend">{"".join(legend)}</ul>'])
+            lines.append(f'<polyline class="curve {look}" points="{path}">{title}</polyline>')
+        legend.append(f'<li><span class="key {look}"></span>{escape(label)} <b>{number(curve[-1][1])}</b></li>')
+    if len(chart.curves) > len(shown):
+        legend.append(f"<li>and {len(chart.curves) - len(shown)} more in metrics.jsonl</li>")
+    picture = "\n".join([*lines, "</svg>"])
+    return f'<section><h3>{escape(chart.title)}</h3>{picture}<ul class="legend">{"".join(legend)}</ul></section>'
 
 
 def thinned(curve: Curve) -> Curve:
@@ -117,7 +171,7 @@ def thinned(curve: Curve) -> Curve:
     return [(part[-1][0], sum(value for _, value in part) / len(part)) for part in parts]
 
 
-def ticks(low: float, high: float, most: int = 6) -> list[float]:
+def ticks(low: float, high: float, most: int = 5) -> list[float]:
     """Round numbers from `low` to `high`: multiples of 1, 2 or 5 times a power of ten."""
     rough = (high - low) / most
     power = 10.0 ** math.floor(math.log10(rough))
@@ -131,15 +185,18 @@ def _scale(values: Sequence[float]) -> tuple[float, float]:
     return (low, high) if high - low > least else (low - least, high + least)
 
 
-def _axes(steps: tuple[float, float], values: tuple[float, float]) -> list[str]:
-    lines = []
+def _axes(steps: tuple[float, float], values: tuple[float, float], unit: str) -> list[str]:
+    lines = [f'<text class="tick" x="0" y="13">{escape(unit)}</text>'] if unit else []
+    lines.append(
+        f'<text class="tick" x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 4}" text-anchor="middle">step</text>'
+    )
     for tick in ticks(*values):
         y = _y(tick, values)
         lines.append(f'<line class="rule" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        lines.append(f'<text class="tick" x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{tick:.4g}</text>')
+        lines.append(f'<text class="tick" x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{tick:.4g}</text>')
     for tick in ticks(*steps):
         if tick == int(tick):
-            place = f'x="{_x(tick, steps):.1f}" y="{HEIGHT - 10}"'
+            place = f'x="{_x(tick, steps):.1f}" y="{HEIGHT - 22}"'
             anchor = "end" if tick == steps[-1] else "middle"  # so that the last label is not cut off
             lines.append(f'<text class="tick" {place} text-anchor="{anchor}">{int(tick):,}</text>')
     return lines

@@ -8,7 +8,6 @@ from html import escape
 from typing import Any
 
 import gradio as gr
-import pandas as pd
 from PIL import Image
 
 from gan_zoo.analysis import curves
@@ -16,7 +15,6 @@ from gan_zoo.errors import InputError
 from gan_zoo.explore.view import View, limits
 from gan_zoo.images import inline, png
 from gan_zoo.models.gan.codes import Code
-from gan_zoo.training.loggers.jsonlines import read_records
 
 SECONDS = 3.0
 """Interval between checks of a run's log."""
@@ -30,7 +28,13 @@ DIRECT: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibi
 LATEST: dict[str, Any] = {**DIRECT, "trigger_mode": "always_last"}
 """Options of a call while a slider is dragged: events during a call are merged into the last."""
 
-CSS = """
+CSS = (
+    f"""
+{curves.STYLE}
+:root {{ {curves.palette(curves.LIGHT)} }} .dark {{ {curves.palette(curves.DARK)} }}
+.zoo-curves {{ --faint: var(--body-text-color-subdued); --rule: var(--border-color-primary); }}
+"""
+    + """\
 .zoo-row { align-items: end; }
 .zoo-run input::-webkit-slider-thumb { box-shadow: 0 0 0 1px var(--neutral-400); }
 .zoo-run input::-moz-range-thumb { box-shadow: 0 0 0 1px var(--neutral-400); }
@@ -44,6 +48,7 @@ CSS = """
 .zoo-codes :is(td, th) { padding: .15rem .6rem; text-align: left; }
 .zoo-refused { color: var(--error-text-color, #b91c1c); }
 """
+)
 
 
 def build(views: Sequence[View]) -> gr.Blocks:
@@ -190,21 +195,16 @@ def _grid(page: gr.Blocks, view: View, inputs: list[gr.components.Component], re
 
 
 def _curves(page: gr.Blocks, view: View) -> None:
-    """Plots of L_I and the losses, which follow the run."""
-    axes = {"x": "step", "y": "nats", "color": "curve", "height": 220, "buttons": ["export", "fullscreen"]}
-    information = gr.LinePlot(title="information in the codes", visible=bool(view.codes), elem_classes="zoo-mi", **axes)
-    losses = gr.LinePlot(title="losses", elem_classes="zoo-losses", **axes)
-    stamp = gr.State("")
+    """Charts of the log, which follow the run."""
+    shown, stamp = gr.HTML(elem_classes="zoo-curves"), gr.State("")
 
     def update(previous: str) -> Any:
         current = curves.stamp(view.run.metrics_file)
         if current == previous:
             return gr.skip()
-        records = read_records(view.run.metrics_file)
-        rows = curves.information_rows(records), curves.loss_rows(records)
-        return current, *(pd.DataFrame(points, columns=["step", "nats", "curve"]) for points in rows)
+        return current, "".join(curves.sections(curves.charts(view.run.metrics())).values())
 
-    gr.on([page.load, gr.Timer(SECONDS).tick], update, stamp, [stamp, information, losses], **DIRECT)
+    gr.on([page.load, gr.Timer(SECONDS).tick], update, stamp, [stamp, shown], **DIRECT)
 
 
 def _picture(picture: Image.Image, name: str, description: str) -> str:
