@@ -38,6 +38,14 @@ TERMS = {
         r" - w \, \mathbb{E}[\log P(c \mid G(z, c))]",
         "P(c | x) is the output of the class head on the trunk, and w the setting `class_weight`.",
     ),
+    "projection-gan": (
+        "",
+        "",
+        r"where D(x) stands for $D(x, y) = \langle v_y, \varphi(x) \rangle + \psi(\varphi(x))$ (eq. 3), with y the "
+        "label of a real image or the class that a fake was generated from, φ the trunk, ψ the linear adversarial "
+        "head and v the embedding of the classes. G(z) stands for G(z, y), whose batch norms compute "
+        r"$\gamma_y (h - \mu) / \sigma + \beta_y$. [Conditioning on labels](../../labels.md) describes both.",
+    ),
     "infogan": (
         r" - \lambda \, L_I(G, Q)",
         r" - \lambda \, L_I(G, Q)",

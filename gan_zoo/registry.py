@@ -126,6 +126,9 @@ models = Registry(
         "sngan": _model("sngan", "SNGAN", "residual trunks, spectral norm, hinge losses"),
         "r3gan": _model("r3gan", "R3GAN", "relativistic pairing with R1 and R2"),
         "acgan": _model("acgan", "ACGAN", "class-conditional, with a class head trained on labels"),
+        "projection-gan": _model(
+            "projection_gan", "ProjectionGAN", "class-conditional: conditional batch norm, projection in D"
+        ),
         "infogan": _model("infogan", "InfoGAN", "latent codes that Q reads from the image, learned without labels"),
         "infogan-cr": _model("infogan_cr", "InfoGANCR", "InfoGAN with a contrastive regulariser on pairs of images"),
     },

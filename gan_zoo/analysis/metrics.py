@@ -91,7 +91,11 @@ def _coverage(subject: Subject) -> Outcome:
     classes = torch.cat([reals.classifier.predict(part).cpu() for part in subject.generated.split(500)])
     note = f"{subject.n} samples; classes predicted by a classifier, right on {reals.classifier.accuracy:.1%}"
     generated, real = (np.bincount(labels, minlength=data.classes) for labels in (classes, data.train.labels))
-    return Outcome(coverage(generated, real), note, subject.n, "classifier")
+    numbers = coverage(generated, real)
+    if (asked := subject.labels) is not None:
+        numbers["label accuracy"] = (classes == asked).float().mean().item()
+        note += "; label accuracy: share of samples that it reads as the label they were drawn for"
+    return Outcome(numbers, note, subject.n, "classifier")
 
 
 def _disentanglement(subject: Subject) -> Outcome:

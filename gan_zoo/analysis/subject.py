@@ -19,6 +19,7 @@ from gan_zoo.data.dataset import Dataset, Split
 from gan_zoo.errors import InputError
 from gan_zoo.images import to_uint8
 from gan_zoo.models.gan.model import GAN
+from gan_zoo.models.gan.prior import SHOWN
 from gan_zoo.training.run import Run
 
 BATCH = 250
@@ -171,6 +172,12 @@ class Subject:
     def generated(self) -> Tensor:
         """n samples, uint8 [n, C, R, R]."""
         return torch.cat([to_uint8(part) for part in self.model.draw(self.n, seed=self.seed)])
+
+    @property
+    def labels(self) -> Tensor | None:
+        """The labels that the samples were drawn for, int64 [n]; None if the model has none."""
+        prior = self.model.prior
+        return prior.labels(prior.sample(self.n, seed=self.seed, stream=SHOWN).codes)
 
     @cached_property
     def generated_features(self) -> Tensor:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from tyro.conf import Positional, arg
 
 from gan_zoo.cli.types import Count, Device, LatentsFile, Port, RunFolder, RunFolders, Seed, integer
-from gan_zoo.errors import InputError
+from gan_zoo.errors import InputError, unknown
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,6 +40,7 @@ def sample(
     /,
     n: Annotated[Count | None, arg(aliases=["-n"])] = None,
     codes: str = "",
+    label: str | None = None,
     from_: LatentsFile = None,
     out: Path | None = None,
     seed: Seed = 0,
@@ -51,6 +52,8 @@ def sample(
         n: Number of images, by default 64, or as many as --from has. A larger n continues the sequence of a smaller
             one.
         codes: Codes to fix, e.g. "c1=3,c2=-1.5"; the others are drawn at random, or those of --from.
+        label: Class of all images, by the name that the run's data gives it, or by its number. Requires a model that
+            is trained on labels.
         out: Output picture; defaults to samples.png in the run's samples folder.
         from_: Latents to draw instead of those of --seed: a file that gan-zoo invert wrote.
         seed: Seed of the latents.
@@ -60,13 +63,17 @@ def sample(
         gan-zoo sample runs/infogan-mnist-5k-001/checkpoints/step-00000500 -n 100 --out early.png
         gan-zoo sample hf://org/name --seed 7
         gan-zoo sample runs/infogan-mnist-5k-001 --from inverted/latents.safetensors --codes c2=1.5
+        gan-zoo sample runs/projection-gan-pets-001 --label cat
     """
     from gan_zoo.analysis.latents import load_latents
     from gan_zoo.cli.console import console
     from gan_zoo.images import check_ending, mosaic, most_images, save_image
 
-    _, model, target = open_model(run, device, out, "samples/samples.png", check_ending)
-    values, latents = parse_values(codes), load_latents(from_, model) if from_ else None
+    source, model, target = open_model(run, device, out, "samples/samples.png", check_ending)
+    values = parse_values(codes)
+    if label is not None:
+        values = with_label(values, label, model, source)
+    latents = load_latents(from_, model) if from_ else None
     n, side = n or (64 if latents is None else len(latents)), model.image.resolution
     if n > (most := most_images(side)):
         raise InputError(f"--n {n}: a picture holds at most {most} images of {side}×{side} pixels")
@@ -102,6 +109,30 @@ def parse_values(text: str) -> dict[str, float]:
         except ValueError:
             raise InputError(f"--codes: {part!r} is not NAME=NUMBER, as in c1=3,c2=-1.5") from None
     return values
+
+
+def with_label(values: dict[str, float], label: str, model: GAN, run: Run) -> dict[str, float]:
+    """The codes to fix, with the label of all images: a class by its name in the run's data, else by its number.
+
+    Raises:
+        InputError: If the model has no label, the data no such class, or `values` sets the label too.
+    """
+    from gan_zoo.models.gan.codes import LABEL
+    from gan_zoo.training.provenance import recorded
+
+    code = next((code for code in model.codes if code.name == LABEL), None)
+    if code is None:
+        raise InputError(
+            f"--label {label} requires a model that is trained on labels, and {model.config.model} is not; acgan, "
+            "projection-gan, and infogan with infogan.conditional are"
+        )
+    if LABEL in values:
+        raise InputError("--label and --codes both set label")
+    record = recorded(run)
+    names = [*record.class_names] if record else []
+    if label not in names and not (label.isascii() and label.isdecimal()):
+        raise unknown("label", label, names or [f"0 to {code.classes - 1}"])
+    return {**values, LABEL: code.check(names.index(label) if label in names else int(label))}
 
 
 def traverse(

@@ -28,13 +28,26 @@ class Penalties:
         return self.any and step % self.settings.penalty_interval == 0
 
     def __call__(
-        self, discriminator: Discriminator, *, real: DiscriminatorOutput, fake: DiscriminatorOutput, random: Draws
+        self,
+        discriminator: Discriminator,
+        *,
+        real: DiscriminatorOutput,
+        fake: DiscriminatorOutput,
+        labels: Tensor | None,
+        random: Draws,
     ) -> dict[str, Tensor]:
-        """The terms of D's objective, weights applied. For R1 and R2 `images` must require gradients."""
+        """The terms of D's objective, weights applied. For R1 and R2 `images` must require gradients.
+
+        A point between a real and a fake has the real's label.
+        """
         s, terms = self.settings, {}
+
+        def logits(images: Tensor) -> Tensor:
+            return discriminator.conditioned(discriminator(images), labels).logits
+
         if s.gradient_penalty:
             mix = random.uniform(len(real.images))[:, :, None, None]
-            slope = gradient_penalty(lambda x: discriminator(x).logits, real.images.detach(), fake.images.detach(), mix)
+            slope = gradient_penalty(logits, real.images.detach(), fake.images.detach(), mix)
             terms["discriminator/gradient_penalty"] = s.gradient_penalty * slope
         if s.r1:
             terms["discriminator/r1"] = s.r1 * zero_centred_penalty(real.logits, real.images)

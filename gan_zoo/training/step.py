@@ -83,19 +83,24 @@ class StepFunctions:
         at_once = self.at_once and not fake_x.requires_grad  # one pass would carry its gradient through the reals too
         with self.precision.autocast(penalised=slopes):
             real, judged, *more = model.discriminator.discriminate(real_x, fake_x, *more_x, at_once=at_once)
+            real = model.discriminator.conditioned(real, batch.labels)
+            judged = model.discriminator.conditioned(judged, model.prior.labels(latents.codes))
             objective = model.discriminator_objective(
                 StepTensors(
                     real=real, fake=judged, latents=latents, labels=batch.labels, random=random, additional=tuple(more)
                 )
             )
             if penalised:
-                objective.terms |= self.penalties(model.discriminator, real=real, fake=judged, random=random)
+                objective.terms |= self.penalties(
+                    model.discriminator, real=real, fake=judged, labels=batch.labels, random=random
+                )
         return objective, real.detached, judged
 
     def _generator_objective(self, micro: MicroBatch, fake: Tensor, real: DiscriminatorOutput) -> Objective:
         """G's objective on `fake`, from a pass of D."""
         with self.precision.autocast():
             judged = self.model.discriminator(self.augment_fake(fake, micro.random))
+            judged = self.model.discriminator.conditioned(judged, self.model.prior.labels(micro.latents.codes))
         return self.objective_without_pass(micro, judged, real)
 
     def objective_without_pass(

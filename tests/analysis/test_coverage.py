@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from narrow import Game
 
 from gan_zoo.analysis.coverage import coverage
+from gan_zoo.analysis.metrics import METRICS
+from gan_zoo.analysis.subject import Subject
+from gan_zoo.models.gan.prior import SHOWN
 
 
 def test_equal_shares_are_covered_without_divergence() -> None:
@@ -35,3 +43,23 @@ def test_a_class_that_the_data_does_not_have_is_no_mode() -> None:
     told = coverage(np.array([5, 5, 2]), np.array([9, 9, 0]))
     assert told["classes"] == told["modes"] == 2
     assert told["kl"] == pytest.approx(0)
+
+
+@pytest.mark.parametrize("model", ["acgan", "projection-gan", "gan"])
+def test_samples_are_compared_with_the_labels_that_they_were_drawn_for(model: str) -> None:
+    """Of labels 0 to 9, a classifier that sees 3 everywhere is right on those that were drawn for 3."""
+    made = Game(model, trunk__name="mlp").model
+    blind = SimpleNamespace(predict=lambda images: torch.full((len(images),), 3), accuracy=1.0)
+    dataset = SimpleNamespace(classes=10, train=SimpleNamespace(labels=torch.arange(10)))
+    reals: Any = SimpleNamespace(classifier=blind, dataset=dataset)
+    outcome = METRICS["coverage"].measure(Subject(Any, Path(), made, reals, n=300, seed=5))  # type: ignore[arg-type]
+    if model == "gan":
+        assert "label accuracy" not in outcome.numbers and "label" not in outcome.note
+        return
+    drawn = made.prior.sample(300, seed=5, stream=SHOWN).codes[:, 0]
+    share = (drawn == 3).float().mean().item()
+    assert 0 < share < 0.2
+    assert outcome.numbers["label accuracy"] == pytest.approx(share)
+    assert "label accuracy" in outcome.note
+    images = made.sample(300, {"label": drawn}, seed=5)
+    assert torch.equal(torch.cat([*made.draw(300, seed=5)]), images), "the samples are those of these labels"

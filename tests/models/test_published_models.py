@@ -24,7 +24,7 @@ WEIGHTED = (torch.nn.Linear, torch.nn.Conv2d)
 def test_the_game_and_the_critic_s_turns_of_each_model_are_the_published_ones() -> None:
     found = {
         name: (c.loss.adversarial, c.loss.gradient_penalty, c.loss.r1, c.loss.r2, c.training.discriminator_steps)
-        for name in ("gan", "dcgan", "lsgan", "wgan-gp", "sngan", "r3gan", "acgan", "infogan")
+        for name in ("gan", "dcgan", "lsgan", "wgan-gp", "sngan", "r3gan", "acgan", "projection-gan", "infogan")
         for c in [narrow_config(name)]
     }
     assert found == {
@@ -35,6 +35,7 @@ def test_the_game_and_the_critic_s_turns_of_each_model_are_the_published_ones() 
         "sngan": ("hinge", 0, 0, 0, 5),
         "r3gan": ("relativistic", 0, 1, 1, 1),
         "acgan": ("non-saturating", 0, 0, 0, 1),
+        "projection-gan": ("hinge", 0, 0, 0, 5),
         "infogan": ("non-saturating", 0, 0, 0, 1),
     }
 

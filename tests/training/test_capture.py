@@ -35,6 +35,8 @@ KINDS: dict[str, tuple[str, Settings, int]] = {  # with how many kinds of step e
     "lazy penalties": ("gan", {"loss__r1": 1.0, "loss__penalty_interval": 3}, 2),
     "WGAN-GP": ("wgan-gp", {"training__discriminator_steps": 2}, 2),
     "spectral norm": ("sngan", {"training__discriminator_steps": 2}, 2),
+    "projection": ("projection-gan", {"training__discriminator_steps": 1}, 1),
+    "codes within a class": ("infogan", {"infogan__conditional": True}, 1),
     "skipping": ("infogan", {"training__on_nan": "skip"}, 1),
     "learned prior": ("infogan", {"infogan__prior": "learned", "infogan__prior_delay": 4}, 1),
     "pairs": ("infogan-cr", {"infogan_cr__contrast_after": 5}, 2),

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from gan_zoo.config import Config
 from gan_zoo.errors import InputError
 from gan_zoo.models.acgan.settings import ACGANRecipe, ACGANSettings
-from gan_zoo.models.gan.codes import Code
+from gan_zoo.models.gan.codes import Code, label_code
 from gan_zoo.models.gan.model import GAN, Objective, StepTensors, evaluating
 from gan_zoo.trunks.layers import spectral
 
@@ -32,10 +32,7 @@ class ACGAN(ACGANRecipe, GAN):
     @classmethod
     def codes_of(cls, config: Config) -> Sequence[Code]:
         """One categorical code, `label`, with the data's classes as values."""
-        if not config.data.classes or config.data.classes < 2:
-            classes = config.data.classes or "none"
-            raise InputError(f"model acgan requires labels of 2 or more classes; {config.data.name!r} has {classes}")
-        return (Code("label", "categorical", classes=config.data.classes),)
+        return (label_code(f"model {config.model}", config.data),)
 
     def class_nll(self, features: Tensor, labels: Tensor) -> Tensor:
         """-E[log P(C = c | x)] in nats."""

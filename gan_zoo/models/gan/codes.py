@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from gan_zoo.config import Data
 from gan_zoo.errors import InputError, cut
 
 Kind = Literal["categorical", "uniform", "gaussian", "bernoulli"]
@@ -19,6 +20,8 @@ GRAMMAR = (
     "accepted, separated by commas: categorical:K or categorical:KxN (N codes of K classes), uniform:N, gaussian:N, "
     "bernoulli:N or bernoulli(p):N; each may end with @WEIGHT, its λ"
 )
+LABEL = "label"
+"""The name of the code that stands for the data's labels."""
 MOST_CLASSES = 4096
 MOST_CODES = 4096
 MOST_COLUMNS = 65536
@@ -40,6 +43,7 @@ class Code:
         classes: K of a categorical code; 1 for the others.
         probability: P(c = 1) of a bernoulli code.
         weight: λ of this code; None: the model's λ for codes of its kind.
+        conditions: Whether both networks are conditioned on it; only a label, which is the last code.
     """
 
     name: str
@@ -47,6 +51,7 @@ class Code:
     classes: int = 1
     probability: float = 0.5
     weight: float | None = None
+    conditions: bool = False
 
     @property
     def discrete(self) -> bool:
@@ -110,6 +115,22 @@ class Code:
             raise InputError(f"a traversal of {self.name} has 2 or more values, not {count}")
         end = (1 if self.kind == "uniform" else 2) * (2 if overshoot else 1)
         return [end * (2 * k / (count - 1) - 1) for k in range(count)]
+
+
+def label_code(who: str, data: Data, *, conditions: bool = False) -> Code:
+    """The code `label`, with the data's classes as values.
+
+    Args:
+        who: What requires labels, for the message.
+        data: The table [data], with the data's facts.
+        conditions: See `Code`.
+
+    Raises:
+        InputError: If the data has no labels, or a single class.
+    """
+    if not data.classes or data.classes < 2:
+        raise InputError(f"{who} requires labels of 2 or more classes; {data.name!r} has {data.classes or 'none'}")
+    return Code(LABEL, "categorical", classes=data.classes, conditions=conditions)
 
 
 def parse_codes(text: str) -> tuple[Code, ...]:

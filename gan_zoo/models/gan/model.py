@@ -28,6 +28,7 @@ from gan_zoo.models.gan.prior import SHOWN, CodeValues, Latents, Prior
 from gan_zoo.models.gan.settings import GANRecipe
 from gan_zoo.registry import losses, trunks
 from gan_zoo.shapes import ImageShape
+from gan_zoo.trunks.conditional import build_generator
 
 MAX_IMAGES_AT_ONCE, MAX_VALUES_AT_ONCE = 256, 2**21
 """Images, and their values, in one pass outside of training, so that memory does not grow with their number."""
@@ -99,13 +100,13 @@ class GAN(GANRecipe, nn.Module):
         self.config = config
         self.image = ImageShape(config.data.channels, config.data.resolution)
         codes = self.codes_of(config)
-        if config.latent.noise == 0 and not codes:
+        if config.latent.noise == 0 and all(code.conditions for code in codes):
             raise InputError("latent.noise = 0: a generator without codes needs noise; set it to 1 or more")
         self.prior = self.prior_of(config, codes)
-        trunk = trunks.get(config.trunk.name)
-        self.generator: nn.Module = trunk.generator(self.prior.width, self.image, config.trunk)
+        trunk, classes = trunks.get(config.trunk.name), self.prior.classes
+        self.generator = build_generator(trunk, self.prior.width, self.image, config.trunk, classes=classes)
         self.discriminator = Discriminator(
-            trunk.discriminator(self.image, config.trunk), spectral_norm=config.trunk.spectral_norm
+            trunk.discriminator(self.image, config.trunk), spectral_norm=config.trunk.spectral_norm, classes=classes
         )
         self.adversarial: AdversarialLoss = losses.get(config.loss.adversarial)
 
@@ -200,8 +201,7 @@ class GAN(GANRecipe, nn.Module):
         if len(first) == n:
             return first
         check_memory(n * first[0].nbytes, f"{n:,} images")
-        images = first.new_empty(n, *first.shape[1:])
-        row = 0
+        images, row = first.new_empty(n, *first.shape[1:]), 0
         for batch in chain([first], drawn):
             images[row : row + len(batch)] = batch
             row += len(batch)

@@ -13,7 +13,7 @@ from gan_zoo_kernels import Layout, sample_latents
 from torch import Tensor
 
 from gan_zoo.errors import InputError, unknown
-from gan_zoo.models.gan.codes import Code
+from gan_zoo.models.gan.codes import LABEL, Code
 
 TRAINING, SHOWN, STATISTICS = 0, 1, 2
 """Streams of random numbers: what is looked at was not trained on, and does not enter batch norm's statistics."""
@@ -80,6 +80,15 @@ class Prior:
     def width(self) -> int:
         """Columns of the generator's input."""
         return self.layout.width
+
+    @property
+    def classes(self) -> int:
+        """Classes that both networks are conditioned on, the last columns of the generator's input; 0 if none."""
+        return sum(code.classes for code in self.codes if code.conditions)
+
+    def labels(self, codes: Tensor) -> Tensor | None:
+        """The labels among codes [n, number of codes], int64 [n]; None if no code stands for the data's labels."""
+        return codes[:, -1].long() if self.codes and self.codes[-1].name == LABEL else None
 
     def probabilities(self) -> dict[str, Tensor]:
         """What a prior has learned: P(c) [K] by the name of each code that has a learned one. None here."""

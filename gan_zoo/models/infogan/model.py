@@ -13,7 +13,7 @@ from gan_zoo.config import Config, table_name
 from gan_zoo.data.augment import parse_augment
 from gan_zoo.draws import Draws
 from gan_zoo.errors import InputError
-from gan_zoo.models.gan.codes import Code, parse_codes
+from gan_zoo.models.gan.codes import Code, label_code, parse_codes
 from gan_zoo.models.gan.discriminator import DiscriminatorOutput
 from gan_zoo.models.gan.model import (
     GAN,
@@ -109,8 +109,12 @@ class InfoGAN(InfoGANRecipe, GAN):
 
     @classmethod
     def codes_of(cls, config: Config) -> Sequence[Code]:
-        """The codes of the setting `codes`."""
-        return parse_codes(cls.model_settings(config).codes)
+        """The codes of the setting `codes`, then the label if both networks are conditioned on it."""
+        settings: InfoGANSettings = cls.model_settings(config)
+        codes = parse_codes(settings.codes)
+        if not settings.conditional:
+            return codes
+        return (*codes, label_code(f"{table_name(config.model)}.conditional", config.data, conditions=True))
 
     @classmethod
     def prior_of(cls, config: Config, codes: Sequence[Code]) -> Prior:

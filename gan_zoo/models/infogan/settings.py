@@ -21,6 +21,9 @@ class InfoGANSettings(Settings):
     codes: Annotated[str, AfterValidator(_parsable)] = "categorical:10, uniform:2"
     """The latent codes: categorical:K, categorical:KxN, uniform:N, gaussian:N, bernoulli:N, bernoulli(p):N.
     `uniform:1@0.05` sets λ of these codes alone."""
+    conditional: bool = False
+    """Whether G and D are conditioned on the data's labels, as projection-gan's are: the codes then vary within a
+    class. The label is one more code, which Q reads too."""
     lambda_discrete: Weight = 1.0
     """λ of categorical and bernoulli codes."""
     lambda_continuous: Weight = 0.1
