@@ -12,18 +12,16 @@ from torch import Tensor
 
 from gan_zoo.analysis.encode import Images, left_out, readable
 from gan_zoo.analysis.invert import STARTS, Inversion, Progress, invert
-from gan_zoo.analysis.panel import Panel, compose, resized
+from gan_zoo.analysis.panel import Panel, compose
 from gan_zoo.analysis.traverse import GAP, LINE, value_labels
 from gan_zoo.data.batches import normalise
 from gan_zoo.errors import InputError, cut
-from gan_zoo.images import grid
+from gan_zoo.images import cell_side, grid
 from gan_zoo.models.gan.model import GAN
 from gan_zoo.models.gan.prior import Latents
 
 MOST_SHOWN = 100
 """The number of images in a picture."""
-CELL = 112
-"""Smaller images are enlarged by whole factors to about this many pixels."""
 
 
 @dataclass(frozen=True)
@@ -89,16 +87,9 @@ def invert_all(
     return Inverted(names, latents, torch.cat([result.rmse for result in found]), torch.cat(shown))
 
 
-def enlarged(resolution: int) -> int:
-    """The side of a picture's cell: a whole multiple of the resolution near `CELL`, or the resolution itself."""
-    return resolution * max(1, round(CELL / resolution))
-
-
 def draw_pairs(pairs: Tensor) -> Image.Image:
     """Draw pairs [n, 2, C, H, W] of an image and its reconstruction, side by side, about as many in a row as rows."""
-    side = enlarged(pairs.shape[-1])
-    wide = rearrange(resized(pairs.flatten(0, 1), side), "(n pair) c h w -> n c h (pair w)", pair=2)
-    return grid(wide, max(1, round((len(pairs) / 2) ** 0.5)), gap=8)
+    return grid(rearrange(pairs, "n pair c h w -> n c h (pair w)"), max(1, round((len(pairs) / 2) ** 0.5)), gap=8)
 
 
 def draw_edits(model: GAN, found: Inverted, codes: Mapping[str, Sequence[float]]) -> Image.Image:
@@ -119,7 +110,8 @@ def draw_edits(model: GAN, found: Inverted, codes: Mapping[str, Sequence[float]]
         model.generate(model.prior.with_codes(found.latents, {**others, varied: value})).cpu()
         for value in codes[varied]
     ]
-    cell, rows = enlarged(model.image.resolution), [cut(name.rsplit("/", 1)[-1], 20) for name in found.names]
+    side = model.image.resolution
+    cell, rows = max(side, cell_side(side)), [cut(name.rsplit("/", 1)[-1], 20) for name in found.names]
     also = "".join(f", {name} = {value:g}" for name, value in others.items())
     before = Panel(cell, ["image", "found"], rows)
     after = Panel(cell, value_labels(codes[varied]), [""] * len(rows), across=f"{varied}{also}")

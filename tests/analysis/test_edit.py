@@ -17,13 +17,15 @@ from safetensors.torch import save_file
 
 import gan_zoo
 from gan_zoo.analysis import edit
-from gan_zoo.analysis.edit import draw_pairs, enlarged, parse_edits
+from gan_zoo.analysis.edit import draw_pairs, parse_edits
 from gan_zoo.analysis.invert import invert
 from gan_zoo.errors import InputError
+from gan_zoo.images import cell_side, grid
 from gan_zoo.models.gan.model import GAN
 from gan_zoo.models.gan.prior import SHOWN, Latents
 
 CODES = "categorical:3, uniform:1, bernoulli:1"
+CELL = cell_side(SIDE)
 QUICK = ("--steps", "4")
 
 
@@ -175,8 +177,10 @@ def test_invert_writes_pairs_and_latents_and_prints_errors(place: Path, model: G
         errors.append(float(error))
     assert mean.split() == ["mean", f"{sum(errors) / 2:.1f}"] or abs(float(mean.split()[1]) - sum(errors) / 2) < 0.06
     picture = pixels(tmp_path / "out/pairs.png")
-    assert picture.shape == (2 * enlarged(SIDE) + 8, 2 * enlarged(SIDE)), "one pair above the other"
-    assert len(np.unique(picture[: enlarged(SIDE)].reshape(SIDE, -1, 2 * SIDE, 9)[0, :, 0, :])) == 1, "sharp pixels"
+    assert picture.shape == (2 * CELL + 8, 2 * CELL), "one pair above the other"
+    assert len(np.unique(picture[:CELL].reshape(SIDE, CELL // SIDE, 2 * SIDE, CELL // SIDE)[5, :, 7, :])) == 1, (
+        "sharp pixels"
+    )
     with safe_open(tmp_path / "out/latents.safetensors", framework="pt") as file:
         assert file.metadata()["run"] == str(place / "run")
         assert json.loads(file.metadata()["images"]) == [str(place / name) for name in ("a.png", "b.png")]
@@ -216,7 +220,7 @@ def test_many_images_are_inverted_in_batches(place: Path, tmp_path: Path, monkey
     assert sizes == [3, 3, 2]
     assert len(gan_zoo.load_latents(tmp_path / "latents.safetensors", gan_zoo.load(place / "plain"))) == 8
     assert "pairs.png (the first 4)" in ended.out
-    assert pixels(tmp_path / "pairs.png").shape == (4 * enlarged(SIDE) + 24, 2 * enlarged(SIDE))
+    assert pixels(tmp_path / "pairs.png").shape == (4 * CELL + 24, 2 * CELL)
 
 
 def test_images_that_cannot_be_read_are_named(place: Path, tmp_path: Path) -> None:
@@ -232,17 +236,12 @@ def test_images_that_cannot_be_read_are_named(place: Path, tmp_path: Path) -> No
 
 
 def test_pairs_stand_beside_each_other() -> None:
-    pairs = torch.stack([torch.full((5, 1, 56, 56), -1.0), torch.full((5, 1, 56, 56), 1.0)], 1)
+    pairs = torch.stack([torch.full((5, 1, 28, 28), -1.0), torch.full((5, 1, 28, 28), 1.0)], 1)
     picture = np.asarray(draw_pairs(pairs))
-    assert picture.shape == (3 * 112 + 16, 2 * 224 + 8)
-    assert picture[:112, :112].max() == 0
-    assert picture[:112, 112:224].min() == 255
-    assert picture[240:, 232:].min() == 255, "paper where there is no sixth"
-
-
-@pytest.mark.parametrize(("side", "cell"), [(12, 108), (28, 112), (32, 128), (64, 128), (128, 128), (200, 200)])
-def test_small_images_are_enlarged_by_whole_factors(side: int, cell: int) -> None:
-    assert enlarged(side) == cell
+    assert picture.shape == (3 * 84 + 16, 2 * 168 + 8)
+    assert picture[:84, :84].max() == 0
+    assert picture[:84, 84:168].min() == 255
+    assert picture[184:, 176:].min() == 255, "paper where there is no sixth"
 
 
 # gan-zoo edit
@@ -257,7 +256,7 @@ def test_edit_draws_the_image_its_reconstruction_and_the_edits(place: Path, mode
     zoo("invert", place / "run", place / "a.png", place / "b.png", *QUICK, "--out", tmp_path)
     latents = gan_zoo.load_latents(tmp_path / "latents.safetensors", model)
     picture = pixels(tmp_path / "edit.png")[..., 0].astype(float)
-    cell, expected = enlarged(SIDE), [model.generate(latents)]
+    cell, expected = CELL, [model.generate(latents)]
     expected += [model.generate(model.prior.with_codes(latents, {"c2": value, "c1": 2})) for value in (-1, 0, 1)]
     for images in expected:
         for image in images:
@@ -310,8 +309,6 @@ def test_malformed_values_are_refused(text: str, told: str) -> None:
 def test_sample_draws_latents_of_a_file(
     place: Path, model: GAN, latents: Latents, stored: Path, tmp_path: Path
 ) -> None:
-    from gan_zoo.images import grid
-
     for words, chosen, n in (((), {}, 3), (("--codes", "c1=1,c2=0.5", "-n", 2), {"c1": 1, "c2": 0.5}, 2)):
         ended = zoo("sample", place / "run", "--from", stored, *words, "--out", tmp_path / "s.png")
         assert ended.code == 0, ended.err
@@ -324,7 +321,7 @@ def test_sample_draws_latents_of_a_file(
 
 def test_sample_without_a_file_still_draws_64(place: Path, tmp_path: Path) -> None:
     assert zoo("sample", place / "run", "--out", tmp_path / "s.png").code == 0
-    assert pixels(tmp_path / "s.png").shape == (8 * (SIDE + 2) - 2,) * 2
+    assert pixels(tmp_path / "s.png").shape == (8 * (CELL + 2) - 2,) * 2
 
 
 def test_traverse_varies_codes_of_latents_of_a_file(

@@ -11,6 +11,7 @@ from narrow import MIX, Game, one_line
 from torch import Tensor
 
 import gan_zoo
+from gan_zoo import registry
 from gan_zoo.analysis import invert as inverting
 from gan_zoo.analysis.invert import invert, starting_codes
 from gan_zoo.errors import InputError
@@ -189,6 +190,16 @@ def test_a_model_that_reads_no_codes_starts_from_drawn_ones(infogan: GAN, monkey
     codes = starting_codes(infogan, torch.zeros(2, 1, 28, 28), seen).reshape(2, 4, 8)
     assert torch.equal(codes[..., 1:], seen[:, 1:].expand(2, 4, 7))
     assert codes[..., 0].unique().tolist() == [1]
+
+
+@pytest.mark.parametrize("name", registry.models.entries)
+def test_every_model_is_inverted(name: str) -> None:
+    model = Game(name, trunk__width=2).model
+    _, images = drawn(model, 2)
+    found = invert(model, images, steps=3, codes=True)
+    assert found.latents.input.shape == (2, model.prior.width)
+    assert found.rmse.isfinite().all()
+    assert torch.equal(found.images, model.generate(found.latents))
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
