@@ -16,6 +16,7 @@ from gan_zoo.models.gan.model import GAN
 from gan_zoo.resolve import resolve, trace
 from gan_zoo.training import loop
 from gan_zoo.training.build import build_model, with_facts
+from gan_zoo.training.fine_tuning import open_source
 from gan_zoo.training.hub_download import hub_model, is_name
 from gan_zoo.training.precision import pick_device
 from gan_zoo.training.run import Run, existing_run
@@ -56,6 +57,7 @@ def train(
     config: str | Path | Mapping[str, Any] | None = None,
     *,
     out: Path | str | None = None,
+    from_: Path | str | None = None,
     resume: bool = False,
     new_data: bool = False,
     quiet: bool = False,
@@ -67,6 +69,8 @@ def train(
         model: The model's name; defaults to the one that `config` names.
         config: A preset, a TOML file, a nested mapping or a model's name; defaults to the preset that fits the data.
         out: The run folder; defaults to the next free one in `runs/`.
+        from_: Start at the weights of this model, which may be another; `source` of `load` lists what is accepted. The
+            new run has its networks, unless `config` (other than a preset) or `settings` state others.
         resume: Resume the run in `out`, with its own configuration and `settings`. If there is none, `model` and
             `config` start one.
         new_data: Allow a resumed run to continue on other data than it was trained on.
@@ -81,10 +85,21 @@ def train(
         TrainingError: If a loss is NaN or infinite.
     """
     folder = Path(out).expanduser() if out is not None else None
+    source = None if from_ is None else open_source(_address(from_), folder, resume=resume)
     resumed = existing_run(folder) if resume else None
-    resolved = trace(model, resumed.base_config(model) if resumed else config, settings)
-    resume = resumed is not None
-    return loop.train(resolved.config, out=folder, resume=resume, new_data=new_data, quiet=quiet, notes=resolved.notes)
+    if source and model is None and config is None:
+        model = source.run.config.model
+    base = resumed.base_config(model) if resumed else config
+    resolved = trace(model, base, settings, source.networks if source else None)
+    return loop.train(
+        resolved.config,
+        out=folder,
+        source=source,
+        resume=resumed is not None,
+        new_data=new_data,
+        quiet=quiet,
+        notes=resolved.notes,
+    )
 
 
 def load(source: Path | str, *, revision: str | None = None, device: torch.device | str = "cpu") -> GAN:
@@ -100,10 +115,14 @@ def load(source: Path | str, *, revision: str | None = None, device: torch.devic
     Raises:
         InputError: If there is no model, or it is damaged.
     """
-    if is_name(source):
-        source = f"hf://{source}"
+    source = _address(source)
     if revision is not None:
         if not hub_model(source):
             raise InputError(f"revision={revision!r} requires a model on the Hub, and {quoted(source)} is not one")
         source = f"{source}@{revision}"
     return load_run(source if hub_model(source) else Path(source).expanduser(), device=pick_device(str(device)))
+
+
+def _address(source: Path | str) -> Path | str:
+    """A source, with the name `org/name` of a model on the Hub as an address."""
+    return f"hf://{source}" if is_name(source) else source

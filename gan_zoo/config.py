@@ -57,6 +57,8 @@ class Recipe:
     """Type of the model's own table, if it has one."""
     extends: ClassVar[str | None] = None
     """The model whose table also applies to this one."""
+    networks: ClassVar[tuple[str, ...]] = ()
+    """Keys of the model's table that its weights depend on. A run that starts at a model's weights takes them over."""
 
 
 def table_name(model: str) -> str:
@@ -122,6 +124,9 @@ class TrunkSettings(Settings):
     """Normalisation in the discriminator's trunk."""
     spectral_norm: bool = False
     """Whether to apply spectral norm to the discriminator's weights (Miyato et al., 2018)."""
+    freeze_d: Count = 0
+    """Number of first layers of the discriminator's trunk that stay fixed (Mo et al., 2020, FreezeD), for fine-tuning;
+    of resnet, residual blocks. 0 trains all."""
 
 
 class Loss(Settings):

@@ -51,13 +51,33 @@ def swap_notes(model: str, written_for: str, layers: Sequence[Layer], flags: Tre
     if changed:
         yield (
             f"{source} was written for {written_for} and leaves settings open whose defaults differ: using {model}'s "
-            f"{_listed({key: values_now[key] for key in changed})}, not {written_for}'s {_listed(changed)}; "
+            f"{listed({key: values_now[key] for key in changed})}, not {written_for}'s {listed(changed)}; "
             f'add preset = "{written_for}" to use the latter'
         )
     losses = {key: value for key, value in defaults_now.items() if key.startswith("loss.") and key not in flat(flags)}
     if replaced := {key: value for key, value in losses.items() if explicit.get(key, value) != value}:
-        yield f"{source} sets {_listed({key: explicit[key] for key in replaced})}, not {model}'s {_listed(replaced)}"
+        yield f"{source} sets {listed({key: explicit[key] for key in replaced})}, not {model}'s {listed(replaced)}"
 
 
-def _listed(values: Tree) -> str:
-    return ", ".join(f"{key} = {quoted_value(value)}" for key, value in values.items())
+def network_notes(origin: str, theirs: Tree, without: Tree, values: Tree) -> Iterator[str]:
+    """Notes on the networks of a trained model to start at, where values may surprise.
+
+    Args:
+        origin: The origin of the layer of its settings.
+        theirs: Its settings, by dotted key.
+        without: The values that would apply without them.
+        values: Those that apply.
+    """
+    source = quoted(origin.removeprefix("from "), 200)
+    taken = {key: v for key, v in theirs.items() if values[key] == v and without[key] not in (None, v)}
+    stated = {key: values[key] for key, v in theirs.items() if values[key] != v}
+    if taken:
+        yield f"as in {source}: {listed(taken, 'not', without)}"
+    if stated:
+        yield f"unlike {source}: {listed(stated, 'there', theirs)}"
+
+
+def listed(values: Tree, word: str = "", others: Tree | None = None) -> str:
+    """Values by key, each followed by a word and another value."""
+    beside = {key: f" ({word} {quoted_value(others[key])})" for key in values} if others else {}
+    return ", ".join(f"{key} = {quoted_value(value)}{beside.get(key, '')}" for key, value in values.items())

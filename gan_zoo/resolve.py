@@ -13,8 +13,8 @@ from typing import Any, cast
 
 from pydantic import BaseModel, ValidationError, create_model
 
-from gan_zoo.config import Config, table_name
-from gan_zoo.config_text import swap_notes
+from gan_zoo.config import Config, Latent, TrunkSettings, table_name
+from gan_zoo.config_text import network_notes, swap_notes
 from gan_zoo.errors import InputError
 from gan_zoo.registry import models, presets
 from gan_zoo.sources import Layer, Source, defaults, read, recipe
@@ -93,9 +93,20 @@ def resolve(
 
 
 def trace(
-    model: str | None = None, config: Source | None = None, overrides: Mapping[str, Any] | None = None
+    model: str | None = None,
+    config: Source | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    networks: Layer | None = None,
 ) -> Resolved:
-    """As `resolve`, with the origin of each value and notes for the user."""
+    """As `resolve`, with the origin of each value and notes for the user.
+
+    Args:
+        model: As for `resolve`.
+        config: As for `resolve`.
+        overrides: As for `resolve`.
+        networks: The networks of a trained model to start at, which override presets, but not files and flags; see
+            `networks_of`.
+    """
     notes: list[str] = []
     if config is None:
         name = models.check(model or str(_of_preset(DEFAULT_PRESET)["model"]))
@@ -111,12 +122,32 @@ def trace(
         layers = [defaults(name), *layers]
     kind = config_type(name)
     check_keys(flags, kind, "")
-    values, origins = _stacked([*layers, Layer(FLAG, flags)], name)
+    above = Layer(FLAG, flags)
+    if networks:
+        without, _ = _stacked([*layers, above], name)
+        stated = [layer for layer in layers if layer.origin.startswith(("file ", "config"))]
+        layers = [*(layer for layer in layers if layer not in stated), networks, *stated]
+    values, origins = _stacked([*layers, above], name)
+    if networks:
+        theirs, _ = _stacked([networks, networks], name)
+        assumed = merge(kind(model=name).model_dump(), without)
+        notes = [*notes, *network_notes(networks.origin, flat(theirs), flat(assumed), flat(values))]
     try:
         filled = kind.model_validate(values | {"model": name})
     except ValidationError as error:
         raise invalid(error, origins) from None
     return Resolved(filled, flat(origins) | ({"model": FLAG} if model else {}), tuple(notes))
+
+
+def networks_of(config: Config, origin: str) -> Layer:
+    """The layer of the settings that a model's weights depend on."""
+    table = table_name(config.model)
+    keys = {"data": ("resolution",), "latent": Latent.model_fields, "trunk": TrunkSettings.model_fields}
+    keys[table] = recipe(config.model).networks
+    tree = config.model_dump(exclude_none=True)
+    taken = {name: {key: tree[name][key] for key in keys[name] if key in tree.get(name, {})} for name in keys}
+    del taken["trunk"]["freeze_d"]
+    return Layer(origin, {name: values for name, values in taken.items() if values})
 
 
 def _written_for(layers: Sequence[Layer], model: str | None) -> str:

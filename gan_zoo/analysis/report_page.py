@@ -72,6 +72,8 @@ def _head(run: Run, stands: Standing) -> Iterator[str]:
     data = escape(Path(stands.data).name)
     state = f"{stands.state}, step {stands.step:,} of {stands.steps:,}"
     yield f"<p>{escape(stands.model)} on {data}, seed {stands.seed}: {state}</p>"
+    if stands.origin:
+        yield f"<p>started at {escape(stands.origin)}</p>"
     if stands.why:
         yield f'<p class="faint">{escape(stands.why)}</p>'
 

@@ -33,6 +33,7 @@ class Standing:
         step: The last saved step; for a running run, the last logged one.
         best: By `metric/number`, the best value and its step.
         measured: By metric, the samples and features of these values.
+        origin: The model at whose weights it started; empty if at random ones.
     """
 
     run: str
@@ -45,6 +46,7 @@ class Standing:
     steps: int | None = None
     best: dict[str, dict[str, float]] = field(default_factory=dict)
     measured: dict[str, str] = field(default_factory=dict)
+    origin: str = ""
 
 
 def survey(folders: Sequence[Path]) -> list[Standing]:
@@ -88,6 +90,7 @@ def standing(folder: Path) -> Standing:
         steps,
         best=best_figures(run, figures),
         measured={one.metric: one.kind for one in figures if one.kind},
+        origin=str(run.origin or ""),
     )
 
 

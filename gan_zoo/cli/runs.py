@@ -40,6 +40,8 @@ def runs(
     for line in standing_remarks(standings):
         console.print(line)
     for standing in standings:
+        if standing.origin:
+            console.print(f"{standing.run}: started at {standing.origin}")
         if standing.why:
             console.print(f"{standing.run}: {standing.why}")
 

@@ -17,6 +17,7 @@ from gan_zoo.errors import InputError, quoted
 if TYPE_CHECKING:
     from gan_zoo.config import Config
     from gan_zoo.resolve import Resolved
+    from gan_zoo.training.fine_tuning import Source
     from gan_zoo.training.run import Run
 
 
@@ -26,22 +27,30 @@ def train(args: list[str]) -> None:
     peek.add_argument("--config")
     peek.add_argument("--data", "--data.name")
     peek.add_argument("--out", type=Path)
+    peek.add_argument("--from", dest="source", type=Path)
     peek.add_argument("--resume", action="store_true")
     try:
         known, _ = peek.parse_known_args(args)
     except argparse.ArgumentError as error:
         raise InputError(f"{error.argument_name} requires a value; see gan-zoo train --help") from None
-    model = args[0] if args and not args[0].startswith("-") else None
+    positional = bool(args) and not args[0].startswith("-")
+    model = args[0] if positional else None
     if model:
         registry.models.check(model)
     helping = not {"-h", "--help"}.isdisjoint(args)
-    if not (model or known.config or known.resume or helping):
+    if not (model or known.config or known.source or known.resume or helping):
         raise InputError(f"gan-zoo train requires a MODEL: {', '.join(registry.models.entries)}")
 
     from gan_zoo.resolve import trace
     from gan_zoo.trees import flat
 
-    existing = None
+    origin, networks, existing = None, None, None
+    if known.source and not helping:
+        from gan_zoo.training.fine_tuning import open_source
+
+        origin = open_source(known.source, known.out, resume=known.resume)
+        networks = origin.networks
+        model = model or (None if known.config else origin.run.config.model)
     if known.resume and not helping:
         from gan_zoo.training.run import existing_run
 
@@ -52,15 +61,15 @@ def train(args: list[str]) -> None:
         print(f"gan-zoo: --config is ignored: {known.out} resumes with its own configuration", file=sys.stderr)
     source = existing.base_config(model) if existing else known.config
     named = {} if known.data is None else {"data.name": known.data}
-    base = trace(model, source, named).config
-    given, options = call(train_command(base), args[1:] if model else args, f"gan-zoo train {base.model}")
+    base = trace(model, source, named, networks).config
+    given, options = call(train_command(base), args[1:] if positional else args, f"gan-zoo train {base.model}")
     before = flat(base.model_dump())
     changed = {key: value for key, value in flat(given).items() if value != before[key]}
-    resolved = trace(model, source, named | changed)
+    resolved = trace(model, source, named | changed, networks)
     if options.pop("dry_run"):
-        _dry_run(resolved, existing, new_data=options["new_data"])
+        _dry_run(resolved, origin, existing, new_data=options["new_data"])
     else:
-        _train(resolved, **options | {"resume": existing is not None})
+        _train(resolved, **options | {"source": origin, "resume": existing is not None})
 
 
 def train_command(config: Config | None) -> Callable[..., tuple[Mapping[str, Any], dict[str, Any]]]:
@@ -73,6 +82,7 @@ def train_command(config: Config | None) -> Callable[..., tuple[Mapping[str, Any
         tree: Any = config,
         config: str | None = None,
         out: Path | None = None,
+        from_: Annotated[Path | None, arg(name="from", metavar="RUN")] = None,
         resume: bool = False,
         new_data: bool = False,
         dry_run: bool = False,
@@ -85,6 +95,9 @@ def train_command(config: Config | None) -> Callable[..., tuple[Mapping[str, Any
                 optimizer. Precedence: flags, then this, then the model's defaults. Defaults to the preset that fits
                 the data. A resumed run keeps its own configuration.
             out: Run folder; defaults to the next free one in runs/.
+            from_: Start a new run at the weights of a trained model: a run folder, one of its checkpoints, an exported
+                model, or hf://org/name. The new run has its networks, unless --config (other than a preset) or flags
+                state others; what fits is taken, and what does not is named.
             resume: Resume the run in --out from its newest complete checkpoint.
             new_data: Allow a resumed run to continue on other data than it was trained on.
             dry_run: Print the resolved configuration with the origin of each value, and the sizes of the networks;
@@ -94,6 +107,7 @@ def train_command(config: Config | None) -> Callable[..., tuple[Mapping[str, Any
             gan-zoo train infogan                                       # the bundled digits
             gan-zoo train infogan --config celeba-64 --data ~/faces     # a folder of images
             gan-zoo train r3gan --precision bf16 --batch-size 64
+            gan-zoo train infogan --from runs/gan-mnist-5k-001          # codes for a trained GAN
             gan-zoo train --resume --out runs/infogan-mnist-5k-001
         """
         return tree, {"out": out, "resume": resume, "new_data": new_data, "dry_run": dry_run}
@@ -102,11 +116,12 @@ def train_command(config: Config | None) -> Callable[..., tuple[Mapping[str, Any
     return train
 
 
-def _dry_run(resolved: Resolved, existing: Run | None, *, new_data: bool) -> None:
+def _dry_run(resolved: Resolved, source: Source | None, existing: Run | None, *, new_data: bool) -> None:
     """Print the configuration that a training would use, and the sizes of its networks."""
     from gan_zoo.cli.console import console
     from gan_zoo.config_text import changes, to_toml
     from gan_zoo.training.begin import prepare
+    from gan_zoo.training.fine_tuning import start_at
     from gan_zoo.training.penalties import check_norm
 
     if not existing:
@@ -114,21 +129,21 @@ def _dry_run(resolved: Resolved, existing: Run | None, *, new_data: bool) -> Non
     filled, _, state = prepare(resolved.config, existing=existing, new_data=new_data)
     determined = {change.partition(":")[0] for change in changes(resolved.config, filled)}
     origins = {key: "data" if key.startswith("data.") else "device" for key in determined}
-    for note in resolved.notes:
+    for note in [*resolved.notes, *(start_at(state, source) if source else [])]:
         console.print(f"# {quoted(note, 2000)}")
     console.print(to_toml(filled, {**resolved.origins, **origins}), end="")
     for name, module in state.model.named_children():
         console.print(f"# {name}: {sum(p.numel() for p in module.parameters()):,} parameters")
 
 
-def _train(resolved: Resolved, *, out: Path | None, resume: bool, new_data: bool) -> None:
+def _train(resolved: Resolved, *, out: Path | None, source: Source | None, resume: bool, new_data: bool) -> None:
     """Train, and print the run folder and its pictures."""
     from gan_zoo.analysis.traverse import write_traversals
     from gan_zoo.cli.console import console, printed_first
     from gan_zoo.training import loop
     from gan_zoo.training.ranks import global_rank
 
-    run = loop.train(resolved.config, out=out, resume=resume, new_data=new_data, notes=resolved.notes)
+    run = loop.train(resolved.config, out=out, source=source, resume=resume, new_data=new_data, notes=resolved.notes)
     if global_rank():
         return
     console.print(f"run: {run.folder}")

@@ -12,6 +12,7 @@ from gan_zoo import __version__, registry
 from gan_zoo.analysis.result_tables import number
 from gan_zoo.analysis.results import Measurement
 from gan_zoo.config import Config
+from gan_zoo.errors import quoted
 from gan_zoo.models.gan.model import GAN
 from gan_zoo.resolve import resolve
 from gan_zoo.training.compact import Precision
@@ -130,7 +131,7 @@ def _figures(figures: Sequence[Measurement], step: int) -> Iterator[str]:
 
 
 def _training(description: Description) -> Iterator[str]:
-    config = description.config
+    config, origin = description.config, description.origin
     rows = {
         "trunk": f"{config.trunk.name}, width {config.trunk.width}",
         "adversarial loss": config.loss.adversarial,
@@ -139,7 +140,9 @@ def _training(description: Description) -> Iterator[str]:
         "moving average of the generator": config.training.ema or "none",
         "seed": config.seed,
     } | ({"data": description.data_license} if description.data_license else {})
-    yield from ("```console", f"$ {training_command(config)}", "```", "", "| | |", "| --- | --- |")
+    rows |= {"started at": str(origin)} if origin else {}
+    start = f" --from {shlex.quote(quoted(origin.source, 200))}" if origin else ""
+    yield from ("```console", f"$ {training_command(config)}{start}", "```", "", "| | |", "| --- | --- |")
     for key, value in rows.items():
         yield f"| {key} | {_plain(str(value))} |"
 

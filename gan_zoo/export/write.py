@@ -66,11 +66,13 @@ def export(
     tensors = compact(model.state_dict(), precision)
     model.load_state_dict(expand(tensors, str(checkpoint)))
     figures = measured_at(run.folder, checkpoint.name, step, fingerprint(model))
-    if not data_license and is_export(checkpoint):
-        data_license = read_description(checkpoint).data_license
+    origin = run.origin.without_folders if run.origin else None
+    if is_export(checkpoint):
+        before = read_description(checkpoint)
+        data_license, origin = data_license or before.data_license, before.origin
     weights = to_safetensors(tensors, metadata={"format": "pt"})
     config, sha256 = without_folders(model.config), hashlib.sha256(weights).hexdigest()
-    description = Description(config, step, sha256, data_license)
+    description = Description(config, step, sha256, data_license, origin)
     files = {DESCRIPTION: description.to_json().encode(), WEIGHTS: weights}
     files |= _pictures(model, seed) if pictures else {}
     if onnx:

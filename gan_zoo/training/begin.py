@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from contextlib import ExitStack, suppress
+from dataclasses import asdict
 from pathlib import Path
 
 from gan_zoo.config import Config
@@ -21,7 +22,7 @@ from gan_zoo.training.network_optimizer import lr_factor
 from gan_zoo.training.precision import kernel_path, pick_device
 from gan_zoo.training.provenance import moved, open_at, recorded, refusal, unrecorded
 from gan_zoo.training.ranks import ALONE, Ranks
-from gan_zoo.training.run import ENVIRONMENT, Run, is_free
+from gan_zoo.training.run import ENVIRONMENT, ORIGIN, Run, is_free
 from gan_zoo.training.state import State
 
 
@@ -96,7 +97,7 @@ def begin(
     folder, notes = ranks.together(first)
     run = Run(Path(ranks.text_from_first(folder)), config)
     (step,) = ranks.from_first([state.step])
-    if step and not ranks.leads:
+    if existing and not ranks.leads and run.checkpoint(step).exists():
         state.load(run.checkpoint(step))
     if existing and step >= config.training.steps:
         run = Run(run.folder, _complete(existing.config, config))
@@ -108,13 +109,20 @@ def begin(
 def create_run(config: Config, folder: Path, state: State) -> None:
     """Write a new run's environment, configuration and data record to an empty folder.
 
+    A run that starts at another model's weights gets a checkpoint of step 0, so that it can be resumed without them.
+
     Raises:
         InputError: If `folder` is not empty.
     """
     check_free(folder)
     remove_partial(folder)
     write_json(environment(state.model.device), folder / ENVIRONMENT)
-    Run(folder, config).keep(state.data)
+    run = Run(folder, config)
+    if state.origin:
+        write_json(asdict(state.origin), folder / ORIGIN)
+    run.keep(state.data)
+    if state.origin:
+        state.save(run.checkpoints, keep=config.logging.keep)
 
 
 def check_free(folder: Path) -> None:
@@ -162,6 +170,8 @@ def _resume(existing: Run, config: Config, state: State, *, new_data: bool) -> l
         state.load(newest)
     elif complaints:
         raise InputError("; ".join(complaints))
+    elif (run.folder / ORIGIN).exists():
+        raise InputError(f"{run.folder} ended before it saved the weights of --from; delete it and start it again")
     if change and state.step >= config.training.steps:
         raise InputError(
             f"{run.folder} is complete, so --new-data has no effect; add steps with --steps, or encode other images: "

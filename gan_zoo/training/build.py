@@ -43,6 +43,8 @@ def new_state(config: Config, device: torch.device, ranks: Ranks = ALONE) -> Sta
     parse_augment(config.data.augment)
     parse_augment(config.data.warp, "data.warp")
     model = build_model(config, device, copies=4 if device.type == "cpu" else 1)  # gradients, and Adam's two moments
+    if config.trunk.freeze_d:
+        model.discriminator.trunk.freeze(config.trunk.freeze_d)
     model.configure_batches(rows, settings.accumulate, ranks.mean if ranks.world > 1 else alone)
     if ranks.world > 1 and settings.sync_batch_norm:
         synchronise(model, ranks)

@@ -8,7 +8,7 @@ README.md            the model card; not read, like any other file
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -16,6 +16,7 @@ from gan_zoo.config import Config
 from gan_zoo.errors import InputError, quoted
 from gan_zoo.files import digest, read_text
 from gan_zoo.resolve import resolve
+from gan_zoo.training.origin import Origin, from_record
 
 FORMAT = 1
 DESCRIPTION, WEIGHTS = "config.json", "model.safetensors"
@@ -33,12 +34,14 @@ class Description:
         step: Steps done when the weights were saved.
         sha256: Of model.safetensors.
         data_license: Origin and licence of the data, in words; empty if it was not stated.
+        origin: The model at whose weights the training started, if any.
     """
 
     config: Config
     step: int
     sha256: str
     data_license: str = ""
+    origin: Origin | None = None
 
     def to_json(self) -> str:
         """The text of config.json."""
@@ -48,6 +51,7 @@ class Description:
             "step": self.step,
             "sha256": {WEIGHTS: self.sha256},
             **({"data_license": self.data_license} if self.data_license else {}),
+            **({"origin": asdict(self.origin)} if self.origin else {}),
             "config": self.config.model_dump(mode="json", exclude_none=True),
         }
         return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
@@ -76,7 +80,8 @@ def read_description(folder: Path) -> Description:
     if not isinstance(data_license, str):
         raise InputError(f"{file} is damaged: data_license must be a text")
     try:
-        return Description(resolve(config=tree), step, sha256, quoted(data_license, LONGEST_LICENSE))
+        config, origin = resolve(config=tree), from_record(content.get("origin"))
+        return Description(config, step, sha256, quoted(data_license, LONGEST_LICENSE), origin)
     except InputError as error:
         raise InputError(f"{file}: {error}") from None
 

@@ -24,6 +24,7 @@ from gan_zoo.terminal import silent
 from gan_zoo.training.begin import begin, prepare
 from gan_zoo.training.build import is_out_of_memory
 from gan_zoo.training.faults import Watch
+from gan_zoo.training.fine_tuning import Source, start_at
 from gan_zoo.training.interrupt import Interruption
 from gan_zoo.training.iterations import Iterations
 from gan_zoo.training.loggers.jsonlines import JSONLines
@@ -48,6 +49,7 @@ def train(
     config: Config,
     *,
     out: Path | None = None,
+    source: Source | None = None,
     resume: bool = False,
     new_data: bool = False,
     quiet: bool = False,
@@ -58,6 +60,7 @@ def train(
     Args:
         config: The resolved configuration.
         out: The run folder; by default the next free `runs/MODEL-DATA-NNN`.
+        source: The model at whose weights the run starts; by default at random ones.
         resume: Whether to resume the run in `out` from its newest undamaged checkpoint.
         new_data: Whether a resumed run may continue on data that differs from its own.
         quiet: Whether to print nothing.
@@ -79,7 +82,12 @@ def train(
         with silent(quiet or not ranks.leads):
             existing = ranks.together(lambda: open_run(out) if resume and out else None)
             config, dataset, state = ranks.together(partial(prepare, config, ranks, existing, new_data=new_data))
+            if source:
+                notes = [*notes, *ranks.together(partial(start_at, state, source))]
+            elif config.trunk.freeze_d and not existing:
+                notes = [*notes, f"trunk.freeze_d = {config.trunk.freeze_d}: without --from, these layers stay random"]
         ranks.check_same("the configuration or the data", f"{to_toml(config)}{state.data}")
+        ranks.check_same("the model of --from", str(state.origin))
         config = config.model_copy(update={"data": with_absolute_path(config.data)})
         existed = out is not None and out.exists()
         run, resumed_notes = begin(config, out, existing, state, new_data=new_data, stack=stack)

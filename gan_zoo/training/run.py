@@ -2,6 +2,7 @@
 
 config.toml                  the resolved configuration; `gan-zoo train --config` accepts it
 data.json                    the fingerprint of its data; see `gan_zoo.training.provenance`
+origin.json                  the model whose weights it started at, if any; see `gan_zoo.training.origin`
 environment.json             versions, device, git revision
 metrics.jsonl                one line for each logging step
 checkpoints/step-NNNNNNNN/   see `gan_zoo.training.checkpoint`
@@ -40,9 +41,11 @@ from gan_zoo.training.exported import DESCRIPTION, check_weights, read_descripti
 from gan_zoo.training.hub_download import download, hub_model, is_name
 from gan_zoo.training.lock import LOCK
 from gan_zoo.training.loggers.jsonlines import read_records
+from gan_zoo.training.origin import Origin, read_origin
 
 CONFIG, ENVIRONMENT, DATA, FAILURE = "config.toml", "environment.json", "data.json", "failure.txt"
-RUN_FILES = (CONFIG, ENVIRONMENT, DATA, FAILURE, "metrics.jsonl", "evaluation.json", "checkpoints")
+ORIGIN = "origin.json"
+RUN_FILES = (CONFIG, ENVIRONMENT, DATA, ORIGIN, FAILURE, "metrics.jsonl", "evaluation.json", "checkpoints")
 """What a run needs to be resumed, measured and listed."""
 SUBFOLDERS = ("checkpoints", "samples", "tensorboard")
 
@@ -89,6 +92,11 @@ class Run:
                     write_text(f"{' '.join(str(error).split())}\n", self.folder / FAILURE)
             raise
 
+    @property
+    def origin(self) -> Origin | None:
+        """The model at whose weights it started; None if at random ones."""
+        return read_origin(self.folder / ORIGIN)
+
     def keep(self, data: Fingerprint) -> None:
         """Write the run's configuration and data record, and delete failure.txt."""
         write_json(data.record, self.folder / DATA)
@@ -124,7 +132,9 @@ def is_free(folder: Path) -> bool:
     """
     if not folder.exists():
         return True
-    return folder.is_dir() and all(p.name in (LOCK, ENVIRONMENT, DATA) or PARTIAL in p.name for p in folder.iterdir())
+    return folder.is_dir() and all(
+        p.name in (LOCK, ENVIRONMENT, DATA, ORIGIN) or PARTIAL in p.name for p in folder.iterdir()
+    )
 
 
 def open_run(folder: Path | str) -> Run:

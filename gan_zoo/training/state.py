@@ -16,6 +16,7 @@ from gan_zoo.training import checkpoint as files
 from gan_zoo.training.batch_norm import measure_statistics
 from gan_zoo.training.ema import EMA
 from gan_zoo.training.network_optimizer import NetworkOptimizer
+from gan_zoo.training.origin import Origin
 from gan_zoo.training.precision import Precision
 from gan_zoo.training.ranks import ALONE, Ranks
 
@@ -40,6 +41,7 @@ class State:
         self.precision = precision
         self.ranks = ranks
         self.data = Fingerprint({}, 0, (), {})  # of the training data, once it is open
+        self.origin: Origin | None = None  # of its weights at step 0, if they are another model's
         self.step = 0  # steps done
         self.skipped = torch.zeros((), dtype=torch.int64, device=model.device)  # of them, without an update
 
@@ -111,16 +113,25 @@ class State:
     def load_moments(self, stored: Mapping[str, Tensor], checkpoint: Path) -> None:
         """Load Adam's moments; a parameter without any has had no gradient yet, and starts from zero.
 
+        Those of parameters that are fixed now (`trunk.freeze_d`) are dropped.
+
         Raises:
             InputError: If a moment is missing beside others, unexpected or of another shape.
         """
+        fixed = {name for name, parameter in self.model.named_parameters() if not parameter.requires_grad}
+        stored = {key: value for key, value in stored.items() if _parameter(key) not in fixed}
         parameters = {key.rpartition("/")[0] for key in stored}
         moments = self._moments()
         for key in [key for key in moments if key.rpartition("/")[0] not in parameters]:
             moments.pop(key).zero_()
         for key in sorted(moments.keys() ^ stored.keys()):
-            _, _, name = key.rpartition("/")[0].partition("/")
+            name = _parameter(key)
             if key in moments:
                 raise InputError(f"{checkpoint}: optimizer state is incomplete: no moments for {name}")
             raise InputError(f"{checkpoint}: optimizer state does not match: {quoted(key)} is not part of this model")
         files.copy_same_shapes(moments, stored, f"{checkpoint}: optimizer state does not match")
+
+
+def _parameter(key: str) -> str:
+    """The parameter's name in network/parameter/moment."""
+    return key.rpartition("/")[0].partition("/")[2]

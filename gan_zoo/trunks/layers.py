@@ -83,7 +83,7 @@ class LotNorm2d(LotNorm, nn.BatchNorm2d):
 
 
 _WEIGHTED = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
-_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm)
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm)
 
 
 def norm(kind: Norm, channels: int, dims: Literal[1, 2]) -> nn.Module:
@@ -167,7 +167,7 @@ def init_dcgan(module: Module) -> Module:
         `module`.
     """
     for layer in module.modules():
-        if not isinstance(layer, (*_WEIGHTED, *_NORMS)):
+        if not isinstance(layer, (*_WEIGHTED, *NORMS)):
             continue
         nn.init.normal_(layer.weight, 0.0 if isinstance(layer, _WEIGHTED) else 1.0, 0.02)
         if layer.bias is not None:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from gan_zoo.config import TrunkSettings
 from gan_zoo.errors import InputError
 from gan_zoo.shapes import ImageShape
+from gan_zoo.trunks.layers import NORMS
 
 
 class DiscriminatorTrunk(nn.Module):
@@ -28,6 +29,40 @@ class DiscriminatorTrunk(nn.Module):
         self.to_map = to_map
         self.to_features = to_features
         self.width = width
+
+    def layers(self) -> list[nn.ModuleList]:
+        """The trunk's layers, or residual blocks, each with the norm and the activation that follow it.
+
+        Raises:
+            InputError: If the trunk is not a sequence.
+        """
+        if not isinstance(self.to_map, nn.Sequential):
+            raise InputError(
+                f"trunk.freeze_d requires a trunk whose to_map is an nn.Sequential, not {type(self.to_map).__name__}; "
+                "set it to 0"
+            )
+        after = self.to_features if isinstance(self.to_features, nn.Sequential) else nn.Sequential(self.to_features)
+        layers: list[nn.ModuleList] = []
+        for part in (*self.to_map, *after):
+            if not isinstance(part, NORMS) and any(True for _ in part.parameters()):
+                layers.append(nn.ModuleList())
+            if layers:
+                layers[-1].append(part)
+        return layers
+
+    def freeze(self, count: int) -> None:
+        """Fix the weights of the first layers, so that no optimizer gets them (Mo et al., 2020, arXiv:2002.10964).
+
+        Their batch norms keep fixed gains and biases, and still normalise each batch by its own statistics: that is how
+        the weights were trained, and another set has other statistics.
+
+        Raises:
+            InputError: If the trunk is not a sequence, or has fewer layers.
+        """
+        if count > len(layers := self.layers()):
+            raise InputError(f"trunk.freeze_d = {count}: the discriminator's trunk has {len(layers)} layers")
+        for layer in layers[:count]:
+            layer.requires_grad_(False)
 
     def feature_map(self, x: Tensor) -> Tensor:
         """Images [n, C, R, R] in [-1, 1] to the last feature map [n, c, h, w]."""

@@ -39,6 +39,7 @@ KINDS: dict[str, tuple[str, Settings, int]] = {  # with how many kinds of step e
     "codes within a class": ("infogan", {"infogan__conditional": True}, 1),
     "skipping": ("infogan", {"training__on_nan": "skip"}, 1),
     "learned prior": ("infogan", {"infogan__prior": "learned", "infogan__prior_delay": 4}, 1),
+    "frozen layers": ("infogan", {"trunk__freeze_d": 1}, 1),
     "pairs": ("infogan-cr", {"infogan_cr__contrast_after": 5}, 2),
 }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -87,3 +87,4 @@ class InfoGANRecipe(Recipe):
 
     defaults = {}
     settings = InfoGANSettings
+    networks: ClassVar[tuple[str, ...]] = ("codes", "conditional", "prior", "variance", "head_width", "head_norm")

@@ -41,3 +41,4 @@ class InfoGANCRRecipe(InfoGANRecipe):
 
     settings = InfoGANCRSettings
     extends = "infogan"
+    networks = (*InfoGANRecipe.networks, "contrast_width")
