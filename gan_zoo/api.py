@@ -10,6 +10,7 @@ import torch
 
 from gan_zoo.analysis.invert import invert
 from gan_zoo.analysis.latents import load_latents, save_latents
+from gan_zoo.analysis.monitor import Monitor
 from gan_zoo.data.dataset import open_dataset
 from gan_zoo.errors import InputError, quoted
 from gan_zoo.models.gan.model import GAN
@@ -93,6 +94,7 @@ def train(
     resolved = trace(model, base, settings, source.networks if source else None)
     return loop.train(
         resolved.config,
+        measures=Monitor,
         out=folder,
         source=source,
         resume=resumed is not None,

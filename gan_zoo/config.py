@@ -214,6 +214,15 @@ class Logging(Settings):
     """Number of newest checkpoints to keep."""
     keep_every: Count = 0
     """Also keep the checkpoints of steps that are a multiple of this; 0 disables it."""
+    evaluate_every: Count = 0
+    """Steps between evaluations of the moving average: L_I of each code, and the Fréchet distance to training images.
+    The last step is evaluated, too. 0 disables it."""
+    features: PathText = "auto"
+    """Features that evaluations compare images by: inception, classifier (trained on the data's labels), random (a
+    fixed random network), or a safetensors file with Inception's weights. auto: as gan-zoo evaluate chooses, or random
+    where that has none; with best = "frechet" never the classifier, so that labels choose nothing."""
+    best: str = ""
+    """The measure whose best evaluation is kept as checkpoints/best: frechet, mi, or mi/CODE; empty keeps none."""
     trackers: Annotated[tuple[Annotated[str, AfterValidator(loggers.check)], ...], Field(strict=False)] = ()
     """Trackers that also receive metrics and pictures (see `gan-zoo loggers`), e.g. tensorboard wandb."""
 

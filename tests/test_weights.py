@@ -223,7 +223,7 @@ def test_int8_without_its_scales_is_refused(scale: torch.Tensor | None, run: Run
 @pytest.mark.parametrize("flag", [("--precision", "int8"), ("--data-license", "mine"), ("--onnx",)])
 def test_what_an_upload_cannot_change_requires_out(flag: tuple[str, ...], run: Run) -> None:
     ended = zoo("export", run.folder, "--push", "org/name", *flag)
-    assert (ended.code, "--onnx, --precision and --data-license require --out" in ended.err) == (2, True)
+    assert (ended.code, "--onnx, --precision, --data-license and --checkpoint require --out" in ended.err) == (2, True)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from gan_zoo.analysis.result_tables import number
+from gan_zoo.training.evaluation import EVALUATION
 
 Curve = list[tuple[int, float]]
 """Steps and values."""
@@ -31,8 +32,8 @@ NOTES = {
     "L_I by code": "Dashed: H(c), the most that L_I of a discrete code can reach. A continuous code has no such limit; "
     "with each nat, the error of Q falls to 1/e."
 }
-EVALUATION = "evaluation/"
-"""Begins the names of what is measured while a model trains."""
+TITLES = {"frechet": "Fréchet distance"}
+"""Of the charts of other families, where a family's name is not its title."""
 
 MOST_POINTS = 400
 """Points of one curve."""
@@ -103,7 +104,7 @@ def _place(name: str) -> tuple[str, str, str, str]:
     family, _, rest = name.removeprefix(EVALUATION).partition("/")
     evaluated = name.startswith(EVALUATION)
     if family not in FAMILIES:
-        title = family.replace("_", " ")
+        title = TITLES.get(family, family.replace("_", " "))
         return "Evaluation" if evaluated else "Training", title, "", rest or title
     section, unit, label = FAMILIES[family]
     title = rest or ("all codes" if label else "images per second")

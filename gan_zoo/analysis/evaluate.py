@@ -15,7 +15,7 @@ import torch
 from gan_zoo.analysis.fidelity import LEAST
 from gan_zoo.analysis.metrics import METRICS
 from gan_zoo.analysis.results import Measurement, fingerprint
-from gan_zoo.analysis.subject import Reals, Subject
+from gan_zoo.analysis.subject import Reals, Subject, check_features
 from gan_zoo.errors import InputError, TrainingError, first_line, unknown
 from gan_zoo.terminal import say
 from gan_zoo.training.environment import environment
@@ -23,7 +23,6 @@ from gan_zoo.training.provenance import check_data, open_training_data
 from gan_zoo.training.run import find, find_step, load
 
 NOT_ASKED = "not asked for"
-FEATURES = ("auto", "classifier", "inception")
 FAILURES = (InputError, TrainingError, MemoryError, torch.OutOfMemoryError)
 """Errors that skip one metric, such as an unreadable image, and leave the others."""
 
@@ -45,7 +44,8 @@ def evaluate(
         names: Metrics to compute; defaults to all. Metrics that do not apply to a run are skipped. The data are opened
             only if a metric needs them.
         n: Number of samples.
-        features: Features to compare images by: auto, classifier, inception, or a file with Inception's weights.
+        features: Features to compare images by: auto, classifier, inception, random, or a file with Inception's
+            weights.
         seed: Seed of the samples.
         device: Where to compute.
         finished: Called with the index of a source and its result, as soon as it is measured.
@@ -63,10 +63,7 @@ def evaluate(
             raise unknown("metric", name, METRICS)
     if n < LEAST:
         raise InputError(f"n must be at least {LEAST}, not {n}")
-    if features not in FEATURES and not Path(features).is_file():
-        raise InputError(
-            f"features must be {', '.join(FEATURES)}, or a safetensors file with Inception's weights, not {features!r}"
-        )
+    check_features(features, "features")
     place = torch.device(device)
     opened: dict[Any, Reals] = {}
     subjects: list[Subject] = []

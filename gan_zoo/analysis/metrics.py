@@ -17,7 +17,7 @@ from gan_zoo.analysis.disentanglement.measure import disentanglement, representa
 from gan_zoo.analysis.encode import encoder
 from gan_zoo.analysis.fidelity import fidelity
 from gan_zoo.analysis.mutual_information import information, informed
-from gan_zoo.analysis.subject import Subject
+from gan_zoo.analysis.subject import CLASSIFIER, RANDOM, Subject
 from gan_zoo.errors import InputError
 
 
@@ -75,9 +75,10 @@ def _fidelity(subject: Subject) -> Outcome:
     reals = subject.reals
     real, fake, halves = reals.reference_features, subject.generated_features, reals.halves
     split, _ = reals.reference
-    network = (
-        f"a classifier's, right on {reals.classifier.accuracy:.1%}" if reals.features == "classifier" else "Inception's"
-    )
+    networks = {CLASSIFIER: "a classifier's", RANDOM: "a random network's"}
+    network = networks.get(reals.features, "Inception's")
+    if reals.features == CLASSIFIER:
+        network += f", right on {reals.classifier.accuracy:.1%}"
     note = (
         f"{len(fake)} samples and {len(real)} images of the {split} split; floor and ceiling: {len(halves[0][0])} "
         f"real images and {len(halves[0][1])} others, a mean over {len(halves)} divisions; features: {network}"
@@ -95,7 +96,7 @@ def _coverage(subject: Subject) -> Outcome:
     if (asked := subject.labels) is not None:
         numbers["label accuracy"] = (classes == asked).float().mean().item()
         note += "; label accuracy: share of samples that it reads as the label they were drawn for"
-    return Outcome(numbers, note, subject.n, "classifier")
+    return Outcome(numbers, note, subject.n, CLASSIFIER)
 
 
 def _disentanglement(subject: Subject) -> Outcome:

@@ -7,7 +7,7 @@ from html import escape
 from pathlib import Path
 
 from gan_zoo.analysis.curves import DARK, LIGHT, SECTIONS, STYLE, charts, palette, sections
-from gan_zoo.analysis.result_tables import number
+from gan_zoo.analysis.result_tables import kept_for, number
 from gan_zoo.analysis.results import Measurement, measured, newest
 from gan_zoo.analysis.survey import Standing, standing
 from gan_zoo.analysis.traverse import MOST_PANELS, draw_traversals
@@ -74,6 +74,8 @@ def _head(run: Run, stands: Standing) -> Iterator[str]:
     yield f"<p>{escape(stands.model)} on {data}, seed {stands.seed}: {state}</p>"
     if stands.origin:
         yield f"<p>started at {escape(stands.origin)}</p>"
+    if stands.kept:
+        yield f"<p>best checkpoint: step {stands.kept.step:,}, {escape(kept_for(stands.kept))}</p>"
     if stands.why:
         yield f'<p class="faint">{escape(stands.why)}</p>'
 

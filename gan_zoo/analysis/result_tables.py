@@ -13,6 +13,7 @@ from gan_zoo.analysis.evaluate import NOT_ASKED, features_differ, summary
 from gan_zoo.analysis.survey import Standing
 from gan_zoo.errors import quoted
 from gan_zoo.terminal import table
+from gan_zoo.training.best import Best
 
 MOST_COLUMNS = 5
 """Maximum number of runs with a column each."""
@@ -90,13 +91,20 @@ HEADLINES = {
 def standing_table(runs: Sequence[Standing]) -> Table:
     """Runs, one per row: state, steps, and the best of a few figures."""
     titles = [title for title, name in HEADLINES.items() if any(name in run.best for run in runs)]
+    kept = any(run.kept for run in runs)
     rows = []
     for run in runs:
         best = [run.best.get(HEADLINES[title]) for title in titles]
         figures = [number(one["value"]) if one else "" for one in best]
         steps = (f"{run.step:,}", "" if run.steps is None else f"{run.steps:,}")
+        figures += [f"step {run.kept.step:,}, {kept_for(run.kept)}" if run.kept else ""] if kept else []
         rows.append((Text(quoted(run.run)), run.state, run.model, Text(quoted(run.data)), *steps, *figures))
-    return table("", ["run", "state", "model", "data", "step", "of", *titles], rows, left=4)
+    return table("", ["run", "state", "model", "data", "step", "of", *titles, *["best"] * kept], rows, left=4)
+
+
+def kept_for(best: Best) -> str:
+    """The evaluation that a checkpoint was kept for: `frechet/random 2.94`."""
+    return f"{quoted(best.measure)} {number(best.value)}"
 
 
 def standing_remarks(runs: Sequence[Standing]) -> list[str]:

@@ -15,13 +15,17 @@ from gan_zoo.analysis.clustering import Grouped, grouped
 from gan_zoo.analysis.encode import encoder
 from gan_zoo.analysis.fidelity import LEAST
 from gan_zoo.analysis.inception import Inception, default_weights, inception
+from gan_zoo.analysis.random_features import random_network
 from gan_zoo.data.dataset import Dataset, Split
 from gan_zoo.errors import InputError
+from gan_zoo.files import path_from_text
 from gan_zoo.images import to_uint8
 from gan_zoo.models.gan.model import GAN
 from gan_zoo.models.gan.prior import SHOWN
 from gan_zoo.training.run import Run
 
+AUTO, CLASSIFIER, INCEPTION, RANDOM = FEATURES = ("auto", "classifier", "inception", "random")
+"""The features that images are compared by; any other text is a file with Inception's weights."""
 BATCH = 250
 DIVISIONS = 5
 """Random splits of the real images into halves, for the floor of a distance."""
@@ -33,10 +37,11 @@ class Reals:
 
     Args:
         opening: Opens the dataset, on first use.
-        requested: The features: `auto`, `classifier`, `inception`, or a safetensors file with Inception's weights.
+        requested: The features: one of `FEATURES`, or a safetensors file with Inception's weights.
         n: Maximum number of images to compare.
         seed: Seed of their choice.
         device: Where to compute.
+        train_only: Whether to compare with training images even if there is a test split of n images.
     """
 
     opening: Callable[[], Dataset]
@@ -44,6 +49,7 @@ class Reals:
     n: int
     seed: int
     device: torch.device
+    train_only: bool = False
 
     @cached_property
     def dataset(self) -> Dataset:
@@ -73,14 +79,14 @@ class Reals:
         Raises:
             InputError: If neither is available.
         """
-        if self.requested != "auto":
+        if self.requested != AUTO:
             return self.requested
         unclassified = suits(self.dataset)
         if not unclassified and (self.dataset.image.channels == 1 or not default_weights().is_file()):
-            return "classifier"
+            return CLASSIFIER
         if not default_weights().is_file():
             raise InputError(f"{unclassified}, and Inception's weights are not at {default_weights()}")
-        return "inception"
+        return INCEPTION
 
     def check(self) -> None:
         """Check, before any work, that samples can be compared with the dataset.
@@ -93,7 +99,7 @@ class Reals:
             raise InputError(
                 f"data {self.dataset.name!r}: the {name} split has {len(split)} images to compare with; {LEAST} or more"
             )
-        if self.features != "classifier":
+        if self.features != CLASSIFIER:
             _ = self.extractor
         elif reason := suits(self.dataset):
             raise InputError(reason)
@@ -105,14 +111,16 @@ class Reals:
         Raises:
             InputError: If it is unavailable.
         """
-        if self.features == "classifier":
+        if self.features == CLASSIFIER:
             return self.classifier
-        return inception(None if self.features == "inception" else Path(self.features), device=self.device)
+        if self.features == RANDOM:
+            return random_network(self.dataset.image, self.device)
+        return inception(None if self.features == INCEPTION else Path(self.features), device=self.device)
 
     @cached_property
     def reference(self) -> tuple[str, Split]:
         """The split to compare samples with: test if it has n images, else train."""
-        test = self.dataset.test
+        test = None if self.train_only else self.dataset.test
         return ("test", test) if test is not None and len(test) >= self.n else ("train", self.dataset.train)
 
     @cached_property
@@ -141,6 +149,18 @@ class Reals:
         """Features [n, d] of the images of a split, on the CPU."""
         parts = torch.arange(len(split)).split(BATCH)
         return torch.cat([self.extractor.features(split.pixels(part)).float().cpu() for part in parts])
+
+
+def check_features(features: str, key: str) -> None:
+    """Check the name of features, or that their file exists.
+
+    Raises:
+        InputError: If it is neither; the message begins with `key`, the setting.
+    """
+    if features not in FEATURES and not path_from_text(features).is_file():
+        raise InputError(
+            f"{key} must be {', '.join(FEATURES)}, or a safetensors file with Inception's weights, not {features!r}"
+        )
 
 
 class Subject:

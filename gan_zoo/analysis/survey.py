@@ -13,7 +13,8 @@ from typing import Literal
 from gan_zoo.analysis.metrics import METRICS
 from gan_zoo.analysis.results import Measurement, comparable, measured
 from gan_zoo.errors import InputError
-from gan_zoo.training.checkpoint import newest_whole, step_of
+from gan_zoo.training.best import Best, recorded_best
+from gan_zoo.training.checkpoint import newest_whole, read_facts
 from gan_zoo.training.lock import is_locked
 from gan_zoo.training.run import CONFIG, Run, open_run
 
@@ -34,6 +35,7 @@ class Standing:
         best: By `metric/number`, the best value and its step.
         measured: By metric, the samples and features of these values.
         origin: The model at whose weights it started; empty if at random ones.
+        kept: The evaluation that `checkpoints/best` was kept for: its `measure`, `value` and `step`.
     """
 
     run: str
@@ -47,6 +49,7 @@ class Standing:
     best: dict[str, dict[str, float]] = field(default_factory=dict)
     measured: dict[str, str] = field(default_factory=dict)
     origin: str = ""
+    kept: Best | None = None
 
 
 def survey(folders: Sequence[Path]) -> list[Standing]:
@@ -65,7 +68,7 @@ def standing(folder: Path) -> Standing:
     except (InputError, OSError) as error:
         return Standing(str(folder), "damaged", str(error))
     newest, complaints = newest_whole(run.checkpoints, hashed=False)
-    saved = (step_of(newest) or 0) if newest else 0
+    saved = read_facts(newest)["step"] if newest else 0
     steps = run.config.training.steps
     state: State
     why = "; ".join(complaints)
@@ -91,6 +94,7 @@ def standing(folder: Path) -> Standing:
         best=best_figures(run, figures),
         measured={one.metric: one.kind for one in figures if one.kind},
         origin=str(run.origin or ""),
+        kept=recorded_best(run.checkpoints),
     )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from gan_zoo.cli.types import Count, Device, LatentsFile, Port, RunFolder, RunFolders, Seed, integer
+from gan_zoo.cli.types import Checkpoint, Count, Device, LatentsFile, Port, RunFolder, RunFolders, Seed, at, integer
 from gan_zoo.errors import InputError, unknown
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ def sample(
     codes: str = "",
     label: str | None = None,
     from_: LatentsFile = None,
+    checkpoint: Checkpoint = None,
     out: Path | None = None,
     seed: Seed = 0,
     device: Device = "cpu",
@@ -69,7 +70,7 @@ def sample(
     from gan_zoo.cli.console import console
     from gan_zoo.images import check_ending, mosaic, most_images, save_image
 
-    source, model, target = open_model(run, device, out, "samples/samples.png", check_ending)
+    source, model, target = open_model(at(run, checkpoint), device, out, "samples/samples.png", check_ending)
     values = parse_values(codes)
     if label is not None:
         values = with_label(values, label, model, source)
@@ -140,6 +141,7 @@ def traverse(
     /,
     code: str | None = None,
     by: str | None = None,
+    checkpoint: Checkpoint = None,
     out: Path | None = None,
     rows: Count | None = None,
     values: Annotated[int, integer("INT>=2", 2)] | None = None,
@@ -175,7 +177,7 @@ def traverse(
     from gan_zoo.images import ANIMATED, check_ending
 
     name = f"samples/{picture_name(code, by, rows=rows, values=values, seed=seed, overshoot=overshoot)}"
-    _, model, target = open_model(run, device, out, name, check_ending)
+    _, model, target = open_model(at(run, checkpoint), device, out, name, check_ending)
     source: int | Latents = seed
     if from_:
         source, square = load_latents(from_, model), by is None and target.suffix.lower() in ANIMATED
@@ -195,6 +197,7 @@ def encode(
     run: Positional[RunFolder],
     images: Positional[Annotated[tuple[str, ...], arg(metavar="[IMAGES ...]")]] = (),
     /,
+    checkpoint: Checkpoint = None,
     out: Path | None = None,
     split: Literal["train", "test"] = "train",
     batch_size: Count = 256,
@@ -221,7 +224,8 @@ def encode(
     from gan_zoo.cli.console import console
     from gan_zoo.terminal import say
 
-    source, model, target = open_model(run, device, out, code_table_name(images, split), check_ending)
+    name = code_table_name(images, split)
+    source, model, target = open_model(at(run, checkpoint), device, out, name, check_ending)
     encoder, workers = encoding.encoder(model), source.config.data.workers
     opened = encoding.open_images(images, source, model.image, part=split)
     broken: list[str] = []
@@ -243,6 +247,7 @@ def code_table_name(images: Sequence[str], split: str) -> str:
 def explore(
     runs: Positional[RunFolders],
     /,
+    checkpoint: Checkpoint = None,
     port: Port = 7860,
     device: Device = "cpu",
 ) -> None:
@@ -268,6 +273,7 @@ def explore(
         raise InputError("gan-zoo explore requires one RUN or more")
     require("gradio", "explore", "gan-zoo explore")
     send_nothing()
+    sources = [at(run, checkpoint) for run in runs]
     with bind(port) as bound:
-        views = [View(run, pick_device(device)) for run in runs]
+        views = [View(run, pick_device(device)) for run in sources]
         serve(views, bound, console.print)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from gan_zoo.cli.types import Count, Device, Json, RunFolder, RunFolders, Seed
+from gan_zoo.cli.types import Checkpoint, Count, Device, Json, RunFolder, RunFolders, Seed, at
 from gan_zoo.errors import InputError
 
 
@@ -17,6 +17,7 @@ def evaluate(
     more: Positional[Annotated[tuple[Path, ...], arg(metavar="[RUN ...]")]] = (),
     /,
     metrics: str = "all",
+    checkpoint: Checkpoint = None,
     out: Path | None = None,
     n: Annotated[int, arg(aliases=["-n"])] = 5000,
     features: str = "auto",
@@ -35,8 +36,8 @@ def evaluate(
         out: Output JSON file, instead of evaluation.json in the run folder; for several runs, an additional file with
             the summary.
         n: Number of samples.
-        features: Features to compare images by: auto, classifier (trained on the data's labels), inception, or a
-            safetensors file with Inception's weights.
+        features: Features to compare images by: auto, classifier (trained on the data's labels), inception, random (a
+            fixed random network), or a safetensors file with Inception's weights.
         seed: Seed of the samples.
 
     Examples:
@@ -56,7 +57,7 @@ def evaluate(
     if n < LEAST:
         raise InputError(f"--n must be at least {LEAST}, not {n}")
     names = None if metrics == "all" else [name.strip() for name in metrics.split(",")]
-    sources = (run, *more)
+    sources = [at(one, checkpoint) for one in (run, *more)]
     files = [_evaluation_file(source) for source in sources]
     if out and not more:
         if out.absolute() == files[0].absolute():
@@ -115,6 +116,7 @@ def cluster(
     run: Positional[RunFolder],
     /,
     k: int | None = None,
+    checkpoint: Checkpoint = None,
     split: Literal["train", "test"] | None = None,
     pool: Literal["mean", "max"] = "mean",
     out: Path | None = None,
@@ -143,12 +145,12 @@ def cluster(
     from gan_zoo.training.run import find, load
 
     check_json(out)
-    source, checkpoint = find(run)
-    model, data = load(checkpoint, device=pick_device(device)), open_training_data(source)
+    source, chosen = find(at(run, checkpoint))
+    model, data = load(chosen, device=pick_device(device)), open_training_data(source)
     if split is not None and split not in data.splits:
         raise InputError(f"--split {split}: data {data.name!r} has no test split; use --split train")
     clusterings = find_clusters(model, data, k=k, seed=seed, pool=pool)
-    record = {"run": str(source.folder), "checkpoint": checkpoint.name, "seed": seed, "pool": pool}
+    record = {"run": str(source.folder), "checkpoint": chosen.name, "seed": seed, "pool": pool}
     record |= {"clusterings": clusterings}
     print_result(record, out, cluster_table(clusterings, [split] if split else [*data.splits]), as_json=json)
 
@@ -156,6 +158,7 @@ def cluster(
 def centrality(
     runs: Positional[RunFolders],
     /,
+    checkpoint: Checkpoint = None,
     out: Path | None = None,
     samples: Count = 500,
     seed: Seed = 0,
@@ -182,7 +185,7 @@ def centrality(
     from gan_zoo.training.precision import pick_device
 
     check_json(out)
-    models = open_models(runs, pick_device(device))
+    models = open_models([at(run, checkpoint) for run in runs], pick_device(device))
     scores = find_centrality(models, samples=samples, seed=seed)
     record = scores.record(runs) | {"samples": samples, "seed": seed}
     lines = ["two runs are equally central; choosing takes 3 or more"] if len(runs) == 2 else []

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from gan_zoo.cli.types import Json, RunFolder, Seed
+from gan_zoo.cli.types import Checkpoint, Json, RunFolder, Seed, at
 from gan_zoo.errors import InputError
 
 
@@ -72,6 +72,7 @@ def report(run: Positional[Annotated[Path, arg(metavar="RUN")]], /, out: Path | 
 def export(
     run: Positional[RunFolder],
     /,
+    checkpoint: Checkpoint = None,
     out: Path | None = None,
     onnx: bool = False,
     push: str | None = None,
@@ -112,11 +113,11 @@ def export(
         check_empty(out)
         check_output(out, folder=True)
         settings: dict[str, Any] = {"onnx": onnx, "seed": seed, "precision": precision, "data_license": data_license}
-        console.print(str(write_export(run, out, name=push, **settings)))
+        console.print(str(write_export(at(run, checkpoint), out, name=push, **settings)))
     elif push is None:
         raise InputError("gan-zoo export requires --out FOLDER to export a run, or --push org/name to upload an export")
-    elif onnx or precision != "fp32" or data_license:
-        raise InputError("--onnx, --precision and --data-license require --out")
+    elif onnx or precision != "fp32" or data_license or checkpoint:
+        raise InputError("--onnx, --precision, --data-license and --checkpoint require --out")
     else:
         check_exported(run, push)
     if push is not None:

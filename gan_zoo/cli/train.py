@@ -118,15 +118,19 @@ def train_command(config: Config | None) -> Callable[..., tuple[Mapping[str, Any
 
 def _dry_run(resolved: Resolved, source: Source | None, existing: Run | None, *, new_data: bool) -> None:
     """Print the configuration that a training would use, and the sizes of its networks."""
+    from gan_zoo.analysis.monitor import Monitor
     from gan_zoo.cli.console import console
     from gan_zoo.config_text import changes, to_toml
     from gan_zoo.training.begin import prepare
+    from gan_zoo.training.evaluation import open_measures
     from gan_zoo.training.fine_tuning import start_at
     from gan_zoo.training.penalties import check_norm
 
     if not existing:
         check_norm(resolved.config)
-    filled, _, state = prepare(resolved.config, existing=existing, new_data=new_data)
+    filled, dataset, state = prepare(resolved.config, existing=existing, new_data=new_data)
+    if measures := open_measures(Monitor, filled, dataset, state.model):
+        filled = measures.config
     determined = {change.partition(":")[0] for change in changes(resolved.config, filled)}
     origins = {key: "data" if key.startswith("data.") else "device" for key in determined}
     for note in [*resolved.notes, *(start_at(state, source) if source else [])]:
@@ -138,15 +142,29 @@ def _dry_run(resolved: Resolved, source: Source | None, existing: Run | None, *,
 
 def _train(resolved: Resolved, *, out: Path | None, source: Source | None, resume: bool, new_data: bool) -> None:
     """Train, and print the run folder and its pictures."""
+    from gan_zoo.analysis.monitor import Monitor
+    from gan_zoo.analysis.result_tables import kept_for
     from gan_zoo.analysis.traverse import write_traversals
     from gan_zoo.cli.console import console, printed_first
     from gan_zoo.training import loop
+    from gan_zoo.training.best import recorded_best
+    from gan_zoo.training.checkpoint import BEST
     from gan_zoo.training.ranks import global_rank
 
-    run = loop.train(resolved.config, out=out, source=source, resume=resume, new_data=new_data, notes=resolved.notes)
+    run = loop.train(
+        resolved.config,
+        measures=Monitor,
+        out=out,
+        source=source,
+        resume=resume,
+        new_data=new_data,
+        notes=resolved.notes,
+    )
     if global_rank():
         return
     console.print(f"run: {run.folder}")
+    if best := recorded_best(run.checkpoints):
+        console.print(f"best: {run.checkpoints / BEST} (step {best.step:,}, {kept_for(best)})")
     model = run.load()
     with printed_first() as attempt:
         traversal = run.samples / "traversal.png"

@@ -8,6 +8,8 @@ from typing import Annotated
 from tyro.conf import FlagCreatePairsOff, arg
 from tyro.constructors import PrimitiveConstructorSpec
 
+from gan_zoo.errors import InputError, quoted
+
 PLAIN = (FlagCreatePairsOff,)
 """Options of the parser: no `--no-json` beside `--json`."""
 
@@ -44,6 +46,31 @@ RunFolder = Annotated[
         "on the Hugging Face Hub: hf://org/name, hf://org/name@revision.",
     ),
 ]
+Checkpoint = Annotated[
+    str | None,
+    arg(metavar="best|STEP", help="A checkpoint of RUN: best, or its step, e.g. 500; defaults to the newest."),
+]
 RunFolders = Annotated[
     tuple[Path, ...], arg(metavar="RUN [RUN ...]", help="Run folders, checkpoints, exported models, or hf://org/name.")
 ]
+
+
+def at(run: Path, checkpoint: str | None) -> Path:
+    """The path of a run's checkpoint, `best` or the number of its step; the run itself if it is None.
+
+    Raises:
+        InputError: If the checkpoint is neither, or `run` is not a run folder.
+    """
+    if checkpoint is None:
+        return run
+
+    from gan_zoo.training.checkpoint import BEST, name_of
+    from gan_zoo.training.hub_download import hub_model
+    from gan_zoo.training.run import is_checkpoint, is_export, open_run
+
+    if checkpoint != BEST and not (checkpoint.isascii() and checkpoint.isdecimal()):
+        raise InputError(f"--checkpoint must be best, or the number of a step, not {quoted(checkpoint)!r}")
+    name = BEST if checkpoint == BEST else name_of(int(checkpoint))
+    if hub_model(run) or is_checkpoint(run) or is_export(run):
+        raise InputError(f"--checkpoint {checkpoint} requires a run folder, not {quoted(run)}")
+    return open_run(run).checkpoints / name

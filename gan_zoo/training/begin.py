@@ -14,6 +14,7 @@ from gan_zoo.data.dataset import Dataset, open_dataset
 from gan_zoo.data.fingerprint import fingerprint
 from gan_zoo.errors import InputError
 from gan_zoo.files import remove_partial, write_json
+from gan_zoo.training.best import complete_best
 from gan_zoo.training.build import is_out_of_memory, new_state, with_facts
 from gan_zoo.training.checkpoint import newest_whole
 from gan_zoo.training.environment import environment
@@ -82,24 +83,24 @@ def begin(
     """
     ranks = state.ranks
 
-    def first() -> tuple[str, list[str]]:
+    def first() -> tuple[str, str, list[str]]:
         if not ranks.leads:
-            return "", []
+            return "", "", []
         folder = out or next_free(config)
         if not existing:
             check_free(folder)  # before the lock writes its file there
         stack.enter_context(locked(folder))
         if existing:
-            return str(folder), _resume(existing, config, state, new_data=new_data)
+            return str(folder), *_resume(existing, config, state, new_data=new_data)
         create_run(config, folder, state)
-        return str(folder), []
+        return str(folder), "", []
 
-    folder, notes = ranks.together(first)
+    folder, checkpoint, notes = ranks.together(first)
     run = Run(Path(ranks.text_from_first(folder)), config)
-    (step,) = ranks.from_first([state.step])
-    if existing and not ranks.leads and run.checkpoint(step).exists():
-        state.load(run.checkpoint(step))
-    if existing and step >= config.training.steps:
+    checkpoint = ranks.text_from_first(checkpoint)
+    if checkpoint and not ranks.leads:
+        state.load(run.checkpoints / checkpoint)
+    if existing and state.step >= config.training.steps:
         run = Run(run.folder, _complete(existing.config, config))
         if ranks.leads:
             run.keep(state.data)
@@ -151,11 +152,12 @@ def next_free(config: Config) -> Path:
         number += 1
 
 
-def _resume(existing: Run, config: Config, state: State, *, new_data: bool) -> list[str]:
+def _resume(existing: Run, config: Config, state: State, *, new_data: bool) -> tuple[str, list[str]]:
     """Load the newest undamaged checkpoint of a run that continues with `config`.
 
     Returns:
-        Notes for the user: damaged newer checkpoints, changed settings.
+        The checkpoint's name, empty if there is none; and notes for the user: damaged newer checkpoints, changed
+        settings.
     """
     run, before = Run(existing.folder, config), recorded(existing)
     change = before.change(state.data) if before else ""
@@ -168,6 +170,7 @@ def _resume(existing: Run, config: Config, state: State, *, new_data: bool) -> l
     newest, complaints = newest_whole(run.checkpoints, config.model)
     if newest is not None:
         state.load(newest)
+        complete_best(newest, state.best)
     elif complaints:
         raise InputError("; ".join(complaints))
     elif (run.folder / ORIGIN).exists():
@@ -182,7 +185,8 @@ def _resume(existing: Run, config: Config, state: State, *, new_data: bool) -> l
         notes += unrecorded(run)
     if change:
         notes.append(f"new data: {change}")
-    return notes + _differences(existing.config, config, state.step)
+        state.best = None  # measured on the former data
+    return newest.name if newest else "", notes + _differences(existing.config, config, state.step)
 
 
 def _differences(before: Config, now: Config, step: int) -> list[str]:

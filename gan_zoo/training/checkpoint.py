@@ -4,13 +4,15 @@ step-00000500/
     model.safetensors      every weight and buffer
     ema.safetensors        the generator's moving average, if there is one
     optimizer.safetensors  Adam's moments, as network/parameter/moment
-    state.json             schema, model, step, gradient scaler, skipped steps, the data's fingerprint
+    state.json             schema, model, step, gradient scaler, skipped steps, the data's fingerprint, best evaluation
     SHA256SUMS             of each file above, as `sha256sum --check` reads it
+best/                      the same, a copy of the one with the best evaluation; see `gan_zoo.training.best`
 """
 
 from __future__ import annotations
 
 import json
+import math
 import re
 import shutil
 from collections.abc import Mapping
@@ -30,6 +32,8 @@ from gan_zoo.training.compact import expand
 
 SCHEMA = 2
 SUMS = "SHA256SUMS"
+BEST = "best"
+"""The name of the checkpoint with the best evaluation."""
 REQUIRED = ("model.safetensors", "optimizer.safetensors", "state.json")
 SCALER = {"scale", "growth_factor", "backoff_factor", "growth_interval", "_growth_tracker"}
 MAX_STATE_BYTES = 2**20
@@ -108,6 +112,17 @@ def step_of(path: Path) -> int | None:
     return int(match[1]) if match else None
 
 
+def _with_best(folder: Path) -> list[Path]:
+    """The checkpoints in a folder, oldest first; `best` is before the one of its step, or first if it is damaged."""
+    steps: dict[Path, int] = {path: step_of(path) or 0 for path in checkpoints(folder)}
+    if (best := folder / BEST).is_dir():
+        try:
+            steps[best] = read_facts(best)["step"]
+        except InputError:
+            steps[best] = -1
+    return sorted(steps, key=lambda path: (steps[path], path != best))
+
+
 def newest_whole(folder: Path, model: str | None = None, *, hashed: bool = True) -> tuple[Path | None, list[str]]:
     """The newest undamaged checkpoint, and what is wrong with newer ones.
 
@@ -120,7 +135,7 @@ def newest_whole(folder: Path, model: str | None = None, *, hashed: bool = True)
         InputError: If a newer release wrote the newest one.
     """
     complaints: list[str] = []
-    for path in reversed(checkpoints(folder)):
+    for path in reversed(_with_best(folder)):
         try:
             state = read_state(path, hashed=hashed)
         except LaterSchemaError:
@@ -193,6 +208,12 @@ def read_facts(checkpoint: Path) -> dict[str, Any]:
             scaler.keys() != SCALER or any(type(value) not in (int, float) for value in scaler.values())
         ):
             raise TypeError
+        if (best := state.get("best")) is not None:
+            measure, value, step = best["measure"], best["value"], best["step"]
+            if not isinstance(measure, str) or type(value) is not float or not math.isfinite(value):
+                raise TypeError
+            if type(step) is not int or not 0 <= step <= state["step"]:
+                raise TypeError
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise InputError(f"{checkpoint} is damaged: state.json is missing or invalid") from None
     return dict(state)

@@ -22,7 +22,9 @@ from gan_zoo.models.gan.model import GAN, evaluating
 from gan_zoo.models.gan.prior import SHOWN, Latents
 from gan_zoo.terminal import silent
 from gan_zoo.training.begin import begin, prepare
+from gan_zoo.training.best import keep_best
 from gan_zoo.training.build import is_out_of_memory
+from gan_zoo.training.evaluation import Evaluation, MeasuresOf, open_measures
 from gan_zoo.training.faults import Watch
 from gan_zoo.training.fine_tuning import Source, start_at
 from gan_zoo.training.interrupt import Interruption
@@ -48,6 +50,7 @@ class Interrupted(KeyboardInterrupt):
 def train(
     config: Config,
     *,
+    measures: MeasuresOf | None = None,
     out: Path | None = None,
     source: Source | None = None,
     resume: bool = False,
@@ -59,6 +62,7 @@ def train(
 
     Args:
         config: The resolved configuration.
+        measures: Makes what `logging.evaluate_every` evaluates; training does not import the measures.
         out: The run folder; by default the next free `runs/MODEL-DATA-NNN`.
         source: The model at whose weights the run starts; by default at random ones.
         resume: Whether to resume the run in `out` from its newest undamaged checkpoint.
@@ -86,6 +90,10 @@ def train(
                 notes = [*notes, *ranks.together(partial(start_at, state, source))]
             elif config.trunk.freeze_d and not existing:
                 notes = [*notes, f"trunk.freeze_d = {config.trunk.freeze_d}: without --from, these layers stay random"]
+            measured = ranks.together(lambda: open_measures(measures, config, dataset, state.model))
+            if measured:
+                config = measured.config
+                ranks.together(measured.prepare if ranks.leads else lambda: None)
         ranks.check_same("the configuration or the data", f"{to_toml(config)}{state.data}")
         ranks.check_same("the model of --from", str(state.origin))
         config = config.model_copy(update={"data": with_absolute_path(config.data)})
@@ -95,7 +103,9 @@ def train(
             stack.enter_context(run.failing())
         quiet = quiet or not ranks.leads
         try:
-            _loop(run, state, dataset, [*notes, *resumed_notes], resumed=existing is not None, quiet=quiet)
+            notes = [*notes, *resumed_notes, *(measured.notes if measured else ())]
+            evaluation = Evaluation(measured, state, config)
+            _loop(run, state, dataset, evaluation, notes, resumed=existing is not None, quiet=quiet)
         except InputError as error:  # of a streamed image
             if existing is None and not state.step and ranks.leads:
                 shutil.rmtree(run.folder, ignore_errors=True)
@@ -115,7 +125,16 @@ def train(
     return run
 
 
-def _loop(run: Run, state: State, dataset: Dataset, notes: list[str], *, resumed: bool, quiet: bool) -> None:
+def _loop(
+    run: Run,
+    state: State,
+    dataset: Dataset,
+    evaluation: Evaluation,
+    notes: Sequence[str],
+    *,
+    resumed: bool,
+    quiet: bool,
+) -> None:
     config, ranks = run.config, state.ranks
     settings, logging, steps = config.training, config.logging, config.training.steps
     watch, since = Watch(run, state), state.step
@@ -145,29 +164,40 @@ def _loop(run: Run, state: State, dataset: Dataset, notes: list[str], *, resumed
             resumed = False
 
             last = ranks.vote(interruption.asked) or done == steps
-            if last or done % logging.log_every == 0 or done % logging.checkpoint_every == 0:
+            evaluated = evaluation.due(done)
+            if last or evaluated or done % logging.log_every == 0 or done % logging.checkpoint_every == 0:
                 watch.losses(meter, reporter.say)  # waits for the device
-            if last or done % logging.log_every == 0:
+            if last or evaluated or done % logging.log_every == 0:
                 speed = settings.batch_size * (done - since) / (time.perf_counter() - clock)
                 record = {"step": done, "images_per_second": round(speed, 1), **meter.means(), **watch.counts()}
+                record |= evaluation.measure() if evaluated else {}
                 for logger in loggers:
                     logger.log(record)
                 reporter.log(record)
                 meter.reset()
             if ranks.leads and (last or done % logging.sample_every == 0):
                 _picture(run, state, loggers)
-            if last or done % logging.checkpoint_every == 0:
+            improved = evaluated and evaluation.improved
+            if last or improved or done % logging.checkpoint_every == 0:
                 watch.weights()
-                for logger in loggers:
-                    logger.flush()  # a checkpoint must not be ahead of the log
-                if ranks.leads:
-                    state.save(run.checkpoints, keep=logging.keep, keep_every=logging.keep_every)
+                _save(run, state, loggers, best=improved)
             if not meter:
-                since, clock = done, time.perf_counter()  # the speed excludes pictures and checkpoints
+                since, clock = done, time.perf_counter()  # the speed excludes evaluations, pictures and checkpoints
             if last:
                 ranks.from_first([done])  # waits until rank 0 has saved: torchrun ends all ranks when one ends
             if last and done < steps:
                 raise Interrupted(run, done)
+
+
+def _save(run: Run, state: State, loggers: list[Logger], *, best: bool) -> None:
+    """Save a checkpoint, which may be the best so far."""
+    for logger in loggers:
+        logger.flush()  # a checkpoint must not be ahead of the log
+    if state.ranks.leads:
+        logging = run.config.logging
+        saved = state.save(run.checkpoints, keep=logging.keep, keep_every=logging.keep_every)
+        if best:
+            keep_best(saved)
 
 
 @torch.no_grad()

@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from gan_zoo.terminal import Bar, encodable
+from gan_zoo.training.evaluation import EVALUATION
 
 MOST_CODES = 4
 """Codes whose L_I is shown; metrics.jsonl has all."""
@@ -92,6 +93,8 @@ def summary(record: dict[str, Any]) -> str:
         shown = [_of_its_maximum(name, bound, record) for name, bound in list(bounds.items())[:MOST_CODES]]
         more = f"  and {len(bounds) - MOST_CODES} more" if len(bounds) > MOST_CODES else ""
         parts.append(f"L_I {'  '.join(shown)}{more} nats")
+    evaluated = {name.rpartition("/")[2]: v for name, v in record.items() if name.startswith(f"{EVALUATION}frechet/")}
+    parts += [f"Fréchet {distance:.2f} ({features})" for features, distance in evaluated.items()]
     return "  ".join(parts)
 
 

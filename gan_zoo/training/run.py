@@ -6,6 +6,7 @@ origin.json                  the model whose weights it started at, if any; see 
 environment.json             versions, device, git revision
 metrics.jsonl                one line for each logging step
 checkpoints/step-NNNNNNNN/   see `gan_zoo.training.checkpoint`
+checkpoints/best/            see `gan_zoo.training.best`
 samples/                     pictures
 failure.txt                  the error that ended the run, until it is resumed
 tensorboard/, wandb/         written by these trackers; tracker-id: the run's id for them
@@ -35,8 +36,18 @@ from gan_zoo.models.gan.model import GAN
 from gan_zoo.registry import weights
 from gan_zoo.resolve import resolve
 from gan_zoo.terminal import say
+from gan_zoo.training.best import find_best
 from gan_zoo.training.build import build_model
-from gan_zoo.training.checkpoint import has_average, load_weights, name_of, newest_whole, read_state, step_of
+from gan_zoo.training.checkpoint import (
+    BEST,
+    has_average,
+    load_weights,
+    name_of,
+    newest_whole,
+    read_facts,
+    read_state,
+    step_of,
+)
 from gan_zoo.training.exported import DESCRIPTION, check_weights, read_description
 from gan_zoo.training.hub_download import download, hub_model, is_name
 from gan_zoo.training.lock import LOCK
@@ -179,7 +190,8 @@ def existing_run(folder: Path | None) -> Run | None:
 
 def is_checkpoint(path: Path) -> bool:
     """Whether `path` has a checkpoint's name, and is not a run folder."""
-    return step_of(path) is not None and not (path / CONFIG).exists()
+    best = path.name == BEST and path.absolute().parent.name == "checkpoints"
+    return (step_of(path) is not None or best) and not (path / CONFIG).exists()
 
 
 def is_export(path: Path) -> bool:
@@ -218,12 +230,15 @@ def _say_once(line: str) -> None:
 
 def find_step(checkpoint: Path) -> int:
     """The step of a checkpoint or exported model from `find`."""
-    step = step_of(checkpoint)
-    return read_description(checkpoint).step if step is None else step
+    if is_checkpoint(checkpoint):
+        return step_of(checkpoint) or int(read_facts(checkpoint)["step"])
+    return read_description(checkpoint).step
 
 
 def find(source: Path | str) -> tuple[Run, Path]:
     """The run and the checkpoint for a path to a checkpoint or to a run folder, whose newest undamaged one is taken.
+
+    `RUN/checkpoints/best` is the checkpoint with the best evaluation.
 
     An exported model counts as a run whose only checkpoint is the folder itself. For one on the Hub (`hf://org/name`),
     and for registered weights, the checkpoint is the local copy, and the run a folder of its name in the working
@@ -242,6 +257,8 @@ def find(source: Path | str) -> tuple[Run, Path]:
         return Run(path, read_description(path).config), path
     if is_checkpoint(path):
         run = open_run(path.absolute().parent.parent)
+        if path.name == BEST:
+            return run, find_best(run.checkpoints)
         _check_or_suggest(path, run)
         return run, path
     run = open_run(path)

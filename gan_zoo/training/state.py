@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -14,6 +16,7 @@ from gan_zoo.models.gan.model import GAN, evaluating
 from gan_zoo.models.gan.prior import STATISTICS
 from gan_zoo.training import checkpoint as files
 from gan_zoo.training.batch_norm import measure_statistics
+from gan_zoo.training.best import Best
 from gan_zoo.training.ema import EMA
 from gan_zoo.training.network_optimizer import NetworkOptimizer
 from gan_zoo.training.origin import Origin
@@ -44,6 +47,7 @@ class State:
         self.origin: Origin | None = None  # of its weights at step 0, if they are another model's
         self.step = 0  # steps done
         self.skipped = torch.zeros((), dtype=torch.int64, device=model.device)  # of them, without an update
+        self.best: Best | None = None  # the best evaluation so far
 
     def save(self, folder: Path, *, keep: int, keep_every: int = 0) -> Path:
         """Write a checkpoint; see `checkpoint.save`."""
@@ -53,6 +57,7 @@ class State:
             "skipped": int(self.skipped),
             "scaler": self.precision.scaler.state_dict(),
             **({"data": self.data.record} if self.data.images else {}),
+            **({"best": asdict(self.best)} if self.best else {}),
         }
         return files.save(folder, facts, self.tensors(), keep=keep, keep_every=keep_every)
 
@@ -77,6 +82,7 @@ class State:
             self.precision.scaler.load_state_dict(state["scaler"])
         self.step = state["step"]
         self.skipped.fill_(state.get("skipped", 0))
+        self.best = Best(**best) if (best := state.get("best")) else None
 
     def sampler(self) -> nn.Module:
         """The generator that draws samples: the moving average, if there is one, with its own batch statistics."""
@@ -87,12 +93,31 @@ class State:
 
     def tensors(self) -> dict[str, Mapping[str, Tensor]]:
         """Everything that a checkpoint stores, by file name."""
+        self._measure_statistics()
+        files = {"model.safetensors": self.model.state_dict(), "optimizer.safetensors": self._moments()}
+        return files | ({"ema.safetensors": self.ema.module.state_dict()} if self.ema else {})
+
+    @contextmanager
+    def averaged(self) -> Iterator[GAN]:
+        """The model as a checkpoint of these weights would be loaded: in evaluation mode, with the moving average, if
+        there is one, as its generator, and with measured batch statistics.
+        """
+        generator = self._measure_statistics()
+        model, trained = self.model, self.model.generator
+        with evaluating(model):
+            model.generator = generator
+            try:
+                yield model
+            finally:
+                model.generator = trained
+
+    def _measure_statistics(self) -> nn.Module:
+        """Measure the batch statistics of `sampler` and, on its images, those of D and its heads; return `sampler`."""
         model, generator = self.model, self.sampler()
         with evaluating(model), evaluating(generator):
             readers = nn.ModuleDict({name: part for name, part in model.named_children() if name != "generator"})
             measure_statistics(readers, lambda latents: model.examine(generator(latents)), self._latents())
-        files = {"model.safetensors": model.state_dict(), "optimizer.safetensors": self._moments()}
-        return files | ({"ema.safetensors": self.ema.module.state_dict()} if self.ema else {})
+        return generator
 
     def _latents(self) -> Iterator[Tensor]:
         """Batches of the generator's inputs, the same for every run."""
