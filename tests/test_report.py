@@ -112,7 +112,7 @@ def test_a_code_is_drawn_with_its_maximum_a_term_with_both_networks_and_new_fami
     assert found == {
         ("L_I by code", "c1"): ["L_I", "H(c)", "L_I, evaluated"],
         ("L_I by code", "all codes"): ["L_I"],
-        ("Evaluation", "frechet"): ["random"],
+        ("Evaluation", "Fréchet distance"): ["random"],
         ("Losses", "a"): ["G", "D"],
         ("Losses", "b"): ["D"],
         ("Training", "gradient norm"): ["generator"],

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from gan_zoo.cli.types import Count, Device, RunFolder, Seed
+from gan_zoo.cli.types import Checkpoint, Count, Device, RunFolder, Seed, at
 from gan_zoo.errors import InputError
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ def invert(
     run: Positional[RunFolder],
     images: Positional[ImagesToInvert],
     /,
+    checkpoint: Checkpoint = None,
     out: Path | None = None,
     steps: Count = STEPS,
     seed: Seed = 0,
@@ -64,7 +65,9 @@ def invert(
     from gan_zoo.terminal import table
 
     require_images(images, "invert")
-    source, model, target = open_model(run, device, out and out / PAIRS, f"inverted/{PAIRS}", check_ending)
+    source, model, target = open_model(
+        at(run, checkpoint), device, out and out / PAIRS, f"inverted/{PAIRS}", check_ending
+    )
     check_output(target.parent / LATENTS)
     opened = open_images(images, source, model.image, part=split).first(n)
     found = found_latents(model, opened, steps=steps, seed=seed, codes=codes, workers=source.config.data.workers)
@@ -84,6 +87,7 @@ def edit(
     images: Positional[ImagesToInvert],
     /,
     codes: str,
+    checkpoint: Checkpoint = None,
     out: Path | None = None,
     steps: Count = STEPS,
     seed: Seed = 0,
@@ -114,7 +118,7 @@ def edit(
 
     require_images(images, "edit")
     values = parse_edits(codes)
-    source, model, target = open_model(run, device, out, "samples/edit.png", check_ending)
+    source, model, target = open_model(at(run, checkpoint), device, out, "samples/edit.png", check_ending)
     opened = open_images(images, source, model.image, part=split).first(n)
     check_edits(model, values, len(opened.split))
     found = found_latents(model, opened, steps=steps, seed=seed, workers=source.config.data.workers)

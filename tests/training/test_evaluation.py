@@ -368,8 +368,8 @@ def test_the_run_s_best_is_listed_reported_and_printed(run: Run, tmp_path: Path)
     assert zoo("report", run.folder, "--out", page).code == 0
     for text in (
         f"best checkpoint: step {step}, frechet/random",
-        "Fréchet distance of the average",
-        "L_I of the average",
+        "<h2>Evaluation</h2>",
+        "L_I, evaluated",
     ):
         assert text in page.read_text(encoding="utf-8")
 
