@@ -230,15 +230,12 @@ def _say_once(line: str) -> None:
 
 def find_step(checkpoint: Path) -> int:
     """The step of a checkpoint or exported model from `find`."""
-    if is_checkpoint(checkpoint):
-        return step_of(checkpoint) or int(read_facts(checkpoint)["step"])
-    return read_description(checkpoint).step
+    return read_description(checkpoint).step if is_export(checkpoint) else int(read_facts(checkpoint)["step"])
 
 
 def find(source: Path | str) -> tuple[Run, Path]:
     """The run and the checkpoint for a path to a checkpoint or to a run folder, whose newest undamaged one is taken.
-
-    `RUN/checkpoints/best` is the checkpoint with the best evaluation.
+    `RUN/checkpoints/best` is the one with the best evaluation.
 
     An exported model counts as a run whose only checkpoint is the folder itself. For one on the Hub (`hf://org/name`),
     and for registered weights, the checkpoint is the local copy, and the run a folder of its name in the working
