@@ -62,7 +62,9 @@ def test_onnx_agrees_with_torch(trunk: str, capsys: pytest.CaptureFixture[str]) 
 
 
 @SLOW
-@pytest.mark.parametrize(("name", "trunk", "files"), [("sngan", "resnet", 1), ("acgan", "dcgan", 2)])
+@pytest.mark.parametrize(
+    ("name", "trunk", "files"), [("sngan", "resnet", 1), ("acgan", "dcgan", 2), ("projection-gan", "dcgan", 1)]
+)
 def test_other_models_agree_too(name: str, trunk: str, files: int) -> None:
     assert len(of_onnx.networks(model_of(name, trunk))) == files
 

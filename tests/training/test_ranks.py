@@ -124,13 +124,15 @@ def test_so_they_do_whatever_the_step_is_made_of(settings: dict[str, Any], tmp_p
     torch.testing.assert_close(*variances, atol=1e-3, rtol=0)  # micro-batches update them one after another
 
 
-def test_batch_norm_over_ranks_gives_the_first_steps_of_one_process(tmp_path: Path) -> None:
+@pytest.mark.parametrize("conditional", [False, True])
+def test_batch_norm_over_ranks_gives_the_first_steps_of_one_process(conditional: bool, tmp_path: Path) -> None:
     """Up to rounding, and at first only: Adam makes full steps of gradients that consist of rounding errors."""
-    one = narrow_train("infogan", tmp_path / "one", training__steps=4, trunk__name="infogan-mnist")
-    two = trained(tmp_path / "two", 2, training__steps=4)
+    settings = {"training__steps": 4, "infogan__conditional": conditional}
+    one = narrow_train("infogan", tmp_path / "one", trunk__name="infogan-mnist", **settings)
+    two = trained(tmp_path / "two", 2, **settings)
     for a, b in zip(losses(one)[:3], losses(two)[:3], strict=True):
         assert b == pytest.approx(a, abs=2e-5)
-    apart = trained(tmp_path / "apart", 2, training__steps=4, training__sync_batch_norm=False)
+    apart = trained(tmp_path / "apart", 2, training__sync_batch_norm=False, **settings)
     assert abs(losses(one)[0]["discriminator/adversarial"] - losses(apart)[0]["discriminator/adversarial"]) > 1e-4
 
 
