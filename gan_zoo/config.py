@@ -15,6 +15,7 @@ for _names in (models, trunks, losses, loggers):
     _ = _names.entries  # raises here, not during validation, if two distributions register one name
 
 Norm = Literal["batch", "layer", "none"]
+Fit = Literal["crop", "pad", "stretch"]
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -81,6 +82,9 @@ class Data(Settings):
     """Whether to skip and report unreadable images. All images are decoded at the start to find them."""
     resolution: Annotated[int, Field(ge=4, le=1024)] | None = None
     """Height and width of the images in pixels; defaults to the dataset's."""
+    fit: Fit = "crop"
+    """How images that are not square become square: crop cuts them to the centre square, pad adds black bars, stretch
+    changes their proportions."""
     channels: Literal[1, 3] | None = None
     """1 for grey, 3 for colour; defaults to the dataset's."""
     classes: Count | None = None

@@ -104,7 +104,7 @@ def open_images(
         if missing := [str(path) for path in paths if not path.is_file()]:
             raise InputError(f"{missing[0]}: no such image")
         files = Files(Path(), [str(path) for path in paths])
-        return Images(Split(decoded_on_request(files, shape), names=files.names), "files")
+        return Images(Split(decoded_on_request(files, shape, run.config.data.fit), names=files.names), "files")
     if len(named) > 1:
         odd = next(path for path in paths if path.is_dir() or path.suffix.lower() not in SUFFIXES)
         raise InputError(f"{odd} is not an image file; accepted: image files, or one folder, array file or dataset")

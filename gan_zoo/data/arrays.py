@@ -21,6 +21,7 @@ from gan_zoo.data.bounds import check_memory, listed
 from gan_zoo.data.dataset import ARRAY_SUFFIXES, Dataset, LazyImages, Split, required_path
 from gan_zoo.data.folder import Files
 from gan_zoo.data.npy import Archive, Array, mapped
+from gan_zoo.data.pixels import fit_note, side_of
 from gan_zoo.errors import InputError, first_line, quoted
 from gan_zoo.files import utf8_name
 
@@ -92,12 +93,15 @@ def array(settings: Data) -> Dataset:
     train_format = _format(images, f"{path}: images")
     if isinstance(images, np.memmap):
         sizes = parse_shape(images, train_format.axes)
-        side = min(sizes["h"], sizes["w"])
+        size = sizes["h"], sizes["w"]
+        side = side_of(size, settings.fit)
         shape = settle_shape(settings, sides=(side, side), channels=train_format.channels, where=str(path))
         if not fits_memory(settings, len(images), shape):
             settle_labels(settings, None, where=str(path))
-            lazy = LazyImages(partial(_from_disk, path, train_format), shape, torch.arange(len(images)))
-            return Dataset(settings.name, shape, 0, Split(lazy), origin=origin)
+            read, every = partial(_from_disk, path, train_format), torch.arange(len(images))
+            lazy = LazyImages(read, shape, every, fit=settings.fit)
+            notes = tuple(fit_note([size] * len(images), settings.fit, len(images)))
+            return Dataset(settings.name, shape, 0, Split(lazy), notes=notes, origin=origin, fit=settings.fit)
     test = []
     if test_images is not None:
         bounds = (train_format.low, train_format.high) if images.dtype.kind == "f" else None

@@ -11,7 +11,7 @@ from torch import Tensor
 from gan_zoo.config import Data
 from gan_zoo.data import bounds
 from gan_zoo.data.dataset import Dataset, LazyImages, Split
-from gan_zoo.data.pixels import fit
+from gan_zoo.data.pixels import fit, fit_note, side_of
 from gan_zoo.errors import InputError
 from gan_zoo.shapes import ImageShape
 
@@ -132,14 +132,18 @@ def from_tensors(
         InputError: If shape or labels do not suit the settings.
     """
     pixels = [images for images, _ in splits]
-    side = min(pixels[0].shape[-2:])
+    side = side_of(pixels[0].shape[-2:], settings.fit)
     shape = settle_shape(settings, sides=(side, side), channels=pixels[0].shape[1], where=where)
     labels = settle_labels(settings, *(given for _, given in splits), classes=classes, where=where)
     fits = fits_memory(settings, sum(map(len, pixels)), shape)
     images = [
-        fit(given, shape) if fits else LazyImages(given.__getitem__, shape, torch.arange(len(given)))
+        fit(given, shape, settings.fit)
+        if fits
+        else LazyImages(given.__getitem__, shape, torch.arange(len(given)), fit=settings.fit)
         for given in pixels
     ]
     train, *test = map(Split, images, labels.splits)
     dataset = Dataset(settings.name, shape, labels.classes, train, test[0] if test else None)
-    return replace(dataset, class_names=labels.names, notes=labels.notes)
+    sizes = [tuple(given.shape[-2:]) for given in pixels for _ in range(len(given))]
+    notes = (*labels.notes, *fit_note(sizes, settings.fit, len(sizes)))
+    return replace(dataset, class_names=labels.names, notes=notes, fit=settings.fit)

@@ -20,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from gan_zoo.config import Fit
 from gan_zoo.data.dataset import EncodedImages
 from gan_zoo.data.pixels import DECODER
 from gan_zoo.errors import first_line
@@ -34,7 +35,7 @@ PIXELS, LOCK = "pixels.safetensors", ".lock"
 
 
 def decoded_once(
-    parts: Sequence[EncodedImages], shape: ImageShape, decode: Callable[[], list[Tensor]], *, where: str
+    parts: Sequence[EncodedImages], shape: ImageShape, how: Fit, decode: Callable[[], list[Tensor]], *, where: str
 ) -> list[Tensor]:
     """The decoded images of each part, uint8 [n, C, R, R]: from the cache, or decoded now and cached.
 
@@ -44,6 +45,7 @@ def decoded_once(
     Args:
         parts: The images of each split.
         shape: What they are decoded into.
+        how: How images that are not square are fitted into it.
         decode: Decodes all of them.
         where: The dataset, for messages.
 
@@ -59,7 +61,7 @@ def decoded_once(
         return decode()
     with ExitStack() as stack:
         try:
-            folder = cache_folder() / "images" / _key(content, shape)
+            folder = cache_folder() / "images" / _key(content, shape, how)
             shapes = [(len(part), shape.channels, shape.resolution, shape.resolution) for part in parts]
             if (cached := read_entry(folder / PIXELS, shapes)) is not None:
                 return cached
@@ -118,8 +120,9 @@ def _content(parts: Sequence[EncodedImages], where: str) -> tuple[str, int]:
     return total.hexdigest(), size
 
 
-def _key(content: str, shape: ImageShape) -> str:
+def _key(content: str, shape: ImageShape, how: Fit) -> str:
     facts = f"{content}/{shape.channels}x{shape.resolution}/decoder {DECODER}/Pillow {PIL.__version__}"
+    facts += "" if how == "crop" else f"/{how}"  # entries of releases that only cropped stay valid
     return hashlib.sha256(facts.encode()).hexdigest()
 
 

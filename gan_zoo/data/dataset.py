@@ -13,7 +13,7 @@ from typing import BinaryIO, Protocol
 import torch
 from torch import Tensor
 
-from gan_zoo.config import Data
+from gan_zoo.config import Data, Fit
 from gan_zoo.data.balance import balanced_indices
 from gan_zoo.data.factors import Factors
 from gan_zoo.data.pixels import fit
@@ -62,19 +62,21 @@ class LazyImages:
         shape: What each image is fitted into.
         indices: int64 [n], the images of the whole set that are used, in order.
         needs_workers: Whether reading is slow enough for worker processes to pay.
+        fit: How images that are not square are fitted.
     """
 
     read: Callable[[Tensor], Tensor]
     shape: ImageShape
     indices: Tensor
     needs_workers: bool = True
+    fit: Fit = "crop"
 
     def __len__(self) -> int:
         return len(self.indices)
 
     def __getitem__(self, indices: Tensor) -> Tensor:
         """The images at `indices` (int64 [m]), uint8 [m, C, R, R]."""
-        return fit(self.read(self.indices[indices]), self.shape)
+        return fit(self.read(self.indices[indices]), self.shape, self.fit)
 
     def choose(self, indices: Tensor) -> LazyImages:
         """The images at `indices` (int64 [m]), still unread."""
@@ -129,6 +131,7 @@ class Dataset:
         notes: Lines for the user: what names decided, what was skipped.
         broken: The images that were skipped because they cannot be read, each with the cause.
         origin: The files or table rows that were read; `gan_zoo.data.fingerprint` digests them.
+        fit: How images that are not square were fitted.
     """
 
     name: str
@@ -141,6 +144,7 @@ class Dataset:
     notes: tuple[str, ...] = ()
     broken: tuple[str, ...] = ()
     origin: tuple[EncodedImages, ...] = ()
+    fit: Fit = "crop"
 
     @property
     def splits(self) -> dict[str, Split]:

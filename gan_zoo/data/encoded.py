@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -13,11 +14,11 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from gan_zoo.config import Data
+from gan_zoo.config import Data, Fit
 from gan_zoo.data.assemble import fits_memory, settle_labels, settle_shape
 from gan_zoo.data.cache import decoded_once
 from gan_zoo.data.dataset import Dataset, EncodedImages, LazyImages, Split, quiet
-from gan_zoo.data.pixels import channels_of, decode, open_image
+from gan_zoo.data.pixels import channels_of, decode, fit_note, open_image, side_of
 from gan_zoo.errors import InputError, first_line
 from gan_zoo.shapes import ImageShape
 from gan_zoo.terminal import with_progress
@@ -26,6 +27,8 @@ T = TypeVar("T")
 
 CHUNK = 16
 """Images per task of a thread."""
+LOOKED_AT = 256
+"""Number of images whose sizes are read for a note, evenly spaced over all."""
 NAMED = 3
 """Maximum number of unreadable images that a message names."""
 
@@ -57,9 +60,9 @@ class EncodedSplit:
         return EncodedSplit(self.images.choose(kept), None if self.labels is None else self.labels[kept])
 
 
-def decoded_on_request(encoded: EncodedImages, shape: ImageShape, remedy: str = "") -> LazyImages:
+def decoded_on_request(encoded: EncodedImages, shape: ImageShape, how: Fit, remedy: str = "") -> LazyImages:
     """Images that are decoded into `shape` when asked for; `remedy` ends the error about a broken one."""
-    return LazyImages(partial(_decoded, encoded, shape, remedy), shape, torch.arange(len(encoded)))
+    return LazyImages(partial(_decoded, encoded, shape, how, remedy), shape, torch.arange(len(encoded)))
 
 
 def from_encoded(
@@ -107,10 +110,22 @@ def from_encoded(
         train,
         test=test[0] if test else None,
         class_names=labels.names or (tuple(names) if len(names) == labels.classes else ()),
-        notes=(*notes, *labels.notes, *skipped),
+        notes=(*notes, *labels.notes, *skipped, *_fit_note(settings, splits[0].images)),
         broken=tuple(causes),
         origin=tuple(split.images for split in splits),
+        fit=settings.fit,
     )
+
+
+def _fit_note(settings: Data, images: EncodedImages) -> list[str]:
+    """A line on the images that are not square, by the headers of some of them."""
+    sizes: list[tuple[int, int]] = []
+    count = min(len(images), LOOKED_AT)
+    with quiet():
+        for k in range(count):
+            with suppress(InputError):  # reported when it is decoded
+                sizes.append(_opened(images, k * len(images) // count, lambda image: image.size))
+    return fit_note(sizes, settings.fit, len(images))
 
 
 def _shape_and_images(
@@ -123,21 +138,24 @@ def _shape_and_images(
         shape = ImageShape(settings.channels, settings.resolution)
     if shape is None or not fits_memory(settings, count, shape):
         headers: list[tuple[int, int]] = []
-        for_each("reading headers of", lambda _, __, image: headers.append((min(image.size), channels_of(image))))
+        for_each(
+            "reading headers of",
+            lambda _, __, image: headers.append((side_of(image.size, settings.fit), channels_of(image))),
+        )
         sides, channels = zip(*headers, strict=True)
         shape = settle_shape(settings, sides=(min(sides), max(sides)), channels=max(channels), where=where)
-    size, resolution = shape.channels, shape.resolution
+    size, resolution, how = shape.channels, shape.resolution, settings.fit
 
     def decode_all() -> list[Tensor]:
         pixels = [torch.empty(len(images), size, resolution, resolution, dtype=torch.uint8) for images in encoded]
-        for_each("decoding", lambda split, index, image: pixels[split][index].copy_(decode(image, shape)))
+        for_each("decoding", lambda split, index, image: pixels[split][index].copy_(decode(image, shape, how)))
         return pixels
 
     if fits_memory(settings, count, shape):
-        return shape, decoded_once(encoded, shape, decode_all, where=where) if settings.cache else decode_all()
+        return shape, decoded_once(encoded, shape, how, decode_all, where=where) if settings.cache else decode_all()
     if settings.skip_broken:
-        for_each("checking", lambda _, __, image: decode(image, shape))
-    return shape, [decoded_on_request(images, shape, _remedy(settings)) for images in encoded]
+        for_each("checking", lambda _, __, image: decode(image, shape, how))
+    return shape, [decoded_on_request(images, shape, how, _remedy(settings)) for images in encoded]
 
 
 def _remedy(settings: Data) -> str:
@@ -149,10 +167,10 @@ def _remedy(settings: Data) -> str:
     )
 
 
-def _decoded(encoded: EncodedImages, shape: ImageShape, remedy: str, indices: Tensor) -> Tensor:
+def _decoded(encoded: EncodedImages, shape: ImageShape, how: Fit, remedy: str, indices: Tensor) -> Tensor:
     """The images at `indices`, decoded: uint8 [n, C, R, R]."""
     try:
-        images = [_opened(encoded, index, lambda image: decode(image, shape)) for index in indices.tolist()]
+        images = [_opened(encoded, index, lambda image: decode(image, shape, how)) for index in indices.tolist()]
     except InputError as error:
         raise BrokenImagesError(f"{error}{remedy}", [str(error)]) from error
     return torch.stack(images)

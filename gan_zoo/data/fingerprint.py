@@ -43,8 +43,8 @@ class Fingerprint:
         images: Number of images by split.
         classes: Number of classes.
         class_names: In order; empty if unknown or longer than `LONGEST_NAMES`.
-        digests: SHA-256 of `files` (names and sizes), their `contents`, `labels`, and `pixels` that a plug-in keeps in
-            memory.
+        digests: SHA-256 of `files` (names and sizes), their `contents`, `labels`, `pixels` that a plug-in keeps in
+            memory, and of `fit` unless images are cropped.
     """
 
     images: Mapping[str, int]
@@ -72,6 +72,8 @@ class Fingerprint:
             return f"the classes were {listed([*self.class_names])}, and are {listed([*now.class_names])}"
         if self.classes != now.classes:
             return f"{self.classes} classes then, {now.classes} now"
+        if self.digests.get("fit") != now.digests.get("fit"):  # missing if cropped, as of releases that only cropped
+            return "data.fit differs"
         common = self.digests.keys() & now.digests.keys()
         changes = (text for key, text in CHANGED.items() if key in common and self.digests[key] != now.digests[key])
         return next(changes, "")
@@ -105,6 +107,8 @@ def fingerprint(dataset: Dataset) -> Fingerprint:
         "files": [line for files in origin if isinstance(files, Files) for line in _listing(files)],
         "contents": [content for encoded in origin for content in _contents(encoded)],
     }
+    if dataset.fit != "crop":
+        pieces["fit"] = [dataset.fit.encode()]
     entry = datasets.entries.get(dataset.name)
     if entry and entry.origin != "gan-zoo" and not origin:  # resized pixels differ between processors
         images = [split.images for split in splits.values() if isinstance(split.images, Tensor)]

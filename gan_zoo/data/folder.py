@@ -48,7 +48,7 @@ def folder(settings: Data) -> Dataset:
     """The images below the folder `settings.path`, in the order of their paths.
 
     Folder names decide splits and classes; see `gan_zoo.data.folder_layout`. Outputs of gan-zoo, hidden files and links
-    that lead out of the folder are skipped; see `gan_zoo.data.walk`. Images are cropped to their centre square. A
+    that lead out of the folder are skipped; see `gan_zoo.data.walk`. Images are fitted as `settings.fit` says. A
     folder of tables without images is opened by `hub`.
 
     Raises:

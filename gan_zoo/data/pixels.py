@@ -1,4 +1,4 @@
-"""Fit images into one shape: centre crop, antialiased bicubic resize, grey or colour.
+"""Fit images into one shape: cropped, padded or stretched to a square, antialiased bicubic resize, grey or colour.
 
 Arrays are resized by torch and files by Pillow, with the same filter and the same luma weights.
 
@@ -7,6 +7,7 @@ Letters in shapes: n images, c channels and h by w pixels before, C channels and
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,6 +18,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from gan_zoo.config import Fit
 from gan_zoo.data.png import laid_on_white, stored
 from gan_zoo.shapes import ImageShape
 
@@ -40,17 +42,34 @@ DECODER = 2
 _CHUNK = 2**24
 
 
-def fit(images: Tensor, shape: ImageShape) -> Tensor:
+def side_of(size: Sequence[int], how: Fit) -> int:
+    """The side of the square that an image of `size` becomes without resizing: its longer one if it gets bars."""
+    return max(size) if how == "pad" else min(size)
+
+
+def inner_size(size: Sequence[int], side: int, how: Fit) -> tuple[int, ...]:
+    """The size, with sides in the order of `size`, that an image takes in a square of `side` pixels."""
+    if how != "pad":
+        return (side, side)
+    return tuple(max(1, round(length * side / max(size))) for length in size)
+
+
+def fit(images: Tensor, shape: ImageShape, how: Fit = "crop") -> Tensor:
     """Fit uint8 images [n, c, h, w], c in {1, 3}, into `shape`: uint8 [n, C, R, R]."""
-    side = min(images.shape[-2:])
-    top, left = ((size - side) // 2 for size in images.shape[-2:])
-    images = images[..., top : top + side, left : left + side]
-    if images.shape[1] == shape.channels and side == shape.resolution:
+    if how == "crop":
+        side = min(images.shape[-2:])
+        top, left = ((size - side) // 2 for size in images.shape[-2:])
+        images = images[..., top : top + side, left : left + side]
+    square = (shape.channels, shape.resolution, shape.resolution)
+    if images.shape[1:] == square:
         return images.contiguous()
-    count = max(1, _CHUNK // max(3 * side**2, shape.pixels))
-    fitted = torch.empty(len(images), shape.channels, shape.resolution, shape.resolution, dtype=torch.uint8)
+    height, width = inner_size(images.shape[-2:], shape.resolution, how)
+    top, left = (shape.resolution - height) // 2, (shape.resolution - width) // 2
+    count = max(1, _CHUNK // max(3 * images.shape[-2] * images.shape[-1], shape.pixels))
+    fitted = torch.zeros(len(images), *square, dtype=torch.uint8)
     for chunk, place in zip(images.split(count), fitted.split(count), strict=True):
-        place.copy_(_resize(_recolour(chunk, shape.channels), shape.resolution))
+        resized = _resize(_recolour(chunk, shape.channels), (height, width))
+        place[..., top : top + height, left : left + width] = resized
     return fitted
 
 
@@ -63,11 +82,31 @@ def _recolour(images: Tensor, channels: int) -> Tensor:
     return grey.round_().to(torch.uint8)[:, None]
 
 
-def _resize(images: Tensor, resolution: int) -> Tensor:
-    if images.shape[-1] == resolution:
+def _resize(images: Tensor, size: tuple[int, int]) -> Tensor:
+    if images.shape[-2:] == size:
         return images
-    resized = interpolate(images.float(), (resolution, resolution), mode="bicubic", antialias=True)
+    resized = interpolate(images.float(), size, mode="bicubic", antialias=True)
     return resized.round_().clamp_(0, 255).to(torch.uint8)
+
+
+def fit_note(sizes: Sequence[Sequence[int]], how: Fit, count: int) -> list[str]:
+    """A line on what `how` does to those of some images that are not square; none if all are.
+
+    Args:
+        sizes: Height and width of images, or width and height.
+        how: How they are fitted.
+        count: Number of images of the dataset.
+    """
+    odd = [min(size) / max(size) for size in sizes if size[0] != size[1]]
+    if not odd:
+        return []
+    effect = {
+        "crop": f"cuts {1 - sum(odd) / len(odd):.0%} of their area; pad and stretch keep it",
+        "pad": "adds black bars",
+        "stretch": "changes their proportions",
+    }[how]
+    looked_at = " looked at" if len(sizes) < count else ""
+    return [f"{len(odd):,} of {len(sizes):,} images{looked_at} are not square: data.fit = {how} {effect}"]
 
 
 def open_file(path: Path) -> BinaryIO:
@@ -102,7 +141,7 @@ def channels_of(image: Image.Image) -> int:
     return 1 if stored(image) == "LA;16B" or (image.mode[0] in "1LIF" and image.mode != "LAB") else 3
 
 
-def decode(image: Image.Image, shape: ImageShape) -> Tensor:
+def decode(image: Image.Image, shape: ImageShape, how: Fit = "crop") -> Tensor:
     """Decode an opened image into uint8 [C, R, R].
 
     The first frame is used; EXIF's rotation is applied; transparent parts become white; 16-bit grey is scaled to
@@ -114,12 +153,17 @@ def decode(image: Image.Image, shape: ImageShape) -> Tensor:
     """
     image.draft(None, (2 * shape.resolution, 2 * shape.resolution))
     image = _eight_bits(ImageOps.exif_transpose(laid_on_white(image))).convert("L" if shape.channels == 1 else "RGB")
-    side = min(image.size)
-    left, top = (image.width - side) // 2, (image.height - side) // 2
-    image = image.crop((left, top, left + side, top + side))  # first, or the resize filter reads beyond the square
-    if side != shape.resolution:
-        square = (shape.resolution, shape.resolution)
-        image = image.resize(square, Image.Resampling.BICUBIC, reducing_gap=3.0)
+    if how == "crop":
+        side = min(image.size)
+        left, top = (image.width - side) // 2, (image.height - side) // 2
+        image = image.crop((left, top, left + side, top + side))  # first, or the resize filter reads beyond the square
+    width, height = inner_size(image.size, shape.resolution, how)
+    if image.size != (width, height):
+        image = image.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=3.0)
+    if how == "pad":
+        square = Image.new(image.mode, (shape.resolution, shape.resolution))
+        square.paste(image, ((shape.resolution - width) // 2, (shape.resolution - height) // 2))
+        image = square
     array = np.array(image, dtype=np.uint8).reshape(shape.resolution, shape.resolution, shape.channels)
     return torch.from_numpy(array).permute(2, 0, 1).contiguous()
 

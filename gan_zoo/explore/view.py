@@ -171,7 +171,7 @@ def _pixels(data: bytes, model: GAN) -> Tensor:
         with open_image(BytesIO(data)) as image:
             if image.width * image.height > MOST_PIXELS:
                 raise ValueError(f"{image.width}×{image.height} pixels, more than {MOST_PIXELS:,}")
-            return decode(image, model.image)
+            return decode(image, model.image, model.config.data.fit)
     except Exception as error:  # Pillow raises nearly anything
         ours = type(error) is ValueError and str(error).isprintable()
         raise InputError(str(error)[:120] if ours else "the image cannot be read") from error
