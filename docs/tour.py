@@ -73,6 +73,11 @@ STOPS = (
         "turn.png",
     ),
     Stop(
+        "walk",
+        "An animation of a smooth walk through the noise, a code, or both: [Pictures and animations](pictures.md).",
+        (f"gan-zoo walk {RUN} --code c2 --noise --rows 3 --out walk.webp",),
+    ),
+    Stop(
         "encode",
         "Q(c | x) of images, one row each.",
         (f"gan-zoo encode {RUN} --split test", f"head -n 3 {RUN}/codes-test.csv"),
@@ -111,6 +116,7 @@ STOPS = (
     Stop(
         "configs", "The list of presets, or the content of one.", ("gan-zoo configs", "gan-zoo configs mnist-5k-paper")
     ),
+    Stop("weights", "Trained models in the package; every command takes their names as RUN.", ("gan-zoo weights",)),
     Stop("new", "The skeleton of a plug-in.", ("gan-zoo new model my-gan", "find gan_zoo_my_gan -type f | sort")),
     Stop("completion", "Completion for bash, zsh and fish.", ("gan-zoo completion bash | head -n 4",)),
 )

@@ -17,6 +17,8 @@ from tempfile import mkdtemp
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
+from gan_zoo.errors import InputError
+
 PARTIAL = ".partial"
 """Part of the name of every file and folder that is not complete yet."""
 
@@ -65,6 +67,18 @@ def check_writable(path: Path, *, folder: bool = False) -> None:
         os.rmdir(mkdtemp(prefix=".", suffix=PARTIAL, dir=existing))
     except OSError as error:
         raise OSError(error.errno, error.strerror or str(error), str(path)) from None
+
+
+def check_empty(folder: Path) -> None:
+    """Check that an output into `folder` overwrites nothing.
+
+    Raises:
+        InputError: If there is anything.
+    """
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        raise InputError(f"{folder} is not a folder; name a new or empty one with --out")
+    if folder.exists() and any(folder.iterdir()):
+        raise InputError(f"{folder} is not empty; name another folder with --out")
 
 
 def make_folder(path: Path) -> None:

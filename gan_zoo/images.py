@@ -6,17 +6,18 @@ import math
 from base64 import b64encode
 from collections.abc import Iterable, Sequence
 from io import SEEK_END, BytesIO
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from einops import repeat
+from einops import rearrange, repeat
 from PIL import Image
 from torch import Tensor
 
 from gan_zoo.errors import InputError
-from gan_zoo.files import atomic_file
+from gan_zoo.files import atomic_file, atomic_folder
 
 MOST_PIXELS = 89_478_485
 """Largest picture that is written; Pillow suspects a decompression bomb in larger ones."""
@@ -115,6 +116,22 @@ def save_image(image: Image.Image, path: Path, *, append: Sequence[Image.Image] 
     with atomic_file(path) as partial:
         image.save(partial, save_all=bool(append), **(frames if append else {}), **_marks(path.suffix))
     return path
+
+
+def save_each(batches: Iterable[Tensor], n: int, folder: Path) -> Path:
+    """Write n images of batches [m, C, H, W] in [-1, 1] as img00000.png, … into a new folder, completely or not at all.
+
+    They are not enlarged.
+
+    Raises:
+        OSError: If the folder cannot be written; nothing is left behind.
+    """
+    digits = max(5, len(str(n - 1)))
+    with atomic_folder(folder) as partial:
+        for index, pixels in enumerate(chain.from_iterable(map(to_uint8, batches))):
+            image = Image.fromarray(rearrange(pixels, "ch h w -> h w ch").numpy().squeeze())
+            (partial / f"img{index:0{digits}}.png").write_bytes(png(image))
+    return folder
 
 
 def is_made_here(path: Path) -> bool:

@@ -249,7 +249,9 @@ def test_a_picture_of_too_many_samples_is_refused_with_the_number_that_fits(
         assert picture.width * picture.height <= 101 * 101
     ended = zoo("sample", run, "-n", most + 1, "--out", tmp_path / "b.png")
     assert ended.code == 2
-    assert ended.err == "gan-zoo: --n 10: a picture holds at most 9 images of 32×32 pixels\n"
+    assert ended.err == (
+        "gan-zoo: --n 10: a picture holds at most 9 images of 32×32 pixels; --separate writes one each\n"
+    )
     assert not (tmp_path / "b.png").exists()
 
 

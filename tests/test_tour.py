@@ -18,7 +18,7 @@ PAGE = (ROOT / "docs/tour.md").read_text(encoding="utf-8")
 SHOWN = dict(re.findall(r"^## (\w+)\n.*?^```console\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL))
 """What stands in the page's blocks, by command."""
 
-CHEAP = ("models", "trunks", "datasets", "loggers", "configs", "completion")
+CHEAP = ("models", "trunks", "datasets", "loggers", "configs", "weights", "completion")
 NOW = """
 import runpy, sys, json
 made = runpy.run_path(sys.argv[1])

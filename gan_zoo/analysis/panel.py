@@ -134,5 +134,14 @@ def compose(pictures: Sequence[Image.Image], *, most: int, gap: int, footnote: s
     return whole
 
 
+def framed(pictures: Sequence[Image.Image], gap: int) -> list[Image.Image]:
+    """Pictures on white frames of one size, with `gap` pixels more than the largest picture."""
+    width, height = (max(picture.size[k] for picture in pictures) + gap for k in (0, 1))
+    frames = [Image.new("RGB", (width, height), PAPER) for _ in pictures]
+    for frame, picture in zip(frames, pictures, strict=True):
+        frame.paste(picture, (gap // 2, gap // 2))
+    return frames
+
+
 def _font(size: float) -> ImageFont.FreeTypeFont:
     return ImageFont.load_default(round(size))  # type: ignore[return-value]

@@ -13,9 +13,10 @@ from einops import rearrange
 from PIL import Image
 from torch import Tensor
 
-from gan_zoo.analysis.panel import Panel, compose, resized, shelves
+from gan_zoo.analysis.panel import Panel, compose, framed, resized, shelves
+from gan_zoo.animations import MOVING, check_drawn, save_animation
 from gan_zoo.errors import InputError, unknown
-from gan_zoo.images import ANIMATED, cell_side, check_ending, save_image
+from gan_zoo.images import cell_side, save_image
 from gan_zoo.models.gan.codes import Code
 from gan_zoo.models.gan.model import GAN
 from gan_zoo.models.gan.prior import Latents
@@ -152,7 +153,7 @@ def draw_traversals(
         panel = _panel(cell, axes[0], value_labels(other[1]), _title(other))
         panels = [replace(panel, title=f"sample {k + 1}" if samples > 1 else "") for k in range(samples)]
         varied, layout = [[other, axes[0]]], "panel down across"
-    _check_size(panels, _size(panels))
+    check_size(panels, _size(panels))
     pictures = _draw(model, panels, varied, layout, samples=samples, seed=seed, fixed=fixed)
     left_out = by is None and len(panels) < len(codes)
     footnote = f"first {len(panels)} of {len(codes)} codes; --code names another" if left_out else ""
@@ -192,12 +193,8 @@ def animate_traversal(
         panel = _panel(cell, other, _numbers(samples), "sample")
         varied, layout = [other, axis], "down across panel"
     panels = [replace(panel, title=f"{code.name}, {code.kind}: {label}") for label in value_labels(axis[1])]
-    _check_size(panels, _size(panels[:1]))
-    pictures = _draw(model, panels, [varied], layout, samples=samples, seed=seed)
-    width, height = (max(picture.size[k] for picture in pictures) + GAP for k in (0, 1))
-    frames = [Image.new("RGB", (width, height), "white") for _ in pictures]
-    for frame, picture in zip(frames, pictures, strict=True):
-        frame.paste(picture, (GAP // 2, GAP // 2))
+    check_size(panels, _size(panels[:1]))
+    frames = framed(_draw(model, panels, [varied], layout, samples=samples, seed=seed), GAP)
     return frames if code.discrete else frames + frames[-2:0:-1]
 
 
@@ -212,7 +209,7 @@ def write_traversals(
     seed: int | Latents = 0,
     overshoot: bool = False,
 ) -> Path:
-    """Write `draw_traversals`, or for .webp and .gif `animate_traversal` of one code, by default the first.
+    """Write `draw_traversals`, or for .webp, .gif and .mp4 `animate_traversal` of one code, by default the first.
 
     Args:
         model: A trained model.
@@ -224,16 +221,15 @@ def write_traversals(
         InputError: For an unknown code, an unknown suffix, or a picture that is too large.
     """
     codes = pick_codes(model, name) if by is None else pick_pair(model, name, by)
-    check_ending(path)
+    check_drawn(path)
     for flag, number in (("--rows", rows), ("--values", count)):
         if (number or 0) > MOST_IMAGES:
             raise InputError(f"{flag} {number}: a picture holds at most {MOST_IMAGES} images")
     varied, other = (codes, None) if by is None else (codes[:1], codes[1])
     settings: dict[str, Any] = {"by": other, "rows": rows, "count": count, "seed": seed, "overshoot": overshoot}
-    if path.suffix.lower() not in ANIMATED:
+    if path.suffix.lower() not in MOVING:
         return save_image(draw_traversals(model, varied, **settings), path)
-    frames = animate_traversal(model, codes[0], **settings)
-    return save_image(frames[0], path, append=frames[1:], milliseconds=500 if codes[0].discrete else 60)
+    return save_animation(animate_traversal(model, codes[0], **settings), path, 500 if codes[0].discrete else 60)
 
 
 def _panel(cell: int, axis: Axis, rows: Sequence[str], down: str) -> Panel:
@@ -285,7 +281,7 @@ def _size(panels: Sequence[Panel]) -> tuple[int, int]:
     return shelves([panel.size for panel in panels], LINE, GAP)[1]
 
 
-def _check_size(panels: Sequence[Panel], size: tuple[int, int]) -> None:
+def check_size(panels: Sequence[Panel], size: tuple[int, int], remedy: str = "--rows or --values") -> None:
     """Check a picture, or a frame, of `size` pixels; an animation counts the images of all frames.
 
     Raises:
@@ -295,5 +291,5 @@ def _check_size(panels: Sequence[Panel], size: tuple[int, int]) -> None:
     if max(size) > MOST_PIXELS or count > MOST_IMAGES:
         raise InputError(
             f"the picture would have {size[0]} by {size[1]} pixels and {count} images; at most {MOST_PIXELS} pixels on "
-            f"a side and {MOST_IMAGES} images are supported: reduce --rows or --values"
+            f"a side and {MOST_IMAGES} images are supported: reduce {remedy}"
         )

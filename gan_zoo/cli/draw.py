@@ -1,20 +1,18 @@
-"""Commands that draw what a model generates, or encode images with it."""
+"""Commands that show what the codes of a model do, and encode images with it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
 from gan_zoo.cli.types import Checkpoint, Count, Device, LatentsFile, Port, RunFolder, RunFolders, Seed, at, integer
-from gan_zoo.errors import InputError, unknown
+from gan_zoo.errors import InputError
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from gan_zoo.models.gan.model import GAN
     from gan_zoo.models.gan.prior import Latents
     from gan_zoo.training.run import Run
@@ -33,107 +31,6 @@ def open_model(
     check_ending(target)
     check_output(target)
     return source, load(checkpoint, device=pick_device(device)), target
-
-
-def sample(
-    run: Positional[RunFolder],
-    /,
-    n: Annotated[Count | None, arg(aliases=["-n"])] = None,
-    codes: str = "",
-    label: str | None = None,
-    from_: LatentsFile = None,
-    checkpoint: Checkpoint = None,
-    out: Path | None = None,
-    seed: Seed = 0,
-    device: Device = "cpu",
-) -> None:
-    """Draw a grid of samples.
-
-    Args:
-        n: Number of images, by default 64, or as many as --from has. A larger n continues the sequence of a smaller
-            one.
-        codes: Codes to fix, e.g. "c1=3,c2=-1.5"; the others are drawn at random, or those of --from.
-        label: Class of all images, by the name that the run's data gives it, or by its number. Requires a model that
-            is trained on labels.
-        out: Output picture; defaults to samples.png in the run's samples folder.
-        from_: Latents to draw instead of those of --seed: a file that gan-zoo invert wrote.
-        seed: Seed of the latents.
-
-    Examples:
-        gan-zoo sample runs/infogan-mnist-5k-001 --codes c1=3,c2=-1.5                              # threes, slanted
-        gan-zoo sample runs/infogan-mnist-5k-001/checkpoints/step-00000500 -n 100 --out early.png
-        gan-zoo sample hf://org/name --seed 7
-        gan-zoo sample runs/infogan-mnist-5k-001 --from inverted/latents.safetensors --codes c2=1.5
-        gan-zoo sample runs/projection-gan-pets-001 --label cat
-    """
-    from gan_zoo.analysis.latents import load_latents
-    from gan_zoo.cli.console import console
-    from gan_zoo.images import check_ending, mosaic, most_images, save_image
-
-    source, model, target = open_model(at(run, checkpoint), device, out, "samples/samples.png", check_ending)
-    values = parse_values(codes)
-    if label is not None:
-        values = with_label(values, label, model, source)
-    latents = load_latents(from_, model) if from_ else None
-    n, side = n or (64 if latents is None else len(latents)), model.image.resolution
-    if n > (most := most_images(side)):
-        raise InputError(f"--n {n}: a picture holds at most {most} images of {side}×{side} pixels")
-    batches = model.draw(n, values, seed=seed) if latents is None else drawn_from(latents, model, n, values)
-    console.print(str(save_image(mosaic(batches, n, max(1, round(n**0.5))), target)))
-
-
-def drawn_from(latents: Latents, model: GAN, n: int, values: dict[str, float]) -> Iterator[Tensor]:
-    """Images of the first n latents, with the values of some codes, in batches.
-
-    Raises:
-        InputError: If there are fewer latents, or a code is unknown or a value invalid.
-    """
-    if n > len(latents):
-        raise InputError(f"--n {n}: the file of --from has {len(latents)} latents")
-    chosen = model.prior.with_codes(latents.first(n), values)
-    return map(model.generate, chosen.chunk(-(-n // model.at_once)))
-
-
-def parse_values(text: str) -> dict[str, float]:
-    """Parse the codes to fix, e.g. `c1=3,c2=-1.5`.
-
-    Raises:
-        InputError: If a part is not NAME=NUMBER, or a name occurs twice.
-    """
-    values = {}
-    for part in filter(None, (p.strip() for p in text.split(","))):
-        name, _, number = (word.strip() for word in part.partition("="))
-        if name in values:
-            raise InputError(f"--codes sets {name} twice")
-        try:
-            values[name] = float(number)
-        except ValueError:
-            raise InputError(f"--codes: {part!r} is not NAME=NUMBER, as in c1=3,c2=-1.5") from None
-    return values
-
-
-def with_label(values: dict[str, float], label: str, model: GAN, run: Run) -> dict[str, float]:
-    """The codes to fix, with the label of all images: a class by its name in the run's data, else by its number.
-
-    Raises:
-        InputError: If the model has no label, the data no such class, or `values` sets the label too.
-    """
-    from gan_zoo.models.gan.codes import LABEL
-    from gan_zoo.training.provenance import recorded
-
-    code = next((code for code in model.codes if code.name == LABEL), None)
-    if code is None:
-        raise InputError(
-            f"--label {label} requires a model that is trained on labels, and {model.config.model} is not; acgan, "
-            "projection-gan, and infogan with infogan.conditional are"
-        )
-    if LABEL in values:
-        raise InputError("--label and --codes both set label")
-    record = recorded(run)
-    names = [*record.class_names] if record else []
-    if label not in names and not (label.isascii() and label.isdecimal()):
-        raise unknown("label", label, names or [f"0 to {code.classes - 1}"])
-    return {**values, LABEL: code.check(names.index(label) if label in names else int(label))}
 
 
 def traverse(
@@ -155,8 +52,8 @@ def traverse(
     Args:
         code: The code to vary, e.g. c1. By default a picture has a panel for each code; an animation varies the first.
         by: A second code to vary: down the rows of a picture, along the columns of an animation.
-        out: Output picture (.png) or animation (.webp, .gif); defaults to traversal.png in the run's samples folder,
-            or traversal-c1.png with --code c1.
+        out: Output picture (.png) or animation (.webp, .gif, .mp4); defaults to traversal.png in the run's samples
+            folder, or traversal-c1.png with --code c1.
         rows: Samples: rows of a picture (10), or rows and columns of an animation (8). With --by: panels of a picture
             (1), or rows of an animation (8).
         values: Steps of a continuous code over its trained range: 10 in a picture, 24 in an animation. Of a discrete
@@ -173,14 +70,14 @@ def traverse(
     """
     from gan_zoo.analysis.latents import load_latents
     from gan_zoo.analysis.traverse import write_traversals
+    from gan_zoo.animations import MOVING, check_drawn
     from gan_zoo.cli.console import console
-    from gan_zoo.images import ANIMATED, check_ending
 
     name = f"samples/{picture_name(code, by, rows=rows, values=values, seed=seed, overshoot=overshoot)}"
-    _, model, target = open_model(at(run, checkpoint), device, out, name, check_ending)
+    _, model, target = open_model(at(run, checkpoint), device, out, name, check_drawn)
     source: int | Latents = seed
     if from_:
-        source, square = load_latents(from_, model), by is None and target.suffix.lower() in ANIMATED
+        source, square = load_latents(from_, model), by is None and target.suffix.lower() in MOVING
         rows = rows or min(8 if square else 10, math.isqrt(len(source)) if square else len(source))
     console.print(
         str(write_traversals(model, target, code, by=by, rows=rows, count=values, seed=source, overshoot=overshoot))

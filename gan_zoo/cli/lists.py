@@ -26,7 +26,12 @@ def loggers(*, json: Json = False) -> None:
 
 
 def weights(*, json: Json = False) -> None:
-    """List the trained models that every command takes as RUN, with figures, and origin and licence of their data."""
+    """List the trained models that every command takes as RUN, with figures, and origin and licence of their data.
+
+    Examples:
+        gan-zoo weights
+        gan-zoo sample mnist-5k   # one of them
+    """
     from gan_zoo.analysis.weights import registered, weights_table
     from gan_zoo.cli.console import print_json, wide
 

@@ -102,8 +102,9 @@ def export(
     """
     from gan_zoo.cli.console import check_output, console
     from gan_zoo.export import hub_upload
-    from gan_zoo.export.write import check_empty, check_exported
+    from gan_zoo.export.write import check_exported
     from gan_zoo.export.write import export as write_export
+    from gan_zoo.files import check_empty
 
     if push is not None:
         hub_upload.check_pushable(push)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from tyro.conf import Positional
 
-from gan_zoo.cli import bench, draw, edit, lists, measure, runs, tools
+from gan_zoo.cli import bench, draw, edit, lists, measure, motion, runs, sample, tools
 from gan_zoo.cli.datasets import data_keys, datasets_command
 from gan_zoo.cli.train import train_command
 
@@ -33,8 +33,9 @@ def completion(shell: Positional[Literal["bash", "zsh", "fish"]], /) -> None:
 GROUPS: dict[str, tuple[Callable[..., Any], ...]] = {
     "train and look": (
         train_command(None),
-        draw.sample,
+        sample.sample,
         draw.traverse,
+        motion.walk,
         draw.encode,
         edit.invert,
         edit.edit,

@@ -12,7 +12,7 @@ from gan_zoo.analysis.traverse import draw_traversals
 from gan_zoo.config import Config
 from gan_zoo.errors import InputError
 from gan_zoo.export.card import loaded_by, model_card
-from gan_zoo.files import atomic_folder, write
+from gan_zoo.files import atomic_folder, check_empty, write
 from gan_zoo.images import grid, png
 from gan_zoo.models.gan.model import GAN
 from gan_zoo.registry import datasets
@@ -86,18 +86,6 @@ def export(
     if not figures:
         say(f"no figures: {run.folder} has no evaluation of step {step}; gan-zoo evaluate makes one for the card")
     return out
-
-
-def check_empty(out: Path) -> None:
-    """Check that an export to `out` overwrites nothing.
-
-    Raises:
-        InputError: If there is anything.
-    """
-    if out.is_symlink() or (out.exists() and not out.is_dir()):
-        raise InputError(f"{out} is not a folder; an export requires a new or empty one")
-    if out.exists() and any(out.iterdir()):
-        raise InputError(f"{out} is not empty; name another folder for the export")
 
 
 def check_exported(folder: Path, name: str) -> None:

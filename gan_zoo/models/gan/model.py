@@ -185,18 +185,19 @@ class GAN(GANRecipe, nn.Module):
         loss = self.adversarial.generator(real=step.real.logits, fake=step.fake.logits)
         return Objective({"generator/adversarial": loss})
 
-    def sample(self, n: int, codes: CodeValues | None = None, *, seed: int = 0) -> Tensor:
+    def sample(self, n: int, codes: CodeValues | None = None, *, seed: int = 0, truncation: float = 1.0) -> Tensor:
         """Images [n, C, H, W] in [-1, 1], determined by `seed`.
 
         Args:
             n: The number of images. A larger n appends images.
             codes: One value for all or one for each image, by the code's name; other codes are drawn.
             seed: Determines the noise and the drawn codes.
+            truncation: ψ in [0, 1]: noise becomes ψ z, nearer to its mean; codes stay. See `Prior.truncated`.
 
         Raises:
             InputError: For an unknown code, an invalid value, or more images than this machine's memory holds.
         """
-        drawn = self.draw(n, codes, seed=seed)
+        drawn = self.draw(n, codes, seed=seed, truncation=truncation)
         first = next(drawn)
         if len(first) == n:
             return first
@@ -208,7 +209,9 @@ class GAN(GANRecipe, nn.Module):
         return images
 
     @torch.no_grad()
-    def draw(self, n: int, codes: CodeValues | None = None, *, seed: int = 0) -> Iterator[Tensor]:
+    def draw(
+        self, n: int, codes: CodeValues | None = None, *, seed: int = 0, truncation: float = 1.0
+    ) -> Iterator[Tensor]:
         """The images of `sample` in batches, so that memory does not grow with their number.
 
         Arguments and errors are those of `sample`.
@@ -225,7 +228,7 @@ class GAN(GANRecipe, nn.Module):
             of_batch = {
                 name: column[start : start + size] if column.ndim else column for name, column in chosen.items()
             }
-            yield self.generate(self.prior.with_codes(latents, of_batch))
+            yield self.generate(self.prior.truncated(self.prior.with_codes(latents, of_batch), truncation))
 
     @torch.no_grad()
     def generate(self, latents: Latents) -> Tensor:

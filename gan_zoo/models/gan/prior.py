@@ -155,6 +155,19 @@ class Prior:
             values[:, [code.name for code in self.codes].index(name)] = column.to(values)
         return self.compose(latents.input[:, : self.noise], values)
 
+    def truncated(self, latents: Latents, truncation: float) -> Latents:
+        """The latents with noise ψ z in place of z, for ψ = `truncation` in [0, 1]: nearer to the mean, 0.
+
+        Scaling is StyleGAN's truncation (Karras et al., 2019, appendix B), but of z, as there is no w; BigGAN instead
+        draws values beyond a bound anew (Brock et al., 2018).
+
+        Raises:
+            InputError: If `truncation` is not in [0, 1].
+        """
+        if not (isinstance(truncation, int | float) and 0 <= truncation <= 1):
+            raise InputError(f"truncation must be a number from 0 to 1, not {truncation!r}")
+        return self.compose(truncation * latents.input[:, : self.noise], latents.codes)
+
     def within(self, noise: Tensor) -> Tensor:
         """Noise [n, noise] moved to the nearest point of the region that samples come from.
 
