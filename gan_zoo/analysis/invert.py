@@ -25,8 +25,8 @@ SEARCH = 0.25
 FADING = 0.25
 """The share of the steps in which the step size falls to 0."""
 LEARNING_RATE = 0.1
-FEATURES = 0.1
-"""Weight of the distance in features; that in pixels has weight 1."""
+FEATURES, TYPICAL = 0.1, 0.02
+"""Weights of the distance in features and of z's length; the distance in pixels has weight 1."""
 LEAST = 0.02
 """A discrete code's second value is tried if Q gives it at least this probability."""
 
@@ -60,10 +60,13 @@ def invert(
 ) -> Inversion:
     """Find z and c with G(z, c) ≈ x by Adam on z.
 
-    The loss is |G(z, c) - x|² + 0.1 |f(G(z, c)) - f(x)|² with the features f of D's trunk, each relative to its scale.
-    The codes are Q's most likely ones, and one start has the second most likely values where Q is not certain. Without
-    Q they are drawn. z stays in `Prior.within`. Each image is inverted on its own, so neither the others nor the size
-    of a batch change the result, but for rounding.
+    The loss is the mean of (G(z, c) - x)² over pixels, plus 0.1 |f(G(z, c)) - f(x)|² / |f(x)|² with the features f of
+    D's trunk, plus 0.02 times the mean of z² over its variance: codes keep their meaning best where z is no longer than
+    samples of the prior. z stays in `Prior.within`.
+
+    The codes are Q's most likely ones. One start has the second most likely values where Q is not certain; without Q,
+    codes are drawn. Each image is inverted on its own: apart from rounding, neither the other images nor the size of a
+    batch change the result.
 
     Args:
         model: A trained model; it is not changed.
@@ -170,7 +173,8 @@ class _Search:
         drawn: Tensor = self.model.generator(self._composed(noise, continuous).input.to(self.dtype)).float()
         pixels = (drawn - self.images).flatten(1).square()
         features = (self._features(drawn) - self.features).square().sum(1) / self.features.square().sum(1)
-        return pixels.sum(1) + FEATURES * pixels.shape[1] * features
+        length = noise.square().sum(1) / (self.prior.noise_variance * max(1, self.prior.noise))
+        return pixels.sum(1) + pixels.shape[1] * (FEATURES * features + TYPICAL * length)
 
     def _features(self, images: Tensor) -> Tensor:
         """The trunk's features, float32 [n, width]."""

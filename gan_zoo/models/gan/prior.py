@@ -168,6 +168,11 @@ class Prior:
             raise InputError(f"truncation must be a number from 0 to 1, not {truncation!r}")
         return self.compose(truncation * latents.input[:, : self.noise], latents.codes)
 
+    @property
+    def noise_variance(self) -> float:
+        """The variance of each column of the noise: 1, or 1/3 of uniform noise."""
+        return 1.0 if self.layout.normal else 1 / 3
+
     def within(self, noise: Tensor) -> Tensor:
         """Noise [n, noise] moved to the nearest point of the region that samples come from.
 
