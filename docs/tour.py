@@ -84,16 +84,16 @@ STOPS = (
     ),
     Stop(
         "invert",
-        "The noise and the codes with which the generator draws given images. RMSE is in grey levels from 0 to 255.",
+        "Noise and codes of given images, by the weights in the package. RMSE is in grey levels from 0 to 255.",
         (
-            f"gan-zoo invert {RUN} mnist-5k --split test -n 5 --out held-back",
-            f"gan-zoo sample {RUN} --from held-back/latents.safetensors --codes c2=1",
+            "gan-zoo invert mnist-5k mnist-5k --split test -n 5 --out held-back",
+            "gan-zoo sample mnist-5k --from held-back/latents.safetensors --codes c2=1 --out wide.png",
         ),
     ),
     Stop(
         "edit",
         "Your own images with other codes: [Edit an image](edit.md).",
-        (f"gan-zoo edit {RUN} mnist-5k --split test -n 3 --codes c2=-1,-0.5,0,0.5,1 --out edit.png",),
+        ("gan-zoo edit mnist-5k mnist-5k --split test -n 3 --codes c3=-1,-0.5,0,0.5,1 --out edit.png",),
         "edit.png",
     ),
     Stop("explore", "A page with a slider for each code. Ctrl-C stops it.", (f"gan-zoo explore {RUN} --port 7860",)),
