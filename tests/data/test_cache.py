@@ -27,7 +27,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from gan_zoo import terminal
-from gan_zoo.config import Data
+from gan_zoo.config import Data, Fit
 from gan_zoo.data import cache, encoded
 from gan_zoo.data.dataset import Dataset, open_dataset
 from gan_zoo.errors import InputError
@@ -63,9 +63,9 @@ def decodings(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     made: list[int] = []
     real = encoded.decode
 
-    def decode(image: Image.Image, shape: ImageShape) -> torch.Tensor:
+    def decode(image: Image.Image, shape: ImageShape, how: Fit) -> torch.Tensor:
         made.append(1)
-        return real(image, shape)
+        return real(image, shape, how)
 
     monkeypatch.setattr(encoded, "decode", decode)
     return made
@@ -259,10 +259,10 @@ def test_images_that_change_while_they_are_decoded_are_not_kept(
 ) -> None:
     real = encoded.decode
 
-    def meddling(image: Image.Image, shape: ImageShape) -> torch.Tensor:
+    def meddling(image: Image.Image, shape: ImageShape, how: Fit) -> torch.Tensor:
         Image.new("RGB", (8, 8)).save(images.parent / "new.png")
         (images.parent / "new.png").replace(images / "train/a/00.png")
-        return real(image, shape)
+        return real(image, shape, how)
 
     monkeypatch.setattr(encoded, "decode", meddling)
     opened(images, workers=1)
@@ -291,11 +291,11 @@ def load(folder: str, cached: str, gate: str, done: str, slowness: float) -> Non
     cache.WORTH_IMAGES = 1
     made, real = [], encoded.decode
 
-    def decode(image: Image.Image, shape: ImageShape) -> torch.Tensor:
+    def decode(image: Image.Image, shape: ImageShape, how: Fit) -> torch.Tensor:
         made.append(1)
         Path(done).with_suffix(".begun").touch()
         time.sleep(slowness)
-        return real(image, shape)
+        return real(image, shape, how)
 
     encoded.decode = decode
     while not Path(gate).exists():
@@ -351,7 +351,7 @@ def test_ctrl_c_ends_decoding_at_once_and_leaves_nothing(
 ) -> None:
     made, threads = [], threading.active_count()
 
-    def interrupted(image: Image.Image, shape: ImageShape) -> torch.Tensor:
+    def interrupted(image: Image.Image, shape: ImageShape, how: Fit) -> torch.Tensor:
         made.append(1)
         if len(made) == 3:
             signal.raise_signal(signal.SIGINT)
@@ -396,12 +396,12 @@ def test_who_waits_for_one_that_fails_makes_the_entry(
 ) -> None:
     begun, end, real = threading.Event(), threading.Event(), encoded.decode
 
-    def decode(image: Image.Image, shape: ImageShape) -> torch.Tensor:
+    def decode(image: Image.Image, shape: ImageShape, how: Fit) -> torch.Tensor:
         if not begun.is_set():
             begun.set()
             end.wait(60)
             raise ValueError("no longer there")
-        return real(image, shape)
+        return real(image, shape, how)
 
     monkeypatch.setattr(encoded, "decode", decode)
     with ThreadPoolExecutor(2) as pool:
