@@ -141,14 +141,14 @@ def with_label(values: dict[str, float], label: str, model: GAN, run: Run) -> di
     code = next((code for code in model.codes if code.name == LABEL), None)
     if code is None:
         raise InputError(
-            f"--label {label} requires a model that is trained on labels, and {model.config.model} is not; acgan, "
-            "projection-gan, and infogan with infogan.conditional are"
+            f"--label {quoted(label)} requires a model that is trained on labels, and {model.config.model} is not; "
+            "acgan, projection-gan, and infogan with infogan.conditional are"
         )
     if LABEL in values:
         raise InputError("--label and --codes both set label")
     record = recorded(run)
     names = [*record.class_names] if record else []
-    if label not in names and not (label.isascii() and label.isdecimal()):
+    if label not in names and not (label.isascii() and label.isdecimal() and len(label) < 10):
         raise unknown("label", label, names or [f"0 to {code.classes - 1}"])
     return {**values, LABEL: code.check(names.index(label) if label in names else int(label))}
 
