@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from gan_zoo.analysis.encode import Images, left_out, readable
-from gan_zoo.analysis.invert import STARTS, Inversion, Progress, invert
+from gan_zoo.analysis.invert import STARTS, Progress, invert
 from gan_zoo.analysis.panel import Panel, compose
 from gan_zoo.analysis.traverse import GAP, LINE, value_labels
 from gan_zoo.data.batches import normalise
@@ -68,7 +68,8 @@ def invert_all(
     size = max(1, model.at_once // STARTS)
     total = steps * -(-len(images.split) // size)
     names: list[str] = []
-    found: list[Inversion] = []
+    latents: list[Latents] = []
+    errors: list[Tensor] = []
     shown: list[Tensor] = []
 
     def further(past: int) -> Progress | None:
@@ -76,15 +77,15 @@ def invert_all(
 
     for rows, pixels in readable(images.split, size, workers, broken):
         given = normalise(pixels)
-        result = invert(model, given, steps=steps, seed=seed, codes=codes, progress=further(steps * len(found)))
+        result = invert(model, given, steps=steps, seed=seed, codes=codes, progress=further(steps * len(latents)))
         if len(names) < MOST_SHOWN:
             shown.append(torch.stack([given.cpu(), result.images], 1)[: MOST_SHOWN - len(names)])
         names += [str(images.name(row)) for row in rows.tolist()]
-        found.append(result)
-    if not found:
+        latents.append(result.latents)
+        errors.append(result.rmse)
+    if not names:
         raise InputError(f"{images.where}: no image left; {left_out(broken)}")
-    latents = Latents.cat([result.latents for result in found])
-    return Inverted(names, latents, torch.cat([result.rmse for result in found]), torch.cat(shown))
+    return Inverted(names, Latents.cat(latents), torch.cat(errors), torch.cat(shown))
 
 
 def draw_pairs(pairs: Tensor) -> Image.Image:
