@@ -165,22 +165,23 @@ def _loop(
 
             last = ranks.vote(interruption.asked) or done == steps
             evaluated = evaluation.due(done)
-            if last or evaluated or done % logging.log_every == 0 or done % logging.checkpoint_every == 0:
-                watch.losses(meter, reporter.say)  # waits for the device
-            if last or evaluated or done % logging.log_every == 0:
-                speed = settings.batch_size * (done - since) / (time.perf_counter() - clock)
-                record = {"step": done, "images_per_second": round(speed, 1), **meter.means(), **watch.counts()}
-                record |= evaluation.measure() if evaluated else {}
-                for logger in loggers:
-                    logger.log(record)
-                reporter.log(record)
-                meter.reset()
-            if ranks.leads and (last or done % logging.sample_every == 0):
-                _picture(run, state, loggers)
-            improved = evaluated and evaluation.improved
-            if last or improved or done % logging.checkpoint_every == 0:
-                watch.weights()
-                _save(run, state, loggers, best=improved)
+            with state.fixed():
+                if last or evaluated or done % logging.log_every == 0 or done % logging.checkpoint_every == 0:
+                    watch.losses(meter, reporter.say)  # waits for the device
+                if last or evaluated or done % logging.log_every == 0:
+                    speed = settings.batch_size * (done - since) / (time.perf_counter() - clock)
+                    record = {"step": done, "images_per_second": round(speed, 1), **meter.means(), **watch.counts()}
+                    record |= evaluation.measure() if evaluated else {}
+                    for logger in loggers:
+                        logger.log(record)
+                    reporter.log(record)
+                    meter.reset()
+                if ranks.leads and (last or done % logging.sample_every == 0):
+                    _picture(run, state, loggers)
+                improved = evaluated and evaluation.improved
+                if last or improved or done % logging.checkpoint_every == 0:
+                    watch.weights()
+                    _save(run, state, loggers, best=improved)
             if not meter:
                 since, clock = done, time.perf_counter()  # the speed excludes evaluations, pictures and checkpoints
             if last:

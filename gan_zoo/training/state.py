@@ -48,6 +48,7 @@ class State:
         self.step = 0  # steps done
         self.skipped = torch.zeros((), dtype=torch.int64, device=model.device)  # of them, without an update
         self.best: Best | None = None  # the best evaluation so far
+        self._measured: set[str] | None = None  # within `fixed`, the networks whose statistics are measured
 
     def save(self, folder: Path, *, keep: int, keep_every: int = 0) -> Path:
         """Write a checkpoint; see `checkpoint.save`."""
@@ -84,11 +85,29 @@ class State:
         self.skipped.fill_(state.get("skipped", 0))
         self.best = Best(**best) if (best := state.get("best")) else None
 
+    @contextmanager
+    def fixed(self) -> Iterator[None]:
+        """A context in which no weight changes, so that batch statistics are measured once."""
+        self._measured = set()
+        try:
+            yield
+        finally:
+            self._measured = None
+
+    def _is_due(self, network: str) -> bool:
+        """Whether a network's statistics are to be measured; within `fixed`, only the first time."""
+        if self._measured is None:
+            return True
+        due = network not in self._measured
+        self._measured.add(network)
+        return due
+
     def sampler(self) -> nn.Module:
         """The generator that draws samples: the moving average, if there is one, with its own batch statistics."""
         generator = self.ema.module if self.ema else self.model.generator
-        with evaluating(generator):
-            measure_statistics(generator, generator, self._latents())
+        if self._is_due("generator"):
+            with evaluating(generator):
+                measure_statistics(generator, generator, self._latents())
         return generator
 
     def tensors(self) -> dict[str, Mapping[str, Tensor]]:
@@ -114,6 +133,8 @@ class State:
     def _measure_statistics(self) -> nn.Module:
         """Measure the batch statistics of `sampler` and, on its images, those of D and its heads; return `sampler`."""
         model, generator = self.model, self.sampler()
+        if not self._is_due("readers"):
+            return generator
         with evaluating(model), evaluating(generator):
             readers = nn.ModuleDict({name: part for name, part in model.named_children() if name != "generator"})
             measure_statistics(readers, lambda latents: model.examine(generator(latents)), self._latents())
