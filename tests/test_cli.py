@@ -409,6 +409,6 @@ def test_the_package_offers_its_functions_without_importing_torch() -> None:
         text=True,
         check=True,
     ).stdout
-    assert told.strip() == "['__version__', 'create', 'load', 'train'] False"
+    assert told.strip() == "['__version__', 'create', 'invert', 'load', 'load_latents', 'save_latents', 'train'] False"
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = gan_zoo.nothing

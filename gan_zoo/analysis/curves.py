@@ -82,11 +82,11 @@ class Chart:
 
 def charts(records: Sequence[Mapping[str, Any]]) -> list[Chart]:
     """The charts of a log, section by section: one for each code, each term of the losses, and each further family."""
-    found: dict[tuple[str, str], Chart] = {}
+    by_place: dict[tuple[str, str], Chart] = {}
     for name, curve in curves(records).items():
         section, title, unit, label = _place(name)
-        found.setdefault((section, title), Chart(section, title, unit)).curves[label] = curve
-    return sorted(found.values(), key=lambda chart: SECTIONS.index(chart.section))
+        by_place.setdefault((section, title), Chart(section, title, unit)).curves[label] = curve
+    return sorted(by_place.values(), key=lambda chart: SECTIONS.index(chart.section))
 
 
 def curves(records: Sequence[Mapping[str, Any]]) -> dict[str, Curve]:

@@ -93,30 +93,30 @@ def draw_pairs(pairs: Tensor) -> Image.Image:
     return grid(rearrange(pairs, "n pair c h w -> n c h (pair w)"), max(1, round((len(pairs) / 2) ** 0.5)), gap=8)
 
 
-def draw_edits(model: GAN, found: Inverted, codes: Mapping[str, Sequence[float]]) -> Image.Image:
+def draw_edits(model: GAN, inverted: Inverted, codes: Mapping[str, Sequence[float]]) -> Image.Image:
     """Draw images, their reconstructions, and these with other codes: a row for each image.
 
     Args:
         model: A trained model.
-        found: The inverted images, at most `MOST_SHOWN`.
+        inverted: The inverted images, at most `MOST_SHOWN`.
         codes: Values by the code's name; of at most one code several, a column for each.
 
     Raises:
         InputError: For an unknown code, an invalid value, several codes with several values, or too many images.
     """
-    check_edits(model, codes, len(found.names))
+    check_edits(model, codes, len(inverted.names))
     varied = max(codes, key=lambda name: len(codes[name]))
     others = {name: values[0] for name, values in codes.items() if name != varied}
     drawn = [
-        model.generate(model.prior.with_codes(found.latents, {**others, varied: value})).cpu()
+        model.generate(model.prior.with_codes(inverted.latents, {**others, varied: value})).cpu()
         for value in codes[varied]
     ]
     side = model.image.resolution
-    cell, rows = max(side, cell_side(side)), [cut(name.rsplit("/", 1)[-1], 20) for name in found.names]
+    cell, rows = max(side, cell_side(side)), [cut(name.rsplit("/", 1)[-1], 20) for name in inverted.names]
     also = "".join(f", {name} = {value:g}" for name, value in others.items())
     before = Panel(cell, ["image", "found"], rows)
     after = Panel(cell, value_labels(codes[varied]), [""] * len(rows), across=f"{varied}{also}")
-    pictures = [before.draw(found.pairs), after.draw(torch.stack(drawn, 1))]
+    pictures = [before.draw(inverted.pairs), after.draw(torch.stack(drawn, 1))]
     return compose(pictures, most=max(LINE, sum(picture.width for picture in pictures) + 3 * GAP), gap=GAP)
 
 
