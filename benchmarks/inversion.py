@@ -57,12 +57,12 @@ def monotone(values: Tensor) -> float:
     return max((steps > 0).all(0).double().mean().item(), (steps < 0).all(0).double().mean().item())
 
 
-def edits(model: GAN, found: Inversion, code: Code, digits: Classifier, seen: Tensor) -> dict[str, float]:
+def edits(model: GAN, inverted: Inversion, code: Code, digits: Classifier, seen: Tensor) -> dict[str, float]:
     """How one code changes inverted digits.
 
     Args:
         model: The model; its first code is the digit's.
-        found: The inverted digits.
+        inverted: The inverted digits.
         code: A continuous code, which takes `VALUES`.
         digits: A classifier of digits.
         seen: The classes that it gives the original images [n].
@@ -72,7 +72,7 @@ def edits(model: GAN, found: Inversion, code: Code, digits: Classifier, seen: Te
         monotone. `keeps_q`, `keeps_class`: the shares of digits whose c1 according to Q, or whose class according to
         the classifier, is at every value that of the original image; `keeps_class_each`: the latter for each value.
     """
-    images = [model.generate(model.prior.with_codes(found.latents, {code.name: value})) for value in VALUES]
+    images = [model.generate(model.prior.with_codes(inverted.latents, {code.name: value})) for value in VALUES]
     slants, widths = (torch.stack(of_all) for of_all in zip(*map(slant_and_width, images), strict=True))
     read = torch.stack([encoder(model).encode(image)["c1"].argmax(1) for image in images])
     classes = torch.stack([digits.predict(to_uint8(image)) for image in images])
@@ -82,7 +82,7 @@ def edits(model: GAN, found: Inversion, code: Code, digits: Classifier, seen: Te
         "slant_monotone": monotone(slants),
         "width_change": (widths[-1] - widths[0]).mean().item(),
         "width_monotone": monotone(widths),
-        "keeps_q": (read == found.latents.codes[:, 0]).all(0).double().mean().item(),
+        "keeps_q": (read == inverted.latents.codes[:, 0]).all(0).double().mean().item(),
         "keeps_class": same.all(0).double().mean().item(),
         "keeps_class_each": same.double().mean().item(),
     }
@@ -101,17 +101,17 @@ def measure(run: Run, data: Dataset, digits: Classifier) -> dict[str, Any]:
     pixels = data.test.pixels(rows)
     images, seen = normalise(pixels), digits.predict(pixels)
     training = nearest(images, normalise(data.train.pixels(torch.arange(len(data.train)))))
-    found = invert(model, images)
+    inverted = invert(model, images)
     return {
         "digits": len(images),
-        "rmse": found.rmse.mean().item(),
-        "rmse_worst": found.rmse.max().item(),
+        "rmse": inverted.rmse.mean().item(),
+        "rmse_worst": inverted.rmse.max().item(),
         "rmse_of_nearest_training_image": training.mean().item(),
-        "nearer_than_training_image": (found.rmse < training).double().mean().item(),
-        "same_class_reconstructed": (digits.predict(to_uint8(found.images)) == seen).double().mean().item(),
+        "nearer_than_training_image": (inverted.rmse < training).double().mean().item(),
+        "same_class_reconstructed": (digits.predict(to_uint8(inverted.images)) == seen).double().mean().item(),
         "cpu_seconds_of_one": statistics.median(seconds(model, image[None]) for image in images[:TIMED]),
         "codes": {
-            code.name: edits(model, found, code, digits, seen) for code in model.codes if not code.discrete
+            code.name: edits(model, inverted, code, digits, seen) for code in model.codes if not code.discrete
         },
     }  # fmt: skip
 

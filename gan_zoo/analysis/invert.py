@@ -86,7 +86,7 @@ def invert(
     if not len(images):
         raise InputError("there are no images to invert")
     batches = model.prepare_images(images).split(max(1, model.at_once // starts))
-    found: list[Latents] = []
+    parts: list[Latents] = []
     with evaluating(model):
         for batch in batches:
             search = _Search(model, batch.float(), starts, seed, codes)
@@ -95,9 +95,9 @@ def invert(
                     search.keep_best()
                 search.step(LEARNING_RATE * min(1.0, (1 - step / steps) / FADING))
                 if progress:
-                    progress(len(found) * steps + step + 1, len(batches) * steps)
-            found.append(search.latents)
-    latents = Latents.cat(found)
+                    progress(len(parts) * steps + step + 1, len(batches) * steps)
+            parts.append(search.latents)
+    latents = Latents.cat(parts)
     drawn = model.generate(latents).cpu()
     differences = (drawn - torch.cat(batches).float().cpu()).flatten(1)
     return Inversion(latents, drawn, 127.5 * differences.square().mean(1).sqrt())

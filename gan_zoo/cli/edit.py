@@ -70,15 +70,19 @@ def invert(
     )
     check_output(target.parent / LATENTS)
     opened = open_images(images, source, model.image, part=split).first(n)
-    found = found_latents(model, opened, steps=steps, seed=seed, codes=codes, workers=source.config.data.workers)
-    rows = zip(found.names, found.latents.codes.tolist(), found.rmse.tolist(), strict=True)
+    inverted = inverted_images(model, opened, steps=steps, seed=seed, codes=codes, workers=source.config.data.workers)
+    rows = zip(inverted.names, inverted.latents.codes.tolist(), inverted.rmse.tolist(), strict=True)
     cells = [(name, codes_text(model.codes, values), f"{rmse:.1f}") for name, values, rmse in rows]
-    cells.append(("mean", "", f"{found.rmse.mean().item():.1f}"))
+    cells.append(("mean", "", f"{inverted.rmse.mean().item():.1f}"))
     wide.print(table("", ("image", "codes", "RMSE"), cells, left=2))
-    shown = f" (the first {MOST_SHOWN})" if len(found.names) > MOST_SHOWN else ""
-    console.print(f"{save_image(draw_pairs(found.pairs), target)}{shown}")
+    shown = f" (the first {MOST_SHOWN})" if len(inverted.names) > MOST_SHOWN else ""
+    console.print(f"{save_image(draw_pairs(inverted.pairs), target)}{shown}")
     console.print(
-        str(save_latents(found.latents, model, target.parent / LATENTS, run=str(source.folder), images=found.names))
+        str(
+            save_latents(
+                inverted.latents, model, target.parent / LATENTS, run=str(source.folder), images=inverted.names
+            )
+        )
     )
 
 
@@ -121,8 +125,8 @@ def edit(
     source, model, target = open_model(at(run, checkpoint), device, out, "samples/edit.png", check_ending)
     opened = open_images(images, source, model.image, part=split).first(n)
     check_edits(model, values, len(opened.split))
-    found = found_latents(model, opened, steps=steps, seed=seed, workers=source.config.data.workers)
-    console.print(str(save_image(draw_edits(model, found, values), target)))
+    inverted = inverted_images(model, opened, steps=steps, seed=seed, workers=source.config.data.workers)
+    console.print(str(save_image(draw_edits(model, inverted, values), target)))
 
 
 def require_images(images: tuple[str, ...], command: str) -> None:
@@ -131,7 +135,9 @@ def require_images(images: tuple[str, ...], command: str) -> None:
         raise InputError(f"gan-zoo {command} requires one IMAGE or more: image files, a folder, or a dataset's name")
 
 
-def found_latents(model: GAN, images: Images, *, steps: int, seed: int, codes: bool = False, workers: int) -> Inverted:
+def inverted_images(
+    model: GAN, images: Images, *, steps: int, seed: int, codes: bool = False, workers: int
+) -> Inverted:
     """Invert images with a progress bar, and report those that cannot be read."""
     from gan_zoo.analysis.edit import invert_all
     from gan_zoo.analysis.encode import left_out
@@ -139,12 +145,12 @@ def found_latents(model: GAN, images: Images, *, steps: int, seed: int, codes: b
 
     broken: list[str] = []
     with progress("inverting") as show:
-        found = invert_all(
+        inverted = invert_all(
             model, images, steps=steps, seed=seed, codes=codes, workers=workers, broken=broken, progress=show
         )
     if broken:
         say(f"left out: {left_out(broken)}")
-    return found
+    return inverted
 
 
 def codes_text(codes: tuple[Code, ...], values: list[float]) -> str:
