@@ -71,7 +71,7 @@ def train(
         config: A preset, a TOML file, a nested mapping or a model's name; defaults to the preset that fits the data.
         out: The run folder; defaults to the next free one in `runs/`.
         from_: Start at the weights of this model, which may be another; `source` of `load` lists what is accepted. The
-            new run has its networks, unless `config` (other than a preset) or `settings` state others.
+            new run has its networks, unless a file or mapping as `config`, or `settings`, state others.
         resume: Resume the run in `out`, with its own configuration and `settings`. If there is none, `model` and
             `config` start one.
         new_data: Allow a resumed run to continue on other data than it was trained on.

@@ -25,6 +25,7 @@ from gan_zoo.data.dataset import Dataset
 from gan_zoo.errors import InputError
 from gan_zoo.models.gan.model import GAN
 from gan_zoo.resolve import resolve
+from gan_zoo.sources import Layer
 from gan_zoo.training.build import build_model
 
 ROOT = Path(__file__).parents[1]
@@ -97,6 +98,10 @@ def test_a_command_of_the_documents_is_one(line: str, monkeypatch: pytest.Monkey
     if "--resume" in args:
         held = SimpleNamespace(base_config=lambda _: "mnist-5k")
         monkeypatch.setattr("gan_zoo.training.run.existing_run", lambda _: held)
+    if "--from" in args and args[0] == "train":
+        config = SimpleNamespace(model="infogan")
+        source = SimpleNamespace(networks=Layer("from it", {}), run=SimpleNamespace(config=config))
+        monkeypatch.setattr("gan_zoo.training.fine_tuning.open_source", lambda *_, **__: source)
     try:
         ended = zoo(*args)
     except WorkBeginsError:

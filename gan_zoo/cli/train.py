@@ -96,8 +96,8 @@ def train_command(config: Config | None) -> Callable[..., tuple[Mapping[str, Any
                 the data. A resumed run keeps its own configuration.
             out: Run folder; defaults to the next free one in runs/.
             from_: Start a new run at the weights of a trained model: a run folder, one of its checkpoints, an exported
-                model, or hf://org/name. The new run has its networks, unless --config (other than a preset) or flags
-                state others; what fits is taken, and what does not is named.
+                model, the name of weights, or hf://org/name. The new run has its networks, unless a file or flags state
+                others; what fits is taken, and what does not is named.
             resume: Resume the run in --out from its newest complete checkpoint.
             new_data: Allow a resumed run to continue on other data than it was trained on.
             dry_run: Print the resolved configuration with the origin of each value, and the sizes of the networks;

@@ -119,7 +119,8 @@ def start_at(state: State, source: Source) -> list[str]:
     Raises:
         InputError: If nothing of the generator or the discriminator's trunk fits, or the source is damaged.
     """
-    model, other = state.model, load(source.checkpoint)
+    model = state.model
+    other = load(source.checkpoint, device=model.device)
     weights, stored = _tensors(model), _tensors(other)
     places, stored_places = _places(model), _places(other)
     taken: dict[str, dict[str, int]] = {}  # numbers, by tensor and place

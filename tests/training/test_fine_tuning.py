@@ -395,3 +395,11 @@ def test_a_conditioned_gan_gets_codes(tmp_path: Path) -> None:
     assert torch.equal(columns[:, :6], source.load().state_dict()["generator.network.0.weight"])
     assert columns.shape[1] == 8
     assert notes[1] == "generator.0.weight: taken for noise, new for c1, c2"
+
+
+def test_weights_by_name_are_a_source_wherever_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    source = open_source("mnist-5k", Path("mnist-5k"))  # which is no folder here, so that the run may have its name
+    assert source.origin.source == "mnist-5k"
+    assert (source.origin.model, source.origin.step) == ("infogan", 2200)
+    assert trace(None, None, {}, source.networks).config.trunk.width == 32

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -134,6 +135,20 @@ def test_batch_norm_over_ranks_gives_the_first_steps_of_one_process(conditional:
         assert b == pytest.approx(a, abs=2e-5)
     apart = trained(tmp_path / "apart", 2, training__sync_batch_norm=False, **settings)
     assert abs(losses(one)[0]["discriminator/adversarial"] - losses(apart)[0]["discriminator/adversarial"]) > 1e-4
+
+
+def test_ranks_start_at_a_source_s_weights_also_when_they_are_resumed_at_step_0(tmp_path: Path) -> None:
+    networks = {"trunk__name": "infogan-mnist", "training__steps": 2, **NO_NORM}
+    source = narrow_train("infogan", tmp_path / "source", seed=1, **networks).folder
+    settings = {"training__steps": 2, **NO_NORM}
+    one = trained(tmp_path / "one", 1, "--from", str(source), **settings)
+    two = trained(tmp_path / "two", 2, "--from", str(source), **settings)
+    assert difference(tensors(one, "model", 2), tensors(two, "model", 2)) < 1e-6
+    shutil.rmtree(two.checkpoint(2))
+    shutil.rmtree(source)
+    words = ["train", "--resume", *to(two.folder)]
+    assert ended(start(command, 2, two.folder.with_suffix(".said"), words)) == [0, 0], said(two.folder)
+    assert difference(tensors(one, "model", 2), tensors(two, "model", 2)) < 1e-6
 
 
 def normalise(out: Path) -> None:
