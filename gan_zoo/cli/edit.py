@@ -70,7 +70,7 @@ def invert(
     )
     check_output(target.parent / LATENTS)
     opened = open_images(images, source, model.image, part=split).first(n)
-    inverted = inverted_images(model, opened, steps=steps, seed=seed, codes=codes, workers=source.config.data.workers)
+    inverted = inverted_all(model, opened, steps=steps, seed=seed, codes=codes, workers=source.config.data.workers)
     rows = zip(inverted.names, inverted.latents.codes.tolist(), inverted.rmse.tolist(), strict=True)
     cells = [(name, codes_text(model.codes, values), f"{rmse:.1f}") for name, values, rmse in rows]
     cells.append(("mean", "", f"{inverted.rmse.mean().item():.1f}"))
@@ -125,7 +125,7 @@ def edit(
     source, model, target = open_model(at(run, checkpoint), device, out, "samples/edit.png", check_ending)
     opened = open_images(images, source, model.image, part=split).first(n)
     check_edits(model, values, len(opened.split))
-    inverted = inverted_images(model, opened, steps=steps, seed=seed, workers=source.config.data.workers)
+    inverted = inverted_all(model, opened, steps=steps, seed=seed, workers=source.config.data.workers)
     console.print(str(save_image(draw_edits(model, inverted, values), target)))
 
 
@@ -135,9 +135,7 @@ def require_images(images: tuple[str, ...], command: str) -> None:
         raise InputError(f"gan-zoo {command} requires one IMAGE or more: image files, a folder, or a dataset's name")
 
 
-def inverted_images(
-    model: GAN, images: Images, *, steps: int, seed: int, codes: bool = False, workers: int
-) -> Inverted:
+def inverted_all(model: GAN, images: Images, *, steps: int, seed: int, codes: bool = False, workers: int) -> Inverted:
     """Invert images with a progress bar, and report those that cannot be read."""
     from gan_zoo.analysis.edit import invert_all
     from gan_zoo.analysis.encode import left_out
