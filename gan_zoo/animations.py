@@ -51,7 +51,8 @@ def save_animation(frames: Sequence[Image.Image], path: Path, milliseconds: int)
         OSError: If `path` cannot be written; nothing is left behind.
     """
     if path.suffix.lower() != ".mp4":
-        return save_image(frames[0], path, append=frames[1:], milliseconds=milliseconds)
+        grey = frames[0] == frames[0].convert("L").convert(frames[0].mode)
+        return save_image(frames[0], path, append=frames[1:], milliseconds=milliseconds, lossless=grey)
     width, height = frames[0].size
     given = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", f"{1000 / milliseconds:g}"]
     even = ["-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2:color=white", "-pix_fmt", "yuv420p"]  # what every player decodes

@@ -100,7 +100,14 @@ def inline(content: bytes) -> str:
     return f"data:image/png;base64,{b64encode(content).decode()}"
 
 
-def save_image(image: Image.Image, path: Path, *, append: Sequence[Image.Image] = (), milliseconds: int = 100) -> Path:
+def save_image(
+    image: Image.Image,
+    path: Path,
+    *,
+    append: Sequence[Image.Image] = (),
+    milliseconds: int = 100,
+    lossless: bool = False,
+) -> Path:
     """Write a picture atomically; the suffix decides the format.
 
     Args:
@@ -108,11 +115,12 @@ def save_image(image: Image.Image, path: Path, *, append: Sequence[Image.Image] 
         path: The file.
         append: Further frames of an animation, which repeats endlessly.
         milliseconds: Duration of a frame.
+        lossless: Whether an animation in WebP keeps every pixel; of enlarged grey images, it is smaller.
 
     Raises:
         OSError: If `path` cannot be written; nothing is left behind.
     """
-    frames: dict[str, Any] = {"append_images": append, "duration": milliseconds, "loop": 0}
+    frames: dict[str, Any] = {"append_images": append, "duration": milliseconds, "loop": 0, "lossless": lossless}
     with atomic_file(path) as partial:
         image.save(partial, save_all=bool(append), **(frames if append else {}), **_marks(path.suffix))
     return path

@@ -85,7 +85,7 @@ class Bar:
     ) -> None:
         self.label, self.total, self.notebook = label, total, notebook
         self.updated = -math.inf
-        self.handle: Any = None
+        self.below = BelowCell()
         self.bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -111,11 +111,17 @@ class Bar:
         now = time.monotonic()
         if self.notebook and (done >= self.total or now - self.updated >= at_most_every):
             self.updated = now
-            self._write_below_cell(f"{self.label} {done}/{self.total}  {text}".rstrip())
+            self.below.show({"text/plain": f"{self.label} {done}/{self.total}  {text}".rstrip()})
 
-    def _write_below_cell(self, line: str) -> None:
-        """Write the notebook's line, or replace it; it is saved with the notebook."""
-        content = {"text/plain": line}
+
+class BelowCell:
+    """An output below a notebook's cell, which is replaced in place and saved with the notebook."""
+
+    def __init__(self) -> None:
+        self.handle: Any = None
+
+    def show(self, content: dict[str, str]) -> None:
+        """Show what is there for each MIME type."""
         if self.handle:
             self.handle.update(content, raw=True)
             return

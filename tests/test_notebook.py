@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from base64 import b64decode
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,7 @@ def executed(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
 
 def test_the_notebook_draws_its_figures(executed: list[Any]) -> None:
     outputs = [output for cell in executed for output in cell.get("outputs", ())]
-    assert sum("image/png" in output.get("data", {}) for output in outputs) == 5
+    assert sum("image/png" in output.get("data", {}) for output in outputs) == 5 + 2  # and of two trainings
 
 
 def test_the_bound_is_what_the_text_says(executed: list[Any]) -> None:
@@ -57,9 +58,12 @@ def test_the_bound_is_what_the_text_says(executed: list[Any]) -> None:
     assert figures["fixed_gaussian"] < 0.5 < figures["exact_gaussian"]
 
 
-def test_a_training_shows_one_line_that_moves(executed: list[Any]) -> None:
+def test_a_training_shows_one_line_that_moves_and_its_newest_samples(executed: list[Any]) -> None:
     (training,) = [cell for cell in executed if "gan_zoo.train(" in cell.source and cell.cell_type == "code"]
-    lines = [output.data["text/plain"] for output in training.outputs if output.output_type == "display_data"]
+    shown = [output.data for output in training.outputs if output.output_type == "display_data"]
+    assert [data["text/plain"] for data in shown if "image/png" in data] == [f"samples, step {STEPS}"] * 2
+    assert b64decode(next(data["image/png"] for data in shown if "image/png" in data)).startswith(b"\x89PNG")
+    lines = [data["text/plain"] for data in shown if "image/png" not in data]
     assert len(lines) == 2  # a line for each of two trainings
     assert all(line.startswith(f"step {STEPS}/{STEPS}  ") and "L_I" in line for line in lines)
     printed = "".join(output.text for output in training.outputs if output.output_type == "stream")

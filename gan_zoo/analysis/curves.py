@@ -44,8 +44,11 @@ MOST_CHARTS = 12
 WIDTH, HEIGHT = 300, 200
 LEFT, RIGHT, TOP, BOTTOM = 44, 8, 24, 40
 
-LIGHT = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8a6d00", "#56b4e9", "#7b3fb5", "#555555")
-DARK = ("#5eb3e8", "#ff9a52", "#3fd0a4", "#f0a8cf", "#e6c84f", "#9bd7ff", "#c59bf2", "#bbbbbb")
+LIGHT = """--faint: #66666b; --rule: #e3e3e6; --c0: #0072b2; --c1: #d55e00; --c2: #009e73; --c3: #cc79a7; --c4: #8a6d00;
+  --c5: #56b4e9; --c6: #7b3fb5; --c7: #555555;"""
+DARK = """--faint: #a0a0a6; --rule: #35363a; --c0: #5eb3e8; --c1: #ff9a52; --c2: #3fd0a4; --c3: #f0a8cf; --c4: #e6c84f;
+  --c5: #9bd7ff; --c6: #c59bf2; --c7: #bbbbbb;"""
+"""The colours of charts, as declarations of CSS: those of text and rules, then of the curves."""
 STYLE = """\
 .charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 16.5rem), 1fr)); gap: 1.5rem }
 .charts svg { display: block; width: 100%; height: auto }
@@ -60,7 +63,7 @@ STYLE = """\
     f".curve.c{k} {{ stroke: var(--c{k}) }} .dot.c{k} {{ fill: var(--c{k}) }} .key.c{k} {{ border-color: var(--c{k}) }}"
     for k in range(MOST_CURVES)
 )
-"""The style of charts; it uses the colours --rule and --faint, and those of a `palette`."""
+"""The style of charts, in the colours of `LIGHT` or `DARK`."""
 
 
 @dataclass(frozen=True)
@@ -120,11 +123,6 @@ def stamp(file: Path) -> str:
     return f"{status.st_size} {status.st_mtime_ns}"
 
 
-def palette(colours: Sequence[str]) -> str:
-    """Colours, `LIGHT` or `DARK`, as declarations of CSS."""
-    return " ".join(f"--c{k}: {colour};" for k, colour in enumerate(colours))
-
-
 def sections(charts: Sequence[Chart]) -> dict[str, str]:
     """The HTML of charts, by section."""
     drawn = {}
@@ -143,7 +141,7 @@ def draw(chart: Chart) -> str:
     shown = dict(list(chart.curves.items())[:MOST_CURVES])
     points = [point for curve in shown.values() for point in curve]
     steps, values = _scale([p[0] for p in points]), _scale([p[1] for p in points])
-    words = f"{chart.title}: {', '.join(shown)} by step"
+    words = f"{chart.title}: {', '.join(shown)}, steps {min(p[0] for p in points)} to {max(p[0] for p in points)}"
     lines = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(words)}">']
     lines += _axes(steps, values, chart.unit)
     legend = []

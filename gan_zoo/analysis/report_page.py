@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
 
-from gan_zoo.analysis.curves import DARK, LIGHT, SECTIONS, STYLE, charts, palette, sections
+from gan_zoo.analysis.curves import DARK, LIGHT, SECTIONS, STYLE, charts, sections
 from gan_zoo.analysis.result_tables import kept_for, number
 from gan_zoo.analysis.results import Measurement, measured, newest
 from gan_zoo.analysis.survey import Standing, standing
@@ -25,9 +25,9 @@ ROWS = 8
 COLUMNS = 10
 
 _STYLE = f"""\
-:root {{ color-scheme: light dark; --paper: #fff; --ink: #1c1c1e; --faint: #66666b; --rule: #e3e3e6; {palette(LIGHT)} }}
+:root {{ color-scheme: light dark; --paper: #fff; --ink: #1c1c1e; {LIGHT} }}
 @media (prefers-color-scheme: dark) {{
-  :root {{ --paper: #17181a; --ink: #ececee; --faint: #a0a0a6; --rule: #35363a; {palette(DARK)} }} }}
+  :root {{ --paper: #17181a; --ink: #ececee; {DARK} }} }}
 * {{ box-sizing: border-box }}
 body {{ margin: 0 auto; max-width: 76rem; padding: 2rem 1.25rem 4rem; background: var(--paper); color: var(--ink);
   font: 15px/1.5 system-ui, sans-serif }}

@@ -140,8 +140,7 @@ def draw_traversals(
     Raises:
         InputError: If the panel of a single code is too large.
     """
-    samples = rows or (10 if by is None else 1)
-    cell = cell_side(model.image.resolution)
+    samples, cell = rows or (10 if by is None else 1), cell_side(model.image.resolution)
     axes = [(code, shown_values(code, count, overshoot=overshoot)) for code in codes[:MOST_PANELS]]
     if by is None:
         panels = [_panel(cell, axis, _numbers(samples), "sample") for axis in axes]
@@ -150,7 +149,7 @@ def draw_traversals(
         varied, layout = [[axis] for axis in axes[: len(panels)]], "(panel down) across"
     else:
         other = by, shown_values(by, count, overshoot=overshoot)
-        panel = _panel(cell, axes[0], value_labels(other[1]), _title(other))
+        panel = _panel(cell, axes[0], value_labels(other[1]), axis_title(other))
         panels = [replace(panel, title=f"sample {k + 1}" if samples > 1 else "") for k in range(samples)]
         varied, layout = [[other, axes[0]]], "panel down across"
     check_size(panels, _size(panels))
@@ -182,8 +181,7 @@ def animate_traversal(
     Raises:
         InputError: If the animation is too large.
     """
-    samples = rows or 8
-    cell = cell_side(model.image.resolution)
+    samples, cell = rows or 8, cell_side(model.image.resolution)
     axis = code, shown_values(code, count, 24, overshoot=overshoot)
     if by is None:
         panel = Panel(cell, [""] * samples, [""] * samples)
@@ -233,7 +231,7 @@ def write_traversals(
 
 
 def _panel(cell: int, axis: Axis, rows: Sequence[str], down: str) -> Panel:
-    return Panel(cell, value_labels(axis[1]), rows, across=_title(axis), down=down)
+    return Panel(cell, value_labels(axis[1]), rows, across=axis_title(axis), down=down)
 
 
 def _draw(
@@ -271,7 +269,8 @@ def value_labels(values: Sequence[float]) -> list[str]:
     return [f"{value:.2g}" if value % 1 else f"{value:.0f}" for value in values]
 
 
-def _title(axis: Axis) -> str:
+def axis_title(axis: Axis) -> str:
+    """The code's name and kind, and how many of its values are shown."""
     code, values = axis
     few = code.kind == "categorical" and len(values) < code.classes
     return f"{code.name}, {code.kind}" + (f": {len(values)} of {code.classes} values" if few else "")

@@ -1,18 +1,20 @@
-"""The page: for each run a column with an image and its controls, a grid, the codes of an image, and curves."""
+"""The page: images and the controls that they share, an image of one's own, and for each run a grid and curves."""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from html import escape
+from itertools import product
 from typing import Any
 
 import gradio as gr
-from PIL import Image
 
 from gan_zoo.analysis import curves
 from gan_zoo.errors import InputError
-from gan_zoo.explore.view import View, limits
+from gan_zoo.explore.view import Found, View, limits
 from gan_zoo.images import inline, png
 from gan_zoo.models.gan.codes import Code
 
@@ -28,68 +30,227 @@ DIRECT: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibi
 LATEST: dict[str, Any] = {**DIRECT, "trigger_mode": "always_last"}
 """Options of a call while a slider is dragged: events during a call are merged into the last."""
 
-CSS = (
-    f"""
+CSS = f"""
 {curves.STYLE}
-:root {{ {curves.palette(curves.LIGHT)} }} .dark {{ {curves.palette(curves.DARK)} }}
-.zoo-curves {{ --faint: var(--body-text-color-subdued); --rule: var(--border-color-primary); }}
+:root {{ {curves.LIGHT} }} .dark {{ {curves.DARK} }}
+.gradio-container {{ overflow: clip !important; }}
+.zoo-left > * {{ flex-grow: 0 !important; }}
+.zoo-stage {{ position: sticky; top: 0; z-index: 60; padding: .5rem 0; background: var(--body-background-fill);
+  align-items: stretch; flex-wrap: nowrap; }}
+.zoo-images.prose {{ display: flex; flex-wrap: wrap; gap: .75rem; }}
+.zoo-images figure {{ flex: 1 1 6rem; max-width: 16rem; margin: 0; }}
+.zoo-images img {{ display: block; width: 100%; margin: 0; }}
+.zoo-drop .icon-wrap {{ display: none; }}
+:is(.zoo-images, .zoo-grid) a {{ padding: 0; }}
+.zoo-images figcaption {{ display: flex; flex-wrap: wrap; justify-content: space-between; align-items: baseline;
+  gap: 0 .75rem; }}
+:is(.zoo-images, .zoo-seen) img {{ image-rendering: pixelated; border: 1px solid var(--border-color-primary); }}
+.zoo-seen img {{ width: 5rem; }}
+.zoo-seen div {{ display: flex; gap: 1rem; align-items: center; flex-wrap: wrap; }}
+.zoo-seen :is(td, th) {{ border: 0; padding: .1rem .75rem .1rem 0; text-align: left; }}
+.zoo-panel {{ position: relative; border: .5rem solid #fff; border-radius: 4px;
+  max-width: max(20rem, min(46rem, 100vh - 14rem)); }}
+.zoo-panel img {{ display: block; width: 100%; }}
+.zoo-mark {{ position: absolute; outline: 3px solid #f97316; box-shadow: 0 0 0 5px #fff; pointer-events: none; }}
+.zoo-row {{ align-items: end; }}
+.zoo-controls input::-webkit-slider-thumb {{ box-shadow: 0 0 0 1px var(--neutral-400); }}
+.zoo-controls input::-moz-range-thumb {{ box-shadow: 0 0 0 1px var(--neutral-400); }}
+.zoo-command {{ font-family: var(--font-mono); font-size: .75rem; overflow-wrap: anywhere; margin: .3rem 0; }}
+.zoo-refused {{ color: var(--error-text-color, #b91c1c); }}
 """
-    + """\
-.zoo-row { align-items: end; }
-.zoo-run input::-webkit-slider-thumb { box-shadow: 0 0 0 1px var(--neutral-400); }
-.zoo-run input::-moz-range-thumb { box-shadow: 0 0 0 1px var(--neutral-400); }
-.zoo-image img { width: min(100%, 22rem); image-rendering: pixelated; border: 1px solid var(--border-color-primary); }
-.zoo-seen img { width: 7rem; image-rendering: pixelated; border: 1px solid var(--border-color-primary); }
-.zoo-grid img { width: 100%; max-width: 46rem; }
-.zoo-save { margin: .2rem 0 0; }
-.zoo-save a { padding: 0; }
-.zoo-command { font-family: var(--font-mono); font-size: .75rem; overflow-wrap: anywhere; margin: .3rem 0; }
-.zoo-codes { margin: .4rem 0; }
-.zoo-codes :is(td, th) { padding: .15rem .6rem; text-align: left; }
-.zoo-refused { color: var(--error-text-color, #b91c1c); }
-"""
-)
+
+
+@dataclass(frozen=True, eq=False)  # hashed as an object, for gr.State
+class Own:
+    """An image of one's own.
+
+    Attributes:
+        found: Its inversion by each run; None if the run cannot read codes.
+        values: Where the controls stood when it was drawn as it is: a code whose control moves away takes its value.
+    """
+
+    found: list[Found | None]
+    values: list[float]
+
+
+class Page:
+    """The page of some runs, side by side.
+
+    Args:
+        views: The runs. Codes of one name, kind and number of values share a control.
+    """
+
+    def __init__(self, views: Sequence[View]) -> None:
+        self.views = views
+        self.codes = list({_key(code): code for view in views for code in view.codes}.values())
+        self.following: list[tuple[Any, ...]] = []
+        self.events: list[Any] = []
+        with gr.Blocks(title="gan-zoo explore", analytics_enabled=False) as self.blocks, gr.Row(equal_height=True):
+            own = gr.State(None)
+            with gr.Column(min_width=320, scale=4, elem_classes="zoo-left"):
+                with gr.Row(elem_classes="zoo-stage"):
+                    images = gr.HTML(elem_classes="zoo-images", min_width=120, scale=len(views))
+                    with gr.Column(min_width=140):
+                        seed = _seed()
+                        dropped, back = _drop(visible=any(view.has_encoder for view in views))
+                with gr.Column(elem_classes="zoo-controls"):
+                    controls = [self._control(code) for code in self.codes]
+                commands, seen = gr.HTML(), gr.HTML(elem_classes="zoo-seen")
+            self.inputs = [own, seed, *controls]
+            with gr.Column(min_width=320, scale=5), gr.Row():
+                for view in views:
+                    with gr.Column(min_width=320, elem_classes="zoo-run"):
+                        self._run(view)
+            self._follow(self._draw, self.inputs, [images, commands])
+            outputs = [own, back, seen, *controls]
+            watched: dict[str, Any] = {"show_progress_on": seen, "api_visibility": "private"}
+            self.events.append(dropped.upload(self._invert, [dropped, *controls], outputs, **watched))
+            freed = [own, back, seen, dropped]
+            self.events.append(gr.on([back.click, dropped.clear], _free, None, freed, **DIRECT))
+            for event, call in product(self.events, self.following):
+                event.then(*call, **DIRECT)
+
+    def _follow(self, draw: Any, inputs: Sequence[gr.components.Component], outputs: Any) -> None:
+        """Call a function when the page is opened, a control among its inputs changes, or after each of `events`."""
+        controls = [component for component in inputs if not isinstance(component, gr.State)]
+        gr.on([self.blocks.load, *(one.change for one in controls)], draw, list(inputs), outputs, **LATEST)
+        self.following.append((draw, list(inputs), outputs))
+
+    def _control(self, code: Code) -> gr.components.Component:
+        """A slider for a continuous code, a choice for a discrete one; it names its runs unless all have the code."""
+        having = [view for view in self.views if _key(code) in map(_key, view.codes)]
+        value = having[0].sample_codes(0)[[*map(_key, having[0].codes)].index(_key(code))]
+        names = "" if having == [view for view in self.views if view.codes] else ", ".join(v.title for v in having)
+        label = f"{code.name}, {code.kind}" + (f" ({names})" if names else "")
+        if not code.discrete:
+            low, high = limits(code)
+            return gr.Slider(low, high, value, step=0.01, label=label)
+        choices = [(f"{k:.0f}", int(k)) for k in code.traversal()]
+        kind = gr.Radio if len(choices) <= MOST_BUTTONS else gr.Dropdown
+        return kind(choices, value=int(value), label=label)
+
+    def _of(self, view: View, own: Own | None, seed: int, values: Sequence[float]) -> tuple[list[float | None], Any]:
+        """The codes of a run's image, and what else it is drawn from: the noise of a seed, or an inverted image."""
+        at = {_key(code): value for code, value in zip(self.codes, values, strict=True)}
+        if own is None or (found := own.found[self.views.index(view)]) is None:
+            return [at[_key(code)] for code in view.codes], seed
+        stood = {_key(code): value for code, value in zip(self.codes, own.values, strict=True)}
+        return [None if at[k] == stood[k] else at[k] for k in map(_key, view.codes)], found.latents
+
+    def _draw(self, own: Own | None, seed: Any, *values: Any) -> Any:
+        """The image of each run, and the commands that draw them."""
+        if None in (seed, *values):  # the user is typing
+            return gr.skip()
+        figures, commands = [], []
+        for view in self.views:
+            codes, start = self._of(view, own, seed, values)
+            names = [view.title] * (len(self.views) > 1) + (["sample"] if start is seed else ["your image"])
+            image, link = _picture(png(view.image(codes, start)), f"{view.title}-{seed}", f"the image of {view.title}")
+            figures.append(
+                f"<figure>{image}<figcaption><span>{escape(', '.join(names))}</span>{link}</figcaption></figure>"
+            )
+            commands.append(f'<p class="zoo-command">{escape(view.command(codes, start))}</p>')
+        return "".join(figures), "".join(commands)
+
+    def _invert(self, data: bytes, *values: Any, progress: Any = gr.Progress()) -> list[Any]:  # noqa: B008
+        """Invert an image by each run that reads codes; the controls move to the codes that the first one reads."""
+        found: list[Found | None] = []
+        try:
+            for view in self.views:
+                told = partial(_tell, progress, view.title)
+                found.append(view.invert(data, told) if view.has_encoder else None)
+        except InputError as error:
+            return [gr.skip(), gr.skip(), _refusal(error), *(gr.skip() for _ in values)]
+        stood = dict(zip(map(_key, self.codes), values, strict=True))
+        parts: list[str] = []
+        for view, one in reversed([*zip(self.views, found, strict=True)]):
+            if one:
+                stood |= {
+                    _key(c): int(v) if c.discrete else v for c, v in zip(view.codes, one.reading.values, strict=True)
+                }
+                parts.insert(0, _told(view, one))
+        return [Own(found, [*stood.values()]), gr.Button(visible=True), "".join(parts), *stood.values()]
+
+    def _run(self, view: View) -> None:
+        """What a run has of its own: its name, a grid and curves."""
+        with gr.Row(elem_classes="zoo-row"):
+            with gr.Column(min_width=220):
+                heading = gr.HTML(_heading(view))
+            newest = gr.Button(
+                "Load the newest checkpoint",
+                size="sm",
+                scale=0,
+                min_width=210,
+                visible=view.may_refresh,
+                elem_classes="zoo-newest",
+            )
+        self.events.append(newest.click(lambda: _refresh(view), None, heading, **DIRECT))
+        if not view.codes:
+            gr.HTML(
+                f"<p>Model {escape(view.run.config.model)} has no codes: its images differ by their noise alone.</p>"
+            )
+        elif view.hidden_codes:
+            gr.HTML(f"<p>{view.hidden_codes} further codes have no control here: they are drawn with the noise.</p>")
+        if view.codes:
+            self._grid(view)
+        if view.has_log:
+            _curves(self.blocks, view)
+        else:
+            gr.HTML("<p>No curves: an exported model has no log.</p>")
+
+    def _grid(self, view: View) -> None:
+        """A traversal grid of two codes, or of one code and samples, with a frame where the controls stand."""
+        names = [code.name for code in view.codes]
+        with gr.Row(elem_classes="zoo-row"):
+            across = gr.Dropdown(names, value=names[0], label="along the columns", min_width=120)
+            choices = [*names[1:], names[0], SAMPLES] if len(names) > 1 else [SAMPLES]
+            down = gr.Dropdown(choices, value=choices[0], label="down the rows", min_width=120)
+        picture = gr.HTML(elem_classes="zoo-grid")
+
+        def draw(across: str, down: str, own: Own | None, seed: Any, *values: Any) -> Any:
+            if None in (seed, *values):
+                return gr.skip()
+            try:
+                grid = view.grid(*self._of(view, own, seed, values), across, None if down == SAMPLES else down)
+            except InputError as error:
+                return _refusal(error)
+            places = zip(("left", "top", "width", "height"), grid.frame, strict=True)
+            style = "; ".join(f"{side}: {share:.2%}" for side, share in places)
+            image, link = _picture(grid.png, f"{view.title}-{across}-{down}", f"{across} by {down}")
+            return f'<div class="zoo-panel">{image}<div class="zoo-mark" style="{style}"></div></div>{link}'
+
+        self._follow(draw, [across, down, *self.inputs], picture)
 
 
 def build(views: Sequence[View]) -> gr.Blocks:
     """The page of these runs, side by side."""
-    with gr.Blocks(title="gan-zoo explore", analytics_enabled=False) as page, gr.Row():
-        for view in views:
-            with gr.Column(min_width=420, elem_classes="zoo-run"):
-                _column(page, view)
-    return page
+    return Page(views).blocks
 
 
-def _column(page: gr.Blocks, view: View) -> None:
-    """The column of one run."""
-    with gr.Row():
-        heading = gr.HTML(_heading(view), elem_classes="zoo-heading", scale=1)
-        newest = gr.Button(
-            "Load the newest checkpoint",
-            size="sm",
-            scale=0,
-            min_width=210,
-            visible=view.may_refresh,
-            elem_classes="zoo-newest",
-        )
-    refreshed = newest.click(lambda: _refresh(view), None, heading, **DIRECT)
-    with gr.Row():
-        with gr.Column(min_width=320, scale=4):
-            image = gr.HTML(elem_classes="zoo-image")
-            seed, controls = _controls(view)
-            if view.has_encoder:
-                _reading(view, controls)
-        with gr.Column(min_width=320, scale=5):
-            if view.codes:
-                _grid(page, view, [seed, *controls], refreshed)
-            if view.has_log:
-                _curves(page, view)
-            else:
-                gr.HTML("<p>No curves: an exported model has no log.</p>")
-    inputs = [seed, *controls]
-    draw = _image(view)
-    gr.on([page.load, *(control.change for control in inputs)], draw, inputs, image, **LATEST)
-    refreshed.then(draw, inputs, image, **DIRECT)
+def _key(code: Code) -> tuple[str, str, int]:
+    """What codes of two runs must have in common for one control."""
+    return code.name, code.kind, code.classes
+
+
+def _seed() -> gr.Number:
+    """The seed of the noise, with a button that draws another."""
+    with gr.Row(elem_classes="zoo-row"):
+        seed = gr.Number(0, label="noise seed", precision=0, minimum=0, maximum=SEEDS - 1, min_width=110)
+        redraw = gr.Button("New noise", size="sm", min_width=90)
+    redraw.click(lambda: secrets.randbelow(SEEDS), None, seed, **DIRECT)
+    return seed
+
+
+def _drop(visible: bool) -> tuple[gr.File, gr.Button]:
+    """A field for an image of one's own, and the button that leaves it."""
+    words = {"label": "your image", "elem_classes": "zoo-drop"}
+    dropped = gr.File(file_types=["image"], type="binary", height=120, visible=visible, **words)
+    return dropped, gr.Button("Back to samples", size="sm", visible=False)
+
+
+def _free() -> tuple[Any, ...]:
+    """Show samples again."""
+    return None, gr.Button(visible=False), "", None
 
 
 def _heading(view: View, note: str = "") -> str:
@@ -104,94 +265,17 @@ def _refresh(view: View) -> str:
         return _heading(view) + _refusal(error)
 
 
-def _controls(view: View) -> tuple[gr.Number, list[gr.components.Component]]:
-    """The controls of the noise and of each code."""
-    with gr.Row(elem_classes="zoo-row"):
-        seed = gr.Number(0, label="seed of the noise", precision=0, minimum=0, maximum=SEEDS - 1)
-        redraw = gr.Button("Draw new noise", size="sm", min_width=120)
-    redraw.click(lambda: secrets.randbelow(SEEDS), None, seed, **DIRECT)
-    controls = [_control(code, value) for code, value in zip(view.codes, view.sample_codes(0), strict=True)]
-    if not view.codes:
-        gr.HTML(f"<p>Model {escape(view.run.config.model)} has no codes: its images differ by their noise alone.</p>")
-    elif view.hidden_codes:
-        gr.HTML(f"<p>{view.hidden_codes} further codes have no control here: they are drawn with the noise.</p>")
-    return seed, controls
+def _tell(progress: Any, title: str, done: int, total: int) -> None:
+    progress((done, total), desc=f"{title}: finding the noise that draws your image", unit="steps")
 
 
-def _control(code: Code, value: float) -> gr.components.Component:
-    """A slider for a continuous code, a choice for a discrete one."""
-    label = f"{code.name}, {code.kind}"
-    if not code.discrete:
-        low, high = limits(code)
-        return gr.Slider(low, high, value, step=0.01, label=label)
-    choices = [(f"{k:.0f}", int(k)) for k in code.traversal()]
-    kind = gr.Radio if len(choices) <= MOST_BUTTONS else gr.Dropdown
-    return kind(choices, value=int(value), label=label)
-
-
-def _image(view: View) -> Callable[..., Any]:
-    """A function that draws the image of a seed and values of the codes, with the command that draws it."""
-
-    def draw(seed: Any, *values: Any) -> Any:
-        if None in (seed, *values):  # the user is typing
-            return gr.skip()
-        shown = _picture(view.image(values, seed), f"{view.title}-{seed}", "the image")
-        return f'{shown}<p class="zoo-command">{escape(view.command(values, seed))}</p>'
-
-    return draw
-
-
-def _reading(view: View, controls: list[gr.components.Component]) -> None:
-    """A field for an image: its codes are shown, and the controls move to them."""
-    dropped = gr.File(
-        label="drop an image: the controls move to its codes",
-        file_types=["image"],
-        type="binary",
-        height=110,
-        elem_classes="zoo-drop",
-    )
-    output = gr.HTML(elem_classes="zoo-seen")
-
-    def read(data: bytes) -> list[Any]:
-        try:
-            reading = view.read(data)
-        except InputError as error:
-            return [_refusal(error), *(gr.skip() for _ in controls)]
-        rows = zip(view.codes, reading.descriptions, strict=True)
-        cells = "".join(f"<tr><td>{escape(code.name)}</td><td>{escape(words)}</td></tr>" for code, words in rows)
-        table = f'<table class="zoo-codes"><tr><th>code</th><th>Q(c | x)</th></tr>{cells}</table>'
-        note = "<p>Q infers the codes of an image, not its noise: the generated image keeps the current noise.</p>"
-        picture = f'<img src="{inline(png(reading.image))}" alt="the input of the model">'
-        values = [int(v) if c.discrete else v for c, v in zip(view.codes, reading.values, strict=True)]
-        return [picture + table + note, *values]
-
-    dropped.upload(read, dropped, [output, *controls], **DIRECT)
-
-
-def _grid(page: gr.Blocks, view: View, inputs: list[gr.components.Component], refreshed: Any) -> None:
-    """A traversal grid of two codes, or of one code and samples; redrawn after the event `refreshed`."""
-    names = [code.name for code in view.codes]
-    with gr.Row(elem_classes="zoo-row"):
-        across = gr.Dropdown(names, value=names[0], label="along the columns", min_width=120)
-        second = names[1] if len(names) > 1 else SAMPLES
-        choices = [*names, SAMPLES] if len(names) > 1 else [SAMPLES]
-        down = gr.Dropdown(choices, value=second, label="down the rows", min_width=120)
-        again = gr.Button("Draw the grid", size="sm", min_width=120, elem_classes="zoo-draw")
-    picture = gr.HTML(elem_classes="zoo-grid")
-
-    def draw(across: str, down: str, seed: Any, *values: Any) -> Any:
-        if None in (seed, *values):
-            return gr.skip()
-        try:
-            panel = view.grid(values, seed, across, None if down == SAMPLES else down)
-        except InputError as error:
-            return _refusal(error)
-        return _picture(panel, f"{view.title}-{across}-{down}", f"{across} by {down}")
-
-    triggers = [page.load, again.click, across.change, down.change]
-    inputs = [across, down, *inputs]
-    gr.on(triggers, draw, inputs, picture, **LATEST)
-    refreshed.then(draw, inputs, picture, **DIRECT)
+def _told(view: View, found: Found) -> str:
+    """The input of a run's model, the error of its reconstruction, and Q's posteriors."""
+    rows = zip(view.codes, found.reading.descriptions, strict=True)
+    cells = "".join(f"<tr><td>{escape(code.name)}</td><td>{escape(words)}</td></tr>" for code, words in rows)
+    picture = f'<img src="{inline(png(found.reading.image))}" alt="the input of the model">'
+    error = f"{escape(view.title)}: drawn with an error of {found.rmse:.1f} of 255 grey levels"
+    return f"<p>{error}</p><div>{picture}<table><tr><th>code</th><th>Q(c | x)</th></tr>{cells}</table></div>"
 
 
 def _curves(page: gr.Blocks, view: View) -> None:
@@ -207,11 +291,11 @@ def _curves(page: gr.Blocks, view: View) -> None:
     gr.on([page.load, gr.Timer(SECONDS).tick], update, stamp, [stamp, shown], **DIRECT)
 
 
-def _picture(picture: Image.Image, name: str, description: str) -> str:
-    """A picture with a link to download it."""
-    data = inline(png(picture))
-    link = f'<p class="zoo-save"><a href="{data}" download="{escape(name)}.png">Download</a></p>'
-    return f'<img src="{data}" alt="{escape(description)}">{link}'
+def _picture(png: bytes, name: str, description: str) -> tuple[str, str]:
+    """A picture, and a link to download it."""
+    data = inline(png)
+    link = f'<a href="{data}" download="{escape(name)}.png">Download</a>'
+    return f'<img src="{data}" alt="{escape(description)}">', link
 
 
 def _refusal(error: Exception) -> str:

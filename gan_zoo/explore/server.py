@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
@@ -136,6 +137,10 @@ def serve(views: Sequence[View], bound: socket.socket, say: Callable[[str], None
             await super().startup(sockets)
             if self.started:
                 say(f"explore: http://{ADDRESS}:{bound.getsockname()[1]} (Ctrl-C stops it)")
+
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # open pages are cut off, which is no error
+            await super().shutdown(sockets)
 
     # The server raises a received signal again after it has closed, and its event loop expects only SIGINT then.
     previous = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))

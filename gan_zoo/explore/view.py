@@ -1,4 +1,4 @@
-"""What the page shows of a run: an image of given codes, a grid of two codes, the codes of an image."""
+"""What the page shows of a run: an image of given codes, a grid of two codes, an image that was dropped."""
 
 from __future__ import annotations
 
@@ -8,21 +8,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from threading import Lock
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
 from gan_zoo.analysis.encode import encoder
-from gan_zoo.analysis.traverse import draw_traversals, pick_codes
+from gan_zoo.analysis.invert import Progress, invert
+from gan_zoo.analysis.panel import Panel
+from gan_zoo.analysis.traverse import axis_title, pick_codes, shown_values, traversal, value_labels
 from gan_zoo.data.batches import normalise
 from gan_zoo.data.pixels import decode, open_image
 from gan_zoo.errors import InputError
-from gan_zoo.images import grid
+from gan_zoo.images import GAP, cell_side, grid, png
 from gan_zoo.models.gan.codes import Code
 from gan_zoo.models.gan.model import GAN
-from gan_zoo.models.gan.prior import SHOWN
+from gan_zoo.models.gan.prior import SHOWN, Latents
 from gan_zoo.models.infogan.q_head import Gaussian, Posterior
 from gan_zoo.training.hub_download import written
 from gan_zoo.training.run import find, find_step, is_checkpoint, is_export, load
@@ -31,6 +33,11 @@ MOST_CODES = 24
 """Maximum number of codes with a control; further codes are drawn with the noise."""
 MOST_PIXELS = 2**24
 """Maximum size of an image, which is reduced to the model's resolution."""
+ROWS = 8
+"""Rows of a grid of one code."""
+
+Start = int | Latents
+"""The seed of an image's noise and of codes that are not given; or latents that have them."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +55,37 @@ class Reading:
     descriptions: list[str]
 
 
+@dataclass(frozen=True)
+class Found:
+    """An image and its inversion: what the generator needs to draw it.
+
+    Attributes:
+        reading: Its codes.
+        latents: Its noise and codes.
+        rmse: The root mean squared error of the image that they draw, in grey levels from 0 to 255.
+    """
+
+    reading: Reading
+    latents: Latents
+    rmse: float
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A traversal grid, and where given values are in it.
+
+    Attributes:
+        png: The grid with its labels.
+        frame: Left, top, width and height of the cell of the given values, in shares of the picture; between two
+            columns or rows if the values are. In a grid of samples, it is a whole column.
+    """
+
+    png: bytes
+    frame: tuple[float, float, float, float]
+
+
 class View:
-    """The page's access to a run; thread-safe.
+    """The page's access to a run; thread-safe, as a model that is loaded is not changed.
 
     Args:
         source: A run folder (for its newest intact checkpoint), a checkpoint, or an exported model.
@@ -68,7 +104,8 @@ class View:
     """
 
     def __init__(self, source: Path, device: torch.device | str = "cpu") -> None:
-        self.source, self.device, self._lock = source, device, Lock()
+        self.source, self.device = source, device
+        self._drawn: tuple[object, bytes] = (None, b"")
         self.run, self.checkpoint = find(source)
         self._model = load(self.checkpoint, device=device)
         self.title = self.run.folder.absolute().name
@@ -89,9 +126,7 @@ class View:
         _, newest = find(self.source)
         if newest == self.checkpoint:
             return False
-        model = load(newest, device=self.device)
-        with self._lock:
-            self._model, self.checkpoint = model, newest
+        self._model, self.checkpoint = load(newest, device=self.device), newest
         return True
 
     def sample_codes(self, seed: int) -> list[float]:
@@ -99,41 +134,62 @@ class View:
         values = self._model.prior.sample(1, seed=seed, stream=SHOWN).codes[0].tolist()
         return [_within(code, value) for code, value in zip(self.codes, values, strict=False)]
 
-    def image(self, values: Sequence[float], seed: int) -> Image.Image:
-        """The image of codes with these values and the noise of `seed`.
+    def image(self, values: Sequence[float | None], start: Start) -> Image.Image:
+        """The image of codes with these values, in the order of `codes`; None keeps the value of `start`.
 
         Raises:
             InputError: If a code does not accept its value.
         """
-        with self._lock:
-            images = self._model.sample(1, self._named(values), seed=seed)
-        return grid(images, 1)
+        model = self._model
+        drawn = start if isinstance(start, Latents) else model.prior.sample(1, seed=start, stream=SHOWN)
+        return grid(model.generate(model.prior.with_codes(drawn, self._named(values))), 1)
 
-    def command(self, values: Sequence[float], seed: int) -> str:
+    def command(self, values: Sequence[float | None], start: Start) -> str:
         """The command line that draws the same image."""
-        codes = ",".join(f"{name}={value:.9g}" for name, value in self._named(values).items())
-        words = ["gan-zoo", "sample", written(self.source), "--n", "1", "--seed", str(seed)]
-        return shlex.join([*words, "--codes", codes] if codes else words)
+        named = ",".join(f"{name}={value:.9g}" for name, value in self._named(values).items())
+        codes, run = ["--codes", named] if named else [], written(self.source)
+        if isinstance(start, Latents):
+            return shlex.join(["gan-zoo", "edit" if named else "invert", run, "IMAGE", *codes])
+        return shlex.join(["gan-zoo", "sample", run, "--n", "1", "--seed", str(start), *codes])
 
-    def grid(self, values: Sequence[float], seed: int, across: str, down: str | None) -> Image.Image:
+    def grid(self, values: Sequence[float | None], start: Start, across: str, down: str | None) -> Grid:
         """A picture that varies two codes and fixes all else; or one code, with one sample per row.
 
         Args:
-            values: Values of the other codes.
-            seed: Seed of the noise; without `down`, of the other codes, too.
+            values: Values of the codes, as in `image`.
+            start: What all else is taken from; without `down`, in the first row.
             across: The code along the columns.
             down: The code down the rows.
 
         Raises:
             InputError: If a code does not exist, or is named twice.
         """
-        with self._lock:
-            if down is None:
-                return draw_traversals(self._model, pick_codes(self._model, across), rows=8, seed=seed)
-            (code,), (other,) = pick_codes(self._model, across), pick_codes(self._model, down)
-            if other == code:
-                raise InputError(f"{across} is chosen for both the columns and the rows; choose two codes")
-            return draw_traversals(self._model, [code], by=other, seed=seed, fixed=self._named(values))
+        model, named = self._model, self._named(values)
+        if across == down:
+            raise InputError(f"{across} is chosen for both the columns and the rows; choose two codes")
+        codes = [code for name in (down, across) if name for code in pick_codes(model, name)]
+        axes = [(code, shown_values(code, None)) for code in codes]
+        samples = 1 if down else ROWS
+        first = start if isinstance(start, Latents) else model.prior.sample(samples, seed=start, stream=SHOWN)
+        if len(first) < samples:
+            first = Latents.cat([first, model.prior.sample(samples - len(first), seed=0, stream=SHOWN)])
+        fixed = {name: value for name, value in named.items() if down and name not in (across, down)}
+        labels = value_labels(axes[0][1]) if down else [str(k + 1) for k in range(ROWS)]
+        panel = Panel(
+            cell_side(model.image.resolution),
+            value_labels(axes[-1][1]),
+            labels,
+            across=axis_title(axes[-1]),
+            down=axis_title(axes[0]) if down else "sample",
+        )
+        key = (self.checkpoint, across, down, first.input.tolist(), first.codes.tolist(), fixed)
+        if key != self._drawn[0]:  # else only the frame has moved
+            images = traversal(model, *axes, samples=samples, seed=first, fixed=fixed, most_side=panel.cell)
+            cells = images.reshape(len(labels), len(panel.columns), *images.shape[-3:])
+            self._drawn = key, png(panel.draw(cells))
+        held = model.prior.with_codes(first.first(1), named).codes[0].tolist()
+        at = [float(np.interp(held[model.codes.index(code)], shown, range(len(shown)))) for code, shown in axes]
+        return Grid(self._drawn[1], _frame(panel, at[-1], at[0] if down else None))
 
     def read(self, data: bytes) -> Reading:
         """The codes of an encoded image.
@@ -141,16 +197,37 @@ class View:
         Raises:
             InputError: If the image cannot be read, or the model cannot infer codes.
         """
+        return self._read(data)[0]
+
+    def invert(self, data: bytes, progress: Progress | None = None) -> Found:
+        """The inversion of an encoded image; see `gan_zoo.analysis.invert`.
+
+        Raises:
+            InputError: As `read`.
+        """
+        reading, images = self._read(data)
+        found = invert(self._model, images, progress=progress)
+        return Found(reading, found.latents, found.rmse.item())
+
+    def _read(self, data: bytes) -> tuple[Reading, Tensor]:
+        """The codes of an encoded image; and the image as the model receives it, [1, C, R, R] in [-1, 1]."""
         model = encoder(self._model)
-        pixels = _pixels(data, self._model)
-        images = normalise(pixels[None])
-        with self._lock, torch.no_grad():
+        images = normalise(_pixels(data, self._model)[None])
+        with torch.no_grad():
             posteriors = model.encode(images.to(model.device))
         readings = [_read_code(code, posteriors[code.name]) for code in self.codes]
-        return Reading(grid(images, 1), [value for value, _ in readings], [words for _, words in readings])
+        return Reading(grid(images, 1), [value for value, _ in readings], [words for _, words in readings]), images
 
-    def _named(self, values: Sequence[float]) -> dict[str, float]:
-        return {code.name: float(value) for code, value in zip(self.codes, values, strict=True)}
+    def _named(self, values: Sequence[float | None]) -> dict[str, float]:
+        pairs = zip(self.codes, values, strict=True)
+        return {code.name: float(value) for code, value in pairs if value is not None}
+
+
+def _frame(panel: Panel, column: float, row: float | None) -> tuple[float, float, float, float]:
+    """The frame of a cell, or of a column, as in `Grid`."""
+    (width, height), (left, above, _), pitch = panel.size, panel.margins, panel.cell + GAP
+    tall = panel.extent[1] if row is None else panel.cell
+    return (left + column * pitch) / width, (above + (row or 0) * pitch) / height, panel.cell / width, tall / height
 
 
 def limits(code: Code) -> tuple[float, float]:

@@ -177,7 +177,7 @@ def _loop(
                     reporter.log(record)
                     meter.reset()
                 if ranks.leads and (last or done % logging.sample_every == 0):
-                    _picture(run, state, loggers)
+                    _picture(run, state, [*loggers, reporter])
                 improved = evaluated and evaluation.improved
                 if last or improved or done % logging.checkpoint_every == 0:
                     watch.weights()
@@ -202,7 +202,7 @@ def _save(run: Run, state: State, loggers: list[Logger], *, best: bool) -> None:
 
 
 @torch.no_grad()
-def _picture(run: Run, state: State, loggers: list[Logger]) -> None:
+def _picture(run: Run, state: State, loggers: Sequence[Logger | Reporter]) -> None:
     """Save and log samples of fixed latents; the first code, if any, varies over the columns."""
     model = state.model
     generator = state.sampler()

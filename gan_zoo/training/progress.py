@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import time
+from base64 import b64encode
 from typing import Any
 
+from PIL.Image import Image
 from rich.console import Console
 
-from gan_zoo.terminal import Bar, encodable
+from gan_zoo.images import png
+from gan_zoo.terminal import Bar, BelowCell, encodable
 from gan_zoo.training.evaluation import EVALUATION
 
 MOST_CODES = 4
@@ -42,6 +45,7 @@ class Reporter:
         self.steps, self.metrics = steps, ""
         self.started, self.first = time.monotonic(), start
         self.notebook = notebook
+        self.shown = BelowCell() if notebook and not quiet else None
         self.bar = Bar(self.console, "step", steps, done=start, notebook=notebook and not quiet, transient=False)
 
     def __enter__(self) -> Reporter:
@@ -61,6 +65,11 @@ class Reporter:
         self.bar.show(done, self._text(done), at_most_every=0.0)
         if self.plain:
             self.say(f"step {done}/{self.steps}  {self.metrics}  {self._left(done)}")
+
+    def picture(self, picture: Image, step: int) -> None:
+        """Show the newest samples below a notebook's cell."""
+        if self.shown:
+            self.shown.show({"image/png": b64encode(png(picture)).decode(), "text/plain": f"samples, step {step}"})
 
     def _text(self, done: int) -> str:
         """The last metrics; in a notebook also the time left, which a terminal's bar has."""

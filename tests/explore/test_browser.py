@@ -48,23 +48,22 @@ playwright = pytest.importorskip("playwright.sync_api")
 from gan_zoo.explore.view import View  # noqa: E402
 
 MOVE = """value => new Promise((done, fail) => {
-    const run = document.querySelectorAll('.zoo-run')[2];
-    const box = run.querySelector('.zoo-image'), slider = run.querySelector('input[type=range]');
+    const box = document.querySelector('.zoo-left'), slider = box.querySelector('input[type=range]');
     const start = performance.now();
     const watch = new MutationObserver(() => {
         if (!box.querySelector('.zoo-command')?.textContent.includes(`c2=${value},`)) return;
         watch.disconnect();
-        box.querySelector('img').decode().then(() => done(performance.now() - start));
+        box.querySelectorAll('figure img')[2].decode().then(() => done(performance.now() - start));
     });
     watch.observe(box, {subtree: true, childList: true, characterData: true, attributes: true});
     setTimeout(() => fail(new Error(`no image of c2=${value}`)), 20000);
     slider.value = value;
     slider.dispatchEvent(new Event('input', {bubbles: true}));
 })"""
-"""Moves the third run's first slider, c2's; the milliseconds from its event to the decoded image of its value."""
+"""Moves the first slider, c2's; the milliseconds from its event to the third run's decoded image of its value."""
 MOVES, ROUNDS = 25, 5
-STEPS = "[...document.querySelectorAll('.zoo-mi [aria-label^=\"step: \"]')].map(e => +e.ariaLabel.match(/[0-9]+/)[0])"
-"""The steps of the points that the first plot of L_I shows."""
+LAST = "+(document.querySelector('.zoo-curves svg')?.ariaLabel.match(/[0-9]+$/)[0] ?? 0)"
+"""The last step of the first chart; 0 if there is none."""
 
 
 class Visit:
@@ -79,39 +78,40 @@ class Visit:
         page.on("console", lambda said: self.errors.append(said.text) if said.type == "error" else None)
         page.set_default_timeout(PATIENCE)
         page.goto(address)
-        self.run, self.other, self.wide = (page.locator(".zoo-run").nth(k) for k in range(3))
-        for shown in (
-            *(r.locator(".zoo-grid img") for r in (self.run, self.wide)),
-            *(r.locator(".zoo-image img") for r in (self.run, self.other, self.wide)),
-        ):
+        self.start, self.run = page.locator(".zoo-left"), page.locator(".zoo-run").first
+        self.images = [page.locator(".zoo-images img").nth(k) for k in range(3)]
+        for shown in (*(page.locator(".zoo-run").nth(k).locator(".zoo-grid img") for k in (0, 2)), *self.images):
             shown.wait_for()
 
-    def source(self, place: str = ".zoo-image") -> str:
-        return str(self.run.locator(f"{place} img").get_attribute("src"))
+    def source(self, place: str = ".zoo-images") -> str:
+        return str(self.page.locator(f"{place} img").first.get_attribute("src"))
 
     def image(self) -> np.ndarray:
         return pixels(BytesIO(base64.b64decode(self.source().partition(",")[2])))
 
-    def changed(self, before: str, place: str = ".zoo-image") -> None:
+    def changed(self, before: str, place: str = ".zoo-images") -> None:
         """Wait until another picture is shown."""
-        expect(self.run.locator(f"{place} img")).not_to_have_attribute("src", before)
+        expect(self.page.locator(f"{place} img").first).not_to_have_attribute("src", before)
 
     def commanded(self, words: str) -> None:
         """Wait until the image is that of a command with these words."""
-        expect(self.run.locator(".zoo-command")).to_contain_text(words)
+        expect(self.page.locator(".zoo-command").first).to_contain_text(words)
+
+    def command(self) -> str:
+        return str(self.page.locator(".zoo-command").first.inner_text())
 
     def slider(self, label: str) -> Any:
-        return self.run.get_by_label(f"range slider for {label}")
+        return self.start.get_by_label(f"range slider for {label}")
 
     def drop(self, file: Path) -> None:
-        self.run.locator(".zoo-drop input[type=file]").set_input_files(file)
+        self.start.locator(".zoo-drop input[type=file]").set_input_files(file)
 
     def last_step(self) -> int:
-        return max(self.page.evaluate(STEPS), default=0)
+        return int(self.page.evaluate(LAST))
 
     def followed(self, step: int) -> int:
         """Wait until the curves go beyond a step; where they end."""
-        self.page.wait_for_function(f"step => Math.max(...{STEPS}) > step", arg=step)
+        self.page.wait_for_function(f"step => {LAST} > step", arg=step)
         return self.last_step()
 
 
@@ -201,7 +201,7 @@ def test_a_slider_that_is_dragged_moves_the_image(visit: Visit, run: Path) -> No
     value = float(slider.input_value())
     assert value > 1.3
     visit.commanded(f"c2={value:.9g},")
-    command = visit.run.locator(".zoo-command").inner_text()
+    command = visit.command()
     codes = {name: float(v) for name, v in re.findall(r"(c\d)=(-?[0-9.]+)", command)}
     own = gan_zoo.load(run).sample(1, codes, seed=0)
     assert np.array_equal(visit.image(), np.asarray(grid(own, 1)))
@@ -232,40 +232,51 @@ def test_in_one_round_of_25_moves_the_median_image_follows_the_slider_within_150
 
 def test_a_choice_and_the_noise_move_the_image(visit: Visit) -> None:
     before = visit.source()
-    chosen = 4 if "c1=4," not in visit.run.locator(".zoo-command").inner_text() else 5
-    visit.run.get_by_label(str(chosen), exact=True).check()
+    chosen = 4 if "c1=4," not in visit.command() else 5
+    visit.start.get_by_label(str(chosen), exact=True).check()
     visit.commanded(f"c1={chosen},")
     visit.changed(before)
     before = visit.source()
-    visit.run.get_by_role("button", name="Draw new noise").click()
+    visit.start.get_by_role("button", name="New noise").click()
     visit.changed(before)
-    assert "--seed 0 " not in visit.run.locator(".zoo-command").inner_text()
+    assert "--seed 0 " not in visit.command()
     before = visit.source()
-    visit.run.get_by_label("seed of the noise").fill("5")
+    visit.start.get_by_label("noise seed").fill("5")
     visit.commanded("--seed 5 ")
     visit.changed(before)
 
 
-def test_a_digit_is_read_and_the_controls_move_there(visit: Visit, run: Path, digit: bytes, tmp_path: Path) -> None:
+def test_a_dropped_digit_is_inverted_and_its_own_codes_move_it(
+    visit: Visit, run: Path, digit: bytes, tmp_path: Path
+) -> None:
     (tmp_path / "digit.png").write_bytes(digit)
     visit.drop(tmp_path / "digit.png")
+    visit.commanded("gan-zoo invert")
     view = View(run)
-    reading = view.read(digit)
-    told = visit.run.locator(".zoo-codes").inner_text()
-    assert all(words in told for words in reading.descriptions)
-    visit.commanded(",".join(f"c{k + 1}={value:.9g}" for k, value in enumerate(reading.values)))
-    assert np.array_equal(visit.image(), np.asarray(view.image(reading.values, 0)))
-    moved = 1 if reading.values[2] < 0 else -1  # on from there, to where the image differs
-    visit.slider("c3, uniform").fill(str(moved))
-    visit.commanded(f"c3={moved}")
-    assert np.array_equal(visit.image(), np.asarray(view.image([*reading.values[:2], moved], 0)))
+    found = view.invert(digit)
+    told = visit.page.locator(".zoo-seen.prose").inner_text()
+    assert all(words in told for words in found.reading.descriptions)
+    assert float(visit.slider("c2, uniform").input_value()) == pytest.approx(found.reading.values[1])
+    own = view.image([None] * 3, found.latents)
+    assert np.abs(visit.image().astype(int) - np.asarray(own)).max() <= 1
+    moved = 1 if found.reading.values[1] < 0 else -1
+    visit.slider("c2, uniform").fill(str(moved))
+    visit.commanded(f"IMAGE --codes c2={moved}")
+    expected = np.asarray(view.image([None, moved, None], found.latents)).astype(int)
+    assert np.abs(visit.image().astype(int) - expected).max() <= 1
+    assert np.abs(expected - np.asarray(own)).max() > 10
+    visit.start.get_by_role("button", name="Back to samples").click()
+    visit.commanded("gan-zoo sample")
+    assert np.array_equal(
+        visit.image(), np.asarray(view.image([found.reading.values[0], moved, found.reading.values[2]], 0))
+    )
 
 
 def test_what_is_no_image_is_told(visit: Visit, tmp_path: Path) -> None:
     before = visit.source()
     (tmp_path / "digit.png").write_text("no image")
     visit.drop(tmp_path / "digit.png")
-    expect(visit.run.locator(".zoo-refused")).to_have_text("the image cannot be read")
+    expect(visit.start.locator(".zoo-refused")).to_have_text("the image cannot be read")
     assert visit.source() == before
 
 
@@ -276,15 +287,36 @@ def test_a_grid_of_two_codes_is_drawn(visit: Visit, run: Path, tmp_path: Path) -
     visit.changed(before, ".zoo-grid")
     saved = save(visit, visit.run.locator(".zoo-grid").get_by_text("Download"), tmp_path / "digits-c3-c2.png")
     view = View(run)
-    assert np.array_equal(saved, np.asarray(view.grid(view.sample_codes(0), 0, "c3", "c2")))
+    assert np.array_equal(saved, pixels(BytesIO(view.grid(view.sample_codes(0), 0, "c3", "c2").png)))
 
 
-def test_the_image_and_the_curves_are_saved(visit: Visit, tmp_path: Path) -> None:
-    saved = save(visit, visit.run.locator(".zoo-image").get_by_text("Download"), tmp_path / "digits-0.png")
+def test_the_grid_s_frame_follows_the_sliders(visit: Visit) -> None:
+    mark = visit.run.locator(".zoo-mark")
+    before, picture = mark.bounding_box()["y"], visit.source(".zoo-grid")
+    at = float(visit.slider("c2, uniform").input_value())
+    visit.slider("c2, uniform").fill(str(-1 if at > 0 else 1))
+    visit.page.wait_for_function("y => document.querySelector('.zoo-mark').getBoundingClientRect().y != y", arg=before)
+    assert (mark.bounding_box()["y"] > before) == (at <= 0)
+    assert visit.source(".zoo-grid") == picture
+    visit.slider("c3, uniform").fill("1.5")
+    visit.changed(picture, ".zoo-grid")
+
+
+@pytest.mark.parametrize("size", [(1280, 800), (390, 844)])
+def test_the_image_stays_in_sight_and_the_field_is_above_the_fold(visit: Visit, size: tuple[int, int]) -> None:
+    visit.page.set_viewport_size({"width": size[0], "height": size[1]})
+    box = visit.start.locator(".zoo-drop").bounding_box()
+    assert box["x"] >= 0 and box["x"] + box["width"] <= size[0] and box["y"] + box["height"] <= size[1]
+    assert visit.page.evaluate("document.documentElement.scrollWidth") <= size[0]
+    slider = visit.slider("c3, uniform")
+    slider.evaluate("element => element.scrollIntoView({block: 'end'})")
+    image = visit.images[0].bounding_box()
+    assert image["y"] >= 0 and image["y"] + image["height"] < slider.bounding_box()["y"]
+
+
+def test_the_image_is_saved(visit: Visit, tmp_path: Path) -> None:
+    saved = save(visit, visit.start.locator("figure").first.get_by_text("Download"), tmp_path / "digits-0.png")
     assert np.array_equal(saved, visit.image())
-    visit.followed(0)
-    curves = save(visit, visit.run.locator(".zoo-mi").get_by_label("Export"), tmp_path / "chart.png")
-    assert len(np.unique(curves.reshape(-1, curves.shape[-1]), axis=0)) > 5  # the lines' colours
 
 
 def save(visit: Visit, what: Any, file: Path) -> np.ndarray:
@@ -296,14 +328,14 @@ def save(visit: Visit, what: Any, file: Path) -> np.ndarray:
     return pixels(file)
 
 
-def test_runs_stand_side_by_side(visit: Visit) -> None:
-    image = visit.other.locator(".zoo-image img")
-    assert visit.run.bounding_box()["y"] == visit.other.bounding_box()["y"]
-    assert visit.other.get_by_text("has no codes").is_visible()
-    first, second = visit.source(), image.get_attribute("src")
-    visit.other.get_by_label("seed of the noise").fill("9")
-    expect(image).not_to_have_attribute("src", second)
-    assert visit.source() == first
+def test_runs_stand_side_by_side_and_share_the_controls(visit: Visit) -> None:
+    boxes = [image.bounding_box() for image in visit.images]
+    assert boxes[0]["y"] == boxes[1]["y"] == boxes[2]["y"]
+    assert visit.page.get_by_text("has no codes").is_visible()
+    sources = [image.get_attribute("src") for image in visit.images]
+    visit.start.get_by_label("noise seed").fill("9")
+    for image, source in zip(visit.images, sources, strict=True):
+        expect(image).not_to_have_attribute("src", source)
 
 
 def test_the_page_follows_a_training_that_goes_on(visit: Visit, shown: Path) -> None:

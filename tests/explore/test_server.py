@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commandline import zoo
+from commandline import write_set, zoo
 
 pytest.importorskip("gradio")
+import gan_zoo
 from gan_zoo.errors import InputError
 from gan_zoo.explore.server import ADDRESS, bind, serve
 from gan_zoo.explore.view import View
@@ -96,15 +97,36 @@ def test_no_file_of_this_machine_is_served(client: Any, run: Path) -> None:
         assert client.get(f"/gradio_api/file={path}").status_code in (403, 404)
 
 
-def test_a_column_for_each_run(client: Any) -> None:
+def test_a_column_for_each_run_and_controls_that_they_share(client: Any) -> None:
     components = client.get("/config").json()["components"]
     labels = [c["props"].get("label") for c in components]
-    assert labels.count("seed of the noise") == 2
-    assert labels.count("c2, uniform") == 1
+    assert labels.count("noise seed") == labels.count("c2, uniform") == labels.count("your image") == 1
+    assert sum(c["props"].get("elem_classes") == ["zoo-run"] for c in components) == 2
     said = " ".join(str(c["props"].get("value")) for c in components if c["type"] == "html")
     assert "Model gan has no codes" in said
     assert "infogan on mnist-5k" in said
     assert "gan on set" in said
+
+
+def test_runs_share_the_codes_that_agree_and_others_name_their_run(run: Path, tmp_path: Path) -> None:
+    from gan_zoo.explore.app import Page
+
+    settings = {"steps": 1, "batch_size": 4, "width": 2, "device": "cpu", "quiet": True}
+    data = write_set(tmp_path / "set.npz")
+    for name, codes in (("same", "categorical:10, uniform:2"), ("other", "categorical:3, uniform:1")):
+        gan_zoo.train("infogan", out=tmp_path / name, data=data, codes=codes, **settings)
+    page = Page([View(run), View(tmp_path / "same"), View(tmp_path / "other")])
+    labels = [component.label for component in page.inputs[2:]]
+    assert labels == [
+        "c1, categorical (digits, same)", "c2, uniform", "c3, uniform (digits, same)", "c1, categorical (other)"
+    ]  # fmt: skip
+
+
+def test_a_plain_gan_has_no_field_for_an_image(plain: Path) -> None:
+    from gan_zoo.explore.app import Page
+
+    (dropped,) = (c for c in Page([View(plain)]).blocks.blocks.values() if getattr(c, "label", "") == "your image")
+    assert not dropped.visible
 
 
 def test_an_exported_model_has_no_curves(run: Path, tmp_path: Path) -> None:
@@ -115,7 +137,7 @@ def test_an_exported_model_has_no_curves(run: Path, tmp_path: Path) -> None:
     assert zoo("export", run, "--out", tmp_path / "exported").code == 0
     with TestClient(application([View(tmp_path / "exported")]), base_url="http://127.0.0.1") as client:
         components = client.get("/config").json()["components"]
-    assert not {"nativeplot", "timer"} & {c["type"] for c in components}
+    assert "timer" not in {c["type"] for c in components}
     assert any("an exported model has no log" in str(c["props"].get("value")) for c in components)
     (newest,) = (c for c in components if c["props"].get("elem_classes") == ["zoo-newest"])
     assert not newest["props"]["visible"]

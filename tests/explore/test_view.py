@@ -57,11 +57,52 @@ def test_the_drawn_values_lie_within_the_controls(view: View) -> None:
             assert low <= value <= high
 
 
-def test_the_grid_holds_the_further_codes(view: View) -> None:
-    at = [pixels(view.grid([3, 0, third], 0, "c1", "c2")) for third in (-1.0, 1.0)]
-    assert not np.array_equal(*at)
-    elsewhere = pixels(view.grid([9, 2, 1.0], 0, "c1", "c2"))  # the two that vary do not count
-    assert np.array_equal(at[1], elsewhere)
+def test_the_grid_holds_the_further_codes_and_its_frame_moves_with_the_two_that_vary(view: View) -> None:
+    one, other = (view.grid([3, 0, third], 0, "c1", "c2") for third in (-1.0, 1.0))
+    assert one.png != other.png
+    elsewhere = view.grid([9, 2, 1.0], 0, "c1", "c2")
+    assert elsewhere.png == other.png
+    assert elsewhere.frame[0] > other.frame[0] and elsewhere.frame[1] > other.frame[1]
+
+
+def test_the_frame_is_around_the_cell_of_the_values(view: View) -> None:
+    grid = view.grid([3, -1, 0.5], 4, "c1", "c2")
+    picture = Image.open(BytesIO(grid.png)).convert("L")
+    left, top, width, height = (share * picture.size[k % 2] for k, share in enumerate(grid.frame))
+    assert (width, height) == pytest.approx((84, 84))
+    cell = pixels(picture.crop((round(left), round(top), round(left + width), round(top + height)))).astype(int)
+    assert np.abs(cell - pixels(view.image([3, -1, 0.5], 4)).astype(int)).max() <= 1
+    between = view.grid([3, -8 / 9, 0.5], 4, "c1", "c2").frame
+    assert between[1] * picture.height == pytest.approx(top + 86 / 2, abs=0.1)
+    beyond = view.grid([3, -2, 0.5], 4, "c1", "c2").frame  # at the edge
+    assert beyond == pytest.approx(grid.frame)
+
+
+def test_in_a_grid_of_samples_the_frame_is_a_column(view: View) -> None:
+    grid = view.grid([3, 0, 0], 0, "c1", None)
+    picture = Image.open(BytesIO(grid.png))
+    assert grid.frame[3] * picture.height == pytest.approx(8 * 86 - 2)
+    assert grid.frame[2] * picture.width == pytest.approx(84)
+
+
+def test_an_inverted_image_keeps_its_noise_and_the_codes_that_are_not_given(
+    view: View, run: Path, digit: bytes
+) -> None:
+    steps: list[int] = []
+    found = view.invert(digit, lambda done, total: steps.append(done))
+    assert steps[-1] == 100
+    model = gan_zoo.load(run)
+    own = pixels(grid(model.generate(found.latents), 1))
+    assert np.array_equal(pixels(view.image([None] * 3, found.latents)), own)
+    error = (own[::3, ::3].astype(float) - pixels(found.reading.image)[::3, ::3]) ** 2
+    assert found.rmse == pytest.approx(error.mean() ** 0.5, abs=0.5)
+    moved = pixels(view.image([None, 1.5, None], found.latents))
+    assert not np.array_equal(moved, own)
+    edited = model.prior.with_codes(found.latents, {"c2": 1.5})
+    assert np.array_equal(moved, pixels(grid(model.generate(edited), 1)))
+    assert shlex.split(view.command([None] * 3, found.latents))[:2] == ["gan-zoo", "invert"]
+    assert view.command([None, 1.5, None], found.latents).endswith("IMAGE --codes c2=1.5")
+    assert view.grid([None] * 3, found.latents, "c2", None).png != view.grid([None] * 3, 0, "c2", None).png
 
 
 def test_a_grid_cell_is_the_image(view: View, run: Path) -> None:
@@ -82,7 +123,7 @@ def test_a_grid_of_no_such_codes_is_refused(view: View, across: str, down: str) 
 
 
 def test_a_grid_of_one_code_is_over_samples(view: View) -> None:
-    assert view.grid([0, 0, 0], 0, "c1", None).size[0] > 300
+    assert Image.open(BytesIO(view.grid([0, 0, 0], 0, "c1", None).png)).width > 300
 
 
 def test_the_codes_of_an_image_are_q_s(view: View, run: Path, digit: bytes) -> None:
