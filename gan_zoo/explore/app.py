@@ -176,14 +176,8 @@ class Page:
         with gr.Row(elem_classes="zoo-row"):
             with gr.Column(min_width=220):
                 heading = gr.HTML(_heading(view))
-            newest = gr.Button(
-                "Load the newest checkpoint",
-                size="sm",
-                scale=0,
-                min_width=210,
-                visible=view.may_refresh,
-                elem_classes="zoo-newest",
-            )
+            narrow: dict[str, Any] = {"size": "sm", "scale": 0, "min_width": 210, "elem_classes": "zoo-newest"}
+            newest = gr.Button("Load the newest checkpoint", visible=view.may_refresh, **narrow)
         self.events.append(newest.click(lambda: _refresh(view), None, heading, **DIRECT))
         if not view.codes:
             gr.HTML(
