@@ -14,7 +14,7 @@ import gradio as gr
 
 from gan_zoo.analysis import curves
 from gan_zoo.errors import InputError
-from gan_zoo.explore.view import Found, View, limits
+from gan_zoo.explore.view import Inverted, View, limits
 from gan_zoo.images import inline, png
 from gan_zoo.models.gan.codes import Code
 
@@ -37,8 +37,8 @@ CSS = f"""
 .zoo-left > * {{ flex-grow: 0 !important; }}
 .zoo-stage {{ position: sticky; top: 0; z-index: 60; padding: .5rem 0; background: var(--body-background-fill);
   align-items: stretch; flex-wrap: nowrap; }}
-.zoo-images.prose {{ display: flex; flex-wrap: wrap; gap: .75rem; }}
-.zoo-images figure {{ flex: 1 1 6rem; max-width: 16rem; margin: 0; }}
+.zoo-images.prose {{ display: flex; gap: .75rem; }}
+.zoo-images figure {{ flex: 1 1 0; min-width: 0; max-width: 16rem; margin: 0; }}
 .zoo-images img {{ display: block; width: 100%; margin: 0; }}
 .zoo-drop .icon-wrap {{ display: none; }}
 :is(.zoo-images, .zoo-grid) a {{ padding: 0; }}
@@ -61,15 +61,15 @@ CSS = f"""
 
 
 @dataclass(frozen=True, eq=False)  # hashed as an object, for gr.State
-class Own:
+class Upload:
     """An image of one's own.
 
     Attributes:
-        found: Its inversion by each run; None if the run cannot read codes.
+        inversions: Its inversion by each run; None if the run cannot read codes.
         values: Where the controls stood when it was drawn as it is: a code whose control moves away takes its value.
     """
 
-    found: list[Found | None]
+    inversions: list[Inverted | None]
     values: list[float]
 
 
@@ -86,26 +86,27 @@ class Page:
         self.following: list[tuple[Any, ...]] = []
         self.events: list[Any] = []
         with gr.Blocks(title="gan-zoo explore", analytics_enabled=False) as self.blocks, gr.Row(equal_height=True):
-            own = gr.State(None)
+            upload = gr.State(None)
             with gr.Column(min_width=320, scale=4, elem_classes="zoo-left"):
                 with gr.Row(elem_classes="zoo-stage"):
-                    images = gr.HTML(elem_classes="zoo-images", min_width=120, scale=len(views))
+                    with gr.Column(min_width=120, scale=len(views)):
+                        images = gr.HTML(elem_classes="zoo-images")
                     with gr.Column(min_width=140):
                         seed = _seed()
                         dropped, back = _drop(visible=any(view.has_encoder for view in views))
                 with gr.Column(elem_classes="zoo-controls"):
                     controls = [self._control(code) for code in self.codes]
                 commands, seen = gr.HTML(), gr.HTML(elem_classes="zoo-seen")
-            self.inputs = [own, seed, *controls]
+            self.inputs = [upload, seed, *controls]
             with gr.Column(min_width=320, scale=5), gr.Row():
                 for view in views:
                     with gr.Column(min_width=320, elem_classes="zoo-run"):
                         self._run(view)
             self._follow(self._draw, self.inputs, [images, commands])
-            outputs = [own, back, seen, *controls]
+            outputs = [upload, back, seen, *controls]
             watched: dict[str, Any] = {"show_progress_on": seen, "api_visibility": "private"}
             self.events.append(dropped.upload(self._invert, [dropped, *controls], outputs, **watched))
-            freed = [own, back, seen, dropped]
+            freed = [upload, back, seen, dropped]
             self.events.append(gr.on([back.click, dropped.clear], _free, None, freed, **DIRECT))
             for event, call in product(self.events, self.following):
                 event.then(*call, **DIRECT)
@@ -129,21 +130,23 @@ class Page:
         kind = gr.Radio if len(choices) <= MOST_BUTTONS else gr.Dropdown
         return kind(choices, value=int(value), label=label)
 
-    def _of(self, view: View, own: Own | None, seed: int, values: Sequence[float]) -> tuple[list[float | None], Any]:
+    def _of(
+        self, view: View, upload: Upload | None, seed: int, values: Sequence[float]
+    ) -> tuple[list[float | None], Any]:
         """The codes of a run's image, and what else it is drawn from: the noise of a seed, or an inverted image."""
         at = {_key(code): value for code, value in zip(self.codes, values, strict=True)}
-        if own is None or (found := own.found[self.views.index(view)]) is None:
+        if upload is None or (inversion := upload.inversions[self.views.index(view)]) is None:
             return [at[_key(code)] for code in view.codes], seed
-        stood = {_key(code): value for code, value in zip(self.codes, own.values, strict=True)}
-        return [None if at[k] == stood[k] else at[k] for k in map(_key, view.codes)], found.latents
+        stood = {_key(code): value for code, value in zip(self.codes, upload.values, strict=True)}
+        return [None if at[k] == stood[k] else at[k] for k in map(_key, view.codes)], inversion.latents
 
-    def _draw(self, own: Own | None, seed: Any, *values: Any) -> Any:
+    def _draw(self, upload: Upload | None, seed: Any, *values: Any) -> Any:
         """The image of each run, and the commands that draw them."""
         if None in (seed, *values):  # the user is typing
             return gr.skip()
         figures, commands = [], []
         for view in self.views:
-            codes, start = self._of(view, own, seed, values)
+            codes, start = self._of(view, upload, seed, values)
             names = [view.title] * (len(self.views) > 1) + (["sample"] if start is seed else ["your image"])
             image, link = _picture(png(view.image(codes, start)), f"{view.title}-{seed}", f"the image of {view.title}")
             figures.append(
@@ -154,22 +157,22 @@ class Page:
 
     def _invert(self, data: bytes, *values: Any, progress: Any = gr.Progress()) -> list[Any]:  # noqa: B008
         """Invert an image by each run that reads codes; the controls move to the codes that the first one reads."""
-        found: list[Found | None] = []
+        inversions: list[Inverted | None] = []
         try:
             for view in self.views:
-                told = partial(_tell, progress, view.title)
-                found.append(view.invert(data, told) if view.has_encoder else None)
+                tell = partial(_tell, progress, view.title)
+                inversions.append(view.invert(data, tell) if view.has_encoder else None)
         except InputError as error:
             return [gr.skip(), gr.skip(), _refusal(error), *(gr.skip() for _ in values)]
         stood = dict(zip(map(_key, self.codes), values, strict=True))
         parts: list[str] = []
-        for view, one in reversed([*zip(self.views, found, strict=True)]):
+        for view, one in reversed([*zip(self.views, inversions, strict=True)]):
             if one:
                 stood |= {
                     _key(c): int(v) if c.discrete else v for c, v in zip(view.codes, one.reading.values, strict=True)
                 }
-                parts.insert(0, _told(view, one))
-        return [Own(found, [*stood.values()]), gr.Button(visible=True), "".join(parts), *stood.values()]
+                parts.insert(0, _reading(view, one))
+        return [Upload(inversions, [*stood.values()]), gr.Button(visible=True), "".join(parts), *stood.values()]
 
     def _run(self, view: View) -> None:
         """What a run has of its own: its name, a grid and curves."""
@@ -201,11 +204,11 @@ class Page:
             down = gr.Dropdown(choices, value=choices[0], label="down the rows", min_width=120)
         picture = gr.HTML(elem_classes="zoo-grid")
 
-        def draw(across: str, down: str, own: Own | None, seed: Any, *values: Any) -> Any:
+        def draw(across: str, down: str, upload: Upload | None, seed: Any, *values: Any) -> Any:
             if None in (seed, *values):
                 return gr.skip()
             try:
-                grid = view.grid(*self._of(view, own, seed, values), across, None if down == SAMPLES else down)
+                grid = view.grid(*self._of(view, upload, seed, values), across, None if down == SAMPLES else down)
             except InputError as error:
                 return _refusal(error)
             places = zip(("left", "top", "width", "height"), grid.frame, strict=True)
@@ -263,12 +266,12 @@ def _tell(progress: Any, title: str, done: int, total: int) -> None:
     progress((done, total), desc=f"{title}: finding the noise that draws your image", unit="steps")
 
 
-def _told(view: View, found: Found) -> str:
+def _reading(view: View, inverted: Inverted) -> str:
     """The input of a run's model, the error of its reconstruction, and Q's posteriors."""
-    rows = zip(view.codes, found.reading.descriptions, strict=True)
+    rows = zip(view.codes, inverted.reading.descriptions, strict=True)
     cells = "".join(f"<tr><td>{escape(code.name)}</td><td>{escape(words)}</td></tr>" for code, words in rows)
-    picture = f'<img src="{inline(png(found.reading.image))}" alt="the input of the model">'
-    error = f"{escape(view.title)}: drawn with an error of {found.rmse:.1f} of 255 grey levels"
+    picture = f'<img src="{inline(png(inverted.reading.image))}" alt="the input of the model">'
+    error = f"{escape(view.title)}: drawn with an error of {inverted.rmse:.1f} of 255 grey levels"
     return f"<p>{error}</p><div>{picture}<table><tr><th>code</th><th>Q(c | x)</th></tr>{cells}</table></div>"
 
 

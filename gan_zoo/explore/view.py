@@ -56,7 +56,7 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class Found:
+class Inverted:
     """An image and its inversion: what the generator needs to draw it.
 
     Attributes:
@@ -187,8 +187,8 @@ class View:
             images = traversal(model, *axes, samples=samples, seed=first, fixed=fixed, most_side=panel.cell)
             cells = images.reshape(len(labels), len(panel.columns), *images.shape[-3:])
             self._drawn = key, png(panel.draw(cells))
-        held = model.prior.with_codes(first.first(1), named).codes[0].tolist()
-        at = [float(np.interp(held[model.codes.index(code)], shown, range(len(shown)))) for code, shown in axes]
+        stand = model.prior.with_codes(first.first(1), named).codes[0].tolist()
+        at = [float(np.interp(stand[model.codes.index(code)], shown, range(len(shown)))) for code, shown in axes]
         return Grid(self._drawn[1], _frame(panel, at[-1], at[0] if down else None))
 
     def read(self, data: bytes) -> Reading:
@@ -199,15 +199,15 @@ class View:
         """
         return self._read(data)[0]
 
-    def invert(self, data: bytes, progress: Progress | None = None) -> Found:
+    def invert(self, data: bytes, progress: Progress | None = None) -> Inverted:
         """The inversion of an encoded image; see `gan_zoo.analysis.invert`.
 
         Raises:
             InputError: As `read`.
         """
         reading, images = self._read(data)
-        found = invert(self._model, images, progress=progress)
-        return Found(reading, found.latents, found.rmse.item())
+        result = invert(self._model, images, progress=progress)
+        return Inverted(reading, result.latents, result.rmse.item())
 
     def _read(self, data: bytes) -> tuple[Reading, Tensor]:
         """The codes of an encoded image; and the image as the model receives it, [1, C, R, R] in [-1, 1]."""
