@@ -90,9 +90,9 @@ def test_a_run_that_cannot_be_loaded_has_a_page_that_says_why(folder: Path, tmp_
 
 
 def test_curves_are_of_the_numbers_of_the_log() -> None:
-    records = [{"step": k, "generator/a": k / 10, "mi": -1.0, "mi/c1": float("nan"), "flag": True} for k in range(1, 6)]
+    records = [{"step": k, "generator/a": k / 10, "mi": -1.0, "mi/c1": -2.0, "mi/c2": float("nan"), "flag": True} for k in range(1, 6)]
     information, loss = charts(records)
-    assert (information.section, information.title) == ("L_I by code", "all codes")
+    assert (information.section, information.title) == ("L_I by code", "c1")
     assert loss == Chart("Losses", "a", "loss", {"G": [(k, k / 10) for k in range(1, 6)]})
     drawn = draw(loss).partition("<ul")[0].removeprefix("<section>")
     (line,) = ElementTree.fromstring(f"<a>{drawn}</a>").findall("svg/polyline")
@@ -111,7 +111,6 @@ def test_a_code_is_drawn_with_its_maximum_a_term_with_both_networks_and_new_fami
     found = {(chart.section, chart.title): list(chart.curves) for chart in charts([record])}
     assert found == {
         ("L_I by code", "c1"): ["L_I", "H(c)", "L_I, evaluated"],
-        ("L_I by code", "all codes"): ["L_I"],
         ("Evaluation", "Fréchet distance"): ["random"],
         ("Losses", "a"): ["G", "D"],
         ("Losses", "b"): ["D"],

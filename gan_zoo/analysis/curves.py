@@ -84,9 +84,14 @@ class Chart:
 
 
 def charts(records: Sequence[Mapping[str, Any]]) -> list[Chart]:
-    """The charts of a log, section by section: one for each code, each term of the losses, and each further family."""
+    """The charts of a log, section by section: one for each code, each term of the losses, and each further family.
+
+    The sum of L_I over codes has none: kinds of codes differ in what they can reach.
+    """
     by_place: dict[tuple[str, str], Chart] = {}
     for name, curve in curves(records).items():
+        if name.removeprefix(EVALUATION) == "mi":
+            continue
         section, title, unit, label = _place(name)
         by_place.setdefault((section, title), Chart(section, title, unit)).curves[label] = curve
     return sorted(by_place.values(), key=lambda chart: SECTIONS.index(chart.section))
@@ -110,7 +115,7 @@ def _place(name: str) -> tuple[str, str, str, str]:
         title = TITLES.get(family, family.replace("_", " "))
         return "Evaluation" if evaluated else "Training", title, "", rest or title
     section, unit, label = FAMILIES[family]
-    title = rest or ("all codes" if label else "images per second")
+    title = rest or "images per second"
     return section, title, unit, f"{label or title}{', evaluated' if evaluated else ''}"
 
 
