@@ -7,7 +7,7 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from multiprocessing.process import BaseProcess
@@ -29,7 +29,7 @@ from gan_zoo.training.checkpoint import newest_whole
 from gan_zoo.training.interrupt import Interruption
 from gan_zoo.training.lock import locked
 from gan_zoo.training.loggers.jsonlines import read_records
-from gan_zoo.training.run import Run, is_free
+from gan_zoo.training.run import Run, find, is_free
 from gan_zoo.training.state import State
 
 KILLS = 20 * SOAK
@@ -39,6 +39,8 @@ SHORT = OFTEN | {"training__steps": 12, "logging__sample_every": 12, "logging__k
 NEEDED = [
     "gan_zoo.training.loop",
     "gan_zoo.analysis.traverse",
+    "gan_zoo.analysis.monitor",
+    "torchmetrics.image.fid",
     "gan_zoo.models.infogan.model",
     "torch._dynamo",
     "test_crash",
@@ -46,7 +48,7 @@ NEEDED = [
 """What a life imports: once, before it is forked."""
 
 
-def go_on(model: str, folder: Path, settings: dict[str, int]) -> Run:
+def go_on(model: str, folder: Path, settings: Mapping[str, int | str]) -> Run:
     """Begin a run or go on with it: the same call each time, as the command with --resume is."""
     ground = NARROW | {key.replace("__", "."): value for key, value in settings.items()}
     return api.train(model, {}, out=folder, resume=True, quiet=True, **ground)
@@ -131,6 +133,34 @@ def test_a_run_killed_at_each_step_of_writing_a_checkpoint_ends_bit_identical(
     assert kills >= len(writing) - 3
     assert_same_end(go_on("infogan", folder, LONG), never_killed)
     print(f"{kills} kills at {len(writing)} operations of a checkpoint's writing survived")
+
+
+EVALUATED = SHORT | {"logging__evaluate_every": 3, "logging__features": "random", "logging__best": "frechet"}
+
+
+def live_with_best(folder: Path, fault: Fault, at: int) -> None:
+    """One life of a run that keeps its best checkpoint; counted from its first copy of one on."""
+    with FaultyFiles(folder.parent, fault, at, since="mkdir .best").installed():
+        go_on("infogan", folder, EVALUATED)
+
+
+def test_a_run_killed_while_the_best_checkpoint_is_copied_ends_with_the_same_best(tmp_path: Path) -> None:
+    with FaultyFiles(tmp_path / "whole", "none", 0, since="mkdir .best").installed() as counted:
+        whole = go_on("infogan", tmp_path / "whole/run", EVALUATED)
+    within = [place.relative_to(tmp_path.resolve()) for place in counted.places]
+    copies = [k for k, place in enumerate(within) if "checkpoints/best" in str(place) or "/.best." in str(place)]
+    assert {"mkdir", "create", "write", "fsync", "rename", "unlink", "rmdir"} <= {counted.done[k] for k in copies}
+    places = copies if SOAK > 1 else copies[len(copies) // 4 :: len(copies) // 2]
+    for at in places:
+        folder = tmp_path / str(at) / "run"
+        folder.parent.mkdir()
+        process = forked(live_with_best, folder, ("kill", "kill in the middle")[at % 2], at)
+        process.start()
+        assert not end_of(process)
+        find(folder / "checkpoints/best")  # it is there at any instant
+        run = go_on("infogan", folder, EVALUATED)
+        assert same_bytes(run.checkpoints / "best", whole.checkpoints / "best"), at
+        assert_same_end(run, whole)
 
 
 def test_whatever_is_renamed_is_on_the_disk_and_the_lines_of_metrics_before_it(tmp_path: Path) -> None:
