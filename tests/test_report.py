@@ -90,7 +90,8 @@ def test_a_run_that_cannot_be_loaded_has_a_page_that_says_why(folder: Path, tmp_
 
 
 def test_curves_are_of_the_numbers_of_the_log() -> None:
-    records = [{"step": k, "generator/a": k / 10, "mi": -1.0, "mi/c1": -2.0, "mi/c2": float("nan"), "flag": True} for k in range(1, 6)]
+    others = {"mi": -1.0, "mi/c1": -2.0, "mi/c2": float("nan"), "flag": True}
+    records = [{"step": k, "generator/a": k / 10, **others} for k in range(1, 6)]
     information, loss = charts(records)
     assert (information.section, information.title) == ("L_I by code", "c1")
     assert loss == Chart("Losses", "a", "loss", {"G": [(k, k / 10) for k in range(1, 6)]})
