@@ -321,7 +321,7 @@ def test_channels_last_is_another_order_of_the_same_numbers_and_leaves_no_trace_
 def test_pictures_show_the_average_s_images_with_the_first_code_across(tmp_path: Path) -> None:
     run = narrow_train("infogan", tmp_path, training__steps=2, infogan__codes="categorical:3, uniform:1")
     picture = Image.open(run.samples / "step-00000002.png")
-    assert picture.size == (3 * 30 - 2, 8 * 30 - 2)
+    assert picture.size == (3 * 86 - 2, 8 * 86 - 2)  # three times 28 pixels, and a gap of two
     latents, columns = loop.preview_latents(run.load())
     assert columns == 3
     assert latents.codes[:, 0].tolist() == [0, 1, 2] * 8
