@@ -339,7 +339,7 @@ def test_runs_stand_side_by_side_and_share_the_controls(visit: Visit) -> None:
 
 
 def test_the_page_follows_a_training_that_goes_on(visit: Visit, shown: Path) -> None:
-    heading = visit.run.locator(".zoo-heading p")
+    heading = visit.run.locator("h2 + p").first
     expect(heading).to_contain_text("after 12 steps")
     assert visit.followed(0) == 12
     before, grid = visit.source(), visit.source(".zoo-grid")
