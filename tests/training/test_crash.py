@@ -32,7 +32,7 @@ from gan_zoo.training.loggers.jsonlines import read_records
 from gan_zoo.training.run import Run, find, is_free
 from gan_zoo.training.state import State
 
-KILLS = 20 * SOAK
+KILLS = 10 * SOAK
 OFTEN = {"logging__checkpoint_every": 6, "logging__log_every": 3}
 LONG = OFTEN | {"training__steps": 150, "logging__sample_every": 30}
 SHORT = OFTEN | {"training__steps": 12, "logging__sample_every": 12, "logging__keep": 1}
@@ -144,6 +144,7 @@ def live_with_best(folder: Path, fault: Fault, at: int) -> None:
         go_on("infogan", folder, EVALUATED)
 
 
+@pytest.mark.slow
 def test_a_run_killed_while_the_best_checkpoint_is_copied_ends_with_the_same_best(tmp_path: Path) -> None:
     with FaultyFiles(tmp_path / "whole", "none", 0, since="mkdir .best").installed() as counted:
         whole = go_on("infogan", tmp_path / "whole/run", EVALUATED)
