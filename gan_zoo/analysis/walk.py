@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from PIL import Image
@@ -43,7 +43,7 @@ def noise_path(model: GAN, samples: int, frames: int, *, circles: int = 1, seed:
     Returns:
         float32 [frames, samples, noise].
     """
-    uniform = model.config.latent.distribution == "uniform"
+    uniform = not model.prior.layout.normal
     drawn = [
         model.prior.sample(samples, seed=seed, stream=SHOWN, step=k).input[:, : model.prior.noise].float()
         for k in range(2 * circles)
@@ -99,35 +99,36 @@ def draw_walk(
     if not 2 * MILLISECONDS / 1000 <= seconds <= LONGEST:
         raise InputError(f"--seconds must be a number from {2 * MILLISECONDS / 1000:g} to {LONGEST:g}, not {seconds:g}")
     frames = round(seconds * 1000 / MILLISECONDS)
+    values = code_path(code, frames) if code else [0.0] * frames
     panels = [
         Panel(cell_side(model.image.resolution), [""] * rows, [""] * rows, title=title)
-        for title in _titles(code, frames)
+        for title in _titles(code, values)
     ]
     check_size(panels, panels[0].size, remedy="--rows or --seconds")
-    images = _images(model, code, noise=noise, samples=rows**2, frames=frames, seed=seed, truncation=truncation)
+    images = _images(model, code, values, noise=noise, samples=rows**2, seed=seed, truncation=truncation)
     pictures = [panel.draw(image.unflatten(0, (rows, rows))) for panel, image in zip(panels, images, strict=True)]
     return framed(pictures, GAP)
 
 
-def _titles(code: Code | None, frames: int) -> list[str]:
+def _titles(code: Code | None, values: Sequence[float]) -> list[str]:
     if code is None:
-        return [""] * frames
-    values = code_path(code, frames)
+        return [""] * len(values)
     return [
         f"{code.name}, {code.kind}: {value:.0f}" if code.discrete else f"{code.name}: {value:+.2f}" for value in values
     ]
 
 
 def _images(
-    model: GAN, code: Code | None, *, noise: bool, samples: int, frames: int, seed: int, truncation: float
+    model: GAN, code: Code | None, values: Sequence[float], *, noise: bool, samples: int, seed: int, truncation: float
 ) -> Iterator[Tensor]:
-    """The images [samples, C, H, W] of each frame."""
+    """The images [samples, C, H, W] of each frame, in which the code, if any, has one of the values."""
+    frames = len(values)
     start = model.prior.sample(samples, seed=seed, stream=SHOWN)
     circles = max(1, round(frames * MILLISECONDS / 1000 / SECONDS_OF_A_CIRCLE))
     path = noise_path(model, samples, frames, circles=circles, seed=seed) if noise else None
-    for frame in range(frames):
+    for frame, value in enumerate(values):
         z = start.input[:, : model.prior.noise] if path is None else path[frame].to(start.input)
         codes = start.codes.clone()
         if code is not None:
-            codes[:, model.codes.index(code)] = code_path(code, frames)[frame]
+            codes[:, model.codes.index(code)] = value
         yield model.generate(model.prior.truncated(model.prior.compose(z, codes), truncation)).cpu()

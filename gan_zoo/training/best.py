@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from gan_zoo.errors import InputError, TrainingError
+from gan_zoo.errors import InputError
 from gan_zoo.files import atomic_folder, write
-from gan_zoo.training.checkpoint import BEST, name_of, newest_whole, read_facts, read_state
+from gan_zoo.training.checkpoint import BEST, name_of, newest_whole, read_facts, read_state, verify_written
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,7 @@ def keep_best(checkpoint: Path) -> Path:
     with atomic_folder(target) as partial:
         for file in sorted(checkpoint.iterdir()):
             write(partial / file.name, file.read_bytes())
-        try:
-            read_state(partial)
-        except InputError as error:
-            raise TrainingError(f"the disk does not return what was written to it: {error}") from None
+        verify_written(partial)
     return target
 
 

@@ -78,7 +78,7 @@ def save(
     past = [(number, path) for path in checkpoints(folder) if (number := step_of(path) or 0) <= step]
     old = [path for number, path in past[:-keep] if not keep_every or number % keep_every]
     if old:
-        _verify_written(target)
+        verify_written(target)
     for path in old:
         shutil.rmtree(path)
     return target
@@ -88,7 +88,12 @@ def _on_cpu(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
 
 
-def _verify_written(checkpoint: Path) -> None:
+def verify_written(checkpoint: Path) -> None:
+    """Read a checkpoint that was just written, with its checksums.
+
+    Raises:
+        TrainingError: If the disk returns other bytes than were written.
+    """
     try:
         read_state(checkpoint)
     except InputError as error:
