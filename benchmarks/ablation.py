@@ -25,6 +25,7 @@ LEVERS: dict[str, dict[str, Any]] = {
     "batches of 128, half the steps": {
         "training.batch_size": 128, "training.steps": 1100, "infogan.consistency_steps": 450,
     },
+    "average of generators over 1,000 steps": {"training.ema": 0.999},
     "lambda_continuous 0.1": {"infogan.lambda_continuous": 0.1},
     "variance constant, lambda_continuous 0.03": {"infogan.variance": "constant", "infogan.lambda_continuous": 0.03},
     "no elastic warps": {"data.warp": "rotate:0.2, scale:0.1, shift:0.05, shear:0.4, height:0.2"},

@@ -140,26 +140,3 @@ def check_edits(model: GAN, codes: Mapping[str, Sequence[float]], n: int) -> Non
     several = [name for name, values in codes.items() if len(values) > 1]
     if len(several) > 1:
         raise InputError(f"--codes gives several values of {' and '.join(several)}; only one code may have several")
-
-
-def parse_edits(text: str) -> dict[str, list[float]]:
-    """Parse values of codes, e.g. `c2=1.5,c3=0`, or several of one: `c2=-1,0,1`.
-
-    Raises:
-        InputError: If a part is neither NAME=NUMBER nor a further NUMBER, or a name occurs twice.
-    """
-    values: dict[str, list[float]] = {}
-    name = ""
-    for part in filter(None, (part.strip() for part in text.split(","))):
-        before, equals, number = (word.strip() for word in part.rpartition("="))
-        if equals:
-            if before in values:
-                raise InputError(f"--codes sets {before} twice")
-            name = before
-        try:
-            if not name:
-                raise ValueError
-            values.setdefault(name, []).append(float(number))
-        except ValueError:
-            raise InputError(f"--codes: {part!r} is not NAME=NUMBER, as in c2=1.5, c2=-1,0,1 or c1=3,c2=1") from None
-    return values

@@ -115,7 +115,7 @@ class Reals:
             return self.classifier
         if self.features == RANDOM:
             return random_network(self.dataset.image, self.device)
-        return inception(None if self.features == INCEPTION else Path(self.features), device=self.device)
+        return inception(None if self.features == INCEPTION else path_from_text(self.features), device=self.device)
 
     @cached_property
     def reference(self) -> tuple[str, Split]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
+from gan_zoo.cli.codes import parse_lists
 from gan_zoo.cli.types import Checkpoint, Count, Device, RunFolder, Seed, at
 from gan_zoo.errors import InputError
 
@@ -114,14 +115,14 @@ def edit(
         gan-zoo edit runs/infogan-mnist-5k-001 three.png --codes c2=1.5
         gan-zoo edit runs/infogan-mnist-5k-001 three.png four.png --codes c2=-1,-0.5,0,0.5,1 --out slanted.png
     """
-    from gan_zoo.analysis.edit import check_edits, draw_edits, parse_edits
+    from gan_zoo.analysis.edit import check_edits, draw_edits
     from gan_zoo.analysis.encode import open_images
     from gan_zoo.cli.console import console
     from gan_zoo.cli.draw import open_model
     from gan_zoo.images import check_ending, save_image
 
     require_images(images, "edit")
-    values = parse_edits(codes)
+    values = parse_lists(codes)
     source, model, target = open_model(at(run, checkpoint), device, out, "samples/edit.png", check_ending)
     opened = open_images(images, source, model.image, part=split).first(n)
     check_edits(model, values, len(opened.split))

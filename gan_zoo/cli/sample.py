@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
+from gan_zoo.cli.codes import parse_values
 from gan_zoo.cli.draw import open_model
 from gan_zoo.cli.types import Checkpoint, Count, Device, LatentsFile, RunFolder, Seed, at
 from gan_zoo.errors import InputError, quoted, unknown
@@ -109,24 +110,6 @@ def drawn_from(latents: Latents, model: GAN, n: int, values: dict[str, float]) -
         raise InputError(f"--n {n}: the file of --from has {len(latents)} latents")
     chosen = model.prior.with_codes(latents.first(n), values)
     return map(model.generate, chosen.chunk(-(-n // model.at_once)))
-
-
-def parse_values(text: str) -> dict[str, float]:
-    """Parse the codes to fix, e.g. `c1=3,c2=-1.5`.
-
-    Raises:
-        InputError: If a part is not NAME=NUMBER, or a name occurs twice.
-    """
-    values = {}
-    for part in filter(None, (p.strip() for p in text.split(","))):
-        name, _, number = (word.strip() for word in part.partition("="))
-        if name in values:
-            raise InputError(f"--codes sets {name} twice")
-        try:
-            values[name] = float(number)
-        except ValueError:
-            raise InputError(f"--codes: {part!r} is not NAME=NUMBER, as in c1=3,c2=-1.5") from None
-    return values
 
 
 def with_label(values: dict[str, float], label: str, model: GAN, run: Run) -> dict[str, float]:

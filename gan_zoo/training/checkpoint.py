@@ -227,6 +227,8 @@ def read_facts(checkpoint: Path) -> dict[str, Any]:
 def _read_sums(checkpoint: Path) -> dict[str, str]:
     """The SHA-256 of each file, by name."""
     file = checkpoint / SUMS
+    if not checkpoint.exists():
+        raise InputError(f"{checkpoint} does not exist")
     if not file.exists():
         raise InputError(f"{checkpoint} is damaged: {SUMS} is missing")
     try:

@@ -17,8 +17,9 @@ from safetensors.torch import save_file
 
 import gan_zoo
 from gan_zoo.analysis import edit
-from gan_zoo.analysis.edit import draw_pairs, parse_edits
+from gan_zoo.analysis.edit import draw_pairs
 from gan_zoo.analysis.invert import invert
+from gan_zoo.cli.codes import parse_lists
 from gan_zoo.errors import InputError
 from gan_zoo.images import cell_side, grid
 from gan_zoo.models.gan.model import GAN
@@ -284,7 +285,7 @@ def holds(picture: np.ndarray, part: np.ndarray) -> bool:
     ],
 )
 def test_values_of_edits_are_parsed(text: str, values: dict[str, list[float]]) -> None:
-    assert parse_edits(text) == values
+    assert parse_lists(text) == values
 
 
 @pytest.mark.parametrize(
@@ -299,7 +300,7 @@ def test_values_of_edits_are_parsed(text: str, values: dict[str, list[float]]) -
 )
 def test_malformed_values_are_refused(text: str, told: str) -> None:
     with pytest.raises(InputError) as refused:
-        parse_edits(text)
+        parse_lists(text)
     assert told in one_line(refused)
 
 
