@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -69,7 +69,7 @@ LAST = "+(document.querySelector('.zoo-curves svg')?.ariaLabel.match(/[0-9]+$/)[
 class Visit:
     """A page, its first run, and all its requests."""
 
-    def __init__(self, page: Any, address: str) -> None:
+    def __init__(self, page: Any, address: str, *, runs: int = 3, grids: Sequence[int] = (0, 2)) -> None:
         self.page = page
         self.asked: list[str] = []
         self.errors: list[str] = []
@@ -79,8 +79,8 @@ class Visit:
         page.set_default_timeout(PATIENCE)
         page.goto(address)
         self.start, self.run = page.locator(".zoo-left"), page.locator(".zoo-run").first
-        self.images = [page.locator(".zoo-images img").nth(k) for k in range(3)]
-        for shown in (*(page.locator(".zoo-run").nth(k).locator(".zoo-grid img") for k in (0, 2)), *self.images):
+        self.images = [page.locator(".zoo-images img").nth(k) for k in range(runs)]
+        for shown in (*(page.locator(".zoo-run").nth(k).locator(".zoo-grid img") for k in grids), *self.images):
             shown.wait_for()
 
     def source(self, place: str = ".zoo-images") -> str:
@@ -270,6 +270,32 @@ def test_a_dropped_digit_is_inverted_and_its_own_codes_move_it(
     assert np.array_equal(
         visit.image(), np.asarray(view.image([found.reading.values[0], moved, found.reading.values[2]], 0))
     )
+
+
+def test_a_dropped_digit_slants_with_the_slider_of_the_slant(browser: Any, digit: bytes, tmp_path: Path) -> None:
+    """On the weights that come with the package: the lean of the digit that is seen, measured."""
+    (tmp_path / "digit.png").write_bytes(digit)
+    with started("explore", "mnist-5k", "--port", "0") as server:
+        assert server.stdout is not None
+        visit = Visit(browser.new_page(), server.stdout.readline().split()[1], runs=1, grids=(0,))
+        visit.drop(tmp_path / "digit.png")
+        visit.commanded("gan-zoo invert")
+        slants = []
+        for value in (-1, 0, 1):
+            visit.slider("c3, uniform").fill(str(value))
+            visit.commanded(f"c3={value}")
+            slants.append(slant(visit.image()))
+        visit.page.close()
+    assert slants[0] > slants[1] + 0.2
+    assert slants[1] > slants[2] + 0.2
+
+
+def slant(image: np.ndarray) -> float:
+    """Columns that bright strokes move to the right for each row that they rise: E[xy] / E[y²] about their centre."""
+    brightness = image / image.sum()
+    x, y = np.arange(image.shape[1]), -np.arange(image.shape[0])[:, None]
+    x, y = x - (brightness * x).sum(), y - (brightness * y).sum()
+    return float((brightness * x * y).sum() / (brightness * y**2).sum())
 
 
 def test_what_is_no_image_is_told(visit: Visit, tmp_path: Path) -> None:
