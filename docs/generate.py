@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 os.environ |= {"COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb"}
 
 import tomli_w
-from equations import LOSSES, PENALTIES, TERMS
+from equations import INSTEAD, LOSSES, PENALTIES, TERMS
 from pydantic import BaseModel
 
 from gan_zoo import cli, registry
@@ -173,6 +173,8 @@ def objective(name: str) -> list[str]:
         if weight := getattr(loss, penalty):
             discriminator += " + " + formula if weight == 1 else rf" + {weight:g} \, {formula}"
     of_d, of_g, letters = TERMS.get(name, ("", "", ""))
+    if name in INSTEAD:
+        discriminator, generator, letters = INSTEAD[name]
     parts = ["## Objective", "With its default losses, D minimises", f"$$\n{discriminator}{of_d}\n$$"]
     parts += ["and G", f"$$\n{generator}{of_g}\n$$", letters]
     if loss.gradient_penalty:

@@ -131,6 +131,7 @@ models = Registry(
         ),
         "infogan": _model("infogan", "InfoGAN", "latent codes that Q reads from the image, learned without labels"),
         "infogan-cr": _model("infogan_cr", "InfoGANCR", "InfoGAN with a contrastive regulariser on pairs of images"),
+        "infovae": _model("infovae", "InfoVAE", "a variational autoencoder with InfoGAN's codes and information term"),
     },
 )
 

@@ -1,0 +1,1 @@
+"""InfoVAE: a variational autoencoder with InfoGAN's codes and information term."""
