@@ -26,9 +26,10 @@ from gan_zoo.models.gan.discriminator import Discriminator, DiscriminatorOutput
 from gan_zoo.models.gan.input_images import check_images
 from gan_zoo.models.gan.prior import SHOWN, CodeValues, Latents, Prior
 from gan_zoo.models.gan.settings import GANRecipe
-from gan_zoo.registry import losses, trunks
+from gan_zoo.registry import losses
 from gan_zoo.shapes import ImageShape
 from gan_zoo.trunks.conditional import build_generator
+from gan_zoo.trunks.trunk import trunk_of
 
 MAX_IMAGES_AT_ONCE, MAX_VALUES_AT_ONCE = 256, 2**21
 """Images, and their values, in one pass outside of training, so that memory does not grow with their number."""
@@ -103,7 +104,7 @@ class GAN(GANRecipe, nn.Module):
         if config.latent.noise == 0 and all(code.conditions for code in codes):
             raise InputError("latent.noise = 0: a generator without codes needs noise; set it to 1 or more")
         self.prior = self.prior_of(config, codes)
-        trunk, classes = trunks.get(config.trunk.name), self.prior.classes
+        trunk, classes = trunk_of(config.trunk), self.prior.classes
         self.generator = build_generator(trunk, self.prior.width, self.image, config.trunk, classes=classes)
         self.discriminator = Discriminator(
             trunk.discriminator(self.image, config.trunk), spectral_norm=config.trunk.spectral_norm, classes=classes
