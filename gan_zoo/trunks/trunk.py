@@ -66,6 +66,10 @@ class DiscriminatorTrunk(nn.Module):
         for layer in layers[:count]:
             layer.requires_grad_(False)
 
+    def head(self) -> nn.Module:
+        """A new adversarial head, features [n, width] to logits [n, 1]."""
+        return nn.Linear(self.width, 1)
+
     def feature_map(self, x: Tensor) -> Tensor:
         """Images [n, C, R, R] in [-1, 1] to the last feature map [n, c, h, w]."""
         feature_map: Tensor = self.to_map(x)
@@ -86,7 +90,8 @@ class Trunk:
     """
 
     generator: Callable[[int, ImageShape, TrunkSettings], nn.Module]
-    """``generator(latent_width, image, settings)`` maps [n, latent_width] to [n, C, R, R] in [-1, 1]."""
+    """``generator(latent_width, image, settings)`` maps [n, latent_width] to [n, C, R, R]; in [-1, 1] in evaluation
+    mode."""
     discriminator: Callable[[ImageShape, TrunkSettings], DiscriminatorTrunk]
     """``discriminator(image, settings)`` maps images to features."""
     joins: bool = False
@@ -94,6 +99,8 @@ class Trunk:
     then share one pass, each normalised by their own statistics."""
     settings: frozenset[str] = frozenset({"width", "generator_norm", "discriminator_norm", "spectral_norm"})
     """The keys of `TrunkSettings` that the two functions read; `trunk_of` refuses values of others."""
+    class_width: int = 0
+    """Width of an embedding of classes in the generator's input; 0 conditions its batch norms on them instead."""
 
 
 OF_ALL_TRUNKS = {"name", "freeze_d"}

@@ -10,10 +10,14 @@ from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 from torch.nn import functional
 
-from gan_zoo.trunks.resampling import Blur, Enlarge, Shrink
+from gan_zoo.trunks.resampling import blurring, enlarging, shrinking
 
-LAYERS = {"enlarge": Enlarge(), "shrink": Shrink(), "blur": Blur(2), "blur of a border of 1": Blur(1, 4.0)}
-LAYERS = {name: layer.double() for name, layer in LAYERS.items()}
+LAYERS = {
+    "enlarge": enlarging(3).double(),
+    "shrink": shrinking(3).double(),
+    "blur": blurring(3, 2).double(),
+    "blur of a border of 1": blurring(3, 1, gain=4.0).double(),
+}
 
 
 def filtered(x: Tensor, border: int) -> Tensor:
@@ -39,7 +43,7 @@ def test_each_is_its_definition(maps: Tensor) -> None:
 
 
 def test_a_constant_keeps_its_value_within_the_border() -> None:
-    ones = torch.ones(1, 2, 8, 8, dtype=torch.float64)
+    ones = torch.ones(1, 3, 8, 8, dtype=torch.float64)
     for name, inner in (("enlarge", slice(1, -1)), ("shrink", slice(1, -1))):
         inside = LAYERS[name](ones)[..., inner, inner]
         torch.testing.assert_close(inside, torch.ones_like(inside))
