@@ -212,6 +212,8 @@ class Training(Settings):
     """Seconds after which a rank of a distributed run stops waiting for the others."""
     ema: Fraction = 0.999
     """Decay of the generator's moving average, which draws the samples; 0 disables it."""
+    ema_images: Count = 0
+    """Half-life of the moving average in images that D has seen, in place of ema; 0 leaves it to ema."""
 
 
 class Logging(Settings):

@@ -125,6 +125,7 @@ models = Registry(
         "wgan-gp": _model("wgan_gp", "WGANGP", "Wasserstein losses, gradient penalty"),
         "sngan": _model("sngan", "SNGAN", "residual trunks, spectral norm, hinge losses"),
         "r3gan": _model("r3gan", "R3GAN", "relativistic pairing with R1 and R2"),
+        "stylegan2": _model("stylegan2", "StyleGAN2", "style-based generator, lazy R1, path-length regularisation"),
         "acgan": _model("acgan", "ACGAN", "class-conditional, with a class head trained on labels"),
         "projection-gan": _model(
             "projection_gan", "ProjectionGAN", "class-conditional: conditional batch norm, projection in D"

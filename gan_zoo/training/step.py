@@ -20,7 +20,6 @@ from gan_zoo.training.penalties import Penalties
 from gan_zoo.training.precision import Precision
 from gan_zoo.training.state import State
 from gan_zoo.trunks.layers import LotNorm, SpectralNorm
-from gan_zoo.trunks.style import drawing
 
 UpdateOrder = Callable[..., list[Objective]]
 """See `alternating`."""
@@ -66,10 +65,9 @@ class StepFunctions:
             self.generator_objective = torch.compile(self._generator_objective)
 
     def _generate(self, micro: MicroBatch) -> Tensor:
-        """G(z, c), float32, with noise inputs of this step."""
-        with drawing(self.model.generator, micro.random), self.precision.autocast():
-            fake: Tensor = self.model.generator(micro.latents.input)
-        return fake.float()
+        """G(z, c), float32."""
+        with self.precision.autocast():
+            return self.model.training_images(micro.latents, micro.random).float()
 
     def _discriminator_objective(
         self, micro: MicroBatch, fake: Tensor, penalised: bool

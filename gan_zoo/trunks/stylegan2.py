@@ -85,9 +85,22 @@ class StyleGenerator(nn.Module):
         super().__init__()
         self.mapping, self.synthesis, self.clip = mapping, synthesis, Clip()
 
-    def forward(self, latents: Tensor) -> Tensor:
-        """Latents [n, latent width] to images [n, C, R, R]."""
-        images: Tensor = self.clip(self.synthesis(self.mapping(latents)))
+    def forward(self, latents: Tensor, other: Tensor | None = None, first_layer: Tensor | None = None) -> Tensor:
+        """Latents [n, latent width] to images [n, C, R, R].
+
+        Args:
+            latents: Of the images.
+            other: Latents of as many images, to mix styles.
+            first_layer: The first layer of each image that reads the w of `other`, [n].
+        """
+        if other is None or first_layer is None:
+            w = self.mapping(latents)
+        else:
+            of_latents, of_other = self.mapping(torch.cat([latents, other.to(latents.dtype)])).chunk(2)
+            layers = torch.arange(self.synthesis.count, device=latents.device)
+            before = (layers < first_layer[:, None])[:, :, None]
+            w = torch.where(before, of_latents[:, None], of_other[:, None])
+        images: Tensor = self.clip(self.synthesis(w))
         return images
 
 
