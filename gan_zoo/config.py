@@ -22,6 +22,7 @@ Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Share = Annotated[float, Field(gt=0, le=1)]
+Stages = Annotated[tuple[Positive, ...], Field(strict=False)]
 
 
 def _as_switch(value: object) -> object:
@@ -122,6 +123,14 @@ class TrunkSettings(Settings):
     """A trunk's name (see `gan-zoo trunks`)."""
     width: Positive = 64
     """Unit of the number of channels: DCGAN's ngf and ndf. An mlp has 8 times as many hidden units."""
+    widths: Stages = ()
+    """Channels of each stage from 4×4 up, of a trunk built in stages (r3gan, stylegan2); a single number applies to all
+    stages. Empty takes the trunk's own, which follow trunk.width."""
+    cardinality: Stages = ()
+    """Groups of the 3×3 convolutions of each stage from 4×4 up, or a single number, of trunk r3gan. Empty makes groups
+    of 16 channels."""
+    blocks: Stages = (2,)
+    """Residual blocks of each stage from 4×4 up, or a single number, of trunk r3gan."""
     generator_norm: Norm = "batch"
     """Normalisation in the generator."""
     discriminator_norm: Norm = "batch"
@@ -203,6 +212,8 @@ class Training(Settings):
     """Seconds after which a rank of a distributed run stops waiting for the others."""
     ema: Fraction = 0.999
     """Decay of the generator's moving average, which draws the samples; 0 disables it."""
+    ema_images: Count = 0
+    """Half-life of the moving average in images that D has seen, in place of ema; 0 leaves it to ema."""
 
 
 class Logging(Settings):

@@ -125,6 +125,7 @@ models = Registry(
         "wgan-gp": _model("wgan_gp", "WGANGP", "Wasserstein losses, gradient penalty"),
         "sngan": _model("sngan", "SNGAN", "residual trunks, spectral norm, hinge losses"),
         "r3gan": _model("r3gan", "R3GAN", "relativistic pairing with R1 and R2"),
+        "stylegan2": _model("stylegan2", "StyleGAN2", "style-based generator, lazy R1, path-length regularisation"),
         "acgan": _model("acgan", "ACGAN", "class-conditional, with a class head trained on labels"),
         "projection-gan": _model(
             "projection_gan", "ProjectionGAN", "class-conditional: conditional batch norm, projection in D"
@@ -142,6 +143,7 @@ trunks = Registry(
         "dcgan": ("gan_zoo.trunks.dcgan:DCGAN", "strided convolutions, 28, 32, 64 or 128 pixels"),
         "resnet": ("gan_zoo.trunks.resnet:RESNET", "SNGAN's residual blocks, 28, 32, 64 or 128 pixels"),
         "infogan-mnist": ("gan_zoo.trunks.infogan_mnist:INFOGAN_MNIST", "the InfoGAN paper's network, 28 pixels"),
+        "stylegan2": ("gan_zoo.trunks.stylegan2:STYLEGAN2", "style-based generator, 4 to 1,024 pixels (powers of 2)"),
     },
 )
 

@@ -33,25 +33,35 @@ NARROW: dict[str, Any] = {
     "logging.sample_every": 10**6,
     "logging.checkpoint_every": 10**6,
 }
+STAGED: dict[str, Any] = {
+    "data.resolution": 32,
+    "trunk.generator_norm": "none",
+    "trunk.discriminator_norm": "none",
+    "trunk.spectral_norm": False,
+}
+"""What trunks in stages need."""
 MIX = "categorical:5, uniform:1, categorical:3x2, gaussian:2, bernoulli(0.3):2"
 
 
 def narrow_config(model: str, **settings: Any) -> Config:
-    """A resolved tree for 28×28 grey digits. A setting's dots are written as double underscores."""
+    """A resolved tree for grey digits of 28 pixels, or of 32 on a trunk in stages.
+
+    A setting's dots are written as double underscores.
+    """
     facts = {"data.resolution": 28, "data.channels": 1, "data.classes": 10}
-    return resolve(model, {}, NARROW | facts | _dotted(settings))
+    return resolve(model, {}, NARROW | facts | _needs(model, settings) | _dotted(settings))
 
 
 def narrow_train(model: str | None, out: Path, *, resume: bool = False, **settings: Any) -> Run:
     """`gan_zoo.train` on the bundled digits, whatever presets say; a resumed run keeps its own tree."""
-    ground = {} if resume else NARROW
+    ground = {} if resume else NARROW | _needs(model, settings)
     return api.train(model, {}, out=out, resume=resume, quiet=True, **(ground | _dotted(settings)))
 
 
-def digits(n: int, seed: int = 0, device: torch.device | str = "cpu") -> Batch:
+def digits(n: int, seed: int = 0, device: torch.device | str = "cpu", *, side: int = 28) -> Batch:
     """Random images and labels, in the bundled digits' shape."""
     random = torch.Generator().manual_seed(seed)
-    images = torch.rand(n, 1, 28, 28, generator=random) * 2 - 1
+    images = torch.rand(n, 1, side, side, generator=random) * 2 - 1
     return Batch(images.to(device), torch.arange(n, device=device) % 10)
 
 
@@ -74,7 +84,7 @@ class Game:
 
     def step(self, step: int = 0, *, update_generator: bool = True) -> list[Objective]:
         parts = self.config.training.accumulate
-        batch = digits(self.config.training.batch_size, seed=step, device=self.device)
+        batch = self.batch(step)
         assert batch.labels is not None
         pieces = [Batch(*pair) for pair in zip(batch.images.chunk(parts), batch.labels.chunk(parts), strict=True)]
         self.state.step = step
@@ -92,13 +102,17 @@ class Game:
         latents = self.latents(step, n=len(batch.images), first_row=first_row)
         return MicroBatch(batch, latents, self.draws(step, first_row=first_row))
 
+    def batch(self, step: int = 0) -> Batch:
+        """`digits` of the model's resolution."""
+        return digits(self.config.training.batch_size, step, self.device, side=self.model.image.resolution)
+
     def draws(self, step: int = 0, *, first_row: int = 0) -> Draws:
         """The random numbers of a step, none of them drawn."""
         return Draws(self.config.seed, step, first_row=first_row, device=self.device)
 
     def tensors(self, step: int = 0) -> StepTensors:
         """A step's tensors, with a graph through both networks."""
-        batch = digits(self.config.training.batch_size, seed=step, device=self.device)
+        batch = self.batch(step)
         latents, discriminator = self.latents(step), self.model.discriminator
         fake = self.model.generator(latents.input)
         more = self.model.additional_images(batch.images, latents, self.draws(step))
@@ -135,6 +149,12 @@ def one_line(error: pytest.ExceptionInfo[BaseException]) -> str:
     assert message
     assert "\n" not in message
     return message
+
+
+def _needs(model: str | None, settings: dict[str, Any]) -> dict[str, Any]:
+    """`STAGED` for a trunk in stages: that of the settings, or the model's."""
+    trunk = settings.get("trunk__name") or (model and resolve(model, {}).trunk.name)
+    return STAGED if trunk in ("r3gan", "stylegan2") else {}
 
 
 def _dotted(settings: dict[str, Any]) -> dict[str, Any]:

@@ -130,6 +130,7 @@ VALUES = {
     "latent.distribution": st.sampled_from(["normal", "uniform"]),
     "trunk.name": st.sampled_from(list(trunks.entries)),
     "trunk.width": positive,
+    "trunk.widths": st.lists(positive, max_size=3).map(tuple),
     "trunk.generator_norm": norm,
     "trunk.spectral_norm": st.booleans(),
     "loss.adversarial": st.sampled_from(list(losses.entries)),

@@ -15,6 +15,7 @@ from gan_zoo.config import Config
 from gan_zoo.errors import quoted
 from gan_zoo.models.gan.model import GAN
 from gan_zoo.resolve import resolve
+from gan_zoo.training.build import average_decay
 from gan_zoo.training.compact import Precision
 from gan_zoo.training.exported import Description
 from gan_zoo.trees import flat
@@ -137,7 +138,7 @@ def _training(description: Description) -> Iterator[str]:
         "adversarial loss": config.loss.adversarial,
         "batch size": config.training.batch_size,
         "precision": config.training.precision,
-        "moving average of the generator": config.training.ema or "none",
+        "moving average of the generator": average_decay(config.training) or "none",
         "seed": config.seed,
     } | ({"data": description.data_license} if description.data_license else {})
     rows |= {"started at": str(origin)} if origin else {}

@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from gan_zoo.training.ranks import ALONE, Ranks
 from gan_zoo.trunks.layers import LotNorm
+from gan_zoo.trunks.style import MinibatchStd
 
 
 class SyncBatchNorm(_BatchNorm):
@@ -80,11 +81,15 @@ def measure_statistics(network: nn.Module, forward: Callable[[Tensor], object], 
     weights, these of the present ones.
 
     Args:
-        network: Its batch norms are set; it is not in evaluation mode meanwhile.
+        network: Its batch norms and minibatch standard deviations are set; they are in training mode meanwhile.
         forward: A pass through all of them.
         inputs: Batches of what `forward` takes.
     """
-    norms = [layer for layer in network.modules() if isinstance(layer, _BatchNorm) and layer.track_running_stats]
+    norms = [
+        layer
+        for layer in network.modules()
+        if isinstance(layer, MinibatchStd) or (isinstance(layer, _BatchNorm) and layer.track_running_stats)
+    ]
     if not norms:
         return
     attributes = ("training", "momentum", "rows", "once", "ranks")

@@ -7,7 +7,7 @@ from dataclasses import asdict
 import torch
 from torch import nn
 
-from gan_zoo.config import Config
+from gan_zoo.config import Config, Training
 from gan_zoo.data.augment import parse_augment
 from gan_zoo.data.bounds import check_memory
 from gan_zoo.data.dataset import Dataset
@@ -60,8 +60,16 @@ def new_state(config: Config, device: torch.device, ranks: Ranks = ALONE) -> Sta
     if settings.compile and ranks.world > 1:
         raise InputError(f"training.compile does not support several ranks ({ranks.world} here); set it to false")
     precision = Precision(pick_precision(settings.precision, device), device)
-    ema = EMA(model.generator, settings.ema) if settings.ema else None
+    decay = average_decay(settings)
+    ema = EMA(model.generator, decay) if decay else None
     return State(model, ema, network_optimizers(model, precision, ranks), precision, ranks)
+
+
+def average_decay(settings: Training) -> float:
+    """The decay of the moving average in an update of the generator; 0 if there is none."""
+    if not settings.ema_images:
+        return settings.ema
+    return float(0.5 ** (settings.batch_size * settings.discriminator_steps / settings.ema_images))
 
 
 def build_model(config: Config, device: torch.device | str = "cpu", *, copies: int = 1) -> GAN:

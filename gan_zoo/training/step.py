@@ -56,7 +56,7 @@ class StepFunctions:
                 in_generator = name.startswith("generator.")
                 layer.rows = None if in_generator else rows
                 layer.once = in_generator or not self.penalties.any
-        self.generate: Callable[[Tensor], Tensor] = self._generate
+        self.generate: Callable[[MicroBatch], Tensor] = self._generate
         self.discriminator_objective = self._discriminator_objective
         self.generator_objective = self._generator_objective
         if config.training.compile:
@@ -64,11 +64,10 @@ class StepFunctions:
             self.discriminator_objective = torch.compile(self._discriminator_objective)
             self.generator_objective = torch.compile(self._generator_objective)
 
-    def _generate(self, z: Tensor) -> Tensor:
+    def _generate(self, micro: MicroBatch) -> Tensor:
         """G(z, c), float32."""
         with self.precision.autocast():
-            fake: Tensor = self.model.generator(z)
-        return fake.float()
+            return self.model.training_images(micro.latents, micro.random).float()
 
     def _discriminator_objective(
         self, micro: MicroBatch, fake: Tensor, penalised: bool
@@ -133,7 +132,7 @@ def alternating(
     # max_D V(D, G): D sees x ~ data and G(z, c), and no gradient reaches G.
     for micro in micro_batches:
         with torch.set_grad_enabled(update_generator):
-            fake = functions.generate(micro.latents.input)
+            fake = functions.generate(micro)
         objective, real, _ = functions.discriminator_objective(micro, fake.detach(), penalised)
         discriminator.backward(objective)
         objectives.append(objective)
@@ -172,7 +171,7 @@ def simultaneous(
     # max_D V(D, G) and min_G V(D, G) from one pass over fakes that are detached from G: the gradient of G's loss with
     # respect to them is then passed on to G.
     for micro in micro_batches:
-        fake = functions.generate(micro.latents.input)
+        fake = functions.generate(micro)
         cut = fake.detach().requires_grad_()
         of_discriminator, real, judged = functions.discriminator_objective(micro, cut, penalised)
         of_generator = functions.objective_without_pass(micro, judged, real)

@@ -1,10 +1,13 @@
-"""Generators that are conditioned on a class, made from any trunk's: conditional batch norm.
+"""Generators that are conditioned on a class, made from any trunk's: by conditional batch norm, or by an embedding.
 
-Dumoulin et al., 2017 (arXiv:1610.07629, section 2.2), used for GANs by Miyato & Koyama, 2018 (arXiv:1802.05637).
+Conditional batch norm: Dumoulin et al., 2017 (arXiv:1610.07629, section 2.2), used for GANs by Miyato & Koyama, 2018
+(arXiv:1802.05637). An embedding of the class beside the noise, for trunks without batch norm: Huang et al., 2024
+(arXiv:2501.05441), on ImageNet.
 """
 
 from __future__ import annotations
 
+import torch
 from gan_zoo_kernels import leaky_relu
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -83,14 +86,39 @@ class ConditionalGenerator(nn.Module):
         return images
 
 
+class EmbeddingGenerator(nn.Module):
+    """A trunk's generator, whose input is the latents without the class, then a learned embedding of the class.
+
+    Args:
+        network: The generator, from latents that are `width` wider than those without the class.
+        classes: The number of classes.
+        width: Of the embedding, which starts at N(0, 1 / classes).
+    """
+
+    def __init__(self, network: nn.Module, classes: int, width: int) -> None:
+        super().__init__()
+        self.network, self.classes = network, classes
+        self.embedding = nn.Linear(classes, width, bias=False)
+        nn.init.normal_(self.embedding.weight, std=classes**-0.5)
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """Latents [n, width + classes], the class last as one-hot, to images [n, C, R, R]."""
+        rest, one_hot = latents.tensor_split((-self.classes,), 1)
+        images: Tensor = self.network(torch.cat([rest, self.embedding(one_hot)], 1))
+        return images
+
+
 def build_generator(
     trunk: Trunk, latent_width: int, image: ImageShape, settings: TrunkSettings, *, classes: int
 ) -> nn.Module:
     """The trunk's generator, conditioned on the last `classes` columns of its input if there are any.
 
     Raises:
-        InputError: If it is to be conditioned and has no batch norm.
+        InputError: If it is to be conditioned, takes no embedding, and has no batch norm.
     """
+    if classes and trunk.class_width:
+        network = trunk.generator(latent_width - classes + trunk.class_width, image, settings)
+        return EmbeddingGenerator(network, classes, trunk.class_width)
     generator = trunk.generator(latent_width - classes, image, settings)
     if not classes:
         return generator

@@ -131,6 +131,17 @@ def doubling(inputs: int, outputs: int, kind: Norm, slope: float) -> list[nn.Mod
     return [layer, *activated(kind, outputs, 2, slope)]
 
 
+class Clip(nn.Module):
+    """In evaluation mode, the nearest value in [-1, 1]; in training the identity.
+
+    The last layer of a generator without tanh: D judges its images as they are, and everyone else gets images in range.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Any shape."""
+        return x if self.training else x.clamp(-1, 1)
+
+
 class SpectralNorm(_SpectralNorm):
     """torch's spectral norm outside of autocast, since power iteration does not converge in half precision."""
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+import json
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, nn
 
 from gan_zoo.config import TrunkSettings
 from gan_zoo.errors import InputError
+from gan_zoo.registry import trunks
 from gan_zoo.shapes import ImageShape
 from gan_zoo.trunks.layers import NORMS
 
@@ -64,6 +66,10 @@ class DiscriminatorTrunk(nn.Module):
         for layer in layers[:count]:
             layer.requires_grad_(False)
 
+    def head(self) -> nn.Module:
+        """A new adversarial head, features [n, width] to logits [n, 1]."""
+        return nn.Linear(self.width, 1)
+
     def feature_map(self, x: Tensor) -> Tensor:
         """Images [n, C, R, R] in [-1, 1] to the last feature map [n, c, h, w]."""
         feature_map: Tensor = self.to_map(x)
@@ -84,12 +90,40 @@ class Trunk:
     """
 
     generator: Callable[[int, ImageShape, TrunkSettings], nn.Module]
-    """``generator(latent_width, image, settings)`` maps [n, latent_width] to [n, C, R, R] in [-1, 1]."""
+    """``generator(latent_width, image, settings)`` maps [n, latent_width] to [n, C, R, R]; in [-1, 1] in evaluation
+    mode."""
     discriminator: Callable[[ImageShape, TrunkSettings], DiscriminatorTrunk]
     """``discriminator(image, settings)`` maps images to features."""
     joins: bool = False
     """Whether images do not mix in the discriminator trunk, except in batch norms from `layers.norm`. Reals and fakes
     then share one pass, each normalised by their own statistics."""
+    settings: frozenset[str] = frozenset({"width", "generator_norm", "discriminator_norm", "spectral_norm"})
+    """The keys of `TrunkSettings` that the two functions read; `trunk_of` refuses values of others."""
+    class_width: int = 0
+    """Width of an embedding of classes in the generator's input; 0 conditions its batch norms on them instead."""
+
+
+OF_ALL_TRUNKS = {"name", "freeze_d"}
+UNUSED = {"generator_norm": "none", "discriminator_norm": "none"}
+"""The values of settings in a trunk that does not read them, where these are not the defaults."""
+
+
+def trunk_of(settings: TrunkSettings) -> Trunk:
+    """The trunk that `settings` names.
+
+    Raises:
+        InputError: If it ignores one of the settings, or there is none of this name.
+    """
+    trunk: Trunk = trunks.get(settings.name)
+    unused = {key: UNUSED.get(key, field.default) for key, field in TrunkSettings.model_fields.items()}
+    ignored = sorted(k for k in unused.keys() - trunk.settings - OF_ALL_TRUNKS if getattr(settings, k) != unused[k])
+    if ignored:
+        given = " and ".join(f"trunk.{key} = {json.dumps(getattr(settings, key))}" for key in ignored)
+        change = " and ".join(f"trunk.{key} to {json.dumps(unused[key])}" for key in ignored)
+        raise InputError(f"trunk {settings.name} does not support {given}; set {change}")
+    if settings.widths and settings.width != unused["width"]:
+        raise InputError(f"trunk.width = {settings.width} has no effect beside trunk.widths; remove one of them")
+    return trunk
 
 
 def require_resolution(name: str, image: ImageShape, accepted: Collection[int]) -> None:
@@ -107,3 +141,33 @@ def require_resolution(name: str, image: ImageShape, accepted: Collection[int]) 
         f"trunk {name} supports {sizes} images, not {image.resolution}×{image.resolution}; "
         f"set data.resolution to {sides}, or trunk.name to another trunk (see `gan-zoo trunks`)"
     )
+
+
+def stage_sides(name: str, image: ImageShape) -> list[int]:
+    """The sides 4, 8, …, R of the maps of the trunk `name`, which has a stage for each.
+
+    Raises:
+        InputError: If the image's resolution R is not a power of 2 from 4.
+    """
+    above: int = 1 << (image.resolution - 1).bit_length()
+    if image.resolution < 4 or image.resolution != above:
+        raise InputError(
+            f"trunk {name} supports images whose side is a power of 2 from 4, not {image.resolution}×"
+            f"{image.resolution}; set data.resolution to {max(4, above)}, or trunk.name to another trunk (see `gan-zoo "
+            "trunks`)"
+        )
+    return [2**k for k in range(2, above.bit_length())]
+
+
+def by_stage(key: str, given: Sequence[int], automatic: Sequence[int]) -> list[int]:
+    """A number for each stage: `given`, the value of the setting trunk.`key`, or `automatic` if that is empty.
+
+    Raises:
+        InputError: If there are several, but not one for each stage.
+    """
+    if len(given) not in (0, 1, len(automatic)):
+        raise InputError(
+            f"trunk.{key} has {len(given)} numbers, but the trunk has {len(automatic)} stages at this resolution; give "
+            f"{len(automatic)} numbers, or one for all"
+        )
+    return [*given] * len(automatic) if len(given) == 1 else [*(given or automatic)]

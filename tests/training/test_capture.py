@@ -25,6 +25,7 @@ from gan_zoo.training.step_tables import STEPS
 Settings = dict[str, Any]
 VARIED: Settings = {"data__augment": "shift:0.1", "optimizer__schedule": "linear", "training__steps": 40}
 RECIPE: Settings = {"infogan__consistency": 1.0, "data__warp": "rotate:0.2, elastic:0.04"}
+TINY: Settings = {"data__resolution": 8, "trunk__width": 2}
 KINDS: dict[str, tuple[str, Settings, int]] = {  # with how many kinds of step each has
     "infogan": ("infogan", {}, 1),
     "recipe": ("infogan", RECIPE, 1),
@@ -33,6 +34,8 @@ KINDS: dict[str, tuple[str, Settings, int]] = {  # with how many kinds of step e
     "penalties": ("r3gan", {}, 1),
     "penalties, simultaneous": ("r3gan", {"training__update": "simultaneous"}, 1),
     "lazy penalties": ("gan", {"loss__r1": 1.0, "loss__penalty_interval": 3}, 2),
+    "path lengths": ("stylegan2", {"loss__penalty_interval": 1, "stylegan2__path_length_interval": 2, **TINY}, 2),
+    "noise inputs": ("infogan", {"trunk__name": "stylegan2", **TINY}, 1),
     "WGAN-GP": ("wgan-gp", {"training__discriminator_steps": 2}, 2),
     "spectral norm": ("sngan", {"training__discriminator_steps": 2}, 2),
     "projection": ("projection-gan", {"training__discriminator_steps": 1}, 1),

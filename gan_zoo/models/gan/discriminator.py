@@ -37,7 +37,7 @@ class Discriminator(nn.Module):
     def __init__(self, trunk: DiscriminatorTrunk, *, spectral_norm: bool, classes: int = 0) -> None:
         super().__init__()
         self.trunk = trunk
-        self.head = spectral(nn.Linear(trunk.width, 1), spectral_norm)
+        self.head = spectral(trunk.head(), spectral_norm)
         self.embedding: nn.Module | None = None  # a row for each class
         if classes:
             self.embedding = spectral(nn.Linear(trunk.width, classes, bias=False), spectral_norm)

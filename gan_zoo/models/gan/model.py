@@ -26,9 +26,11 @@ from gan_zoo.models.gan.discriminator import Discriminator, DiscriminatorOutput
 from gan_zoo.models.gan.input_images import check_images
 from gan_zoo.models.gan.prior import SHOWN, CodeValues, Latents, Prior
 from gan_zoo.models.gan.settings import GANRecipe
-from gan_zoo.registry import losses, trunks
+from gan_zoo.registry import losses
 from gan_zoo.shapes import ImageShape
 from gan_zoo.trunks.conditional import build_generator
+from gan_zoo.trunks.style import drawing
+from gan_zoo.trunks.trunk import trunk_of
 
 MAX_IMAGES_AT_ONCE, MAX_VALUES_AT_ONCE = 256, 2**21
 """Images, and their values, in one pass outside of training, so that memory does not grow with their number."""
@@ -103,12 +105,13 @@ class GAN(GANRecipe, nn.Module):
         if config.latent.noise == 0 and all(code.conditions for code in codes):
             raise InputError("latent.noise = 0: a generator without codes needs noise; set it to 1 or more")
         self.prior = self.prior_of(config, codes)
-        trunk, classes = trunks.get(config.trunk.name), self.prior.classes
+        trunk, classes = trunk_of(config.trunk), self.prior.classes
         self.generator = build_generator(trunk, self.prior.width, self.image, config.trunk, classes=classes)
         self.discriminator = Discriminator(
             trunk.discriminator(self.image, config.trunk), spectral_norm=config.trunk.spectral_norm, classes=classes
         )
         self.adversarial: AdversarialLoss = losses.get(config.loss.adversarial)
+        self.over_ranks: Mean = alone
 
     @staticmethod
     def model_settings(config: Config) -> Any:
@@ -149,6 +152,7 @@ class GAN(GANRecipe, nn.Module):
         Raises:
             InputError: If the objective cannot be computed so.
         """
+        self.over_ranks = over_ranks
 
     def notes(self) -> list[str]:
         """Notes on the configuration for the user, one line each."""
@@ -161,6 +165,12 @@ class GAN(GANRecipe, nn.Module):
         if training.accumulate > 1 and self.config.trunk.spectral_norm:
             lines.append(f"training.accumulate = {training.accumulate}: spectral norm iterates in each micro-batch")
         return lines
+
+    def training_images(self, latents: Latents, random: Draws) -> Tensor:
+        """The fakes [n, C, H, W] of a training step; noise inputs of the generator are drawn from `random`."""
+        with drawing(self.generator, random):
+            images: Tensor = self.generator(latents.input)
+        return images
 
     def additional_images(self, real: Tensor, latents: Latents, random: Draws) -> tuple[Tensor, ...]:
         """Images that D sees in its step besides reals and fakes; `StepTensors.additional` has its output for them.

@@ -52,7 +52,6 @@ class InfoGAN(InfoGANRecipe, GAN):
         self.consistency, self.spread = settings.consistency, settings.spread
         self.consistency_steps, self.consistency_after = settings.consistency_steps, settings.consistency_after
         self.consistency_share = settings.consistency_share
-        self.over_ranks: Mean = alone
         self.prior_match = settings.prior_match
         self.prior_schedule = LearningRateSchedule(settings.prior_lr, settings.prior_delay)
         self.warp = parse_augment(config.data.warp, "data.warp")
@@ -81,7 +80,7 @@ class InfoGAN(InfoGANRecipe, GAN):
         Raises:
             InputError: If such a mean is needed and gradients accumulate over micro-batches.
         """
-        self.over_ranks = over_ranks
+        super().configure_batches(rows, gradient_accumulation, over_ranks)
         if gradient_accumulation == 1:
             return
         table = table_name(self.config.model)

@@ -17,9 +17,9 @@ from gan_zoo.models.gan.prior import Latents
 from gan_zoo.models.infogan.model import InfoGAN
 from gan_zoo.models.infogan_cr.pairs import couple
 from gan_zoo.models.infogan_cr.settings import InfoGANCRRecipe, InfoGANCRSettings
-from gan_zoo.registry import trunks
 from gan_zoo.shapes import ImageShape
 from gan_zoo.trunks.layers import spectral
+from gan_zoo.trunks.trunk import trunk_of
 
 
 class PairNetwork(nn.Module):
@@ -34,7 +34,7 @@ class PairNetwork(nn.Module):
     def __init__(self, image: ImageShape, codes: int, settings: TrunkSettings) -> None:
         super().__init__()
         pair = ImageShape(2 * image.channels, image.resolution)
-        self.trunk = trunks.get(settings.name).discriminator(pair, settings)
+        self.trunk = trunk_of(settings).discriminator(pair, settings)
         self.head = spectral(nn.Linear(self.trunk.width, codes), settings.spectral_norm)
 
     def forward(self, pairs: Tensor) -> Tensor:
@@ -63,7 +63,8 @@ class InfoGANCR(InfoGANCRRecipe, InfoGAN):
         key = f"{table_name(config.model)}.contrast = {self.contrast:g}"
         if len(self.codes) < 2:
             raise InputError(f"{key} requires at least 2 codes, and codes = {settings.codes!r}")
-        trunk = config.trunk.model_copy(update={"width": settings.contrast_width or config.trunk.width})
+        narrower = {"width": settings.contrast_width, "widths": (), "cardinality": ()}
+        trunk = config.trunk.model_copy(update=narrower if settings.contrast_width else {})
         self.h = PairNetwork(self.image, len(self.codes), trunk)
 
     def notes(self) -> list[str]:
