@@ -16,7 +16,11 @@ from gan_zoo.trees import FLAG, Tree, flat, quoted_value
 def changes(before: Config, after: Config) -> list[str]:
     """The differences between two configurations, as `key: old → new`."""
     old, new = flat(before.model_dump()), flat(after.model_dump())
-    return [f"{key}: {old.get(key)} → {new.get(key)}" for key in new if old.get(key) != new[key]]
+    return [f"{key}: {_shown(old.get(key))} → {_shown(new[key])}" for key in new if old.get(key) != new[key]]
+
+
+def _shown(value: object) -> object:
+    return "(empty)" if value == "" else value
 
 
 def to_toml(config: Config, origins: Mapping[str, str] | None = None) -> str:

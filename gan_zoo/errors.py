@@ -45,6 +45,8 @@ def unknown(kind: str, name: str, known: Iterable[str], *, where: str = "", also
         An `InputError` to raise, e.g. ``unknown model 'infogen'; did you mean 'infogan'? Known: acgan, …``.
     """
     names = sorted(known)
+    if not names:
+        return InputError(f"{where}unknown {kind} {cut(name)!r}{also}; there are none")
     nearest = get_close_matches(name, names, n=1)
     hint = f"; did you mean {nearest[0]!r}?" if nearest else "."
-    return InputError(f"{where}unknown {kind} {cut(name)!r}{also}{hint} Known: {', '.join(names) or 'none'}")
+    return InputError(f"{where}unknown {kind} {cut(name)!r}{also}{hint} Known: {', '.join(names)}")

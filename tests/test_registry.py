@@ -59,7 +59,7 @@ def test_plurals_of_kinds_are_words() -> None:
 def test_the_nearest_name_is_suggested_only_if_it_is_near() -> None:
     assert "did you mean 'infogan'?" in str(unknown("model", "infogen", ["infogan", "gan"]))
     assert "did you mean" not in str(unknown("model", "zzz", ["infogan", "gan"]))
-    assert str(unknown("code", "c1", [])) == "unknown code 'c1'. Known: none"
+    assert str(unknown("code", "c1", [])) == "unknown code 'c1'; there are none"
 
 
 def test_groups_are_named_after_the_kinds() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from importlib.util import module_from_spec, spec_from_file_location
@@ -266,3 +267,12 @@ def test_a_run_is_shipped_by_one_command(run: Run, tmp_path: Path, monkeypatch: 
     }  # fmt: skip
     assert "| clustering | accuracy |" in (tmp_path / "digits" / "README.md").read_text()
     assert read_description(tmp_path / "digits").data_license == "MNIST"
+
+
+def test_drawing_imports_no_compiler() -> None:
+    """torch imports it, for seconds, to draw normal numbers without memory."""
+    code = (
+        "import sys, gan_zoo; gan_zoo.load('mnist-5k').sample(2);"
+        "assert 'torch' in sys.modules and 'torch._dynamo' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

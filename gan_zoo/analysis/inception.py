@@ -58,7 +58,7 @@ def inception(weights: Path | None = None, *, device: torch.device | str = "cpu"
     if not path.is_file():
         raise InputError(
             f"{path}: no such file; Inception's weights are not downloaded: convert torch-fidelity's to safetensors "
-            "(gan_zoo/analysis/inception.py says how), or name the file by --features"
+            "(gan_zoo/analysis/inception.py says how), or name the file by --features (in training --logging.features)"
         )
     tensors = read_tensors(path)
     try:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as to_safetensors
 
 from gan_zoo.data.bounds import check_memory
 from gan_zoo.errors import InputError, cut, first_line
@@ -41,12 +41,10 @@ def save_latents(latents: Latents, model: GAN, path: Path | str, *, run: str = "
     """
     noise = latents.input[:, : model.prior.noise].detach().float().cpu().contiguous()
     facts = {"format": FORMAT, "prior": describe_prior(model.prior), "model": model.config.model, "run": run}
-    with atomic_file(Path(path)) as partial, utf8_name(partial) as name:
-        save_file(
-            {"noise": noise, "codes": latents.codes.detach().float().cpu().contiguous()},
-            name,
-            facts | {"images": json.dumps(list(images))},
-        )
+    codes = latents.codes.detach().float().cpu().contiguous()
+    content = to_safetensors({"noise": noise, "codes": codes}, facts | {"images": json.dumps(list(images))})
+    with atomic_file(Path(path)) as partial:
+        partial.write_bytes(content)
     return Path(path)
 
 
@@ -66,10 +64,13 @@ def load_latents(path: Path | str, model: GAN) -> Latents:
             if facts.get("format") != FORMAT:
                 raise InputError(f"{path} has no latents that this release reads; gan-zoo invert writes such files")
             if (stored := facts.get("prior", "")) != (needed := describe_prior(prior)):
-                raise InputError(f"{path} has latents of {cut(stored)}; the model needs {needed}")
+                raise InputError(f"{path} has latents of {cut(stored, 300)}; the model needs {needed}")
             check_memory(path.stat().st_size, str(path))
             noise, codes = file.get_tensor("noise"), file.get_tensor("codes")
     except (SafetensorError, OSError) as error:
+        if not path.is_file():
+            what = "is a folder" if path.is_dir() else "does not exist"
+            raise InputError(f"{path} {what}; a file of latents is needed, as gan-zoo invert writes") from None
         raise InputError(f"{path}: not readable as safetensors: {first_line(error)}") from None
     wrong_shape = noise.ndim != 2 or noise.shape[1] != prior.noise or codes.shape != (len(noise), len(prior.codes))
     if wrong_shape or not len(noise) or {noise.dtype, codes.dtype} != {torch.float32} or not noise.isfinite().all():

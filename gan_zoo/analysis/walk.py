@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from gan_zoo.analysis.panel import Panel, framed
-from gan_zoo.analysis.traverse import GAP, check_size, shown_values
+from gan_zoo.analysis.traverse import GAP, MOST_IMAGES, check_size, shown_values
 from gan_zoo.errors import InputError
 from gan_zoo.images import cell_side
 from gan_zoo.models.gan.codes import Code
@@ -100,10 +100,10 @@ def draw_walk(
         raise InputError(f"--seconds must be a number from {2 * MILLISECONDS / 1000:g} to {LONGEST:g}, not {seconds:g}")
     frames = round(seconds * 1000 / MILLISECONDS)
     values = code_path(code, frames) if code else [0.0] * frames
-    panels = [
-        Panel(cell_side(model.image.resolution), [""] * rows, [""] * rows, title=title)
-        for title in _titles(code, values)
-    ]
+    if rows > MOST_IMAGES:
+        raise InputError(f"--rows {rows}: a picture holds at most {MOST_IMAGES} images")
+    cell, blank = cell_side(model.image.resolution), [""] * rows
+    panels = [Panel(cell, blank, blank, title=title) for title in _titles(code, values)]
     check_size(panels, panels[0].size, remedy="--rows or --seconds")
     images = _images(model, code, values, noise=noise, samples=rows**2, seed=seed, truncation=truncation)
     pictures = [panel.draw(image.unflatten(0, (rows, rows))) for panel, image in zip(panels, images, strict=True)]

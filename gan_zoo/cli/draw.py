@@ -77,6 +77,8 @@ def traverse(
     _, model, target = open_model(at(run, checkpoint), device, out, name, check_drawn)
     source: int | Latents = seed
     if from_:
+        if seed:
+            raise InputError("--from takes noise and codes of a file, and --seed others; give one of them")
         source, square = load_latents(from_, model), by is None and target.suffix.lower() in MOVING
         rows = rows or min(8 if square else 10, math.isqrt(len(source)) if square else len(source))
     console.print(

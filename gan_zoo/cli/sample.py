@@ -35,7 +35,7 @@ def sample(
     checkpoint: Checkpoint = None,
     out: Path | None = None,
     seed: Seed = 0,
-    seeds: str = "",
+    seeds: str | None = None,
     device: Device = "cpu",
 ) -> None:
     """Draw a grid of samples, or a file for each.
@@ -69,9 +69,11 @@ def sample(
     from gan_zoo.files import check_empty
     from gan_zoo.images import check_ending, mosaic, most_images, save_each, save_image
 
-    listed = parse_seeds(seeds)
+    listed = [] if seeds is None else parse_seeds(seeds)
     if listed and (n is not None or seed or from_):
         raise InputError("--seeds draws one image for each seed; leave out --seed, -n and --from")
+    if from_ and seed:
+        raise InputError("--from draws the latents of a file, and --seed others; give one of them")
     name, check = ("samples/images", check_empty) if separate else ("samples/samples.png", check_ending)
     source, model, target = open_model(at(run, checkpoint), device, out, name, check)
     values = parse_values(codes)
@@ -94,8 +96,9 @@ def sample(
         return
     side = model.image.resolution
     if n > (most := most_images(side)):
+        asked = f"--seeds {seeds}" if listed else f"--n {n}"
         raise InputError(
-            f"--n {n}: a picture holds at most {most} images of {side}×{side} pixels; --separate writes one each"
+            f"{asked}: a picture holds at most {most} images of {side}×{side} pixels; --separate writes one each"
         )
     console.print(str(save_image(mosaic(batches, n, max(1, round(n**0.5))), target)))
 
@@ -149,6 +152,6 @@ def parse_seeds(text: str) -> list[range]:
         if not first <= last < 2**63:
             raise InputError(f"--seeds: {quoted(part)!r} is not a seed or a range of seeds, as in 1,5-9")
         ranges.append(range(first, last + 1))
-    if text and not ranges:
+    if not ranges:
         raise InputError(f"--seeds {quoted(text)!r} names no seed; write seeds and ranges, as in 1,5-9")
     return ranges

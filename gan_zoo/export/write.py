@@ -65,7 +65,8 @@ def export(
     model = load(checkpoint)
     tensors = compact(model.state_dict(), precision)
     model.load_state_dict(expand(tensors, str(checkpoint)))
-    figures = measured_at(run.folder, checkpoint.name, step, fingerprint(model))
+    measured = checkpoint if is_export(checkpoint) else run.folder
+    figures = measured_at(measured, checkpoint.name, step, fingerprint(model))
     origin = run.origin.without_folders if run.origin else None
     if is_export(checkpoint):
         before = read_description(checkpoint)

@@ -196,6 +196,8 @@ def _differences(before: Config, now: Config, step: int) -> list[str]:
         ignored = [change for change in differ if not change.startswith(("data.name:", "data.path:"))]
         return [f"ignored, since all steps are done: {change}" for change in ignored]
     notes = [f"changed: {change}" for change in differ]
+    if before.logging.best and now.logging.best not in ("", before.logging.best):
+        notes.append(f"the first evaluation replaces checkpoints/best, the best by {before.logging.best}")
     if step and before.seed != now.seed:
         notes.append(
             f"batches, latents and augmentation follow seed {now.seed} from here on; the weights were initialised with "

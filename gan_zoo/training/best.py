@@ -7,10 +7,11 @@ is there: as `best`, or still as the checkpoint of its step.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
-from gan_zoo.errors import InputError
+from gan_zoo.errors import DamagedCheckpointWarning, InputError
 from gan_zoo.files import atomic_folder, write
 from gan_zoo.training.checkpoint import BEST, name_of, newest_whole, read_facts, read_state, verify_written
 
@@ -65,13 +66,18 @@ def find_best(folder: Path) -> Path:
         InputError: If no evaluation was recorded, or the checkpoint is damaged.
     """
     if not (best := recorded_best(folder)):
+        if (folder / BEST).is_dir():
+            raise InputError(f"{folder / BEST} is of former data, and no evaluation on the present data is recorded")
         raise InputError(
             f"{folder / BEST} does not exist: train with logging.evaluate_every and logging.best to keep the best "
             "checkpoint, e.g. --logging.evaluate-every 500 --logging.best mi"
         )
-    for path in (folder / BEST, folder / name_of(best.step)):
-        if _is_of(path, best.step):
-            return path
+    if _is_of(folder / BEST, best.step):
+        return folder / BEST
+    if _is_of(same := folder / name_of(best.step), best.step):
+        if (folder / BEST).is_dir():
+            warnings.warn(f"skipped: {folder / BEST}; using {same}", DamagedCheckpointWarning, stacklevel=2)
+        return same
     read_state(folder / BEST)  # says what is damaged
     raise InputError(f"{folder / BEST} is not of step {best.step}, the best one, whose checkpoint is missing")
 

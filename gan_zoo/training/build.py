@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Any
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from gan_zoo.config import Config, Training
 from gan_zoo.data.augment import parse_augment
@@ -94,11 +96,21 @@ def _model(config: Config, device: torch.device) -> GAN:
     return model
 
 
+class _WithoutDrawing(TorchFunctionMode):
+    """Leaves weights without memory as they are: to draw normal ones there, torch imports its compiler, for seconds."""
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if function is torch.Tensor.normal_ or getattr(function, "__module__", "") == nn.init.__name__:
+            return args[0] if args else kwargs["tensor"]
+        return function(*args, **(kwargs or {}))
+
+
 def _check_size(config: Config, copies: int) -> None:
     """Build the model without memory for its weights, and add up what they would need."""
     what = "the networks of this configuration"
     try:
-        model = _model(config, torch.device("meta"))
+        with _WithoutDrawing():
+            model = _model(config, torch.device("meta"))
     except (RuntimeError, TypeError, OverflowError) as error:
         if "meta" in str(error):  # the model's constructor reads values, which a meta tensor has not
             return

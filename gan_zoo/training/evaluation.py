@@ -58,7 +58,7 @@ def open_measures(make: MeasuresOf | None, config: Config, dataset: Dataset, mod
         if settings.best:
             raise InputError(
                 f"logging.best = {settings.best!r} requires logging.evaluate_every, the steps between evaluations, "
-                f"e.g. {settings.checkpoint_every}"
+                f"e.g. {settings.checkpoint_every}, or empty to keep no best checkpoint"
             )
         return None
     if make is None:

@@ -92,6 +92,11 @@ def unrecorded(run: Run) -> list[str]:
 def refusal(run: Run, change: str) -> str:
     """The message for data that has changed."""
     path = location(run.config.data)[1] or run.config.data.name
+    if "data.fit" in change:
+        return (
+            f"{quoted(path, 200)} was trained on by {run.folder} with data.fit = {run.config.data.fit!r}; leave out "
+            "--data.fit to keep it, or add --new-data"
+        )
     return (
         f"{quoted(path, 200)} differs from the data that {run.folder} was trained on: {change}; if that has "
         f"moved, name its new path: {_resume_with(run.folder, '--data PATH')}; to continue with the present data, "

@@ -141,8 +141,8 @@ def test_what_is_no_file_of_latents_is_refused(place: Path, model: GAN, tmp_path
     for path, told in (
         (weights, "no latents that this release reads; gan-zoo invert writes"),
         (tmp_path / "pickle.safetensors", "not readable as safetensors"),
-        (tmp_path / "missing.safetensors", "not readable as safetensors"),
-        (tmp_path, "not readable as safetensors"),
+        (tmp_path / "missing.safetensors", "does not exist"),
+        (tmp_path, "is a folder"),
     ):
         with pytest.raises(InputError) as refused:
             gan_zoo.load_latents(path, model)

@@ -111,7 +111,9 @@ def test_a_run_killed_at_random_times_ends_bit_identical(tmp_path: Path, never_k
 def test_a_run_killed_at_each_step_of_writing_a_checkpoint_ends_bit_identical(
     tmp_path: Path, never_killed: Run
 ) -> None:
-    """Before each operation on files, and in the middle of it; every life goes on from the one before."""
+    """Before an operation on files or in the middle of it, each third one, and all of them with `make soak`; every life
+    goes on from the one before.
+    """
     folder = tmp_path / "run"
     with FaultyFiles(tmp_path, "none", 0, since="mkdir .step").installed() as counted:
         go_on("infogan", folder, LONG | {"training__steps": 12, "logging__keep": 1})
@@ -120,8 +122,9 @@ def test_a_run_killed_at_each_step_of_writing_a_checkpoint_ends_bit_identical(
     assert len(writing) > 25
     assert {"mkdir", "create", "write", "fsync", "rename", "unlink", "rmdir"} <= set(counted.done)
     shutil.rmtree(folder)
+    tried = writing if SOAK > 1 else writing[::3]
     kills = 0
-    for at in writing:
+    for at in tried:
         for fault in ("kill", "kill in the middle") if SOAK > 1 else (("kill", "kill in the middle")[at % 2],):
             process = forked(live, folder, fault, at)
             process.start()
@@ -130,9 +133,9 @@ def test_a_run_killed_at_each_step_of_writing_a_checkpoint_ends_bit_identical(
                 shutil.rmtree(folder)
             else:
                 kills += 1
-    assert kills >= len(writing) - 3
+    assert kills >= len(tried) - 3
     assert_same_end(go_on("infogan", folder, LONG), never_killed)
-    print(f"{kills} kills at {len(writing)} operations of a checkpoint's writing survived")
+    print(f"{kills} kills at {len(tried)} operations of a checkpoint's writing survived")
 
 
 EVALUATED = SHORT | {"logging__evaluate_every": 3, "logging__features": "random", "logging__best": "frechet"}

@@ -113,6 +113,7 @@ print(json.dumps([runs, storage.get_logs("gan-zoo", runs[0])], default=str))
 """
 
 
+@pytest.mark.slow  # a minute, of which trackio takes most to be imported, five times
 def test_trackio_keeps_every_metric_and_picture_and_goes_on_in_one_run(tmp_path: Path) -> None:
     if util.find_spec("trackio") is None:
         pytest.skip("the extra `trackio` is not installed")
