@@ -65,11 +65,11 @@ TERMS = {
 
 INSTEAD = {
     "infovae": (
-        r"\tfrac{1}{2 \sigma^2} \mathbb{E}_x[\lVert x - G(z, \bar c) \rVert^2] + "
+        r"\tfrac{1}{2 \sigma^2} \mathbb{E}_x[\lVert x - G(z, \hat c) \rVert^2] + "
         r"\beta \, \mathrm{KL}(q(z \mid x) \,\Vert\, p(z)) - \lambda \, L_I(G, Q)",
-        r"\tfrac{1}{2 \sigma^2} \mathbb{E}_x[\lVert x - G(z, \bar c) \rVert^2] - \lambda \, L_I(G, Q)",
-        r"$z \sim q(z \mid x)$ is read from the features of x, $\bar c$ the mean of $Q(c \mid x)$, σ the setting "
-        "`deviation`, β the setting `beta`, and $L_I$ [InfoGAN's](infogan.md), on images decoded from the prior. D is "
+        r"\tfrac{1}{2 \sigma^2} \mathbb{E}_x[\lVert x - G(z, \hat c) \rVert^2] - \lambda \, L_I(G, Q)",
+        r"$z \sim q(z \mid x)$ is read from the features of x, $\hat c$ its most likely code by Q, σ the "
+        "setting `deviation`, β the setting `beta`, and $L_I$ [InfoGAN's](infogan.md), on images decoded from the prior. D is "
         "the encoder: its trunk, and Q. There is no adversarial loss: both minimise one bound, in turn.",
     ),
 }

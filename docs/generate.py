@@ -175,7 +175,8 @@ def objective(name: str) -> list[str]:
     of_d, of_g, letters = TERMS.get(name, ("", "", ""))
     if name in INSTEAD:
         discriminator, generator, letters = INSTEAD[name]
-    parts = ["## Objective", "With its default losses, D minimises", f"$$\n{discriminator}{of_d}\n$$"]
+    begin = "D minimises" if name in INSTEAD else "With its default losses, D minimises"
+    parts = ["## Objective", begin, f"$$\n{discriminator}{of_d}\n$$"]
     parts += ["and G", f"$$\n{generator}{of_g}\n$$", letters]
     if loss.gradient_penalty:
         parts.append(r"where $\hat x = \epsilon x + (1 - \epsilon) G(z)$, ε uniform in [0, 1].")

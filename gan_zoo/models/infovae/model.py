@@ -36,7 +36,7 @@ class InfoVAE(InfoVAERecipe, InfoGAN):
     encoder is D's trunk with a linear layer for q(z | x); G decodes. The bound is that of log p(x | c), for the most
     likely code c of the image by Q, through which no gradient flows: probabilities would be a channel of continuous
     values. Q learns from the information term, InfoGAN's, on images decoded from the prior, and from consistency. The
-    ELBO is divided by the number of pixel values, as it is usually reported: in nats for each image it would drown L_I.
+    ELBO is divided by the number of pixel values, as is usual for likelihoods: for a whole image its gradients would outweigh those of L_I.
 
     There is no game: D's step moves encoder and Q, G's step the decoder, both up the same bound.
     """
