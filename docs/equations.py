@@ -68,9 +68,9 @@ INSTEAD = {
         r"\tfrac{1}{2 \sigma^2} \mathbb{E}_x[\lVert x - G(z, \hat c) \rVert^2] + "
         r"\beta \, \mathrm{KL}(q(z \mid x) \,\Vert\, p(z)) - \lambda \, L_I(G, Q)",
         r"\tfrac{1}{2 \sigma^2} \mathbb{E}_x[\lVert x - G(z, \hat c) \rVert^2] - \lambda \, L_I(G, Q)",
-        r"$z \sim q(z \mid x)$ is read from the features of x, $\hat c$ its most likely code by Q, σ the "
-        "setting `deviation`, β the setting `beta`, and $L_I$ [InfoGAN's](infogan.md), on images decoded from the prior. D is "
-        "the encoder: its trunk, and Q. There is no adversarial loss: both minimise one bound, in turn.",
+        r"$z \sim q(z \mid x)$ is read from the features of x, $\hat c$ its most likely code by Q, σ the setting "
+        "`deviation`, β `beta`, and $L_I$ [InfoGAN's](infogan.md), of images decoded from the prior. "
+        "D is the encoder: its trunk, and Q. There is no adversarial loss: both minimise one bound, in turn.",
     ),
 }
 """For models without an adversarial loss: D's and G's objective, and what their symbols mean."""

@@ -94,9 +94,8 @@ def summary(record: dict[str, Any]) -> str:
     """The most telling values of a line of metrics: speed, the adversarial losses, L_I of codes beside its maximum."""
     parts = [f"{record['images_per_second']:.0f} images/s"]
     for short, player in (("D", "discriminator"), ("G", "generator")):
-        losses = {name: value for name, value in record.items() if name.startswith(f"{player}/")}
-        if losses:
-            parts.append(f"{short} {losses.get(f'{player}/adversarial', sum(losses.values())):.3f}")
+        terms = [value for name, value in record.items() if name.startswith(f"{player}/")]
+        parts += [f"{short} {term:.3f}" for term in terms[:1]]  # the adversarial loss, if the model has one
     bounds = {name.removeprefix("mi/"): value for name, value in record.items() if name.startswith("mi/")}
     if bounds:
         shown = [_of_its_maximum(name, bound, record) for name, bound in list(bounds.items())[:MOST_CODES]]

@@ -36,7 +36,7 @@ class InfoVAE(InfoVAERecipe, InfoGAN):
     encoder is D's trunk with a linear layer for q(z | x); G decodes. The bound is that of log p(x | c), for the most
     likely code c of the image by Q, through which no gradient flows: probabilities would be a channel of continuous
     values. Q learns from the information term, InfoGAN's, on images decoded from the prior, and from consistency. The
-    ELBO is divided by the number of pixel values, as is usual for likelihoods: for a whole image its gradients would outweigh those of L_I.
+    ELBO is divided by the number of pixel values: for a whole image its gradients would outweigh those of L_I.
 
     There is no game: D's step moves encoder and Q, G's step the decoder, both up the same bound.
     """
@@ -93,13 +93,16 @@ class InfoVAE(InfoVAERecipe, InfoGAN):
     def discriminator_objective(self, step: StepTensors) -> Objective:
         """-ELBO - λ L_I and the consistency term, for encoder and Q."""
         objective = super().discriminator_objective(step)
-        del objective.terms["discriminator/adversarial"]
-        objective.terms |= {f"discriminator/{name}": term for name, term in self.bound(step).items()}
-        return objective
+        return instead_of_adversarial(objective, "discriminator", self.bound(step))
 
     def generator_objective(self, step: StepTensors) -> Objective:
         """-ELBO - λ L_I, for the decoder; the divergence does not depend on it."""
         objective = super().generator_objective(step)
-        del objective.terms["generator/adversarial"]
-        objective.terms["generator/reconstruction"] = self.bound(step)["reconstruction"]
-        return objective
+        return instead_of_adversarial(objective, "generator", {"reconstruction": self.bound(step)["reconstruction"]})
+
+
+def instead_of_adversarial(objective: Objective, player: str, terms: dict[str, Tensor]) -> Objective:
+    """An objective with other terms, first, in the place of the adversarial loss."""
+    del objective.terms[f"{player}/adversarial"]
+    objective.terms = {f"{player}/{name}": term for name, term in terms.items()} | objective.terms
+    return objective
