@@ -140,8 +140,8 @@ trunks = Registry(
     "trunk",
     {
         "mlp": ("gan_zoo.trunks.mlp:MLP", "multilayer perceptrons, any resolution"),
-        "dcgan": ("gan_zoo.trunks.dcgan:DCGAN", "strided convolutions, 28, 32, 64 or 128 pixels"),
-        "resnet": ("gan_zoo.trunks.resnet:RESNET", "SNGAN's residual blocks, 28, 32, 64 or 128 pixels"),
+        "dcgan": ("gan_zoo.trunks.dcgan:DCGAN", "strided convolutions, 28, 32, 64, 128 or 256 pixels"),
+        "resnet": ("gan_zoo.trunks.resnet:RESNET", "SNGAN's residual blocks, 28, 32, 64, 128 or 256 pixels"),
         "infogan-mnist": ("gan_zoo.trunks.infogan_mnist:INFOGAN_MNIST", "the InfoGAN paper's network, 28 pixels"),
         "stylegan2": ("gan_zoo.trunks.stylegan2:STYLEGAN2", "style-based generator, 4 to 1,024 pixels (powers of 2)"),
     },

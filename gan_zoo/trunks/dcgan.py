@@ -18,7 +18,7 @@ from gan_zoo.trunks.convolutions import ConvFromImage, ConvToImage
 from gan_zoo.trunks.layers import activated, doubling, halving, init_dcgan, spectral
 from gan_zoo.trunks.trunk import DiscriminatorTrunk, Trunk, require_resolution
 
-SMALLEST_SIDE = {28: 7, 32: 4, 64: 4, 128: 4}
+SMALLEST_SIDE = {28: 7, 32: 4, 64: 4, 128: 4, 256: 4}
 """Side of the smallest feature map, by resolution."""
 
 
@@ -34,7 +34,7 @@ def dcgan_generator(latent_width: int, image: ImageShape, settings: TrunkSetting
     """Latents [n, latent_width] to images [n, C, R, R] in [-1, 1]: project and reshape, then up-convolutions.
 
     Raises:
-        InputError: If the resolution is not 28, 32, 64 or 128.
+        InputError: If the resolution is not 28, 32, 64, 128 or 256.
     """
     side, channels = _plan(image, settings.width)
     channels = channels[::-1]
@@ -53,7 +53,7 @@ def dcgan_discriminator(image: ImageShape, settings: TrunkSettings) -> Discrimin
     """Images [n, C, R, R] to the flattened last feature map.
 
     Raises:
-        InputError: If the resolution is not 28, 32, 64 or 128.
+        InputError: If the resolution is not 28, 32, 64, 128 or 256.
     """
     side, channels = _plan(image, settings.width)
     layers: list[nn.Module] = [ConvFromImage(image.channels, channels[0]), nn.LeakyReLU(0.2)]

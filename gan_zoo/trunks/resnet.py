@@ -38,8 +38,10 @@ PLANS = {
     32: Plan(4, (4, 4, 4, 4), (2, 2), (2, 2)),
     64: Plan(4, (16, 8, 4, 2, 1), (1, 2, 4, 8), (16,)),
     128: Plan(4, (16, 16, 8, 4, 2, 1), (1, 2, 4, 8, 16), (16,)),
+    256: Plan(4, (16, 16, 8, 8, 4, 2, 1), (1, 2, 4, 8, 8, 16), (16,)),
 }
-"""Plans by resolution: 32 and 128 from the paper; 28 follows 32, and 64 the paper's plan for 48 pixels."""
+"""Plans by resolution: 32 and 128 from the paper; 28 follows 32, and 64 the paper's plan for 48 pixels. 256 has the
+channels of BigGAN (Brock et al., 2019, arXiv:1809.11096, appendix B)."""
 
 
 class ResidualBlock(nn.Module):
@@ -106,7 +108,7 @@ def resnet_generator(latent_width: int, image: ImageShape, settings: TrunkSettin
     """Latents [n, latent_width] to images [n, C, R, R] in [-1, 1].
 
     Raises:
-        InputError: If the resolution is not 28, 32, 64 or 128.
+        InputError: If the resolution is not 28, 32, 64, 128 or 256.
     """
     require_resolution("resnet", image, PLANS)
     plan, kind = PLANS[image.resolution], settings.generator_norm
@@ -125,7 +127,7 @@ def resnet_discriminator(image: ImageShape, settings: TrunkSettings) -> Discrimi
     """Images [n, C, R, R] to the last feature map's sum over space.
 
     Raises:
-        InputError: If the resolution is not 28, 32, 64 or 128.
+        InputError: If the resolution is not 28, 32, 64, 128 or 256.
     """
     require_resolution("resnet", image, PLANS)
     plan, kind = PLANS[image.resolution], settings.discriminator_norm

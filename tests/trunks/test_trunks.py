@@ -22,8 +22,8 @@ LATENT = 10
 NAMES = ["dcgan", "infogan-mnist", "mlp", "resnet"]
 RESOLUTIONS = {
     "mlp": [8, 28, 32, 64, 128],
-    "dcgan": [28, 32, 64, 128],
-    "resnet": [28, 32, 64, 128],
+    "dcgan": [28, 32, 64, 128, 256],
+    "resnet": [28, 32, 64, 128, 256],
     "infogan-mnist": [28],
 }
 MAPS = {  # [c, h, w] of the last feature map at width 2
@@ -33,10 +33,12 @@ MAPS = {  # [c, h, w] of the last feature map at width 2
     ("dcgan", 32): (8, 4, 4),
     ("dcgan", 64): (16, 4, 4),
     ("dcgan", 128): (32, 4, 4),
+    ("dcgan", 256): (64, 4, 4),
     ("resnet", 28): (4, 7, 7),
     ("resnet", 32): (4, 8, 8),
     ("resnet", 64): (32, 4, 4),
     ("resnet", 128): (32, 4, 4),
+    ("resnet", 256): (32, 4, 4),
     ("infogan-mnist", 28): (4, 7, 7),
 }
 WEIGHTED = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
@@ -251,9 +253,9 @@ def test_compiles_without_a_graph_break(name: str) -> None:
         (
             "dcgan",
             48,
-            "supports 28×28, 32×32, 64×64 or 128×128 images, not 48×48; set data.resolution to 28 or 32",
+            "supports 28×28, 32×32, 64×64, 128×128 or 256×256 images, not 48×48; set data.resolution to 28 or 32",
         ),
-        ("resnet", 256, "supports 28×28, 32×32, 64×64 or 128×128 images, not 256×256;"),
+        ("resnet", 512, "supports 28×28, 32×32, 64×64, 128×128 or 256×256 images, not 512×512;"),
     ],
 )
 def test_a_resolution_it_cannot_do_is_refused_in_one_line(name: str, resolution: int, sizes: str) -> None:
