@@ -10,6 +10,7 @@ import torch
 from commandline import write_set, zoo
 
 import gan_zoo
+from gan_zoo.models.infogan.model import InfoGAN
 from gan_zoo.registry import models, presets
 from gan_zoo.resolve import resolve
 from gan_zoo.training.precision import pick_precision
@@ -18,7 +19,7 @@ from gan_zoo.training.run import Run
 SMALL = {"trunk.width": 2, "training.batch_size": 4, "training.device": "cpu"}
 FLAGS = ("--trunk.width", "2", "--batch-size", "4", "--device", "cpu")
 OF_INFOGAN = [name for name in presets() if resolve(config=name).model == "infogan"]
-OTHERS = [name for name in models.entries if "infogan" not in name]
+OTHERS = [name for name in models.entries if not issubclass(models.get(name), InfoGAN)]
 CROSS = [(model, preset) for preset in OF_INFOGAN for model in OTHERS]
 COVER = [(model, OF_INFOGAN[k % len(OF_INFOGAN)]) for k, model in enumerate(OTHERS)]
 COVER += [(OTHERS[k % len(OTHERS)], preset) for k, preset in enumerate(OF_INFOGAN) if k >= len(OTHERS)]

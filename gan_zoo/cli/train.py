@@ -124,6 +124,7 @@ def _dry_run(resolved: Resolved, source: Source | None, existing: Run | None, *,
     from gan_zoo.training.begin import prepare
     from gan_zoo.training.evaluation import open_measures
     from gan_zoo.training.fine_tuning import start_at
+    from gan_zoo.training.memory import check_step_memory, step_memory
     from gan_zoo.training.penalties import check_norm
 
     if not existing:
@@ -138,6 +139,9 @@ def _dry_run(resolved: Resolved, source: Source | None, existing: Run | None, *,
     console.print(to_toml(filled, {**resolved.origins, **origins}), end="")
     for name, module in state.model.named_children():
         console.print(f"# {name}: {sum(p.numel() for p in module.parameters()):,} parameters")
+    needed = step_memory(filled, dataset, state.model.device)
+    console.print(f"# memory of a step: {needed}")
+    check_step_memory(needed, state.model.device)
 
 
 def _train(resolved: Resolved, *, out: Path | None, source: Source | None, resume: bool, new_data: bool) -> None:

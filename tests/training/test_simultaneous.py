@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from narrow import Game, moved, narrow_train, weights
-from test_passes import OF_PAIRS, counting, expected, flops
+from test_passes import OF_MODEL, counting, expected, flops
 
 from gan_zoo.models.gan.model import GAN, Objective, StepTensors
 from gan_zoo.registry import models
@@ -23,12 +23,12 @@ def test_an_iteration_is_one_generator_and_two_trunk_passes(model: str, monkeypa
     of_interpolates = 1 if game.config.loss.gradient_penalty else 0
     with counting(game, monkeypatch) as counts:
         game.step()
-    generated = 1 + OF_PAIRS.get(model, 0)
+    generated = 1 + OF_MODEL.get(model, 0)
     passes = expected(generator=generated, trunk=2 + of_interpolates, calls=2 + of_interpolates)
     assert counts == passes | {"backward": 3}
 
 
-@pytest.mark.parametrize("model", models.entries)
+@pytest.mark.parametrize("model", sorted(models.entries.keys() - {"infovae"}))  # its encoder learns through the decoder
 def test_the_discriminator_s_objective_cannot_reach_the_generator(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
     game = Game(model, **SIMULTANEOUS)
     real = type(game.model).discriminator_objective

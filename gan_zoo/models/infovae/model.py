@@ -53,6 +53,7 @@ class InfoVAE(InfoVAERecipe, InfoGAN):
                     f"loss.{key} = {weight:g} penalises an adversarial loss, and model {config.model} has none; set it "
                     "to 0"
                 )
+        self.discriminator.head.requires_grad_(False)  # of an adversarial loss
         self.deviation, self.beta = settings.deviation, settings.beta
         self.posterior = spectral(nn.Linear(self.discriminator.trunk.width, 2 * noise), config.trunk.spectral_norm)
 
