@@ -153,6 +153,9 @@ class Loss(Settings):
     """γ of the R1 penalty γ/2 E‖∇D(x)‖² on reals (Mescheder et al., 2018, eq. 9)."""
     r2: Weight = 0.0
     """γ of the R2 penalty, the same on fakes (eq. 10)."""
+    final_penalty: Share = 1.0
+    """Share of γ, of R1 and R2, at the last step, towards which they fall along a cosine (0.1 in Huang et al., 2024); 1
+    keeps them."""
     penalty_interval: Positive = 1
     """Compute penalties every n-th step, with n times the weight (Karras et al., 2020, lazy regularisation)."""
 
@@ -169,7 +172,9 @@ class Optimizer(Settings):
     beta2: Fraction = 0.999
     """Adam's decay of the mean squared gradient."""
     schedule: Literal["constant", "linear", "cosine"] = "constant"
-    """Decay of the learning rates to zero at the last step, or constant."""
+    """Decay of the learning rates to final_lr at the last step, or constant."""
+    final_lr: Fraction = 0.0
+    """Share of the learning rates at the end of a schedule."""
     warmup: Count = 0
     """Steps of linear warm-up from zero."""
 

@@ -124,7 +124,7 @@ models = Registry(
         "lsgan": _model("lsgan", "LSGAN", "least-squares losses"),
         "wgan-gp": _model("wgan_gp", "WGANGP", "Wasserstein losses, gradient penalty"),
         "sngan": _model("sngan", "SNGAN", "residual trunks, spectral norm, hinge losses"),
-        "r3gan": _model("r3gan", "R3GAN", "relativistic pairing with R1 and R2"),
+        "r3gan": _model("r3gan", "R3GAN", "relativistic pairing with R1 and R2, on trunk r3gan"),
         "stylegan2": _model("stylegan2", "StyleGAN2", "style-based generator, lazy R1, path-length regularisation"),
         "acgan": _model("acgan", "ACGAN", "class-conditional, with a class head trained on labels"),
         "projection-gan": _model(
@@ -142,6 +142,7 @@ trunks = Registry(
         "mlp": ("gan_zoo.trunks.mlp:MLP", "multilayer perceptrons, any resolution"),
         "dcgan": ("gan_zoo.trunks.dcgan:DCGAN", "strided convolutions, 28, 32, 64, 128 or 256 pixels"),
         "resnet": ("gan_zoo.trunks.resnet:RESNET", "SNGAN's residual blocks, 28, 32, 64, 128 or 256 pixels"),
+        "r3gan": ("gan_zoo.trunks.r3gan:R3GAN", "R3GAN's grouped residual blocks, any power of 2 from 4 pixels"),
         "infogan-mnist": ("gan_zoo.trunks.infogan_mnist:INFOGAN_MNIST", "the InfoGAN paper's network, 28 pixels"),
         "stylegan2": ("gan_zoo.trunks.stylegan2:STYLEGAN2", "style-based generator, 4 to 1,024 pixels (powers of 2)"),
     },

@@ -54,7 +54,7 @@ def new_state(config: Config, device: torch.device, ranks: Ranks = ALONE) -> Sta
         _refuse_single_images(config, ranks)
     if stores_pixel_by_pixel(model, settings, device):
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if settings.compile and Penalties(config.loss).any:
+    if settings.compile and Penalties(config.loss, settings.steps).any:
         raise InputError(
             "training.compile does not support gradient penalties, which need second derivatives; "
             "set loss.gradient_penalty, loss.r1 and loss.r2 to 0, or training.compile to false"

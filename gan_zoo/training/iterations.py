@@ -156,13 +156,16 @@ class Iterations(Iterator[int]):
         return None if self.captured and self.captured.recording and not has_phases else self.state.step
 
     def _rates(self, step: int) -> list[float]:
-        """The learning rates of both networks in step `step`, and the weight of the moving average's update."""
+        """The learning rates of both networks in step `step`, the weight of the moving average's update, and the
+        share of the penalties' γ.
+        """
         update = (step + 1) // self.config.training.discriminator_steps
         rates = [rate for optimizer in self.state.optimizers.values() for rate in optimizer.rates(step)]
-        return [*rates, self.state.ema.weight(update) if self.state.ema else 0.0]
+        average_weight = self.state.ema.weight(update) if self.state.ema else 0.0
+        return [*rates, average_weight, self.functions.penalties.share_of(step)]
 
     def _set_rates(self, rates: Sequence[float | Tensor]) -> None:
-        *rates, self.average_weight = rates
+        *rates, self.average_weight, self.functions.penalties.share = rates
         for optimizer in self.state.optimizers.values():
             optimizer.set_rates([rates.pop(0) for _ in optimizer.schedules])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -162,13 +163,13 @@ def network_optimizers(model: GAN, precision: Precision, ranks: Ranks = ALONE) -
 
 
 def lr_factor(settings: Optimizer, step: int, steps: int) -> float:
-    """The share of the maximal learning rate at `step` of `steps`: warm-up, then the schedule's decay to zero."""
+    """The share of the maximal learning rate at `step` of `steps`: warm-up, then the schedule's decay."""
     warmup = min(1.0, (step + 1) / settings.warmup) if settings.warmup else 1.0
+    return warmup * decayed(settings.schedule, settings.final_lr, step, steps)
+
+
+def decayed(schedule: Literal["constant", "linear", "cosine"], final: float, step: int, steps: int) -> float:
+    """A number that falls from 1 at step 0 to `final` at step `steps`, or is always 1."""
     done = min(step / steps, 1.0)
-    match settings.schedule:
-        case "constant":
-            return warmup
-        case "linear":
-            return warmup * (1 - done)
-        case "cosine":
-            return warmup * 0.5 * (1 + math.cos(math.pi * done))
+    left = {"constant": 1.0, "linear": 1 - done, "cosine": 0.5 * (1 + math.cos(math.pi * done))}[schedule]
+    return final + (1 - final) * left

@@ -9,13 +9,23 @@ from gan_zoo.draws import Draws
 from gan_zoo.errors import InputError
 from gan_zoo.losses.penalties import gradient_penalty, zero_centred_penalty
 from gan_zoo.models.gan.discriminator import Discriminator, DiscriminatorOutput
+from gan_zoo.training.network_optimizer import decayed
 
 
 class Penalties:
-    """The penalties; computed at every n-th step with n times their weight (lazy regularisation)."""
+    """The penalties; computed at every n-th step with n times their weight (lazy regularisation).
 
-    def __init__(self, settings: Loss) -> None:
-        self.settings = settings
+    Args:
+        settings: Of the loss.
+        steps: Of the run.
+
+    Attributes:
+        share: The present share of γ; a tensor where steps read it from the device.
+    """
+
+    def __init__(self, settings: Loss, steps: int) -> None:
+        self.settings, self.steps = settings, steps
+        self.share: float | Tensor = 1.0
         self.any = max(settings.gradient_penalty, settings.r1, settings.r2) > 0
 
     @property
@@ -26,6 +36,10 @@ class Penalties:
     def due(self, step: int) -> bool:
         """Whether they are computed in step `step`."""
         return self.any and step % self.settings.penalty_interval == 0
+
+    def share_of(self, step: int) -> float:
+        """The share of γ in step `step`."""
+        return decayed("cosine", self.settings.final_penalty, step, self.steps)
 
     def __call__(
         self,
@@ -49,10 +63,11 @@ class Penalties:
             mix = random.uniform(len(real.images))[:, :, None, None]
             slope = gradient_penalty(logits, real.images.detach(), fake.images.detach(), mix)
             terms["discriminator/gradient_penalty"] = s.gradient_penalty * slope
+        share = 1.0 if s.final_penalty == 1 else self.share
         if s.r1:
-            terms["discriminator/r1"] = s.r1 * zero_centred_penalty(real.logits, real.images)
+            terms["discriminator/r1"] = s.r1 * share * zero_centred_penalty(real.logits, real.images)
         if s.r2:
-            terms["discriminator/r2"] = s.r2 * zero_centred_penalty(fake.logits, fake.images)
+            terms["discriminator/r2"] = s.r2 * share * zero_centred_penalty(fake.logits, fake.images)
         return {name: s.penalty_interval * term for name, term in terms.items()}
 
 

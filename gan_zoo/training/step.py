@@ -48,7 +48,7 @@ class StepFunctions:
         self.model, self.precision = model, precision
         self.augment_real = augment
         self.augment_fake = augment if config.data.augment_fakes else parse_augment("")
-        self.penalties = Penalties(config.loss)
+        self.penalties = Penalties(config.loss, config.training.steps)
         self.penalised_in_float32 = config.loss.gradient_penalty > 0 or precision.name == "fp16"
         self.at_once = _can_join(model)
         for name, layer in model.named_modules():

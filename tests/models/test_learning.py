@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 import torch
@@ -75,3 +76,14 @@ def test_consistency_makes_q_tell_the_same_of_a_real_digit_and_of_its_warped_cop
     assert entropy > 1.95  # 2.19 ± 0.07 of log 10 = 2.303: it does not agree by saying little
     assert entropy <= math.log(10) + 1e-5
     assert all(run.metrics()[-1]["mi/c1"] > 1.8 for run in runs)  # 2.11 ± 0.01
+
+
+@pytest.mark.slow
+def test_r3gan_learns_the_digits_on_its_own_trunk(tmp_path: Path) -> None:
+    """Five minutes on one core. Fréchet distance by a random network: 8.9 after 200 steps, 2.1 after 800 (seed 0)."""
+    run = narrow_train(
+        "r3gan", tmp_path / "run", trunk__width=64, trunk__widths=(48, 32, 16, 8), trunk__blocks=(1,), latent__noise=64,
+        loss__penalty_interval=4, optimizer__generator_lr=1e-3, optimizer__discriminator_lr=1e-3, training__ema=0.99,
+        training__batch_size=32, training__steps=800, logging__features="random", logging__evaluate_every=800,
+    )  # fmt: skip
+    assert run.metrics()[-1]["evaluation/frechet/random"] < 4

@@ -32,7 +32,7 @@ def infogan() -> InfoGAN:
 def test_samples_are_images_in_minus_one_to_one_decided_by_the_seed(model: str) -> None:
     made = Game(model).model
     images = made.sample(5, seed=1)
-    assert images.shape == (5, 1, 28, 28)
+    assert images.shape == (5, 1, made.image.resolution, made.image.resolution)
     assert images.dtype == torch.float32
     assert not images.requires_grad
     assert images.abs().max() <= 1

@@ -9,15 +9,18 @@ from typing import Any
 
 import pytest
 import torch
-from narrow import Game, narrow_train, one_line, weights
+from narrow import Game, narrow_config, narrow_train, one_line, weights
 from torch import nn
 
 from gan_zoo.config import Optimizer
+from gan_zoo.data.dataset import open_dataset
 from gan_zoo.errors import InputError
 from gan_zoo.models.gan.prior import STATISTICS
 from gan_zoo.models.infogan.model import InfoGAN
 from gan_zoo.training.batch_norm import measure_statistics
+from gan_zoo.training.build import new_state
 from gan_zoo.training.ema import EMA
+from gan_zoo.training.iterations import Iterations
 from gan_zoo.training.loggers.jsonlines import JSONLines
 from gan_zoo.training.meter import ROWS, Meter
 from gan_zoo.training.network_optimizer import lr_factor
@@ -120,6 +123,33 @@ def test_learning_rates_follow_their_schedule() -> None:
     assert factors(schedule="cosine") == pytest.approx([0.5 * (1 + math.cos(math.pi * k / 10)) for k in range(10)])
     assert lr_factor(Optimizer(schedule="linear"), 12, 10) == 0
     assert lr_factor(Optimizer(schedule="cosine"), 12, 10) == pytest.approx(0)
+
+
+def test_schedules_end_at_the_share_that_is_set() -> None:
+    assert factors(final_lr=0.25) == [1.0] * 10
+    assert factors(schedule="linear", final_lr=0.25) == pytest.approx([1 - 0.75 * k / 10 for k in range(10)])
+    falling = factors(steps=4, schedule="cosine", final_lr=0.25)
+    assert falling == pytest.approx(
+        [1, 0.25 + 0.75 * (2 + math.sqrt(2)) / 4, 0.625, 0.25 + 0.75 * (2 - math.sqrt(2)) / 4]
+    )
+    assert lr_factor(Optimizer(schedule="cosine", final_lr=0.25), 12, 10) == pytest.approx(0.25)
+
+
+def test_the_penalties_fall_along_a_cosine_to_their_final_share() -> None:
+    settings = {"loss__r1": 1.0, "loss__r2": 2.0, "training__steps": 4}
+    config = narrow_config("gan", loss__final_penalty=0.2, **settings)
+    steps = Iterations(new_state(config, torch.device("cpu")), open_dataset(config.data).train)
+    shares = []
+    for _ in range(4):
+        next(steps)
+        shares.append(steps.functions.penalties.share)
+    assert shares == pytest.approx([1, 0.2 + 0.8 * (2 + math.sqrt(2)) / 4, 0.6, 0.2 + 0.8 * (2 - math.sqrt(2)) / 4])
+    games = [Game("gan", loss__final_penalty=final, **settings) for final in (1.0, 0.2)]
+    for game in games:
+        game.functions.penalties.share = 0.5
+    whole, half = (game.step(0)[0].terms for game in games)
+    for name in ("discriminator/r1", "discriminator/r2"):
+        torch.testing.assert_close(half[name], 0.5 * whole[name])
 
 
 def test_warm_up_rises_to_the_schedule() -> None:
