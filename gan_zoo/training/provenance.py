@@ -94,8 +94,8 @@ def refusal(run: Run, change: str) -> str:
     path = location(run.config.data)[1] or run.config.data.name
     if "data.fit" in change:
         return (
-            f"{quoted(path, 200)} was trained on by {run.folder} with data.fit = {run.config.data.fit!r}; leave out "
-            "--data.fit to keep it, or add --new-data"
+            f"{run.folder} was trained on {quoted(path, 200)} with another data.fit; leave out --data.fit to keep it, "
+            "or add --new-data"
         )
     return (
         f"{quoted(path, 200)} differs from the data that {run.folder} was trained on: {change}; if that has "

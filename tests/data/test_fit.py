@@ -143,7 +143,7 @@ def test_a_run_tells_at_its_start_and_resumes_and_encodes_as_it_was_trained(fold
     words = ("train", "--resume", "--out", run.folder, "--steps", 2)
     ended = zoo(*words, "--data.fit", "crop")
     assert (ended.code, ended.err.strip().count("\n")) == (2, 0)
-    assert "with data.fit = 'pad'; leave out --data.fit to keep it" in ended.err
+    assert "with another data.fit; leave out --data.fit to keep it" in ended.err
     ended = zoo(*words)
     assert ended.code == 0, ended.err
     assert "3 of 4 images are not square: data.fit = pad adds black bars" in ended.out
