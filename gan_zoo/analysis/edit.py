@@ -84,7 +84,7 @@ def invert_all(
         latents.append(result.latents)
         errors.append(result.rmse)
     if not names:
-        raise InputError(f"{images.where}: no image left; {left_out(broken)}")
+        raise InputError(f"no image is left of {images.where}: {left_out(broken)}")
     return Inverted(names, Latents.cat(latents), torch.cat(errors), torch.cat(shown))
 
 

@@ -18,7 +18,7 @@ from gan_zoo.analysis.code_table import Columns
 from gan_zoo.config import Data
 from gan_zoo.data.batches import normalise
 from gan_zoo.data.dataset import ARRAY_SUFFIXES, Dataset, LazyImages, Split, open_dataset, quiet
-from gan_zoo.data.encoded import BrokenImagesError, decoded_on_request
+from gan_zoo.data.encoded import BrokenImagesError, decoded_on_request, note_on_fit
 from gan_zoo.data.folder import Files
 from gan_zoo.data.pixels import SUFFIXES
 from gan_zoo.errors import InputError, quoted
@@ -59,6 +59,8 @@ class Images:
     split: Split
     where: str
     broken: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    """Lines for the user."""
 
     def first(self, n: int | None) -> Images:
         """The first n images, or all."""
@@ -104,7 +106,8 @@ def open_images(
         if missing := [str(path) for path in paths if not path.is_file()]:
             raise InputError(f"{missing[0]}: no such image")
         files = Files(Path(), [str(path) for path in paths])
-        return Images(Split(decoded_on_request(files, shape, run.config.data.fit), names=files.names), "files")
+        pixels = decoded_on_request(files, shape, run.config.data.fit)
+        return Images(Split(pixels, names=files.names), "files", notes=tuple(note_on_fit(files, run.config.data.fit)))
     if len(named) > 1:
         odd = next(path for path in paths if path.is_dir() or path.suffix.lower() not in SUFFIXES)
         raise InputError(f"{odd} is not an image file; accepted: image files, or one folder, array file or dataset")
@@ -120,7 +123,8 @@ def open_images(
     split = dataset.train if part == "train" else dataset.test
     if split is None:
         raise InputError(f"data {settings.name!r} has no test split; accepted: --split train")
-    return Images(split, f"{part} split of {settings.name}", dataset.broken)
+    notes = note_on_fit(dataset.origin[0], settings.fit) if dataset.origin else []
+    return Images(split, f"{part} split of {settings.name}", dataset.broken, tuple(notes))
 
 
 def _but_for_broken(opened: Callable[[Data], Dataset], settings: Data) -> Dataset:
@@ -176,7 +180,7 @@ def encode(
         yield columns
         encoded = True
     if not encoded:
-        raise InputError(f"{images.where}: no image left; {left_out(broken)}")
+        raise InputError(f"no image is left of {images.where}: {left_out(broken)}")
 
 
 def readable(split: Split, batch_size: int, workers: int, broken: list[str]) -> Iterator[tuple[Tensor, Tensor]]:

@@ -13,6 +13,7 @@ from gan_zoo.cli.types import Checkpoint, Count, Device, LatentsFile, Port, RunF
 from gan_zoo.errors import InputError
 
 if TYPE_CHECKING:
+    from gan_zoo.analysis.encode import Images
     from gan_zoo.models.gan.model import GAN
     from gan_zoo.models.gan.prior import Latents
     from gan_zoo.training.run import Run
@@ -31,6 +32,17 @@ def open_model(
     check_ending(target)
     check_output(target)
     return source, load(checkpoint, device=pick_device(device)), target
+
+
+def opened_images(images: tuple[str, ...], source: Run, model: GAN, split: Literal["train", "test"]) -> Images:
+    """Open the images of a command line, and say what is cut off them."""
+    from gan_zoo.analysis.encode import open_images
+    from gan_zoo.terminal import say
+
+    opened = open_images(images, source, model.image, part=split)
+    for note in opened.notes:
+        say(note)
+    return opened
 
 
 def traverse(
@@ -126,7 +138,7 @@ def encode(
     name = code_table_name(images, split)
     source, model, target = open_model(at(run, checkpoint), device, out, name, check_ending)
     encoder, workers = encoding.encoder(model), source.config.data.workers
-    opened = encoding.open_images(images, source, model.image, part=split)
+    opened = opened_images(images, source, model, split)
     broken: list[str] = []
     table = encoding.encode(encoder, opened, batch_size=batch_size, workers=workers, broken=broken)
     rows = write_table(table, target)

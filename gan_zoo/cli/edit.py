@@ -58,10 +58,9 @@ def invert(
         gan-zoo invert runs/infogan-mnist-5k-001 mnist-5k --split test -n 100 --out held-back
     """
     from gan_zoo.analysis.edit import MOST_SHOWN, draw_pairs
-    from gan_zoo.analysis.encode import open_images
     from gan_zoo.analysis.latents import save_latents
     from gan_zoo.cli.console import check_output, console, wide
-    from gan_zoo.cli.draw import open_model
+    from gan_zoo.cli.draw import open_model, opened_images
     from gan_zoo.images import check_ending, save_image
     from gan_zoo.terminal import table
 
@@ -70,7 +69,7 @@ def invert(
         at(run, checkpoint), device, out and out / PAIRS, f"inverted/{PAIRS}", check_ending
     )
     check_output(target.parent / LATENTS)
-    opened = open_images(images, source, model.image, part=split).first(n)
+    opened = opened_images(images, source, model, split).first(n)
     inverted = inverted_all(model, opened, steps=steps, seed=seed, codes=codes, workers=source.config.data.workers)
     rows = zip(inverted.names, inverted.latents.codes.tolist(), inverted.rmse.tolist(), strict=True)
     cells = [(name, codes_text(model.codes, values), f"{rmse:.1f}") for name, values, rmse in rows]
@@ -116,15 +115,14 @@ def edit(
         gan-zoo edit runs/infogan-mnist-5k-001 three.png four.png --codes c2=-1,-0.5,0,0.5,1 --out slanted.png
     """
     from gan_zoo.analysis.edit import check_edits, draw_edits
-    from gan_zoo.analysis.encode import open_images
     from gan_zoo.cli.console import console
-    from gan_zoo.cli.draw import open_model
+    from gan_zoo.cli.draw import open_model, opened_images
     from gan_zoo.images import check_ending, save_image
 
     require_images(images, "edit")
     values = parse_lists(codes)
     source, model, target = open_model(at(run, checkpoint), device, out, "samples/edit.png", check_ending)
-    opened = open_images(images, source, model.image, part=split).first(n)
+    opened = opened_images(images, source, model, split).first(n)
     check_edits(model, values, len(opened.split))
     inverted = inverted_all(model, opened, steps=steps, seed=seed, workers=source.config.data.workers)
     console.print(str(save_image(draw_edits(model, inverted, values), target)))

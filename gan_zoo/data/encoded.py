@@ -110,14 +110,14 @@ def from_encoded(
         train,
         test=test[0] if test else None,
         class_names=labels.names or (tuple(names) if len(names) == labels.classes else ()),
-        notes=(*notes, *labels.notes, *skipped, *_fit_note(settings, splits[0].images)),
+        notes=(*notes, *labels.notes, *skipped, *note_on_fit(splits[0].images, settings.fit)),
         broken=tuple(causes),
         origin=tuple(split.images for split in splits),
         fit=settings.fit,
     )
 
 
-def _fit_note(settings: Data, images: EncodedImages) -> list[str]:
+def note_on_fit(images: EncodedImages, how: Fit) -> list[str]:
     """A line on the images that are not square, by the headers of some of them."""
     sizes: list[tuple[int, int]] = []
     count = min(len(images), LOOKED_AT)
@@ -125,7 +125,7 @@ def _fit_note(settings: Data, images: EncodedImages) -> list[str]:
         for k in range(count):
             with suppress(InputError):  # reported when it is decoded
                 sizes.append(_opened(images, k * len(images) // count, lambda image: image.size))
-    return fit_note(sizes, settings.fit, len(images))
+    return fit_note(sizes, how, len(images))
 
 
 def _shape_and_images(

@@ -239,9 +239,11 @@ def test_broken_images_are_left_out_and_named(place: Path, tmp_path: Path, batch
     ended = zoo("encode", place / "run", pets, "--out", tmp_path / f"t.{ending}", "--batch-size", batch_size)
     assert ended.code == 0, ended.err
     assert ended.out.startswith("4 images (")
-    assert ended.err.startswith("left out: 2 that cannot be read: ")
-    assert "cat/aa.png (" in ended.err and "dog/z.png (not an image that can be read)" in ended.err
-    assert ended.err.count("\n") == 1 and "skip_broken" not in ended.err
+    shapes, left_out = ended.err.splitlines()
+    assert shapes.startswith("4 of 4 images are not square: data.fit = crop cuts ")
+    assert left_out.startswith("left out: 2 that cannot be read: ")
+    assert "cat/aa.png (" in left_out and "dog/z.png (not an image that can be read)" in left_out
+    assert "skip_broken" not in left_out
     assert zoo("encode", place / "run", place / "pets", "--out", tmp_path / "whole.csv").code == 0
     if ending == "csv":
         found, whole = rows(tmp_path / "t.csv"), rows(tmp_path / "whole.csv")
@@ -255,7 +257,7 @@ def test_a_set_of_broken_images_alone_is_an_error(place: Path, tmp_path: Path) -
     (tmp_path / "b.png").write_text("no image")
     ended = zoo("encode", place / "run", tmp_path / "a.png", tmp_path / "b.png", "--out", tmp_path / "t.csv")
     assert ended.code == 2
-    assert "no image left; 2 that cannot be read" in ended.err
+    assert "no image is left of files: 2 that cannot be read" in ended.err
     assert not (tmp_path / "t.csv").exists()
 
 
@@ -269,7 +271,7 @@ def test_whatever_is_broken_the_others_are_encoded(
     images, lost = Images(Watched(n, broken).split, "here"), list[str]()
     batches = encode(encoder(model), images, batch_size=size, workers=workers, broken=lost)
     if len(broken) == n:
-        with pytest.raises(InputError, match="no image left"):
+        with pytest.raises(InputError, match="no image is left"):
             list(batches)
     else:
         found = [index for columns in batches for index in columns["image"].tolist()]

@@ -147,6 +147,9 @@ def test_a_run_tells_at_its_start_and_resumes_and_encodes_as_it_was_trained(fold
     ended = zoo(*words)
     assert ended.code == 0, ended.err
     assert "3 of 4 images are not square: data.fit = pad adds black bars" in ended.out
+    for images in ((folder / "a.png", folder / "b.png"), (folder,)):
+        told = zoo("encode", run.folder, *images, "--out", tmp_path / "codes.csv").err
+        assert "images are not square: data.fit = pad adds black bars" in told
     opened = open_images([str(folder / "a.png")], run, ImageShape(1, 28))
     assert torch.equal(
         opened.split.pixels(torch.tensor([0]))[0], decode(Image.open(folder / "a.png"), ImageShape(1, 28), "pad")
