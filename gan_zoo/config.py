@@ -96,6 +96,9 @@ class Data(Settings):
     """Random augmentation of every image that D sees, e.g. "flip, shift:0.1, rotate:0.2, cutout:0.5"."""
     augment_fakes: bool = True
     """Whether to augment fakes like reals, differentiably (Zhao et al., 2020, DiffAugment)."""
+    augment_target: Fraction = 0.0
+    """Target of E[sign D(x)] over reals, 0.6 in the paper: each operation of augment applies with a probability that
+    rises from 0 while the mean is above it (Karras et al., 2020, ADA). 0 always applies all operations."""
     warp: str = ""
     """Random changes that preserve an image's content, with the syntax of augment; InfoGAN's consistency term compares
     images with copies changed so."""

@@ -126,6 +126,7 @@ models = Registry(
         "sngan": _model("sngan", "SNGAN", "residual trunks, spectral norm, hinge losses"),
         "r3gan": _model("r3gan", "R3GAN", "relativistic pairing with R1 and R2, on trunk r3gan"),
         "stylegan2": _model("stylegan2", "StyleGAN2", "style-based generator, lazy R1, path-length regularisation"),
+        "stylegan2-ada": _model("stylegan2_ada", "StyleGAN2ADA", "StyleGAN2 with adaptive augmentation"),
         "acgan": _model("acgan", "ACGAN", "class-conditional, with a class head trained on labels"),
         "projection-gan": _model(
             "projection_gan", "ProjectionGAN", "class-conditional: conditional batch norm, projection in D"

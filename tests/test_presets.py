@@ -10,7 +10,9 @@ import torch
 from commandline import write_set, zoo
 
 import gan_zoo
+from gan_zoo.errors import InputError
 from gan_zoo.models.infogan.model import InfoGAN
+from gan_zoo.models.stylegan2.model import StyleGAN2
 from gan_zoo.registry import models, presets
 from gan_zoo.resolve import resolve
 from gan_zoo.training.precision import pick_precision
@@ -19,7 +21,12 @@ from gan_zoo.training.run import Run
 SMALL = {"trunk.width": 2, "training.batch_size": 4, "training.device": "cpu"}
 FLAGS = ("--trunk.width", "2", "--batch-size", "4", "--device", "cpu")
 OF_INFOGAN = [name for name in presets() if resolve(config=name).model == "infogan"]
-OTHERS = [name for name in models.entries if not issubclass(models.get(name), InfoGAN)]
+OTHERS = [
+    name
+    for name in models.entries
+    if not issubclass(models.get(name), InfoGAN) and not issubclass(models.get(name), StyleGAN2)
+]
+"""The models that train on any preset's trunk; StyleGAN2 requires a mapping network."""
 CROSS = [(model, preset) for preset in OF_INFOGAN for model in OTHERS]
 COVER = [(model, OF_INFOGAN[k % len(OF_INFOGAN)]) for k, model in enumerate(OTHERS)]
 COVER += [(OTHERS[k % len(OTHERS)], preset) for k, preset in enumerate(OF_INFOGAN) if k >= len(OTHERS)]
@@ -49,7 +56,8 @@ def train(model: str | None, preset: str, data: Path, out: Path) -> Run:
 
 def test_the_presets_of_the_paper_and_of_other_sets_are_there() -> None:
     assert set(presets()) >= {
-        "mnist-5k", "mnist", "fashion-mnist", "svhn", "celeba-64", "chairs-64", "faces-32", "cifar10", "folder-64"
+        "mnist-5k", "mnist", "fashion-mnist", "svhn", "celeba-64", "chairs-64", "faces-32", "cifar10", "folder-64",
+        "faces-stylegan2-256",
     }  # fmt: skip
     assert {resolve(config=name).model for name in presets()} >= {"infogan", "dcgan", "sngan", "wgan-gp"}
 
@@ -143,6 +151,13 @@ def test_every_preset_of_infogan_trains_every_other_model(
 def test_the_quick_pairs_cover_every_model_and_every_preset() -> None:
     assert {model for model, _ in COVER} == set(OTHERS)
     assert {preset for _, preset in COVER} == set(OF_INFOGAN)
+
+
+def test_stylegan2_trains_on_the_preset_of_its_trunk_alone(sets: dict[str, Path], tmp_path: Path) -> None:
+    preset = "faces-stylegan2-256"
+    assert "generator/path_length" in train("stylegan2", preset, sets[preset], tmp_path / "run").metrics()[0]
+    with pytest.raises(InputError, match="trunk dcgan has no mapping network"):
+        train("stylegan2", "celeba-64", sets["celeba-64"], tmp_path / "other")
 
 
 def test_a_file_turns_from_dcgan_to_infogan_by_its_one_word(tmp_path: Path) -> None:

@@ -59,10 +59,11 @@ class Workload:
         """The configuration of a case. The plain GAN's noise is as wide as InfoGAN's noise and codes."""
         noise = {"latent.noise": 62, "infogan.codes": CODES} if model == "infogan" else {"latent.noise": 74}
         colours = 1 if self.trunk == "infogan-mnist" else 3
+        norm = "none" if self.trunk in ("r3gan", "stylegan2") else "batch"
         shared = {
             "trunk.name": self.trunk,
-            "trunk.generator_norm": "batch",
-            "trunk.discriminator_norm": "batch",
+            "trunk.generator_norm": norm,
+            "trunk.discriminator_norm": norm,
             "latent.distribution": "uniform",
             "data.name": "mnist-5k",
             "data.resolution": self.resolution,
@@ -91,7 +92,10 @@ def grid(device: torch.device, *, quick: bool) -> list[Workload]:
         ]
     if quick:
         return [replace(PAPER, precision=precision) for precision in dict.fromkeys(("fp32", best))]
-    trunks = [(PAPER.trunk, PAPER.resolution, PAPER.batch), ("dcgan", 32, 64), ("dcgan", 64, 32), ("resnet", 32, 8)]
+    trunks = [
+        (PAPER.trunk, PAPER.resolution, PAPER.batch),
+        *(("dcgan", 32, 64), ("dcgan", 64, 32), ("resnet", 32, 8), ("stylegan2", 32, 8)),
+    ]
     modes = [mode for mode in MODES if device.type == "cuda" or "graph" not in mode]
     precisions = dict.fromkeys(("fp32", best, *(("fp16",) if device.type == "cuda" else ())))
     return [Workload(*trunk, precision, mode) for mode in modes for trunk in trunks for precision in precisions]

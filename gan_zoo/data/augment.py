@@ -78,12 +78,14 @@ class Augment:
         """The policy as `parse_augment` reads it."""
         return ", ".join(f"{name}:{amount:g}" for name, amount in vars(self).items() if amount)
 
-    def __call__(self, images: Tensor, random: Draws) -> Tensor:
+    def __call__(self, images: Tensor, random: Draws, probability: Tensor | None = None) -> Tensor:
         """Augment images [n, c, r, r] in [-1, 1]; gradients flow through, gradients of gradients too.
 
         Args:
             images: The discriminator's input.
-            random: The source of random numbers, on the images' device: one draw, or none for an empty policy.
+            random: The source of random numbers, on the images' device: one draw, or none for an empty policy; two
+                with a probability.
+            probability: Of each operation in each image, []; None applies all.
         """
         if not self:
             return images
@@ -93,6 +95,8 @@ class Augment:
             normals=steps.normals,
             uniforms=tuple(interval for intervals in ranges.values() for interval in intervals),
         )
+        if probability is not None:
+            normals, uniforms = self._thinned(normals, uniforms, random, probability)
         drawn = dict(zip(ranges, uniforms.split([len(intervals) for intervals in ranges.values()], 1), strict=True))
         augmented = _colour(images.float(), drawn)
         if steps != WarpSteps():
@@ -100,6 +104,23 @@ class Augment:
         if self.cutout:
             augmented = self._cut(augmented, drawn["cutout"])
         return augmented.to(images.dtype)
+
+    def _thinned(self, normals: Tensor, uniforms: Tensor, random: Draws, probability: Tensor) -> tuple[Tensor, Tensor]:
+        """The numbers of an image, with those of the operations that do not apply to it replaced by neutral ones.
+
+        A flip is a number below its probability, and a cutout is neutral outside of the image.
+        """
+        names = [name for name, intervals in self._ranges().items() for _ in intervals]
+        operations = list(dict.fromkeys([*names, "elastic"]))
+        applies = dict(
+            zip(operations, (random.uniform(len(uniforms), len(operations)) < probability).unbind(1), strict=True)
+        )
+        neutral = {"flip": 1.0, "cutout": -1.0}
+        columns = [
+            torch.where(applies[name], column, neutral.get(name, 0.0))
+            for name, column in zip(names, uniforms.unbind(1), strict=True)
+        ]
+        return normals * applies["elastic"][:, None], torch.stack(columns, 1) if columns else uniforms
 
     def _ranges(self) -> dict[str, tuple[tuple[float, float], ...]]:
         """The ranges of the uniform numbers that an image needs, by operation."""

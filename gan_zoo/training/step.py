@@ -48,6 +48,7 @@ class StepFunctions:
         self.model, self.precision = model, precision
         self.augment_real = augment
         self.augment_fake = augment if config.data.augment_fakes else parse_augment("")
+        self.probability = model.augmentation.probability if model.augmentation else None
         self.penalties = Penalties(config.loss, config.training.steps)
         self.penalised_in_float32 = config.loss.gradient_penalty > 0 or precision.name == "fp16"
         self.at_once = _can_join(model)
@@ -74,7 +75,10 @@ class StepFunctions:
     ) -> tuple[Objective, DiscriminatorOutput, DiscriminatorOutput]:
         """D's objective on x ~ data and `fake`, and D's outputs for both, the first of them detached."""
         model, (batch, latents, random) = self.model, micro
-        real_x, fake_x = self.augment_real(batch.images, random), self.augment_fake(fake, random)
+        real_x, fake_x = (
+            augment(images, random, self.probability)
+            for augment, images in ((self.augment_real, batch.images), (self.augment_fake, fake))
+        )
         if slopes := penalised and self.penalties.of_passes:
             real_x = real_x.detach().requires_grad_()
             fake_x = fake_x if fake_x.requires_grad else fake_x.detach().requires_grad_()
@@ -98,7 +102,7 @@ class StepFunctions:
     def _generator_objective(self, micro: MicroBatch, fake: Tensor, real: DiscriminatorOutput) -> Objective:
         """G's objective on `fake`, from a pass of D."""
         with self.precision.autocast():
-            judged = self.model.discriminator(self.augment_fake(fake, micro.random))
+            judged = self.model.discriminator(self.augment_fake(fake, micro.random, self.probability))
             judged = self.model.discriminator.conditioned(judged, self.model.prior.labels(micro.latents.codes))
         return self.objective_without_pass(micro, judged, real)
 

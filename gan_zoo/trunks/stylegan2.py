@@ -61,8 +61,9 @@ class Synthesis(nn.Module):
     def forward(self, w: Tensor) -> Tensor:
         """w [n, width], or a w of each layer [n, count, width], to images [n, C, R, R]."""
         of_layer = w.unbind(1) if w.ndim == 3 else (w,) * self.count
-        noise = self.noise(len(w))
-        x = self.constant.expand(len(w), -1, -1, -1)
+        images = w.shape[0]  # len would fix the number of images in an exported graph
+        noise = self.noise(images)
+        x = self.constant.expand(images, -1, -1, -1)
         image: Tensor | None = None
         for k, layer in enumerate(self.layers):
             x = layer(x, of_layer[k], noise[k])

@@ -226,3 +226,32 @@ def test_autocast_does_not_move_pixels() -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         inside = parse_augment("rotate, scale, shear, shift")(images, draws())
     assert torch.equal(inside, parse_augment("rotate, scale, shear, shift")(images, draws()))
+
+
+FULL = "flip, shift, rotate, scale, shear, height, elastic, brightness, saturation, contrast, cutout:0.3"
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_with_a_probability_of_0_nothing_and_of_1_everything_is_applied(channels: int) -> None:
+    images = torch.rand(6, channels, 16, 16) * 2 - 1
+    augment = parse_augment(FULL)
+    never = augment(images, Draws(0, 0), torch.zeros(()))
+    torch.testing.assert_close(never, images, rtol=0, atol=1e-5)
+    assert torch.equal(augment(images, Draws(0, 0), torch.ones(())), augment(images, Draws(0, 0)))
+
+
+@pytest.mark.parametrize("name", FULL.split(", "))
+def test_each_operation_is_applied_to_that_share_of_the_images(name: str) -> None:
+    images = torch.rand(400, 3, 8, 8) * 2 - 1
+    augment = parse_augment(name.partition(":")[0] + ":0.25" if name != "flip" else "flip:1")
+    changed = (augment(images, Draws(0, 0), torch.tensor(0.3)) - images).flatten(1).abs().amax(1) > 1e-4
+    assert float(changed.float().mean()) == pytest.approx(0.3, abs=0.08)
+
+
+def test_operations_are_chosen_independently() -> None:
+    images = torch.full((2000, 3, 8, 8), 0.5)
+    images[:, :, :, :4] = -0.5
+    out = parse_augment("flip:1, brightness:0.2")(images, Draws(0, 0), torch.tensor(0.5))
+    flipped = out[:, 0, 0, 0] > 0
+    brightened = (out.mean((1, 2, 3)).abs() > 1e-5).float()
+    assert float(brightened[flipped].mean()) == pytest.approx(float(brightened[~flipped].mean()), abs=0.1)

@@ -36,6 +36,7 @@ KINDS: dict[str, tuple[str, Settings, int]] = {  # with how many kinds of step e
     "penalties, simultaneous": ("r3gan", {"training__update": "simultaneous"}, 1),
     "lazy penalties": ("gan", {"loss__r1": 1.0, "loss__penalty_interval": 3}, 2),
     "path lengths": ("stylegan2", {"loss__penalty_interval": 1, "stylegan2__path_length_interval": 2, **TINY}, 2),
+    "adaptive augmentation": ("gan", {"data__augment": "flip, shift, brightness", "data__augment_target": 0.6}, 1),
     "noise inputs": ("infogan", {"trunk__name": "stylegan2", **TINY}, 1),
     "WGAN-GP": ("wgan-gp", {"training__discriminator_steps": 2}, 2),
     "spectral norm": ("sngan", {"training__discriminator_steps": 2}, 2),

@@ -21,6 +21,7 @@ from gan_zoo.data.bounds import check_memory
 from gan_zoo.draws import Draws
 from gan_zoo.errors import InputError
 from gan_zoo.losses.adversarial import AdversarialLoss
+from gan_zoo.models.gan.adaptive_augment import adaptive_probability
 from gan_zoo.models.gan.codes import Code
 from gan_zoo.models.gan.discriminator import Discriminator, DiscriminatorOutput
 from gan_zoo.models.gan.input_images import check_images
@@ -112,6 +113,7 @@ class GAN(GANRecipe, nn.Module):
         )
         self.adversarial: AdversarialLoss = losses.get(config.loss.adversarial)
         self.over_ranks: Mean = alone
+        self.augmentation = adaptive_probability(config.data)
 
     @staticmethod
     def model_settings(config: Config) -> Any:
@@ -188,7 +190,12 @@ class GAN(GANRecipe, nn.Module):
     def discriminator_objective(self, step: StepTensors) -> Objective:
         """The objective of D and of every head: here the adversarial loss."""
         loss = self.adversarial.discriminator(real=step.real.logits, fake=step.fake.logits)
-        return Objective({"discriminator/adversarial": loss})
+        objective = Objective({"discriminator/adversarial": loss})
+        if self.augmentation:
+            sign = self.over_ranks(step.real.logits.detach().float().sign().mean())
+            images = self.config.training.batch_size // self.config.training.accumulate
+            objective.metrics |= self.augmentation.observe(sign, images)
+        return objective
 
     def generator_objective(self, step: StepTensors) -> Objective:
         """The objective of G: here the adversarial loss."""
