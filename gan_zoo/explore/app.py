@@ -14,8 +14,9 @@ import gradio as gr
 
 from gan_zoo.analysis import curves
 from gan_zoo.errors import InputError
+from gan_zoo.explore import markup
 from gan_zoo.explore.view import Inverted, View, limits
-from gan_zoo.images import inline, png
+from gan_zoo.images import png
 from gan_zoo.models.gan.codes import Code
 
 SECONDS = 3.0
@@ -29,35 +30,6 @@ DIRECT: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibi
 """Options of a call: one request, one answer."""
 LATEST: dict[str, Any] = {**DIRECT, "trigger_mode": "always_last"}
 """Options of a call while a slider is dragged: events during a call are merged into the last."""
-
-CSS = f"""
-{curves.STYLE}
-:root {{ {curves.LIGHT} }} .dark {{ {curves.DARK} }}
-.gradio-container {{ overflow: clip !important; }}
-.zoo-left > * {{ flex-grow: 0 !important; }}
-.zoo-stage {{ position: sticky; top: 0; z-index: 60; padding: .5rem 0; background: var(--body-background-fill);
-  align-items: stretch; flex-wrap: nowrap; }}
-.zoo-images.prose {{ display: flex; gap: .75rem; }}
-.zoo-images figure {{ flex: 1 1 0; min-width: 0; max-width: 16rem; margin: 0; }}
-.zoo-images img {{ display: block; width: 100%; margin: 0; }}
-.zoo-drop .icon-wrap {{ display: none; }}
-:is(.zoo-images, .zoo-grid) a {{ padding: 0; }}
-.zoo-images figcaption {{ display: flex; flex-wrap: wrap; justify-content: space-between; align-items: baseline;
-  gap: 0 .75rem; }}
-:is(.zoo-images, .zoo-seen) img {{ image-rendering: pixelated; border: 1px solid var(--border-color-primary); }}
-.zoo-seen img {{ width: 5rem; }}
-.zoo-seen div {{ display: flex; gap: 1rem; align-items: center; flex-wrap: wrap; }}
-.zoo-seen :is(td, th) {{ border: 0; padding: .1rem .75rem .1rem 0; text-align: left; }}
-.zoo-panel {{ position: relative; border: .5rem solid #fff; border-radius: 4px;
-  max-width: max(20rem, min(46rem, 100vh - 14rem)); }}
-.zoo-panel img {{ display: block; width: 100%; }}
-.zoo-mark {{ position: absolute; outline: 3px solid #f97316; box-shadow: 0 0 0 5px #fff; pointer-events: none; }}
-.zoo-row {{ align-items: end; }}
-.zoo-controls input::-webkit-slider-thumb {{ box-shadow: 0 0 0 1px var(--neutral-400); }}
-.zoo-controls input::-moz-range-thumb {{ box-shadow: 0 0 0 1px var(--neutral-400); }}
-.zoo-command {{ font-family: var(--font-mono); font-size: .75rem; overflow-wrap: anywhere; margin: .3rem 0; }}
-.zoo-refused {{ color: var(--error-text-color, #b91c1c); }}
-"""
 
 
 @dataclass(frozen=True, eq=False)  # hashed as an object, for gr.State
@@ -148,7 +120,9 @@ class Page:
         for view in self.views:
             codes, start = self._of(view, upload, seed, values)
             names = [view.title] * (len(self.views) > 1) + (["sample"] if start is seed else ["your image"])
-            image, link = _picture(png(view.image(codes, start)), f"{view.title}-{seed}", f"the image of {view.title}")
+            image, link = markup.picture(
+                png(view.image(codes, start)), f"{view.title}-{seed}", f"the image of {view.title}"
+            )
             figures.append(
                 f"<figure>{image}<figcaption><span>{escape(', '.join(names))}</span>{link}</figcaption></figure>"
             )
@@ -163,7 +137,7 @@ class Page:
                 tell = partial(_tell, progress, view.title)
                 inversions.append(view.invert(data, tell) if view.has_encoder else None)
         except InputError as error:
-            return [gr.skip(), gr.skip(), _refusal(error), *(gr.skip() for _ in values)]
+            return [gr.skip(), gr.skip(), markup.refusal(error), *(gr.skip() for _ in values)]
         stood = dict(zip(map(_key, self.codes), values, strict=True))
         parts: list[str] = []
         for view, one in reversed([*zip(self.views, inversions, strict=True)]):
@@ -171,14 +145,14 @@ class Page:
                 stood |= {
                     _key(c): int(v) if c.discrete else v for c, v in zip(view.codes, one.reading.values, strict=True)
                 }
-                parts.insert(0, _reading(view, one))
+                parts.insert(0, markup.reading(view, one))
         return [Upload(inversions, [*stood.values()]), gr.Button(visible=True), "".join(parts), *stood.values()]
 
     def _run(self, view: View) -> None:
         """What a run has of its own: its name, a grid and curves."""
         with gr.Row(elem_classes="zoo-row"):
             with gr.Column(min_width=220):
-                heading = gr.HTML(_heading(view))
+                heading = gr.HTML(markup.heading(view))
             narrow: dict[str, Any] = {"size": "sm", "scale": 0, "min_width": 210, "elem_classes": "zoo-newest"}
             newest = gr.Button("Load the newest checkpoint", visible=view.may_refresh, **narrow)
         self.events.append(newest.click(lambda: _refresh(view), None, heading, **DIRECT))
@@ -210,10 +184,10 @@ class Page:
             try:
                 grid = view.grid(*self._of(view, upload, seed, values), across, None if down == SAMPLES else down)
             except InputError as error:
-                return _refusal(error)
+                return markup.refusal(error)
             places = zip(("left", "top", "width", "height"), grid.frame, strict=True)
             style = "; ".join(f"{side}: {share:.2%}" for side, share in places)
-            image, link = _picture(grid.png, f"{view.title}-{across}-{down}", f"{across} by {down}")
+            image, link = markup.picture(grid.png, f"{view.title}-{across}-{down}", f"{across} by {down}")
             return f'<div class="zoo-panel">{image}<div class="zoo-mark" style="{style}"></div></div>{link}'
 
         self._follow(draw, [across, down, *self.inputs], picture)
@@ -250,29 +224,16 @@ def _free() -> tuple[Any, ...]:
     return None, gr.Button(visible=False), "", None
 
 
-def _heading(view: View, note: str = "") -> str:
-    return f"<h2>{escape(view.title)}</h2><p>{escape(view.about)}{escape(note)}</p>"
-
-
 def _refresh(view: View) -> str:
     """Load the newest checkpoint; the heading tells whether it is a newer one."""
     try:
-        return _heading(view, " (just loaded)" if view.refresh() else " (the newest)")
+        return markup.heading(view, " (just loaded)" if view.refresh() else " (the newest)")
     except (InputError, OSError) as error:
-        return _heading(view) + _refusal(error)
+        return markup.heading(view) + markup.refusal(error)
 
 
 def _tell(progress: Any, title: str, done: int, total: int) -> None:
     progress((done, total), desc=f"{title}: finding the noise that draws your image", unit="steps")
-
-
-def _reading(view: View, inverted: Inverted) -> str:
-    """The input of a run's model, the error of its reconstruction, and Q's posteriors."""
-    rows = zip(view.codes, inverted.reading.descriptions, strict=True)
-    cells = "".join(f"<tr><td>{escape(code.name)}</td><td>{escape(words)}</td></tr>" for code, words in rows)
-    picture = f'<img src="{inline(png(inverted.reading.image))}" alt="the input of the model">'
-    error = f"{escape(view.title)}: drawn with an error of {inverted.rmse:.1f} of 255 grey levels"
-    return f"<p>{error}</p><div>{picture}<table><tr><th>code</th><th>Q(c | x)</th></tr>{cells}</table></div>"
 
 
 def _curves(page: gr.Blocks, view: View) -> None:
@@ -286,14 +247,3 @@ def _curves(page: gr.Blocks, view: View) -> None:
         return current, "".join(curves.sections(curves.charts(view.run.metrics())).values())
 
     gr.on([page.load, gr.Timer(SECONDS).tick], update, stamp, [stamp, shown], **DIRECT)
-
-
-def _picture(png: bytes, name: str, description: str) -> tuple[str, str]:
-    """A picture, and a link to download it."""
-    data = inline(png)
-    link = f'<a href="{data}" download="{escape(name)}.png">Download</a>'
-    return f'<img src="{data}" alt="{escape(description)}">', link
-
-
-def _refusal(error: Exception) -> str:
-    return f'<p class="zoo-refused">{escape(str(error))}</p>'
