@@ -121,6 +121,9 @@ def test_a_code_is_drawn_with_its_maximum_a_term_with_both_networks_and_new_fami
     }
     drawn = sections(charts([record]))
     assert "key c1" in drawn["Losses"] and "key c0" in drawn["Losses"], "each network has a colour of its own"
+    continuous = draw(Chart("L_I by code", "c2", "nats", {"L_I": [(1, 1.0)], "L_I, evaluated": [(1, 2.0)]}))
+    key = '<span class="key c2"></span>L_I, evaluated'
+    assert key in drawn["L_I by code"] and key in continuous, "with H(c) in the chart or without"
     assert list(drawn) == ["L_I by code", "Evaluation", "Losses", "Training", "Speed"]
     assert drawn["L_I by code"].count(' limit"') == 2  # the point of H(c), and its key
 

@@ -19,6 +19,8 @@ from gan_zoo.training.evaluation import EVALUATION
 Curve = list[tuple[int, float]]
 """Steps and values."""
 
+EVALUATED = "evaluated"
+
 FAMILIES = {
     "mi": ("L_I by code", "nats", "L_I"),
     "entropy": ("L_I by code", "nats", "H(c)"),
@@ -27,6 +29,8 @@ FAMILIES = {
     "images_per_second": ("Speed", "images/s", ""),
 }
 """By the first part of a metric's name: section, unit and the curve's label; the second part is the chart's title."""
+COLOURS = {"D": 0, "G": 1, "L_I": 0, "H(c)": 1, f"L_I, {EVALUATED}": 2}
+"""Colours of curves that several charts have: the same in each. Other curves take the colours in turn."""
 SECTIONS = ("L_I by code", "Evaluation", "Losses", "Training", "Speed")
 NOTES = {
     "L_I by code": "Dashed: H(c), the most that L_I of a discrete code can reach. A continuous code has no such limit; "
@@ -116,7 +120,7 @@ def _place(name: str) -> tuple[str, str, str, str]:
         return "Evaluation" if evaluated else "Training", title, "", rest or title
     section, unit, label = FAMILIES[family]
     title = rest or "images per second"
-    return section, title, unit, f"{label or title}{', evaluated' if evaluated else ''}"
+    return section, title, unit, f"{label or title}{f', {EVALUATED}' if evaluated else ''}"
 
 
 def stamp(file: Path) -> str:
@@ -151,7 +155,7 @@ def draw(chart: Chart) -> str:
     lines += _axes(steps, values, chart.unit)
     legend = []
     for index, (label, curve) in enumerate(shown.items()):
-        colour = {"D": 0, "G": 1}.get(label, index)  # the same in every chart
+        colour = COLOURS.get(label, index)
         look = f"c{colour} limit" if label == "H(c)" else f"c{colour}"
         places = [(_x(step, steps), _y(value, values)) for step, value in thinned(curve)]
         title = f"<title>{escape(label)}</title>"

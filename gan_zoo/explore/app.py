@@ -2,62 +2,32 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from html import escape
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from gan_zoo.analysis import curves
 from gan_zoo.errors import InputError
+from gan_zoo.explore import fields, markup
+from gan_zoo.explore.fields import DIRECT
 from gan_zoo.explore.view import Inverted, View, limits
-from gan_zoo.images import inline, png
+from gan_zoo.images import png
 from gan_zoo.models.gan.codes import Code
 
 SECONDS = 3.0
 """Interval between checks of a run's log."""
 MOST_BUTTONS = 16
 """Discrete codes with more values get a drop-down list."""
-SEEDS = 2**31
 SAMPLES = "samples"
 """The choice of samples instead of a second code down the grid's rows."""
-DIRECT: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-"""Options of a call: one request, one answer."""
 LATEST: dict[str, Any] = {**DIRECT, "trigger_mode": "always_last"}
 """Options of a call while a slider is dragged: events during a call are merged into the last."""
-
-CSS = f"""
-{curves.STYLE}
-:root {{ {curves.LIGHT} }} .dark {{ {curves.DARK} }}
-.gradio-container {{ overflow: clip !important; }}
-.zoo-left > * {{ flex-grow: 0 !important; }}
-.zoo-stage {{ position: sticky; top: 0; z-index: 60; padding: .5rem 0; background: var(--body-background-fill);
-  align-items: stretch; flex-wrap: nowrap; }}
-.zoo-images.prose {{ display: flex; gap: .75rem; }}
-.zoo-images figure {{ flex: 1 1 0; min-width: 0; max-width: 16rem; margin: 0; }}
-.zoo-images img {{ display: block; width: 100%; margin: 0; }}
-.zoo-drop .icon-wrap {{ display: none; }}
-:is(.zoo-images, .zoo-grid) a {{ padding: 0; }}
-.zoo-images figcaption {{ display: flex; flex-wrap: wrap; justify-content: space-between; align-items: baseline;
-  gap: 0 .75rem; }}
-:is(.zoo-images, .zoo-seen) img {{ image-rendering: pixelated; border: 1px solid var(--border-color-primary); }}
-.zoo-seen img {{ width: 5rem; }}
-.zoo-seen div {{ display: flex; gap: 1rem; align-items: center; flex-wrap: wrap; }}
-.zoo-seen :is(td, th) {{ border: 0; padding: .1rem .75rem .1rem 0; text-align: left; }}
-.zoo-panel {{ position: relative; border: .5rem solid #fff; border-radius: 4px;
-  max-width: max(20rem, min(46rem, 100vh - 14rem)); }}
-.zoo-panel img {{ display: block; width: 100%; }}
-.zoo-mark {{ position: absolute; outline: 3px solid #f97316; box-shadow: 0 0 0 5px #fff; pointer-events: none; }}
-.zoo-row {{ align-items: end; }}
-.zoo-controls input::-webkit-slider-thumb {{ box-shadow: 0 0 0 1px var(--neutral-400); }}
-.zoo-controls input::-moz-range-thumb {{ box-shadow: 0 0 0 1px var(--neutral-400); }}
-.zoo-command {{ font-family: var(--font-mono); font-size: .75rem; overflow-wrap: anywhere; margin: .3rem 0; }}
-.zoo-refused {{ color: var(--error-text-color, #b91c1c); }}
-"""
 
 
 @dataclass(frozen=True, eq=False)  # hashed as an object, for gr.State
@@ -65,12 +35,19 @@ class Upload:
     """An image of one's own.
 
     Attributes:
+        data: Its file.
         inversions: Its inversion by each run; None if the run cannot read codes.
         values: Where the controls stood when it was drawn as it is: a code whose control moves away takes its value.
     """
 
+    data: bytes
     inversions: list[Inverted | None]
     values: list[float]
+
+    @property
+    def needs_seed(self) -> bool:
+        """Whether a run still draws a sample."""
+        return None in self.inversions
 
 
 class Page:
@@ -92,22 +69,25 @@ class Page:
                     with gr.Column(min_width=120, scale=len(views)):
                         images = gr.HTML(elem_classes="zoo-images")
                     with gr.Column(min_width=140):
-                        seed = _seed()
-                        dropped, back = _drop(visible=any(view.has_encoder for view in views))
+                        noise, seed = fields.seed_row()
+                        dropped, back = fields.drop(visible=any(view.has_encoder for view in views))
+                told, wrong_seed = (gr.HTML(elem_classes="zoo-told") for _ in range(2))
                 with gr.Column(elem_classes="zoo-controls"):
                     controls = [self._control(code) for code in self.codes]
                 commands, seen = gr.HTML(), gr.HTML(elem_classes="zoo-seen")
             self.inputs = [upload, seed, *controls]
+            self.of_image = [upload, dropped, back, noise, told, seen]
+            self.inverted: dict[str, Any] = {
+                "outputs": [*self.of_image, *controls], "show_progress_on": seen, "api_visibility": "private"
+            }  # fmt: skip
             with gr.Column(min_width=320, scale=5), gr.Row():
                 for view in views:
                     with gr.Column(min_width=320, elem_classes="zoo-run"):
                         self._run(view)
-            self._follow(self._draw, self.inputs, [images, commands])
-            outputs = [upload, back, seen, *controls]
-            watched: dict[str, Any] = {"show_progress_on": seen, "api_visibility": "private"}
-            self.events.append(dropped.upload(self._invert, [dropped, *controls], outputs, **watched))
-            freed = [upload, back, seen, dropped]
-            self.events.append(gr.on([back.click, dropped.clear], _free, None, freed, **DIRECT))
+            self._follow(self._draw, self.inputs, [images, commands, wrong_seed])
+            self.events.append(dropped.upload(self._invert, [dropped, *controls], **self.inverted))
+            left = [back.click, dropped.clear]
+            self.events.append(gr.on(left, _free, None, self.of_image, cancels=[*self.events], **DIRECT))
             for event, call in product(self.events, self.following):
                 event.then(*call, **DIRECT)
 
@@ -125,63 +105,94 @@ class Page:
         label = f"{code.name}, {code.kind}" + (f" ({names})" if names else "")
         if not code.discrete:
             low, high = limits(code)
-            return gr.Slider(low, high, value, step=0.01, label=label)
+            return fields.slider(low, high, value, label)
         choices = [(f"{k:.0f}", int(k)) for k in code.traversal()]
         kind = gr.Radio if len(choices) <= MOST_BUTTONS else gr.Dropdown
         return kind(choices, value=int(value), label=label)
 
     def _of(
         self, view: View, upload: Upload | None, seed: int, values: Sequence[float]
-    ) -> tuple[list[float | None], Any]:
-        """The codes of a run's image, and what else it is drawn from: the noise of a seed, or an inverted image."""
+    ) -> tuple[list[float | None], Any, Inverted | None]:
+        """The codes of a run's image, what else it is drawn from, and the inversion if it is an image of one's own."""
         at = {_key(code): value for code, value in zip(self.codes, values, strict=True)}
         if upload is None or (inversion := upload.inversions[self.views.index(view)]) is None:
-            return [at[_key(code)] for code in view.codes], seed
+            return [at[_key(code)] for code in view.codes], seed, None
         stood = {_key(code): value for code, value in zip(self.codes, upload.values, strict=True)}
-        return [None if at[k] == stood[k] else at[k] for k in map(_key, view.codes)], inversion.latents
+        return [None if at[k] == stood[k] else at[k] for k in map(_key, view.codes)], inversion.latents, inversion
 
     def _draw(self, upload: Upload | None, seed: Any, *values: Any) -> Any:
-        """The image of each run, and the commands that draw them."""
-        if None in (seed, *values):  # the user is typing
+        """The image of each run, the commands that draw them, and a line if the seed is wrong."""
+        if None in values:  # the user is typing
             return gr.skip()
+        if not fields.is_seed(seed) and (upload is None or upload.needs_seed):
+            return gr.skip(), gr.skip(), markup.refusal(fields.NOT_A_SEED)
         figures, commands = [], []
         for view in self.views:
-            codes, start = self._of(view, upload, seed, values)
-            names = [view.title] * (len(self.views) > 1) + (["sample"] if start is seed else ["your image"])
-            image, link = _picture(png(view.image(codes, start)), f"{view.title}-{seed}", f"the image of {view.title}")
+            codes, start, inversion = self._of(view, upload, seed, values)
+            names = [view.title] * (len(self.views) > 1) + [self._origin(view, inversion)]
+            file = f"{view.title}-{'image' if inversion else seed}"
+            image, link = markup.picture(png(view.image(codes, start)), file, f"the image of {view.title}")
             figures.append(
                 f"<figure>{image}<figcaption><span>{escape(', '.join(names))}</span>{link}</figcaption></figure>"
             )
             commands.append(f'<p class="zoo-command">{escape(view.command(codes, start))}</p>')
-        return "".join(figures), "".join(commands)
+        return "".join(figures), "".join(commands), ""
 
-    def _invert(self, data: bytes, *values: Any, progress: Any = gr.Progress()) -> list[Any]:  # noqa: B008
-        """Invert an image by each run that reads codes; the controls move to the codes that the first one reads."""
-        inversions: list[Inverted | None] = []
+    def _invert(self, file: str, *values: Any, progress: Any = gr.Progress()) -> list[Any]:  # noqa: B008
+        """Invert an image by each run that reads codes."""
         try:
-            for view in self.views:
-                tell = partial(_tell, progress, view.title)
-                inversions.append(view.invert(data, tell) if view.has_encoder else None)
+            upload = Upload(Path(file).read_bytes(), [None for _ in self.views], list(values))
+            return self._show(upload, "", progress)
         except InputError as error:
-            return [gr.skip(), gr.skip(), _refusal(error), *(gr.skip() for _ in values)]
-        stood = dict(zip(map(_key, self.codes), values, strict=True))
+            told = markup.refusal(f"{Path(file).name}: {error}. The images are samples.")
+            return [*_free(told), *(gr.skip() for _ in values)]
+
+    def _renew(self, upload: Upload | None, *values: Any, progress: Any = gr.Progress()) -> Any:  # noqa: B008
+        """Invert the image again by runs that have loaded another checkpoint."""
+        if upload is None or all(self._is_drawn(*pair) for pair in zip(self.views, upload.inversions, strict=True)):
+            return gr.skip()
+        told = "<p>The newly loaded checkpoint inverted your image again; the controls moved to its codes.</p>"
+        return self._show(Upload(upload.data, upload.inversions, list(values)), told, progress)
+
+    def _origin(self, view: View, inversion: Inverted | None) -> str:
+        """What a run's image is, in words."""
+        if inversion is None:
+            return "sample"
+        return "your image" + ", not yet inverted by this checkpoint" * (not self._is_drawn(view, inversion))
+
+    @staticmethod
+    def _is_drawn(view: View, inversion: Inverted | None) -> bool:
+        """Whether a run has nothing to invert: it cannot, or has done so by its present checkpoint."""
+        return not view.has_encoder or (inversion is not None and inversion.checkpoint == view.checkpoint)
+
+    def _show(self, upload: Upload, told: str, progress: Any) -> list[Any]:
+        """Show an image as each run draws it; the controls move to the codes that the first one reads."""
+        inversions = [
+            one if self._is_drawn(view, one) else view.invert(upload.data, partial(_tell, progress, view.title))
+            for view, one in zip(self.views, upload.inversions, strict=True)
+        ]
+        stood = dict(zip(map(_key, self.codes), upload.values, strict=True))
         parts: list[str] = []
         for view, one in reversed([*zip(self.views, inversions, strict=True)]):
             if one:
                 stood |= {
                     _key(c): int(v) if c.discrete else v for c, v in zip(view.codes, one.reading.values, strict=True)
                 }
-                parts.insert(0, _reading(view, one))
-        return [Upload(inversions, [*stood.values()]), gr.Button(visible=True), "".join(parts), *stood.values()]
+                parts.insert(0, markup.reading(view, one))
+        shown = Upload(upload.data, inversions, [*stood.values()])
+        buttons = gr.Button(visible=True), gr.Row(visible=shown.needs_seed)
+        return [shown, gr.skip(), *buttons, told, "".join(parts), *stood.values()]
 
     def _run(self, view: View) -> None:
         """What a run has of its own: its name, a grid and curves."""
-        with gr.Row(elem_classes="zoo-row"):
-            with gr.Column(min_width=220):
-                heading = gr.HTML(_heading(view))
-            narrow: dict[str, Any] = {"size": "sm", "scale": 0, "min_width": 210, "elem_classes": "zoo-newest"}
+        upload, _, *controls = self.inputs
+        with gr.Row(elem_classes="zoo-heading"):
+            with gr.Column(min_width=0):
+                heading = gr.HTML(markup.heading(view))
+            narrow: dict[str, Any] = {"size": "sm", "scale": 0, "min_width": 0, "elem_classes": "zoo-newest"}
             newest = gr.Button("Load the newest checkpoint", visible=view.may_refresh, **narrow)
-        self.events.append(newest.click(lambda: _refresh(view), None, heading, **DIRECT))
+        loaded = newest.click(lambda: _refresh(view), None, heading, **DIRECT)
+        self.events.append(loaded.then(self._renew, [upload, *controls], **self.inverted))
         if not view.codes:
             gr.HTML(
                 f"<p>Model {escape(view.run.config.model)} has no codes: its images differ by their noise alone.</p>"
@@ -205,16 +216,16 @@ class Page:
         picture = gr.HTML(elem_classes="zoo-grid")
 
         def draw(across: str, down: str, upload: Upload | None, seed: Any, *values: Any) -> Any:
-            if None in (seed, *values):
+            codes, start, inversion = self._of(view, upload, seed, values)
+            if None in values or (inversion is None and not fields.is_seed(seed)):
                 return gr.skip()
             try:
-                grid = view.grid(*self._of(view, upload, seed, values), across, None if down == SAMPLES else down)
+                grid = view.grid(codes, start, across, None if down == SAMPLES else down)
             except InputError as error:
-                return _refusal(error)
-            places = zip(("left", "top", "width", "height"), grid.frame, strict=True)
-            style = "; ".join(f"{side}: {share:.2%}" for side, share in places)
-            image, link = _picture(grid.png, f"{view.title}-{across}-{down}", f"{across} by {down}")
-            return f'<div class="zoo-panel">{image}<div class="zoo-mark" style="{style}"></div></div>{link}'
+                return markup.refusal(error)
+            notes = [*grid.outside, *markup.kept(view, codes, self._of(view, None, 0, values)[0], inversion)]
+            image, link = markup.picture(grid.png, f"{view.title}-{across}-{down}", f"{across} by {down}")
+            return markup.panel(grid.frame, image) + link + markup.notes(notes)
 
         self._follow(draw, [across, down, *self.inputs], picture)
 
@@ -229,50 +240,21 @@ def _key(code: Code) -> tuple[str, str, int]:
     return code.name, code.kind, code.classes
 
 
-def _seed() -> gr.Number:
-    """The seed of the noise, with a button that draws another."""
-    with gr.Row(elem_classes="zoo-row"):
-        seed = gr.Number(0, label="noise seed", precision=0, minimum=0, maximum=SEEDS - 1, min_width=110)
-        redraw = gr.Button("New noise", size="sm", min_width=90)
-    redraw.click(lambda: secrets.randbelow(SEEDS), None, seed, **DIRECT)
-    return seed
-
-
-def _drop(visible: bool) -> tuple[gr.File, gr.Button]:
-    """A field for an image of one's own, and the button that leaves it."""
-    words = {"label": "your image", "elem_classes": "zoo-drop"}
-    dropped = gr.File(file_types=["image"], type="binary", height=120, visible=visible, **words)
-    return dropped, gr.Button("Back to samples", size="sm", visible=False)
-
-
-def _free() -> tuple[Any, ...]:
+def _free(told: str = "") -> tuple[Any, ...]:
     """Show samples again."""
-    return None, gr.Button(visible=False), "", None
-
-
-def _heading(view: View, note: str = "") -> str:
-    return f"<h2>{escape(view.title)}</h2><p>{escape(view.about)}{escape(note)}</p>"
+    return None, None, gr.Button(visible=False), gr.Row(visible=True), told, ""
 
 
 def _refresh(view: View) -> str:
     """Load the newest checkpoint; the heading tells whether it is a newer one."""
     try:
-        return _heading(view, " (just loaded)" if view.refresh() else " (the newest)")
+        return markup.heading(view, " (just loaded)" if view.refresh() else " (the newest)")
     except (InputError, OSError) as error:
-        return _heading(view) + _refusal(error)
+        return markup.heading(view) + markup.refusal(error)
 
 
 def _tell(progress: Any, title: str, done: int, total: int) -> None:
     progress((done, total), desc=f"{title}: finding the noise that draws your image", unit="steps")
-
-
-def _reading(view: View, inverted: Inverted) -> str:
-    """The input of a run's model, the error of its reconstruction, and Q's posteriors."""
-    rows = zip(view.codes, inverted.reading.descriptions, strict=True)
-    cells = "".join(f"<tr><td>{escape(code.name)}</td><td>{escape(words)}</td></tr>" for code, words in rows)
-    picture = f'<img src="{inline(png(inverted.reading.image))}" alt="the input of the model">'
-    error = f"{escape(view.title)}: drawn with an error of {inverted.rmse:.1f} of 255 grey levels"
-    return f"<p>{error}</p><div>{picture}<table><tr><th>code</th><th>Q(c | x)</th></tr>{cells}</table></div>"
 
 
 def _curves(page: gr.Blocks, view: View) -> None:
@@ -286,14 +268,3 @@ def _curves(page: gr.Blocks, view: View) -> None:
         return current, "".join(curves.sections(curves.charts(view.run.metrics())).values())
 
     gr.on([page.load, gr.Timer(SECONDS).tick], update, stamp, [stamp, shown], **DIRECT)
-
-
-def _picture(png: bytes, name: str, description: str) -> tuple[str, str]:
-    """A picture, and a link to download it."""
-    data = inline(png)
-    link = f'<a href="{data}" download="{escape(name)}.png">Download</a>'
-    return f'<img src="{data}" alt="{escape(description)}">', link
-
-
-def _refusal(error: Exception) -> str:
-    return f'<p class="zoo-refused">{escape(str(error))}</p>'

@@ -73,7 +73,8 @@ def application(views: Sequence[View]) -> Any:
     from fastapi import FastAPI
     from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-    from gan_zoo.explore.app import CSS, build
+    from gan_zoo.explore.app import build
+    from gan_zoo.explore.markup import CSS
 
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(Guard)

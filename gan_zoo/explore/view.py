@@ -33,6 +33,7 @@ MOST_CODES = 24
 """Maximum number of codes with a control; further codes are drawn with the noise."""
 MOST_PIXELS = 2**24
 """Maximum size of an image, which is reduced to the model's resolution."""
+UNREADABLE = "the image cannot be read: it is damaged, or in an unknown format; save it as PNG or JPEG"
 ROWS = 8
 """Rows of a grid of one code."""
 
@@ -63,11 +64,13 @@ class Inverted:
         reading: Its codes.
         latents: Its noise and codes.
         rmse: The root mean squared error of the image that they draw, in grey levels from 0 to 255.
+        checkpoint: The weights that draw it; others draw another image of the same latents.
     """
 
     reading: Reading
     latents: Latents
     rmse: float
+    checkpoint: Path
 
 
 @dataclass(frozen=True)
@@ -77,11 +80,14 @@ class Grid:
     Attributes:
         png: The grid with its labels.
         frame: Left, top, width and height of the cell of the given values, in shares of the picture; between two
-            columns or rows if the values are. In a grid of samples, it is a whole column.
+            columns or rows if the values are. In a grid of samples, it is a whole column. None if a value is outside
+            the grid.
+        outside: Each value that is outside the grid, in words.
     """
 
     png: bytes
-    frame: tuple[float, float, float, float]
+    frame: tuple[float, float, float, float] | None
+    outside: list[str]
 
 
 class View:
@@ -187,9 +193,16 @@ class View:
             images = traversal(model, *axes, samples=samples, seed=first, fixed=fixed, most_side=panel.cell)
             cells = images.reshape(len(labels), len(panel.columns), *images.shape[-3:])
             self._drawn = key, png(panel.draw(cells))
-        stand = model.prior.with_codes(first.first(1), named).codes[0].tolist()
-        at = [float(np.interp(stand[model.codes.index(code)], shown, range(len(shown)))) for code, shown in axes]
-        return Grid(self._drawn[1], _frame(panel, at[-1], at[0] if down else None))
+        values_of = model.prior.with_codes(first.first(1), named).codes[0].tolist()
+        stand = [values_of[model.codes.index(code)] for code, _ in axes]
+        outside = [
+            f"{code.name} = {value:.4g} is outside the grid, which shows {shown[0]:g} to {shown[-1]:g}."
+            for value, (code, shown) in zip(stand, axes, strict=True)
+            if not shown[0] <= value <= shown[-1]
+        ]
+        at = [float(np.interp(value, shown, range(len(shown)))) for value, (_, shown) in zip(stand, axes, strict=True)]
+        frame = None if outside else _frame(panel, at[-1], at[0] if down else None)
+        return Grid(self._drawn[1], frame, outside)
 
     def read(self, data: bytes) -> Reading:
         """The codes of an encoded image.
@@ -197,7 +210,7 @@ class View:
         Raises:
             InputError: If the image cannot be read, or the model cannot infer codes.
         """
-        return self._read(data)[0]
+        return self._read(self._model, data)[0]
 
     def invert(self, data: bytes, progress: Progress | None = None) -> Inverted:
         """The inversion of an encoded image; see `gan_zoo.analysis.invert`.
@@ -205,14 +218,15 @@ class View:
         Raises:
             InputError: As `read`.
         """
-        reading, images = self._read(data)
-        result = invert(self._model, images, progress=progress)
-        return Inverted(reading, result.latents, result.rmse.item())
+        model, checkpoint = self._model, self.checkpoint  # another may be loaded meanwhile
+        reading, images = self._read(model, data)
+        result = invert(model, images, progress=progress)
+        return Inverted(reading, result.latents, result.rmse.item(), checkpoint)
 
-    def _read(self, data: bytes) -> tuple[Reading, Tensor]:
+    def _read(self, loaded: GAN, data: bytes) -> tuple[Reading, Tensor]:
         """The codes of an encoded image; and the image as the model receives it, [1, C, R, R] in [-1, 1]."""
-        model = encoder(self._model)
-        images = normalise(_pixels(data, self._model)[None])
+        model = encoder(loaded)
+        images = normalise(_pixels(data, loaded)[None])
         with torch.no_grad():
             posteriors = model.encode(images.to(model.device))
         readings = [_read_code(code, posteriors[code.name]) for code in self.codes]
@@ -247,11 +261,11 @@ def _pixels(data: bytes, model: GAN) -> Tensor:
     try:
         with open_image(BytesIO(data)) as image:
             if image.width * image.height > MOST_PIXELS:
-                raise ValueError(f"{image.width}×{image.height} pixels, more than {MOST_PIXELS:,}")
+                raise ValueError(f"{image.width}×{image.height} pixels, more than {MOST_PIXELS:,}; reduce it")
             return decode(image, model.image, model.config.data.fit)
     except Exception as error:  # Pillow raises nearly anything
         ours = type(error) is ValueError and str(error).isprintable()
-        raise InputError(str(error)[:120] if ours else "the image cannot be read") from error
+        raise InputError(str(error)[:120] if ours else UNREADABLE) from error
 
 
 def _read_code(code: Code, posterior: Posterior) -> tuple[float, str]:

@@ -302,8 +302,40 @@ def test_what_is_no_image_is_told(visit: Visit, tmp_path: Path) -> None:
     before = visit.source()
     (tmp_path / "digit.png").write_text("no image")
     visit.drop(tmp_path / "digit.png")
-    expect(visit.start.locator(".zoo-refused")).to_have_text("the image cannot be read")
+    refused = visit.start.locator(".zoo-refused")
+    expect(refused).to_contain_text("digit.png: the image cannot be read")
     assert visit.source() == before
+    expect(visit.start.locator(".zoo-drop .filename")).to_have_count(0)
+    assert refused.bounding_box()["y"] < visit.slider("c2, uniform").bounding_box()["y"]
+    visit.drop(tmp_path / "digit.png")  # the emptied field takes it again
+    expect(refused).to_contain_text("digit.png")
+
+
+def test_an_image_taken_out_while_it_is_inverted_is_not_shown(visit: Visit, digit: bytes, tmp_path: Path) -> None:
+    (tmp_path / "digit.png").write_bytes(digit)
+    (tmp_path / "other.png").write_text("no image")
+    visit.drop(tmp_path / "digit.png")
+    visit.start.get_by_text("finding the noise").first.wait_for()
+    visit.start.get_by_label("Clear").click()
+    expect(visit.start.locator(".zoo-drop .filename")).to_have_count(0)
+    visit.drop(tmp_path / "other.png")
+    expect(visit.start.locator(".zoo-refused")).to_contain_text("other.png: the image cannot be read")
+    visit.page.wait_for_timeout(5000)
+    assert "gan-zoo sample" in visit.command()
+    assert not visit.start.get_by_role("button", name="Back to samples").is_visible()
+
+
+def test_a_wrong_seed_is_refused_in_a_line(visit: Visit) -> None:
+    seed = visit.start.get_by_label("noise seed")
+    for wrong in ("-5", "99999999999999999999", "1.5", ""):
+        seed.fill(wrong)
+        expect(visit.start.locator(".zoo-refused")).to_contain_text("must be an integer from 0 to 9007199254740991")
+        seed.fill("9007199254740991")
+        visit.commanded("--seed 9007199254740991 ")
+        expect(visit.start.locator(".zoo-refused")).to_have_count(0)
+    visit.start.get_by_label("number input for c2, uniform").fill("99")
+    visit.start.get_by_label("number input for c2, uniform").blur()
+    visit.commanded("c2=2,")
 
 
 def test_a_grid_of_two_codes_is_drawn(visit: Visit, run: Path, tmp_path: Path) -> None:
@@ -338,6 +370,14 @@ def test_the_image_stays_in_sight_and_the_field_is_above_the_fold(visit: Visit, 
     slider.evaluate("element => element.scrollIntoView({block: 'end'})")
     image = visit.images[0].bounding_box()
     assert image["y"] >= 0 and image["y"] + image["height"] < slider.bounding_box()["y"]
+    assert image["width"] > 90
+
+
+def test_headings_have_one_height_so_that_grids_stand_side_by_side(visit: Visit) -> None:
+    visit.page.set_viewport_size({"width": 1280, "height": 800})
+    visit.run.get_by_role("button", name="Load the newest checkpoint").click()
+    expect(visit.run.locator("h2 + p")).to_contain_text("(the newest)")
+    assert len({visit.page.locator(".zoo-heading").nth(k).bounding_box()["height"] for k in range(3)}) == 1
 
 
 def test_the_image_is_saved(visit: Visit, tmp_path: Path) -> None:

@@ -60,27 +60,37 @@ def test_the_drawn_values_lie_within_the_controls(view: View) -> None:
 def test_the_grid_holds_the_further_codes_and_its_frame_moves_with_the_two_that_vary(view: View) -> None:
     one, other = (view.grid([3, 0, third], 0, "c1", "c2") for third in (-1.0, 1.0))
     assert one.png != other.png
-    elsewhere = view.grid([9, 2, 1.0], 0, "c1", "c2")
+    elsewhere = view.grid([9, 1, 1.0], 0, "c1", "c2")
     assert elsewhere.png == other.png
+    assert elsewhere.frame and other.frame
     assert elsewhere.frame[0] > other.frame[0] and elsewhere.frame[1] > other.frame[1]
 
 
 def test_the_frame_is_around_the_cell_of_the_values(view: View) -> None:
     grid = view.grid([3, -1, 0.5], 4, "c1", "c2")
     picture = Image.open(BytesIO(grid.png)).convert("L")
+    assert grid.frame
     left, top, width, height = (share * picture.size[k % 2] for k, share in enumerate(grid.frame))
     assert (width, height) == pytest.approx((84, 84))
     cell = pixels(picture.crop((round(left), round(top), round(left + width), round(top + height)))).astype(int)
     assert np.abs(cell - pixels(view.image([3, -1, 0.5], 4)).astype(int)).max() <= 1
     between = view.grid([3, -8 / 9, 0.5], 4, "c1", "c2").frame
+    assert between
     assert between[1] * picture.height == pytest.approx(top + 86 / 2, abs=0.1)
-    beyond = view.grid([3, -2, 0.5], 4, "c1", "c2").frame  # at the edge
-    assert beyond == pytest.approx(grid.frame)
+
+
+def test_a_value_outside_the_grid_has_no_frame_and_is_named(view: View) -> None:
+    assert view.grid([3, 1, 0.5], 4, "c1", "c2").outside == []
+    grid = view.grid([3, 2, 0.5], 4, "c1", "c2")
+    assert grid.frame is None
+    assert grid.outside == ["c2 = 2 is outside the grid, which shows -1 to 1."]
+    assert view.grid([3, 2, 0.5], 4, "c1", "c3").frame
 
 
 def test_in_a_grid_of_samples_the_frame_is_a_column(view: View) -> None:
     grid = view.grid([3, 0, 0], 0, "c1", None)
     picture = Image.open(BytesIO(grid.png))
+    assert grid.frame
     assert grid.frame[3] * picture.height == pytest.approx(8 * 86 - 2)
     assert grid.frame[2] * picture.width == pytest.approx(84)
 
