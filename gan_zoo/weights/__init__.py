@@ -3,3 +3,4 @@
 from pathlib import Path
 
 MNIST_5K = Path(__file__).parent / "mnist-5k"
+FASHION_MNIST = Path(__file__).parent / "fashion-mnist"
