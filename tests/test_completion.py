@@ -16,10 +16,10 @@ from commandline import zoo
 
 LINES = {
     "gan-zoo tra": {"train", "traverse"},
-    "gan-zoo train i": {"infogan", "infogan-cr"},
+    "gan-zoo train i": {"infogan", "infogan-cr", "infovae"},
     "gan-zoo train --batch": {"--batch-size"},
     "gan-zoo train infogan --infogan.cod": {"--infogan.codes"},
-    "gan-zoo train infogan --config faces": {"faces-32"},
+    "gan-zoo train infogan --config chairs": {"chairs-64"},
     "gan-zoo train infogan --config wg": {"wgan-gp"},
     "gan-zoo train infogan --config min": {"mine.toml"},
     "gan-zoo train infogan --trunk.name re": {"resnet"},
@@ -134,7 +134,7 @@ def test_bash_completes_as_one_types(place: Path, tmp_path: Path) -> None:
     (tmp_path / "gan-zoo.bash").write_text(zoo("completion", "bash").out)
     with typing([found("bash"), "--norc", "--noprofile", "-i"], place) as answers:
         assert answers(f"source {tmp_path}/gan-zoo.bash; echo REA''DY\n", "READY\r")
-        for line in ("gan-zoo train infogan --config faces", "gan-zoo train infogan --config min"):
+        for line in ("gan-zoo train infogan --config chairs", "gan-zoo train infogan --config min"):
             assert answers(f"\x15{line}\t", ONE[line]), line
         assert answers("\x15gan-zoo encode runs/one-001 dig\t", "digit.png")
         assert answers("\x15gan-zoo evaluate runs/one-001 runs/t\t", "runs/two-001")
