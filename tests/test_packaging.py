@@ -185,12 +185,8 @@ FEATURES = {
 """What each extra brings, and what it is for; Inception needs weights, too (tests/analysis/test_inception.py)."""
 
 
-OF_OTHER_TESTS = ("explore", "onnx", "trackio", "wandb")
-"""Extras whose features are tried with everything installed by other tests; alone here, in half a minute."""
-
-
-@pytest.mark.parametrize(
-    "extra", [pytest.param(extra, marks=[pytest.mark.slow] * (extra in OF_OTHER_TESTS)) for extra in FEATURES]
+@pytest.mark.parametrize(  # half a minute each; other tests try most of these features with everything installed
+    "extra", [pytest.param(extra, marks=[pytest.mark.slow] * (extra != "hub")) for extra in FEATURES]
 )
 def test_an_extra_is_all_that_its_feature_needs(extra: str, tmp_path: Path) -> None:
     modules, code = FEATURES[extra]

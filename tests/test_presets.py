@@ -20,7 +20,7 @@ from gan_zoo.training.run import Run
 
 SMALL = {"trunk.width": 2, "training.batch_size": 4, "training.device": "cpu"}
 FLAGS = ("--trunk.width", "2", "--batch-size", "4", "--device", "cpu")
-OF_INFOGAN = [name for name in presets() if resolve(config=name).model == "infogan"]
+OF_INFOGAN = [name for name in presets() if resolve(config=name).model == "infogan" and not name.endswith("-256")]
 OTHERS = [
     name
     for name in models.entries
@@ -30,6 +30,8 @@ OTHERS = [
 CROSS = [(model, preset) for preset in OF_INFOGAN for model in OTHERS]
 COVER = [(model, OF_INFOGAN[k % len(OF_INFOGAN)]) for k, model in enumerate(OTHERS)]
 COVER += [(OTHERS[k % len(OTHERS)], preset) for k, preset in enumerate(OF_INFOGAN) if k >= len(OTHERS)]
+TIMED = [pytest.param(name, marks=[pytest.mark.slow] * name.endswith("-256")) for name in presets()]
+"""All presets; a step at 256 pixels takes long on a CPU."""
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +85,7 @@ def test_a_preset_begins_with_what_it_is_for(preset: str) -> None:
     assert len(first) > 20
 
 
-@pytest.mark.parametrize("preset", presets())
+@pytest.mark.parametrize("preset", TIMED)
 def test_a_preset_trains_as_it_is(preset: str, sets: dict[str, Path], tmp_path: Path) -> None:
     run = train(None, preset, sets[preset], tmp_path / "run")
     own = tomllib.loads(presets()[preset].read_text(encoding="utf-8"))
@@ -95,7 +97,7 @@ def test_a_preset_trains_as_it_is(preset: str, sets: dict[str, Path], tmp_path: 
     assert {"discriminator/adversarial", "generator/adversarial"} <= metrics.keys()
 
 
-@pytest.mark.parametrize("preset", presets())
+@pytest.mark.parametrize("preset", TIMED)
 def test_a_preset_trains_infogan(preset: str, sets: dict[str, Path], tmp_path: Path) -> None:
     run = train("infogan", preset, sets[preset], tmp_path / "run")
     shape = resolve(config=preset).data
@@ -153,6 +155,7 @@ def test_the_quick_pairs_cover_every_model_and_every_preset() -> None:
     assert {preset for _, preset in COVER} == set(OF_INFOGAN)
 
 
+@pytest.mark.slow
 def test_stylegan2_trains_on_the_preset_of_its_trunk_alone(sets: dict[str, Path], tmp_path: Path) -> None:
     preset = "faces-stylegan2-256"
     assert "generator/path_length" in train("stylegan2", preset, sets[preset], tmp_path / "run").metrics()[0]

@@ -71,6 +71,7 @@ def data_keys() -> Data:
         name: Annotated[str, Suppress] = ""
         augment: Annotated[str, Suppress] = ""
         augment_fakes: Annotated[bool, Suppress] = True
+        augment_target: Annotated[float, Suppress] = 0.0
         warp: Annotated[str, Suppress] = ""
 
     return Keys()

@@ -71,12 +71,12 @@ class Page:
                     with gr.Column(min_width=140):
                         noise, seed = fields.seed_row()
                         dropped, back = fields.drop(visible=any(view.has_encoder for view in views))
-                told, wrong_seed = (gr.HTML(elem_classes="zoo-told") for _ in range(2))
+                message, wrong_seed = (gr.HTML(elem_classes="zoo-told") for _ in range(2))
                 with gr.Column(elem_classes="zoo-controls"):
                     controls = [self._control(code) for code in self.codes]
                 commands, seen = gr.HTML(), gr.HTML(elem_classes="zoo-seen")
             self.inputs = [upload, seed, *controls]
-            self.of_image = [upload, dropped, back, noise, told, seen]
+            self.of_image = [upload, dropped, back, noise, message, seen]
             self.inverted: dict[str, Any] = {
                 "outputs": [*self.of_image, *controls], "show_progress_on": seen, "api_visibility": "private"
             }  # fmt: skip
@@ -144,15 +144,15 @@ class Page:
             upload = Upload(Path(file).read_bytes(), [None for _ in self.views], list(values))
             return self._show(upload, "", progress)
         except InputError as error:
-            told = markup.refusal(f"{Path(file).name}: {error}. The images are samples.")
-            return [*_free(told), *(gr.skip() for _ in values)]
+            message = markup.refusal(f"{Path(file).name}: {error}. The images are samples.")
+            return [*_free(message), *(gr.skip() for _ in values)]
 
     def _renew(self, upload: Upload | None, *values: Any, progress: Any = gr.Progress()) -> Any:  # noqa: B008
         """Invert the image again by runs that have loaded another checkpoint."""
         if upload is None or all(self._is_drawn(*pair) for pair in zip(self.views, upload.inversions, strict=True)):
             return gr.skip()
-        told = "<p>The newly loaded checkpoint inverted your image again; the controls moved to its codes.</p>"
-        return self._show(Upload(upload.data, upload.inversions, list(values)), told, progress)
+        message = "<p>The newly loaded checkpoint inverted your image again; the controls moved to its codes.</p>"
+        return self._show(Upload(upload.data, upload.inversions, list(values)), message, progress)
 
     def _origin(self, view: View, inversion: Inverted | None) -> str:
         """What a run's image is, in words."""
@@ -165,7 +165,7 @@ class Page:
         """Whether a run has nothing to invert: it cannot, or has done so by its present checkpoint."""
         return not view.has_encoder or (inversion is not None and inversion.checkpoint == view.checkpoint)
 
-    def _show(self, upload: Upload, told: str, progress: Any) -> list[Any]:
+    def _show(self, upload: Upload, message: str, progress: Any) -> list[Any]:
         """Show an image as each run draws it; the controls move to the codes that the first one reads."""
         inversions = [
             one if self._is_drawn(view, one) else view.invert(upload.data, partial(_tell, progress, view.title))
@@ -181,7 +181,7 @@ class Page:
                 parts.insert(0, markup.reading(view, one))
         shown = Upload(upload.data, inversions, [*stood.values()])
         buttons = gr.Button(visible=True), gr.Row(visible=shown.needs_seed)
-        return [shown, gr.skip(), *buttons, told, "".join(parts), *stood.values()]
+        return [shown, gr.skip(), *buttons, message, "".join(parts), *stood.values()]
 
     def _run(self, view: View) -> None:
         """What a run has of its own: its name, a grid and curves."""
@@ -240,9 +240,9 @@ def _key(code: Code) -> tuple[str, str, int]:
     return code.name, code.kind, code.classes
 
 
-def _free(told: str = "") -> tuple[Any, ...]:
+def _free(message: str = "") -> tuple[Any, ...]:
     """Show samples again."""
-    return None, None, gr.Button(visible=False), gr.Row(visible=True), told, ""
+    return None, None, gr.Button(visible=False), gr.Row(visible=True), message, ""
 
 
 def _refresh(view: View) -> str:
