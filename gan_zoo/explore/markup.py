@@ -96,12 +96,12 @@ def kept(
     if inversion is None:
         return []
     drawn = zip(view.codes, codes, inversion.latents.codes[0].tolist(), controls, strict=False)  # further codes: hidden
-    own = [
+    values = [
         f"{code.name} = {round(value, 2):g}"
         for code, moved, value, at in drawn
         if moved is None and at is not None and abs(value - at) > 0.01
     ]
-    return [f"Your image is drawn with {', '.join(own)} until their controls move."] if own else []
+    return [f"Your image is drawn with {', '.join(values)} until their controls move."] if values else []
 
 
 def notes(sentences: Sequence[str]) -> str:

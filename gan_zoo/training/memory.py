@@ -74,7 +74,7 @@ def _peak(config: Config, dataset: Dataset, device: torch.device, rows: int) -> 
     state = new_state(config.model_copy(update={"training": config.training.model_copy(update=settings)}), device)
     iterations, kept = Iterations(state, dataset.train), _Kept(state)
     try:
-        with torch.autograd.graph.saved_tensors_hooks(lambda tensor: _Held(kept, tensor), lambda held: held.tensor):
+        with torch.autograd.graph.saved_tensors_hooks(lambda tensor: _Saved(kept, tensor), lambda saved: saved.tensor):
             next(iterations)
     finally:
         iterations.close()
@@ -90,7 +90,7 @@ class _Kept:
         self.now = self.most = 0
 
 
-class _Held:
+class _Saved:
     """A tensor that autograd keeps, for as long as it does."""
 
     def __init__(self, kept: _Kept, tensor: Tensor) -> None:

@@ -72,8 +72,8 @@ def test_infogan_s_lines_tell_the_bound_by_code_and_in_total_beside_the_entropy(
     run = narrow_train("infogan", tmp_path, training__steps=3)
     for line in run.metrics():
         assert line.keys() == ALWAYS | {
-            "discriminator/adversarial", "generator/adversarial", "discriminator/information", "generator/information", "mi", "mi/c1", "mi/c2", "mi/c3",
-            "entropy/c1",
+            "discriminator/adversarial", "generator/adversarial", "discriminator/information", "generator/information",
+            "mi", "mi/c1", "mi/c2", "mi/c3", "entropy/c1",
         }  # fmt: skip
         assert line["mi"] == pytest.approx(line["mi/c1"] + line["mi/c2"] + line["mi/c3"], abs=1e-5)
         assert line["entropy/c1"] == pytest.approx(math.log(10), rel=1e-6)
