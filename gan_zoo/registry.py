@@ -190,7 +190,7 @@ weights = Registry(
     "weights",
     {
         "mnist-5k": ("gan_zoo.weights:MNIST_5K", "handwritten digits: the default recipe's model"),
-        "fashion-mnist": ("gan_zoo.weights:FASHION_MNIST", "clothes: the model of the preset of that name"),
+        "fashion-mnist": ("gan_zoo.weights:FASHION_MNIST", "clothes: the digits' recipe for 3,000 steps"),
     },
 )
 """A thing is the path of a folder that `gan-zoo export` wrote."""
