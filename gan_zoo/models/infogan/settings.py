@@ -56,7 +56,7 @@ class InfoGANSettings(Settings):
     consistency_steps: Count = 0
     """Steps with this weight, in which the codes settle; 0: all steps."""
     consistency_after: Weight = 0.0
-    """Weight of the consistency term after `consistency_steps`; at full weight it costs picture quality."""
+    """Weight of the consistency term after `consistency_steps`."""
     spread: Weight = 4.0
     """Weight, within the consistency term, of the entropy of a batch's mean code: it favours using every value."""
     consistency_share: Share = 1.0
