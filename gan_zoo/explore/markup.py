@@ -33,7 +33,7 @@ CSS = f"""
 .zoo-panel img {{ display: block; width: 100%; }}
 .zoo-mark {{ position: absolute; outline: 3px solid #f97316; box-shadow: 0 0 0 5px #fff; pointer-events: none; }}
 .zoo-row {{ align-items: end; }}
-.zoo-heading {{ display: block; position: relative; min-height: 6rem; }}
+.zoo-heading {{ display: block; position: relative; min-height: 7rem; }}
 .zoo-heading h2 {{ margin-right: 12rem !important; overflow-wrap: anywhere; }}
 .zoo-newest {{ position: absolute; top: .5rem; right: 0; }}
 .zoo-note {{ font-size: .85rem; margin: .25rem 0 0; }}
