@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=1 python benchmarks/inversion.py --out benchmarks/results/mnist-5k-inversion.json
 
-Trains a run for each seed or reuses an existing one, then inverts every fifth test image by `gan_zoo.invert` with its
+Trains a run for each seed or reuses an existing one, then inverts 100 test images by `gan_zoo.invert` with its
 defaults, and draws it with five values of each continuous code. Only this script reads labels.
 """
 
@@ -28,8 +28,8 @@ from gan_zoo.models.gan.codes import Code
 from gan_zoo.models.gan.model import GAN
 from gan_zoo.training.run import Run
 
-EVERY = 5
-"""The test images are every fifth: 100 of mnist-5k's 500."""
+IMAGES = 100
+"""Test images, evenly spaced: every fifth of mnist-5k's 500."""
 VALUES = (-1.0, -0.5, 0.0, 0.5, 1.0)
 TIMED = 10
 
@@ -97,7 +97,7 @@ def nearest(images: Tensor, others: Tensor) -> Tensor:
 def measure(run: Run, data: Dataset, digits: Classifier) -> dict[str, Any]:
     """The figures of a run."""
     assert data.test is not None
-    model, rows = run.load(), torch.arange(0, len(data.test), EVERY)
+    model, rows = run.load(), torch.arange(0, len(data.test), max(1, len(data.test) // IMAGES))
     pixels = data.test.pixels(rows)
     images, seen = normalise(pixels), digits.predict(pixels)
     training = nearest(images, normalise(data.train.pixels(torch.arange(len(data.train)))))

@@ -49,7 +49,7 @@ def test_the_nearest_image_is_as_far_as_its_pixels_say() -> None:
 def test_a_run_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from gan_zoo.data.dataset import open_dataset
 
-    monkeypatch.setattr(inversion, "EVERY", 100)
+    monkeypatch.setattr(inversion, "IMAGES", 5)
     monkeypatch.setattr(inversion, "TIMED", 1)
     monkeypatch.setattr(inversion, "VALUES", (-1.0, 1.0))
     run = narrow_train(
