@@ -116,6 +116,7 @@ ONE = {typed: next(iter(words)) for typed, words in LINES.items() if len(words) 
 """Lines that a shell completes at once."""
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs a terminal")
 def test_zsh_completes_as_one_types(place: Path, tmp_path: Path) -> None:
     (tmp_path / "_gan-zoo").write_text(zoo("completion", "zsh").out)
@@ -129,6 +130,7 @@ def test_zsh_completes_as_one_types(place: Path, tmp_path: Path) -> None:
         assert answers("\x15gan-zoo traverse ru\t", "runs/")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs a terminal")
 def test_bash_completes_as_one_types(place: Path, tmp_path: Path) -> None:
     (tmp_path / "gan-zoo.bash").write_text(zoo("completion", "bash").out)
