@@ -221,8 +221,7 @@ def write_traversals(
     codes = pick_codes(model, name) if by is None else pick_pair(model, name, by)
     check_drawn(path)
     for flag, number in (("--rows", rows), ("--values", count)):
-        if (number or 0) > MOST_IMAGES:
-            raise InputError(f"{flag} {number}: a picture holds at most {MOST_IMAGES} images")
+        check_count(flag, number or 0)
     varied, other = (codes, None) if by is None else (codes[:1], codes[1])
     settings: dict[str, Any] = {"by": other, "rows": rows, "count": count, "seed": seed, "overshoot": overshoot}
     if path.suffix.lower() not in MOVING:
@@ -278,6 +277,12 @@ def axis_title(axis: Axis) -> str:
 
 def _size(panels: Sequence[Panel]) -> tuple[int, int]:
     return shelves([panel.size for panel in panels], LINE, GAP)[1]
+
+
+def check_count(flag: str, number: int) -> None:
+    """Raise an InputError if a flag asks for more rows or columns than a picture may have images."""
+    if number > MOST_IMAGES:
+        raise InputError(f"{flag} {number}: a picture holds at most {MOST_IMAGES} images")
 
 
 def check_size(panels: Sequence[Panel], size: tuple[int, int], remedy: str = "--rows or --values") -> None:

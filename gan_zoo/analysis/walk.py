@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from gan_zoo.analysis.panel import Panel, framed
-from gan_zoo.analysis.traverse import GAP, MOST_IMAGES, check_size, shown_values
+from gan_zoo.analysis.traverse import GAP, check_count, check_size, shown_values
 from gan_zoo.errors import InputError
 from gan_zoo.images import cell_side
 from gan_zoo.models.gan.codes import Code
@@ -54,7 +54,7 @@ def noise_path(model: GAN, samples: int, frames: int, *, circles: int = 1, seed:
     angles = 2 * math.pi * torch.arange(frames)[:, None] / frames * torch.arange(1, circles + 1)
     weights = torch.stack([angles.cos(), angles.sin()], 2).flatten(1) / math.sqrt(circles)
     path = torch.einsum("fk,ksn->fsn", weights, corners)
-    return torch.erf(path / math.sqrt(2)) if uniform else path
+    return model.prior.from_normal(path)
 
 
 def code_path(code: Code, frames: int) -> list[float]:
@@ -100,8 +100,7 @@ def draw_walk(
         raise InputError(f"--seconds must be a number from {2 * MILLISECONDS / 1000:g} to {LONGEST:g}, not {seconds:g}")
     frames = round(seconds * 1000 / MILLISECONDS)
     values = code_path(code, frames) if code else [0.0] * frames
-    if rows > MOST_IMAGES:
-        raise InputError(f"--rows {rows}: a picture holds at most {MOST_IMAGES} images")
+    check_count("--rows", rows)
     cell, blank = cell_side(model.image.resolution), [""] * rows
     panels = [Panel(cell, blank, blank, title=title) for title in _titles(code, values)]
     check_size(panels, panels[0].size, remedy="--rows or --seconds")

@@ -45,13 +45,15 @@ def step_memory(config: Config, dataset: Dataset, device: torch.device) -> StepM
         device: Where to make the steps.
     """
     rows = config.training.batch_size // config.training.accumulate
-    sizes = FEW if rows > max(FEW) else (rows, rows)
-    (state, first), (_, second) = (_peak(config, dataset, device, size) for size in sizes)
-    more = (second - first) * (rows - sizes[0]) // max(sizes[1] - sizes[0], 1)
+    few, more = FEW
+    state, kept = _peak(config, dataset, device, min(rows, more))
+    if rows > more:
+        _, less = _peak(config, dataset, device, few)
+        kept += (kept - less) * (rows - more) // (more - few)
     trained = sum(p.nbytes for optimizer in state.optimizers.values() for p in optimizer.parameters.values())
     average = sum(value.nbytes for value in state.model.generator.state_dict().values()) if state.ema else 0
     everything = sum(value.nbytes for value in state.model.state_dict().values())
-    return StepMemory(everything + 3 * trained + average, first + more)
+    return StepMemory(everything + 3 * trained + average, kept)
 
 
 def check_step_memory(needed: StepMemory, device: torch.device) -> None:

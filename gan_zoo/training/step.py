@@ -75,10 +75,8 @@ class StepFunctions:
     ) -> tuple[Objective, DiscriminatorOutput, DiscriminatorOutput]:
         """D's objective on x ~ data and `fake`, and D's outputs for both, the first of them detached."""
         model, (batch, latents, random) = self.model, micro
-        real_x, fake_x = (
-            augment(images, random, self.probability)
-            for augment, images in ((self.augment_real, batch.images), (self.augment_fake, fake))
-        )
+        real_x = self.augment_real(batch.images, random, self.probability)
+        fake_x = self.augment_fake(fake, random, self.probability)
         if slopes := penalised and self.penalties.of_passes:
             real_x = real_x.detach().requires_grad_()
             fake_x = fake_x if fake_x.requires_grad else fake_x.detach().requires_grad_()

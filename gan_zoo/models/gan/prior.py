@@ -173,6 +173,10 @@ class Prior:
         """The variance of each column of the noise: 1, or 1/3 of uniform noise."""
         return 1.0 if self.layout.normal else 1 / 3
 
+    def from_normal(self, numbers: Tensor) -> Tensor:
+        """Numbers g from N(0, 1) as noise: as they are, or of uniform noise 2 Φ(g) - 1, uniform in (-1, 1)."""
+        return numbers if self.layout.normal else torch.erf(numbers / math.sqrt(2))
+
     def within(self, noise: Tensor) -> Tensor:
         """Noise [n, noise] moved to the nearest point of the region that samples come from.
 

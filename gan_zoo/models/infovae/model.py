@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import torch
@@ -44,11 +43,10 @@ class InfoVAE(InfoVAERecipe, InfoGAN):
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         settings: InfoVAESettings = self.model_settings(config)
-        noise, unused = config.latent.noise, Loss()
-        if not noise:
+        if not (noise := config.latent.noise):
             raise InputError("latent.noise = 0: model infovae encodes images as noise; set it to 1 or more")
         for key in ("gradient_penalty", "r1", "r2"):
-            if (weight := getattr(config.loss, key)) != getattr(unused, key):
+            if weight := getattr(config.loss, key):
                 raise InputError(
                     f"loss.{key} = {weight:g} penalises an adversarial loss, and model {config.model} has none; set it "
                     "to 0"
@@ -76,8 +74,7 @@ class InfoVAE(InfoVAERecipe, InfoGAN):
         real = step.real
         encoded = self.encoded(real.features)
         z = encoded.mean + (encoded.log_variance / 2).exp() * step.random.normal(*encoded.mean.shape)
-        noise = z if self.prior.layout.normal else torch.erf(z / math.sqrt(2))  # 2 Φ(z) - 1 is uniform in [-1, 1]
-        decoded = self.generator(self.prior.compose(noise, self.codes_read(real.features)).input)
+        decoded = self.generator(self.prior.compose(self.prior.from_normal(z), self.codes_read(real.features)).input)
         error = (decoded.float() - real.images).square().mean()
         divergence = encoded.divergence() / self.image.pixels
         return {"reconstruction": error / (2 * self.deviation**2), "divergence": self.beta * divergence}
