@@ -36,7 +36,7 @@ test-processors: .venv/developing  ## the quick tests, rounding as other process
 	done; exit $$failed
 
 test-browser: .venv/developing  ## the page of `gan-zoo explore` in Chromium
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "$(BROWSER)" -rP tests/explore
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "$(BROWSER)" -rP tests/explore
 
 soak: .venv/developing  ## the tests of reliability with ten times the cases: 20 minutes
 	OMP_NUM_THREADS=1 GAN_ZOO_SOAK=$(SOAK) $(BIN)/python -m pytest -n auto -rP -m "not slow and not gpu" $(RELIABILITY)

@@ -232,6 +232,7 @@ def test_a_model_of_the_hub_is_loaded_by_its_name(exported: Path, here: Hub) -> 
     assert {path.name for path in folder.iterdir()} == files
 
 
+@pytest.mark.slow
 def test_a_process_uploads_and_loads(exported: Path, environment: dict[str, str], there: Hub, tmp_path: Path) -> None:
     ended = zoo_process("export", exported, "--out", "out", "--push", "org/new", cwd=tmp_path, **environment)
     assert ended.code == 0, ended.err

@@ -185,9 +185,8 @@ FEATURES = {
 """What each extra brings, and what it is for; Inception needs weights, too (tests/analysis/test_inception.py)."""
 
 
-@pytest.mark.parametrize(  # half a minute each; other tests try most of these features with everything installed
-    "extra", [pytest.param(extra, marks=[pytest.mark.slow] * (extra != "hub")) for extra in FEATURES]
-)
+@pytest.mark.slow  # half a minute each; other tests try most of these features with everything installed
+@pytest.mark.parametrize("extra", FEATURES)
 def test_an_extra_is_all_that_its_feature_needs(extra: str, tmp_path: Path) -> None:
     modules, code = FEATURES[extra]
     if missing := [module for module in modules if find_spec(module) is None]:

@@ -20,7 +20,9 @@ from gan_zoo.training.run import Run
 
 SMALL = {"trunk.width": 2, "training.batch_size": 4, "training.device": "cpu"}
 FLAGS = ("--trunk.width", "2", "--batch-size", "4", "--device", "cpu")
-OF_INFOGAN = [name for name in presets() if resolve(config=name).model == "infogan" and not name.endswith("-256")]
+LONG = [name for name in presets() if name.endswith("-256") or name == "ffhq-64"]
+"""The presets of which a step takes long on a CPU."""
+OF_INFOGAN = [name for name in presets() if resolve(config=name).model == "infogan" and name not in LONG]
 OTHERS = [
     name
     for name in models.entries
@@ -30,8 +32,7 @@ OTHERS = [
 CROSS = [(model, preset) for preset in OF_INFOGAN for model in OTHERS]
 COVER = [(model, OF_INFOGAN[k % len(OF_INFOGAN)]) for k, model in enumerate(OTHERS)]
 COVER += [(OTHERS[k % len(OTHERS)], preset) for k, preset in enumerate(OF_INFOGAN) if k >= len(OTHERS)]
-TIMED = [pytest.param(name, marks=[pytest.mark.slow] * name.endswith("-256")) for name in presets()]
-"""All presets; a step at 256 pixels takes long on a CPU."""
+TIMED = [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in presets()]
 
 
 @pytest.fixture(scope="module")

@@ -220,8 +220,9 @@ def test_where_gradio_keeps_files_is_as_before_when_the_server_has_ended(
     assert within[0].name.startswith("gan-zoo-explore-") and not within[0].exists()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="signals")
-@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_and_leaves_nothing(number: signal.Signals, run: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "gan_zoo", "explore", str(run), "--port", "0"]
     variables = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONUNBUFFERED": "1"}

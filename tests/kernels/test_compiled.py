@@ -37,9 +37,9 @@ def test_the_written_table_is_of_these_sources_and_within_the_rules():
 
 def test_a_spread_of_cases_compiles_within_the_rules():
     pytest.importorskip("triton")
-    output = run("--every", "17", "--targets", "sm_90", "gfx942")
+    output = run("--every", "34", "--targets", "sm_90", "gfx942")
     launches = int(output.split()[0])
-    assert launches >= 10, output
+    assert launches >= 5, output
 
 
 def test_batch_sizes_share_one_variant_of_every_kernel():

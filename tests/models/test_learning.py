@@ -67,6 +67,7 @@ def test_the_information_term_puts_the_code_into_the_image(
     assert seen < 0.6  # 0.13 ± 0.01
 
 
+@pytest.mark.slow
 def test_consistency_makes_q_tell_the_same_of_a_real_digit_and_of_its_warped_copy(
     with_the_term: list[Run], tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -31,9 +31,9 @@ KINDS: dict[str, tuple[str, Settings, int]] = {  # with how many kinds of step e
     "recipe": ("infogan", RECIPE, 1),
     "in parts": ("infogan", {"training__accumulate": 2, **VARIED}, 1),
     "simultaneous": ("acgan", {"training__update": "simultaneous", **VARIED}, 1),
-    "penalties": ("r3gan", {}, 1),
+    "penalties": ("r3gan", TINY, 1),
     "falling penalties": ("gan", {"loss__r1": 9.0, "loss__r2": 9.0, "loss__final_penalty": 0.1, **VARIED}, 1),
-    "penalties, simultaneous": ("r3gan", {"training__update": "simultaneous"}, 1),
+    "penalties, simultaneous": ("r3gan", {"training__update": "simultaneous", **TINY}, 1),
     "lazy penalties": ("gan", {"loss__r1": 1.0, "loss__penalty_interval": 3}, 2),
     "path lengths": ("stylegan2", {"loss__penalty_interval": 1, "stylegan2__path_length_interval": 2, **TINY}, 2),
     "adaptive augmentation": ("gan", {"data__augment": "flip, shift, brightness", "data__augment_target": 0.6}, 1),
@@ -116,12 +116,12 @@ def test_steps_go_on_where_what_was_uploaded_ends() -> None:
 
 def test_a_streamed_set_s_batches_are_written_to_one_place() -> None:
     def read(indices: Tensor) -> Tensor:
-        return (6 * indices).to(torch.uint8)[:, None, None, None].expand(-1, 1, 32, 32)
+        return (6 * indices).to(torch.uint8)[:, None, None, None].expand(-1, 1, 8, 8)
 
-    images = LazyImages(read, ImageShape(1, 32), torch.arange(40))
+    images = LazyImages(read, ImageShape(1, 8), torch.arange(40))
     runs = []
     for recorder in (None, Recorder()):
-        config = narrow_config("r3gan", data__workers=0)
+        config = narrow_config("r3gan", data__workers=0, **TINY)
         made = Iterations(new_state(config, torch.device("cpu")), Split(images))
         if recorder:
             made.read_rates_on_device()

@@ -252,7 +252,7 @@ def resident() -> float:
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="no /proc")
 def test_a_long_run_holds_no_more_memory_than_a_short_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    steps = 1200 * SOAK if SOAK > 1 else 480
+    steps = 1200 * SOAK if SOAK > 1 else 240
     held: list[tuple[float, int, int]] = []
 
     def watched(play: Any, state: State) -> Any:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parents[3]))  # for benchmarks.kernel_traffic
 
@@ -19,6 +20,9 @@ INTERPRETING = os.environ.get("TRITON_INTERPRET") == "1"
 
 if not INTERPRETING and not torch.cuda.is_available():
     collect_ignore_glob = ["test_*.py"]
+else:
+    settings.register_profile("kernels", max_examples=8 if INTERPRETING else 25, deadline=None, derandomize=True)
+    settings.load_profile("kernels")
 
 
 QUICK = 10

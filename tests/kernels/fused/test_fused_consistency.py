@@ -8,7 +8,7 @@ from comparison import as_double, assert_as_good_as_torch, value_and_gradients
 from gan_zoo_kernels import Layout, consistency
 from gan_zoo_kernels.fused.launches import count_launches
 from gan_zoo_kernels.reference_consistency import categorical_columns
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.kernel_traffic import recorded_traffic
@@ -205,7 +205,6 @@ def test_inputs_are_read_once_and_gradients_written_once(n, m):
     assert backward.strays([parameters, warped, means, upstream, *gradients]) == 0
 
 
-@settings(max_examples=20, deadline=None, derandomize=True)
 @given(
     st.integers(1, 200),
     st.floats(0.0, 1.0),

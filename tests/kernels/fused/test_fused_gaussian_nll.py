@@ -8,7 +8,7 @@ import torch
 from comparison import as_double, assert_as_good_as_torch, value_and_gradients
 from gan_zoo_kernels import gaussian_nll
 from gan_zoo_kernels.fused.launches import count_launches
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.kernel_traffic import recorded_traffic
@@ -172,7 +172,6 @@ def test_inputs_are_read_once_and_gradients_written_once(reduction):
 shapes = st.lists(st.integers(0, 9), min_size=0, max_size=3)
 
 
-@settings(max_examples=30, deadline=None, derandomize=True)
 @given(
     shapes,
     st.lists(st.booleans(), min_size=9, max_size=9),

@@ -8,7 +8,7 @@ from comparison import as_double, assert_as_good_as_torch, value_and_gradients
 from gan_zoo_kernels import Layout, q_head_nll
 from gan_zoo_kernels.fused.launches import count_launches
 from gan_zoo_kernels.layout import BERNOULLI, CATEGORICAL
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.kernel_traffic import recorded_traffic
@@ -208,7 +208,6 @@ codes = st.one_of(
 )
 
 
-@settings(max_examples=20, deadline=None, derandomize=True)
 @given(st.lists(codes, min_size=1, max_size=6), st.integers(0, 150), st.sampled_from(DTYPES), st.floats(0.01, 30))
 def test_any_mix_of_codes(mix, batch, dtype, spread):
     layout = Layout("|".join(mix))

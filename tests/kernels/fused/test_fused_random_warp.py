@@ -8,7 +8,7 @@ import torch
 from comparison import assert_as_good_as_torch
 from gan_zoo_kernels import WarpSteps, random_warp
 from gan_zoo_kernels.fused.launches import count_launches
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.kernel_traffic import recorded_traffic
@@ -215,7 +215,6 @@ def test_cuda_graph(device):
     assert torch.equal(warped, random_warp(images, normals, values, RECIPE, implementation="triton"))
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
 @given(
     st.tuples(st.integers(1, 4), st.integers(1, 4), st.integers(1, 40), st.integers(1, 40)),
     st.sampled_from(DTYPES),

@@ -4,7 +4,7 @@ import pytest
 import torch
 from gan_zoo_kernels import Layout, sample_latents
 from gan_zoo_kernels.fused.launches import count_launches
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.kernel_traffic import recorded_traffic
@@ -99,7 +99,6 @@ codes = st.one_of(
 )
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
 @given(
     st.integers(1, 80),
     st.sampled_from(["normal", "uniform"]),
