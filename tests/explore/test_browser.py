@@ -311,6 +311,7 @@ def test_what_is_no_image_is_told(visit: Visit, tmp_path: Path) -> None:
     expect(refused).to_contain_text("digit.png")
 
 
+@pytest.mark.slow
 def test_an_image_taken_out_while_it_is_inverted_is_not_shown(visit: Visit, digit: bytes, tmp_path: Path) -> None:
     (tmp_path / "digit.png").write_bytes(digit)
     (tmp_path / "other.png").write_text("no image")
