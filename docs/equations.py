@@ -32,6 +32,13 @@ PENALTIES = {
 }
 """For each penalty of the table [loss]: its term in D's objective, without its weight."""
 
+PATH_LENGTH = (
+    "",
+    r" + \gamma \, \mathbb{E}_{z, y}[(\lVert J^\top y \rVert_2 - a)^2]",
+    r"J is the derivative of the image by w, y an image of N(0, 1) divided by its side, a the running mean of the "
+    "lengths, and γ the setting `path_length`.",
+)
+
 TERMS = {
     "acgan": (
         r" - w \, \mathbb{E}[\log P(c \mid x)] - w \, \mathbb{E}[\log P(c \mid G(z, c))]",
@@ -60,7 +67,7 @@ TERMS = {
         r"$L_I$ is [InfoGAN's](infogan.md), $L_c(G, H) = \mathbb{E}[\log H_i(x, x')]$ for a pair of images that shares "
         "code i, and α the setting `contrast`; D's step trains H with it.",
     ),
-}
+} | dict.fromkeys(("stylegan2", "stylegan2-ada"), PATH_LENGTH)
 """For models with terms of their own: what they add to D's and G's objective, and what their symbols mean."""
 
 INSTEAD = {

@@ -134,6 +134,8 @@ class TrunkSettings(Settings):
     of 16 channels."""
     blocks: Stages = (2,)
     """Residual blocks of each stage from 4×4 up, or a single number, of trunk r3gan."""
+    mapping_layers: Positive = 8
+    """Layers of the mapping network, of trunk stylegan2; 2 in StyleGAN2-ADA's configurations for small images."""
     generator_norm: Norm = "batch"
     """Normalisation in the generator."""
     discriminator_norm: Norm = "batch"

@@ -94,7 +94,7 @@ def grid(device: torch.device, *, quick: bool) -> list[Workload]:
         return [replace(PAPER, precision=precision) for precision in dict.fromkeys(("fp32", best))]
     trunks = [
         (PAPER.trunk, PAPER.resolution, PAPER.batch),
-        *(("dcgan", 32, 64), ("dcgan", 64, 32), ("resnet", 32, 8), ("stylegan2", 32, 8)),
+        *(("dcgan", 32, 64), ("dcgan", 64, 32), ("resnet", 32, 8), ("r3gan", 32, 8), ("stylegan2", 32, 8)),
     ]
     modes = [mode for mode in MODES if device.type == "cuda" or "graph" not in mode]
     precisions = dict.fromkeys(("fp32", best, *(("fp16",) if device.type == "cuda" else ())))

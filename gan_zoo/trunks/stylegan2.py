@@ -1,9 +1,9 @@
 """StyleGAN2's networks: Karras et al., 2020 (arXiv:1912.04958), sections 2 and 4.1; sizes of Karras et al., 2020
 (arXiv:2006.06676).
 
-Maps at resolution r have min(256·width / r, 8·width) channels, and w has 8·width columns: at the width of 64 these are
-the published networks for 256 pixels (base 16,384). Those of base 32,768 take twice as many channels below the maximum,
-through `trunk.widths`.
+Maps at resolution r have min(256·width / r, 8·width) channels, and w has as many columns as the maps at 4×4 have
+channels: at the width of 64 these are the published networks for 256 pixels (base 16,384). Those of base 32,768 take
+twice as many channels below the maximum, through `trunk.widths`.
 
 The latent z enters the mapping network as it was drawn, not divided by its root mean square. At the published 512
 columns of N(0, 1) that quotient differs from 1 by 3% (standard deviation). A latent code beside the noise would be
@@ -29,7 +29,6 @@ from gan_zoo.trunks.style import MinibatchStd, NoiseInputs, StyledLayer, ToImage
 from gan_zoo.trunks.trunk import DiscriminatorTrunk, Trunk, by_stage, stage_sides
 
 NAME = "stylegan2"
-MAPPING_LAYERS = 8
 MAPPING_RATE = 0.01
 """Multiplier of the mapping network's learning rate (Karras et al., 2019, arXiv:1812.04948, appendix C)."""
 
@@ -117,9 +116,10 @@ def stylegan2_generator(latent_width: int, image: ImageShape, settings: TrunkSet
     Raises:
         InputError: If the resolution is not a power of 2 from 4.
     """
-    channels, w = _channels(image, settings), 8 * settings.width
+    channels = _channels(image, settings)
+    w = channels[0]
     mapping: list[nn.Module] = []
-    for k in range(MAPPING_LAYERS):
+    for k in range(settings.mapping_layers):
         mapping += [EqualLinear(w if k else latent_width, w, multiplier=MAPPING_RATE), ScaledLeakyReLU()]
     return StyleGenerator(nn.Sequential(*mapping), Synthesis(w, channels, image))
 
@@ -166,5 +166,8 @@ def _halving(inputs: int, outputs: int) -> nn.Module:
 
 
 STYLEGAN2 = Trunk(
-    stylegan2_generator, stylegan2_discriminator, settings=frozenset({"width", "widths"}), class_width=512
+    stylegan2_generator,
+    stylegan2_discriminator,
+    settings=frozenset({"width", "widths", "mapping_layers"}),
+    class_width=512,
 )

@@ -33,12 +33,14 @@ def test_the_bound_is_the_density_of_the_image_given_its_code_and_the_divergence
         model.posterior.weight.zero_()
         model.posterior.bias.copy_(torch.cat([torch.linspace(-1, 1, 6), torch.full((6,), -60.0)]))
     step = game_.tensors()
-    bound = model.bound(step)
+    bound = model.game_terms("discriminator", step)
     z = torch.linspace(-1, 1, 6).expand(8, 6)
     decoded = model.generator(model.prior.compose(z, model.codes_read(step.real.features)).input)
     exact = -Normal(decoded, 0.4).log_prob(step.real.images) + Normal(torch.zeros(()), 0.4).log_prob(torch.zeros(()))
-    torch.testing.assert_close(bound["reconstruction"], exact.mean())
-    torch.testing.assert_close(bound["divergence"], 2.0 * model.encoded(step.real.features).divergence() / 784)
+    torch.testing.assert_close(bound["discriminator/reconstruction"], exact.mean())
+    torch.testing.assert_close(
+        bound["discriminator/divergence"], 2.0 * model.encoded(step.real.features).divergence() / 784
+    )
 
 
 def test_uniform_noise_is_decoded_from_within_its_range() -> None:
@@ -49,7 +51,7 @@ def test_uniform_noise_is_decoded_from_within_its_range() -> None:
     seen = []
     model.generator.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0][:, :6]))
     for k in range(400):
-        model.bound(game_.tensors(k))
+        model.game_terms("generator", game_.tensors(k))
     noise = torch.stack(seen[1::2])  # after each step's fakes
     assert noise.abs().max() <= 1
     torch.testing.assert_close(noise.square().mean(), torch.tensor(1 / 3), atol=0.01, rtol=0)
@@ -68,7 +70,7 @@ def test_a_real_image_is_decoded_with_its_most_likely_code() -> None:
     seen = []
     model.generator.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     step = game_.tensors()
-    model.bound(step)
+    model.game_terms("generator", step)
     assert torch.equal(seen[-1][:, 6:11].argmax(1), read["c1"].argmax(1))
 
 

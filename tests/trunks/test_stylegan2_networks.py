@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from narrow import Game, narrow_config, one_line, weights
@@ -21,9 +23,9 @@ from gan_zoo.trunks.style import MinibatchStd, NoiseInputs, drawing, modulated_c
 from gan_zoo.trunks.stylegan2 import STYLEGAN2, StyleGenerator
 
 
-def build(resolution: int = 16, *, width: int = 4, channels: int = 3, z: int = 6) -> tuple[StyleGenerator, nn.Module]:
+def build(resolution: int = 16, *, channels: int = 3, z: int = 6, **values: Any) -> tuple[StyleGenerator, nn.Module]:
     torch.manual_seed(0)
-    image, settings = ImageShape(channels, resolution), TrunkSettings(name="stylegan2", width=width)
+    image, settings = ImageShape(channels, resolution), TrunkSettings(name="stylegan2", **({"width": 4} | values))
     generator = STYLEGAN2.generator(z, image, settings)
     assert isinstance(generator, StyleGenerator)
     return generator, STYLEGAN2.discriminator(image, settings)
@@ -156,6 +158,28 @@ def test_the_minibatch_standard_deviation_is_its_definition(n: int, size: int) -
     for group, maps in zip(x.split(size), appended[:, 3:].split(size), strict=True):
         expected = (group.var(0, correction=0) + 1e-8).sqrt().mean()
         torch.testing.assert_close(maps, expected.expand_as(maps))
+
+
+@pytest.mark.parametrize(("batch", "said"), [(14, True), (12, False)])
+def test_passes_that_no_group_divides_are_reported(batch: int, said: bool) -> None:
+    sizes = {"training__batch_size": batch, "training__accumulate": 2}
+    notes = Game("stylegan2", data__resolution=4, trunk__width=1, **sizes).model.notes()
+    assert ("no group of 4, 3 or 2 divides a pass of 7 images: minibatch standard deviations are 0" in notes) == said
+
+
+@pytest.mark.parametrize(("at_once", "rows"), [(256, 64), (42, 40), (1, 4)])
+def test_statistics_are_measured_on_as_many_images_whatever_fits(at_once: int, rows: int) -> None:
+    made = Game("stylegan2", data__resolution=4, trunk__width=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gan_zoo.models.gan.model.MAX_VALUES_AT_ONCE", 16 * at_once)
+        sizes = [len(latents) for latents in made.state._latents()]
+    assert sizes == [rows] * (1024 // rows)
+
+
+def test_the_mapping_network_has_as_many_layers_as_set_and_w_the_width_of_the_first_maps() -> None:
+    for values, widths in (({}, [32] * 8), ({"mapping_layers": 2, "width": 64, "widths": (12, 8, 4)}, [12] * 2)):
+        generator, _ = build(**values)
+        assert [layer.out_features for layer in generator.mapping if isinstance(layer, EqualLinear)] == widths
 
 
 def test_in_evaluation_an_image_s_features_do_not_depend_on_others() -> None:

@@ -30,7 +30,7 @@ from gan_zoo.models.gan.settings import GANRecipe
 from gan_zoo.registry import losses
 from gan_zoo.shapes import ImageShape
 from gan_zoo.trunks.conditional import build_generator
-from gan_zoo.trunks.style import drawing
+from gan_zoo.trunks.style import MinibatchStd, drawing
 from gan_zoo.trunks.trunk import trunk_of
 
 MAX_IMAGES_AT_ONCE, MAX_VALUES_AT_ONCE = 256, 2**21
@@ -159,13 +159,15 @@ class GAN(GANRecipe, nn.Module):
     def notes(self) -> list[str]:
         """Notes on the configuration for the user, one line each."""
         training, warmup, lines = self.config.training, self.config.optimizer.warmup, []
+        rows = training.batch_size // training.accumulate
         if warmup >= training.steps:
             lines.append(f"optimizer.warmup = {warmup}: all {training.steps} steps of the run are warm-up")
         if training.accumulate > 1 and any(isinstance(layer, _BatchNorm) for layer in self.modules()):
-            rows = training.batch_size // training.accumulate
             lines.append(f"training.accumulate = {training.accumulate}: batch norm uses statistics of {rows} images")
         if training.accumulate > 1 and self.config.trunk.spectral_norm:
             lines.append(f"training.accumulate = {training.accumulate}: spectral norm iterates in each micro-batch")
+        if MinibatchStd.group_of(rows) == 1 and any(isinstance(layer, MinibatchStd) for layer in self.modules()):
+            lines.append(f"no group of 4, 3 or 2 divides a pass of {rows} images: minibatch standard deviations are 0")
         return lines
 
     def training_images(self, latents: Latents, random: Draws) -> Tensor:
@@ -188,9 +190,8 @@ class GAN(GANRecipe, nn.Module):
         return ()
 
     def discriminator_objective(self, step: StepTensors) -> Objective:
-        """The objective of D and of every head: here the adversarial loss."""
-        loss = self.adversarial.discriminator(real=step.real.logits, fake=step.fake.logits)
-        objective = Objective({"discriminator/adversarial": loss})
+        """The objective of D and of every head: here its game terms alone."""
+        objective = Objective(self.game_terms("discriminator", step))
         if self.augmentation:
             sign = self.over_ranks(step.real.logits.detach().float().sign().mean())
             images = self.config.training.batch_size // self.config.training.accumulate
@@ -198,9 +199,14 @@ class GAN(GANRecipe, nn.Module):
         return objective
 
     def generator_objective(self, step: StepTensors) -> Objective:
-        """The objective of G: here the adversarial loss."""
-        loss = self.adversarial.generator(real=step.real.logits, fake=step.fake.logits)
-        return Objective({"generator/adversarial": loss})
+        """The objective of G: here its game terms alone."""
+        return Objective(self.game_terms("generator", step))
+
+    def game_terms(self, player: str, step: StepTensors) -> dict[str, Tensor]:
+        """What D and G ("discriminator" and "generator") play for: the adversarial loss."""
+        return {
+            f"{player}/adversarial": getattr(self.adversarial, player)(real=step.real.logits, fake=step.fake.logits)
+        }
 
     def sample(self, n: int, codes: CodeValues | None = None, *, seed: int = 0, truncation: float = 1.0) -> Tensor:
         """Images [n, C, H, W] in [-1, 1], determined by `seed`.

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from gan_zoo.config import Config, Loss
 from gan_zoo.errors import InputError
-from gan_zoo.models.gan.model import Objective, StepTensors
+from gan_zoo.models.gan.model import StepTensors
 from gan_zoo.models.infogan.model import InfoGAN
 from gan_zoo.models.infogan.q_head import Gaussian, posteriors
 from gan_zoo.models.infovae.settings import InfoVAERecipe, InfoVAESettings
@@ -65,19 +65,20 @@ class InfoVAE(InfoVAERecipe, InfoGAN):
         """q(z | x) from the trunk's features [n, width]: of the normal variables behind uniform noise, too."""
         return Encoded(*self.posterior(features).float().chunk(2, 1))
 
-    def bound(self, step: StepTensors) -> dict[str, Tensor]:
-        """-E[log p(x | z, c)], without its constant, and β KL(q(z | x) ‖ p(z)), in nats for each pixel value.
+    def game_terms(self, player: str, step: StepTensors) -> dict[str, Tensor]:
+        """-ELBO, without a constant, in nats for each pixel value; the divergence does not depend on G.
 
-        Args:
-            step: Of D, whose reals carry gradients to the encoder; or of G, where they are detached.
+        Reals carry gradients to the encoder in D's step, and are detached in G's.
         """
         real = step.real
         encoded = self.encoded(real.features)
         z = encoded.mean + (encoded.log_variance / 2).exp() * step.random.normal(*encoded.mean.shape)
         decoded = self.generator(self.prior.compose(self.prior.from_normal(z), self.codes_read(real.features)).input)
         error = (decoded.float() - real.images).square().mean()
-        divergence = encoded.divergence() / self.image.pixels
-        return {"reconstruction": error / (2 * self.deviation**2), "divergence": self.beta * divergence}
+        terms = {f"{player}/reconstruction": error / (2 * self.deviation**2)}
+        if player == "discriminator":
+            terms["discriminator/divergence"] = self.beta * encoded.divergence() / self.image.pixels
+        return terms
 
     @torch.no_grad()
     def codes_read(self, features: Tensor) -> Tensor:
@@ -87,20 +88,3 @@ class InfoVAE(InfoVAERecipe, InfoGAN):
             one.mean if isinstance(one, Gaussian) else one.argmax(1) if one.ndim == 2 else one > 0.5 for one in read
         ]
         return torch.stack([value.float() for value in values], 1)
-
-    def discriminator_objective(self, step: StepTensors) -> Objective:
-        """-ELBO - λ L_I and the consistency term, for encoder and Q."""
-        objective = super().discriminator_objective(step)
-        return instead_of_adversarial(objective, "discriminator", self.bound(step))
-
-    def generator_objective(self, step: StepTensors) -> Objective:
-        """-ELBO - λ L_I, for the decoder; the divergence does not depend on it."""
-        objective = super().generator_objective(step)
-        return instead_of_adversarial(objective, "generator", {"reconstruction": self.bound(step)["reconstruction"]})
-
-
-def instead_of_adversarial(objective: Objective, player: str, terms: dict[str, Tensor]) -> Objective:
-    """An objective with other terms, first, in the place of the adversarial loss."""
-    del objective.terms[f"{player}/adversarial"]
-    objective.terms = {f"{player}/{name}": term for name, term in terms.items()} | objective.terms
-    return objective
