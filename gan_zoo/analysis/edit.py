@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from einops import rearrange
 from PIL import Image
 from torch import Tensor
 
@@ -16,7 +16,7 @@ from gan_zoo.analysis.panel import Panel, compose
 from gan_zoo.analysis.traverse import GAP, LINE, value_labels
 from gan_zoo.data.batches import normalise
 from gan_zoo.errors import InputError, cut
-from gan_zoo.images import cell_side, grid
+from gan_zoo.images import cell_side
 from gan_zoo.models.gan.model import GAN
 from gan_zoo.models.gan.prior import Latents
 
@@ -88,9 +88,22 @@ def invert_all(
     return Inverted(names, Latents.cat(latents), torch.cat(errors), torch.cat(shown))
 
 
-def draw_pairs(pairs: Tensor) -> Image.Image:
-    """Draw pairs [n, 2, C, H, W] of an image and its reconstruction, side by side, about as many in a row as rows."""
-    return grid(rearrange(pairs, "n pair c h w -> n c h (pair w)"), max(1, round((len(pairs) / 2) ** 0.5)), gap=8)
+def draw_pairs(inverted: Inverted) -> Image.Image:
+    """Draw images beside their reconstructions: a row for each, in several panels if there are many."""
+    panels = math.ceil((len(inverted.pairs) / 2.5) ** 0.5)  # not taller than wide
+    parts = inverted.pairs.split(-(-len(inverted.pairs) // panels))
+    names = iter(inverted.names)
+    return _beside([_pairs([next(names) for _ in part], part.shape[-1]).draw(part) for part in parts])
+
+
+def _pairs(names: Sequence[str], side: int) -> Panel:
+    """A panel of images and their reconstructions, with a row for each name."""
+    rows = [cut(name.rsplit("/", 1)[-1], 20) for name in names]
+    return Panel(max(side, cell_side(side)), ["image", "found"], rows)
+
+
+def _beside(pictures: Sequence[Image.Image]) -> Image.Image:
+    return compose(pictures, most=max(LINE, sum(picture.width + GAP for picture in pictures) + GAP), gap=GAP)
 
 
 def draw_edits(model: GAN, inverted: Inverted, codes: Mapping[str, Sequence[float]]) -> Image.Image:
@@ -111,13 +124,10 @@ def draw_edits(model: GAN, inverted: Inverted, codes: Mapping[str, Sequence[floa
         model.generate(model.prior.with_codes(inverted.latents, {**others, varied: value})).cpu()
         for value in codes[varied]
     ]
-    side = model.image.resolution
-    cell, rows = max(side, cell_side(side)), [cut(name.rsplit("/", 1)[-1], 20) for name in inverted.names]
     also = "".join(f", {name} = {value:g}" for name, value in others.items())
-    before = Panel(cell, ["image", "found"], rows)
-    after = Panel(cell, value_labels(codes[varied]), [""] * len(rows), across=f"{varied}{also}")
-    pictures = [before.draw(inverted.pairs), after.draw(torch.stack(drawn, 1))]
-    return compose(pictures, most=max(LINE, sum(picture.width for picture in pictures) + 3 * GAP), gap=GAP)
+    before = _pairs(inverted.names, model.image.resolution)
+    after = Panel(before.cell, value_labels(codes[varied]), [""] * len(before.rows), across=f"{varied}{also}")
+    return _beside([before.draw(inverted.pairs), after.draw(torch.stack(drawn, 1))])
 
 
 def check_edits(model: GAN, codes: Mapping[str, Sequence[float]], n: int) -> None:

@@ -76,7 +76,7 @@ def invert(
     cells.append(("mean", "", f"{inverted.rmse.mean().item():.1f}"))
     wide.print(table("", ("image", "codes", "RMSE"), cells, left=2))
     shown = f" (the first {MOST_SHOWN})" if len(inverted.names) > MOST_SHOWN else ""
-    console.print(f"{save_image(draw_pairs(inverted.pairs), target)}{shown}")
+    console.print(f"{save_image(draw_pairs(inverted), target)}{shown}")
     console.print(
         str(
             save_latents(

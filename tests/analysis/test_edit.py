@@ -19,9 +19,11 @@ import gan_zoo
 from gan_zoo.analysis import edit
 from gan_zoo.analysis.edit import draw_pairs
 from gan_zoo.analysis.invert import invert
+from gan_zoo.analysis.panel import Panel
+from gan_zoo.analysis.traverse import GAP as EDGE
 from gan_zoo.cli.codes import parse_lists
 from gan_zoo.errors import InputError
-from gan_zoo.images import cell_side, grid
+from gan_zoo.images import GAP, cell_side, grid
 from gan_zoo.models.gan.model import GAN
 from gan_zoo.models.gan.prior import SHOWN, Latents
 
@@ -177,11 +179,12 @@ def test_invert_writes_pairs_and_latents_and_prints_errors(place: Path, model: G
         assert codes == f"c1={c1:.0f},c2={c2:.2f},c3={c3:.0f}".replace(".00", "")
         errors.append(float(error))
     assert mean.split() == ["mean", f"{sum(errors) / 2:.1f}"] or abs(float(mean.split()[1]) - sum(errors) / 2) < 0.06
-    picture = pixels(tmp_path / "out/pairs.png")
-    assert picture.shape == (2 * CELL + 8, 2 * CELL), "one pair above the other"
-    assert len(np.unique(picture[:CELL].reshape(SIDE, CELL // SIDE, 2 * SIDE, CELL // SIDE)[5, :, 7, :])) == 1, (
-        "sharp pixels"
-    )
+    picture = pixels(tmp_path / "out/pairs.png")[..., 0]
+    height, left = 2 * CELL + GAP, Panel(CELL, ["", ""], ["a.png", "b.png"]).margins[0] + EDGE
+    first = picture[EDGE : EDGE + CELL, left : left + CELL]
+    assert len(np.unique(first.reshape(SIDE, CELL // SIDE, SIDE, CELL // SIDE)[5, :, 7, :])) == 1, "sharp pixels"
+    assert picture[EDGE : EDGE + height, :left].min() < 128, "names of the images"
+    assert picture[EDGE + height : -EDGE, left:].min() < 128, "names of the columns"
     with safe_open(tmp_path / "out/latents.safetensors", framework="pt") as file:
         assert file.metadata()["run"] == str(place / "run")
         assert json.loads(file.metadata()["images"]) == [str(place / name) for name in ("a.png", "b.png")]
@@ -221,7 +224,10 @@ def test_many_images_are_inverted_in_batches(place: Path, tmp_path: Path, monkey
     assert sizes == [3, 3, 2]
     assert len(gan_zoo.load_latents(tmp_path / "latents.safetensors", gan_zoo.load(place / "plain"))) == 8
     assert "pairs.png (the first 4)" in ended.out
-    assert pixels(tmp_path / "pairs.png").shape == (4 * CELL + 24, 2 * CELL)
+    margins = Panel(CELL, ["image", "found"], ["0"]).margins
+    assert pixels(tmp_path / "pairs.png").shape[:2] == (
+        2 * CELL + GAP + margins[2] + 2 * EDGE, 2 * (2 * CELL + GAP + margins[0]) + 3 * EDGE
+    ), "two pairs in each of two panels"  # fmt: skip
 
 
 def test_images_that_cannot_be_read_are_named(place: Path, tmp_path: Path) -> None:
@@ -237,12 +243,16 @@ def test_images_that_cannot_be_read_are_named(place: Path, tmp_path: Path) -> No
 
 
 def test_pairs_stand_beside_each_other() -> None:
-    pairs = torch.stack([torch.full((5, 1, 28, 28), -1.0), torch.full((5, 1, 28, 28), 1.0)], 1)
-    picture = np.asarray(draw_pairs(pairs))
-    assert picture.shape == (3 * 84 + 16, 2 * 168 + 8)
-    assert picture[:84, :84].max() == 0
-    assert picture[:84, 84:168].min() == 255
-    assert picture[184:, 176:].min() == 255, "paper where there is no sixth"
+    pairs = torch.stack([torch.full((9, 1, 28, 28), -1.0), torch.full((9, 1, 28, 28), 0.0)], 1)
+    drawn = draw_pairs(edit.Inverted([f"{k}.png" for k in range(20)], None, None, pairs))  # type: ignore[arg-type]
+    picture = np.asarray(drawn.convert("L"))
+    left = Panel(84, ["image", "found"], [f"{k}.png" for k in range(9)]).margins[0]
+    places = [EDGE + left, 2 * EDGE + 2 * left + 170]
+    for row, place in ((0, places[0]), (4, places[0]), (0, places[1]), (3, places[1])):
+        above = EDGE + 86 * row
+        assert picture[above : above + 84, place : place + 84].max() == 0
+        assert set(np.unique(picture[above : above + 84, place + 86 : place + 170])) == {128}
+    assert picture[EDGE + 4 * 86 + 40 :, 2 * EDGE + left + 172 :].min() == 255, "paper where there is no tenth"
 
 
 # gan-zoo edit
@@ -314,7 +324,7 @@ def test_sample_draws_latents_of_a_file(
         ended = zoo("sample", place / "run", "--from", stored, *words, "--out", tmp_path / "s.png")
         assert ended.code == 0, ended.err
         images = model.generate(model.prior.with_codes(latents, chosen))[:n]
-        expected = np.asarray(grid(images, max(1, round(n**0.5))))
+        expected = np.asarray(grid(images, n))
         assert np.abs(pixels(tmp_path / "s.png").astype(int) - expected).max() <= 1
     ended = zoo("sample", place / "run", "--from", stored, "-n", 4, "--out", tmp_path / "more.png")
     assert (ended.code, ended.err) == (2, "gan-zoo: --n 4: the file of --from has 3 latents\n")
