@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,12 @@ def test_a_seed_of_a_list_gives_the_image_of_that_seed_alone(run: Run, model: GA
     assert pixels(tmp_path / "grid.png").shape == (170, 170)
 
 
+@pytest.mark.parametrize(("n", "rows", "columns"), [(1, 1, 1), (2, 1, 2), (3, 1, 3), (6, 2, 3), (10, 3, 4), (64, 8, 8)])
+def test_a_grid_of_samples_is_not_taller_than_wide(n: int, rows: int, columns: int, run: Run, tmp_path: Path) -> None:
+    assert zoo("sample", run.folder, "-n", n, "--out", tmp_path / "grid.png").code == 0
+    assert pixels(tmp_path / "grid.png").shape == (86 * rows - 2, 86 * columns - 2)
+
+
 @pytest.mark.parametrize("flags", [("-n", 3), ("--seed", 3)])
 def test_a_list_of_seeds_excludes_a_number_and_a_seed(flags: tuple[object, ...], run: Run) -> None:
     ended = zoo("sample", run.folder, "--seeds", "1,2", *flags)
@@ -119,6 +126,38 @@ def test_any_number_of_images_is_written_one_to_a_file_in_batches(
     assert (pixels(tmp_path / "many" / "img00299.png") == to_uint8(model.sample(300))[299, 0].numpy()).all()
     ended = zoo("sample", run.folder, "-n", 300, "--out", tmp_path / "a.png")
     assert (ended.code, "a picture holds at most 4 images of 28×28 pixels; --separate" in ended.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "label", "total", "calls"),
+    [
+        (("sample", "-n", 300, "--separate", "--out", "many"), "images", 300, 2),
+        (("sample", "--seeds", "1-3", "--out", "a.png"), "images", 3, 3),
+        (("walk", "--seconds", 0.2, "--rows", 1, "--out", "walk.gif"), "frames", 5, 6),
+    ],
+)
+def test_progress_counts_images_and_frames(
+    words: tuple[object, ...],
+    label: str,
+    total: int,
+    calls: int,
+    run: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    told: list[tuple[str, int, int]] = []
+
+    @contextmanager
+    def progress(label: str) -> Iterator[Callable[[int, int], None]]:
+        yield lambda done, total: told.append((label, done, total))
+
+    monkeypatch.setattr("gan_zoo.terminal.progress", progress)
+    command, *rest = words
+    ended = zoo(command, run.folder, *rest)
+    assert (ended.code, ended.err) == (0, "")
+    assert len(told) == calls
+    assert told[-1] == (label, total, total)
 
 
 def test_images_are_not_written_among_others(run: Run, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from gan_zoo.images import cell_side
 from gan_zoo.models.gan.codes import Code
 from gan_zoo.models.gan.model import GAN
 from gan_zoo.models.gan.prior import SHOWN
+from gan_zoo.terminal import with_progress
 
 MILLISECONDS = 40
 """Duration of a frame: 25 in a second, which GIF can state exactly."""
@@ -105,7 +106,8 @@ def draw_walk(
     panels = [Panel(cell, blank, blank, title=title) for title in _titles(code, values)]
     check_size(panels, panels[0].size, remedy="--rows or --seconds")
     images = _images(model, code, values, noise=noise, samples=rows**2, seed=seed, truncation=truncation)
-    pictures = [panel.draw(image.unflatten(0, (rows, rows))) for panel, image in zip(panels, images, strict=True)]
+    frame = zip(panels, with_progress(images, frames, "frames"), strict=True)
+    pictures = [panel.draw(image.unflatten(0, (rows, rows))) for panel, image in frame]
     return framed(pictures, GAP)
 
 

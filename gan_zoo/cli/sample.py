@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Iterator
 from itertools import chain
@@ -91,6 +92,7 @@ def sample(
     else:
         n = n or len(latents)
         batches = drawn_from(model.prior.truncated(latents, truncation), model, n, values)
+    batches = counted(batches, n)
     if separate:
         console.print(f"{n:,} images: {save_each(batches, n, target)}")
         return
@@ -100,7 +102,19 @@ def sample(
         raise InputError(
             f"{asked}: a picture holds at most {most} images of {side}×{side} pixels; --separate writes one each"
         )
-    console.print(str(save_image(mosaic(batches, n, max(1, round(n**0.5))), target)))
+    console.print(str(save_image(mosaic(batches, n, -(-n // math.isqrt(n))), target)))
+
+
+def counted(batches: Iterable[Tensor], n: int) -> Iterator[Tensor]:
+    """Batches of n images, with progress as they are drawn."""
+    from gan_zoo.terminal import progress
+
+    done = 0
+    with progress("images") as show:
+        for batch in batches:
+            done += len(batch)
+            show(done, n)
+            yield batch
 
 
 def drawn_from(latents: Latents, model: GAN, n: int, values: dict[str, float]) -> Iterator[Tensor]:
