@@ -19,6 +19,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 import gan_zoo
+from gan_zoo.analysis.weights import Registered, sources_of
 from gan_zoo.config import Data
 from gan_zoo.data.batches import normalise
 from gan_zoo.data.bundled import mnist_5k
@@ -153,15 +154,24 @@ def test_damaged_weights_are_told_in_one_line(damage: str, copied: Path, here: P
 
 def test_the_list_names_model_data_size_figures_and_licence() -> None:
     header, *lines = zoo("weights").out.splitlines()
+    assert max(map(len, [header, *lines])) <= 80
     (line,) = (line for line in lines if line.startswith("mnist-5k "))
-    for word in ("weights", "model", "data", "licence", "size", "accuracy", "Fréchet"):
+    for word in ("weights", "model", "data", "size", "accuracy", "Fréchet"):
         assert word in header
-    for word in ("mnist-5k", "infogan", "CC BY-SA 3.0", "MiB"):
+    for word in ("mnist-5k", "infogan", "MiB"):
         assert word in line
+    assert "data of mnist-5k: MNIST (LeCun, Cortes and Burges), CC BY-SA 3.0" in lines
     (row,) = (row for row in json.loads(zoo("weights", "--json").out) if row["name"] == "mnist-5k")
     assert row["figures"]["clustering/accuracy"] > 0.95
     assert row["from"] == "gan-zoo"
     assert f"{row['figures']['clustering/accuracy']:.4f}" in line
+
+
+def test_the_list_names_the_plug_in_of_weights_and_says_where_no_licence_is_stated() -> None:
+    ours, theirs = (
+        Registered("a", "gan", "a", 1, {}, text, origin) for text, origin in (("CC0", "gan-zoo"), ("", "p"))
+    )
+    assert sources_of([ours, theirs]) == ["data of a: CC0", "data of a: licence not stated; weights from p"]
 
 
 @pytest.mark.parametrize("name", SHIPPED)

@@ -74,5 +74,14 @@ def weights_table(models: Sequence[Registered]) -> Table:
     for one in models:
         figures = [number(one.figures[HEADLINES[t]]) if HEADLINES[t] in one.figures else "" for t in titles]
         size = f"{one.size / 2**20:.1f} MiB"
-        rows.append([one.name, one.model, Text(one.data), Text(one.license), one.origin, size, *figures])
-    return table("", ["weights", "model", "data", "licence of the data", "from", "size", *titles], rows, left=5)
+        rows.append([one.name, one.model, Text(one.data), size, *figures])
+    return table("", ["weights", "model", "data", "size", *titles], rows, left=3)
+
+
+def sources_of(models: Sequence[Registered]) -> list[str]:
+    """A line for each of the registered weights: origin and licence of their data, and the plug-in they are from."""
+    return [
+        f"data of {one.name}: {one.license or 'licence not stated'}"
+        + ("" if one.origin == "gan-zoo" else f"; weights from {one.origin}")
+        for one in models
+    ]

@@ -32,14 +32,16 @@ def weights(*, json: Json = False) -> None:
         gan-zoo weights
         gan-zoo sample mnist-5k   # one of them
     """
-    from gan_zoo.analysis.weights import registered, weights_table
-    from gan_zoo.cli.console import print_json, wide
+    from gan_zoo.analysis.weights import registered, sources_of, weights_table
+    from gan_zoo.cli.console import console, print_json, wide
 
     models = registered()
     if json:
         print_json([model.record for model in models])
     else:
         wide.print(weights_table(models))
+        for line in sources_of(models):
+            console.print(line)
 
 
 def configs(name: Positional[str | None] = None, /, *, json: Json = False) -> None:
