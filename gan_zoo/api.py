@@ -47,7 +47,7 @@ def create(
     Raises:
         InputError: For an unknown name or key, or an invalid value.
     """
-    resolved, place = resolve(model, config, settings), pick_device(str(device))
+    resolved, place = resolve(model, config, settings), pick_device(str(device), "device =")
     if None in (resolved.data.resolution, resolved.data.channels, resolved.data.classes):
         resolved = with_facts(resolved, open_dataset(resolved.data), place)
     return build_model(resolved, place)
@@ -122,7 +122,8 @@ def load(source: Path | str, *, revision: str | None = None, device: torch.devic
         if not hub_model(source):
             raise InputError(f"revision={revision!r} requires a model on the Hub, and {quoted(source)} is not one")
         source = f"{source}@{revision}"
-    return load_run(source if hub_model(source) else Path(source).expanduser(), device=pick_device(str(device)))
+    place = pick_device(str(device), "device =")
+    return load_run(source if hub_model(source) else Path(source).expanduser(), device=place)
 
 
 def _address(source: Path | str) -> Path | str:

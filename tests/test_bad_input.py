@@ -44,6 +44,7 @@ def told(ended: Ended) -> str:
     assert "Traceback" not in ended.err
     (line,) = (line for line in ended.err.splitlines() if not line.endswith("; using the last"))  # of TINY's flags
     assert line.startswith("gan-zoo: ")
+    assert not line.startswith("gan-zoo: gan-zoo ")
     assert not re.search(r"[Ii]nput should|validation error|\[type=|helptext|nrecognized|invalid literal|[│╭─]", line)
     return line
 
@@ -156,6 +157,14 @@ TABLE = [
     (("sample", "nowhere"), ["nowhere", "not a run folder", "does not exist"]),
     (("sample", "org/name"), ["org/name", "not a run folder", "does not exist", "hf://org/name"]),
     (("sample", "full"), ["full", "not a run folder", "config.toml"]),
+    (("report", "hf://org/name"), ["hf://org/name is an exported model", "a run folder is needed"]),
+    (("runs", "hf://org/name"), ["hf://org/name is not a folder of runs", "a model on the Hub"]),
+    (("export", "hf://org/name", "--push", "org/other"), ["hf://org/name was not exported as org/other"]),
+    (("centrality", "hf://org/a", "hf://org/a"), ["hf://org/a is named twice"]),
+    ((*TRAIN, "--out", "hf://org/name"), ["--out hf://org/name is not a path", "gan-zoo export --push"]),
+    (("export", "run", "--out", "hf://org/name"), ["--out hf://org/name is not a path", "gan-zoo export --push"]),
+    (("evaluate", "run", "--out", "hf://org/name.json"), ["--out hf://org/name.json is not a path"]),
+    ((*TRAIN[:2], "--data", "hf://datasets/org/name"), ["--data hub --data.path org/name"]),
     (("sample", "no-image.png"), ["no-image.png", "not a run folder"]),
     (("sample", "shell"), ["shell", "no checkpoint"]),
     (("sample", "run/checkpoints/step-00000009"), ["step-00000009", "does not exist"]),
@@ -251,7 +260,7 @@ TABLE = [
     (("explore", "run", "--port", "65536"), ["--port", "0 to 65535", "65536"]),
     (("explore", "run", "--port", "-1"), ["--port", "0 to 65535", "-1"]),
     (("explore", "run", "--port", "web"), ["--port", "'web'"]),
-    (("explore", "run", "--port", "0", "--device", "tpu"), ["'tpu'", "cpu"]),
+    (("explore", "run", "--port", "0", "--device", "tpu"), ["gan-zoo: --device 'tpu'", "cpu"]),
     (("cluster", "nowhere"), ["nowhere", "not a run folder"]),
     (("cluster", "run", "--k", "1"), ["--k", "1", "24"]),
     (("cluster", "run", "--k", "25"), ["--k", "25", "24"]),
@@ -272,7 +281,7 @@ TABLE = [
     (("evaluate", "run", "--features", "no-image.png"), ["no-image.png", "safetensors"]),
     (("evaluate", "run", "--seed", "-1"), ["--seed", "-1"]),
     (("evaluate", "run", "--out", "evaluation.txt"), ["evaluation.txt", ".json"]),
-    (("evaluate", "run", "--device", "cuda:99"), ["'cuda:99'", "cpu"]),
+    (("evaluate", "run", "--device", "cuda:99"), ["gan-zoo: --device 'cuda:99'", "cpu"]),
     (("export",), ["RUN"]),
     (("export", "run"), ["--out"]),
     (("export", "nowhere", "--out", "export"), ["nowhere", "not a run folder", "does not exist"]),

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,8 @@ from gan_zoo.export.hub_upload import push
 from gan_zoo.export.write import without_folders
 from gan_zoo.files import digest
 from gan_zoo.training.hub_download import HubModel, download
-from gan_zoo.training.run import Run
+from gan_zoo.training.origin import Origin
+from gan_zoo.training.run import Run, open_run
 
 CODES = "categorical:5, uniform:1, gaussian:1, bernoulli(0.3):1"
 FILES = {"config.json", "model.safetensors", "README.md", "samples.png", "traversal.png"}
@@ -318,15 +320,37 @@ def test_a_command_takes_a_model_of_the_hub_and_writes_beside_it_nothing(
     assert {path.name for path in exported.iterdir()} == before
 
 
+def test_a_run_starts_at_a_model_of_the_hub(
+    exported: Path, here: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gan_zoo.training.run.download", partial(download, endpoint=here.address))
+    monkeypatch.chdir(tmp_path)
+    budget = ("--batch-size", "4", "--steps", "1", "--precision", "fp32", "--device", "cpu")
+    ended = zoo("train", "--from", "hf://org/digits", *budget, "--out", "run")
+    assert ended.code == 0, ended.err
+    count = sum(weight.numel() for weight in gan_zoo.load(exported).parameters())
+    assert f"starting at hf://org/digits (infogan, step 4): {count:,} of {count:,} parameters are taken" in ended.out
+    first, stored = load_file("run/checkpoints/step-00000000/model.safetensors"), gan_zoo.load(exported).state_dict()
+    assert all(torch.equal(first[name], stored[name]) for name, _ in gan_zoo.load(exported).named_parameters())
+    origin = open_run("run").origin
+    assert origin == Origin("hf://org/digits", "infogan", 4, digest(exported / "model.safetensors"))
+    assert {path.name for path in tmp_path.iterdir()} == {"cache", "run"}
+    run = gan_zoo.train(from_="org/digits", out="other", quiet=True, steps=1, batch_size=4, device="cpu")
+    assert run.origin == origin
+    before = len(here.asked)
+    assert zoo("train", "--resume", "--out", "run", "--steps", "2").code == 0
+    assert len(here.asked) == before, "a resumed run does not need its source"
+
+
 def test_a_hub_without_the_model_is_told_in_one_line(here: Hub, tmp_path: Path) -> None:
     with pytest.raises(InputError) as error:
-        download(HubModel("org/absent"), endpoint=here.address)
-    assert "cannot download org/absent from the Hub" in one_line(error)
+        download(HubModel("org/absent", "v1"), endpoint=here.address)
+    assert one_line(error).startswith("cannot download hf://org/absent@v1: ")
     assert "no such model" in one_line(error)
     here.models["org/empty"] = {"notes.txt": b""}
     with pytest.raises(InputError) as error:
-        gan_zoo.load(download(HubModel("org/empty"), endpoint=here.address))
-    assert one_line(error)
+        download(HubModel("org/empty"), endpoint=here.address)
+    assert one_line(error) == "hf://org/empty has no config.json: it is not a model that gan-zoo export wrote"
 
 
 def test_a_hub_that_cannot_be_reached_is_told_in_one_line(here: Hub, exported: Path) -> None:

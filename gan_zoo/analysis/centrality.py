@@ -20,6 +20,7 @@ from gan_zoo.errors import InputError
 from gan_zoo.models.gan.codes import Code
 from gan_zoo.models.gan.prior import SHOWN, Latents, Prior
 from gan_zoo.terminal import with_progress
+from gan_zoo.training.hub_download import written
 from gan_zoo.training.run import load
 
 GROUP = 100
@@ -62,7 +63,7 @@ class Centrality:
 
     def record(self, runs: Sequence[Path]) -> dict[str, Any]:
         """The scores by row, with None on the diagonal, and the chosen run, for JSON."""
-        names = [str(run) for run in runs]
+        names = [written(run) for run in runs]
         return {
             "runs": names,
             "scores": [[None if math.isnan(score) else score for score in row] for row in self.scores.tolist()],
@@ -133,20 +134,21 @@ def open_models(runs: Sequence[Path], device: torch.device | str = "cpu") -> lis
     """
     if len(runs) < 2:
         raise InputError(f"centrality compares runs, 3 or more to choose one; {len(runs)} is named")
+    names = [written(run) for run in runs]
     for index, run in enumerate(runs):
         if run.resolve() in [other.resolve() for other in runs[:index]]:
-            raise InputError(f"{run} is named twice: a run would agree with itself")
+            raise InputError(f"{names[index]} is named twice: a run would agree with itself")
     models: list[Any] = []
-    for run in runs:
+    for run, name in zip(runs, names, strict=True):
         model = load(run, device=device)
         if not hasattr(model, "encode") or len(model.codes) < 2:
             raise InputError(
-                f"{run}: centrality compares 2 or more codes; model {model.config.model} has {_kinds(model)}"
+                f"{name}: centrality compares 2 or more codes; model {model.config.model} has {_kinds(model)}"
             )
         first = models[0] if models else model
         for what, actual, expected in (("codes", _kinds(model), _kinds(first)), ("images", model.image, first.image)):
             if actual != expected:
-                raise InputError(f"{run} has other {what} than {runs[0]}: {actual}, not {expected}")
+                raise InputError(f"{name} has other {what} than {names[0]}: {actual}, not {expected}")
         models.append(model)
     return models
 

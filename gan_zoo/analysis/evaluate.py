@@ -19,6 +19,7 @@ from gan_zoo.analysis.subject import Reals, Subject, check_features
 from gan_zoo.errors import InputError, TrainingError, first_line, unknown
 from gan_zoo.terminal import say
 from gan_zoo.training.environment import environment
+from gan_zoo.training.hub_download import written
 from gan_zoo.training.provenance import check_data, open_training_data
 from gan_zoo.training.run import find, find_step, load
 
@@ -70,7 +71,7 @@ def evaluate(
     for source in sources:
         run, checkpoint = find(source)
         if any(checkpoint.samefile(other.checkpoint) for other in subjects):
-            raise InputError(f"{source}: this run is given twice")
+            raise InputError(f"{written(source)}: this run is given twice")
         data = run.config.data
         known = data in opened
         if not known:

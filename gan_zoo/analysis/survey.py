@@ -15,6 +15,7 @@ from gan_zoo.analysis.results import Measurement, comparable, measured
 from gan_zoo.errors import InputError
 from gan_zoo.training.best import Best, recorded_best
 from gan_zoo.training.checkpoint import newest_whole, read_facts
+from gan_zoo.training.hub_download import hub_model, written
 from gan_zoo.training.lock import is_locked
 from gan_zoo.training.run import CONFIG, Run, open_run
 
@@ -118,7 +119,8 @@ def best_figures(run: Run, figures: Sequence[Measurement]) -> dict[str, dict[str
 
 def _runs(folder: Path) -> Iterator[Path]:
     if not folder.is_dir():
-        raise InputError(f"{folder} is not a folder of runs: it {'is a file' if folder.exists() else 'does not exist'}")
+        why = "is a file" if folder.exists() else "is a model on the Hub" if hub_model(folder) else "does not exist"
+        raise InputError(f"{written(folder)} is not a folder of runs: it {why}")
     if (folder / CONFIG).exists():
         yield folder
     else:

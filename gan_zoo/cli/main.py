@@ -56,7 +56,7 @@ def main(args: Sequence[str] | None = None) -> None:
         elif given:
             raise unknown("command", name, COMMANDS)
         else:
-            raise InputError(f"gan-zoo requires a command: {', '.join(COMMANDS)}; see gan-zoo --help")
+            raise InputError(f"a command is required: {', '.join(COMMANDS)}; see gan-zoo --help")
         sys.stdout.flush()  # within the block, so that a closed pipe is caught
     except InputError as error:
         _end(2, error)
@@ -85,7 +85,7 @@ def overview() -> str:
 
 
 def _end(code: int, error: object) -> None:
-    line = " ".join(str(error).split())
+    line = " ".join(str(error).split()).removeprefix("gan-zoo ")  # of a message that begins with the whole command
     line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)  # no control characters on a terminal
     if os.environ.get("LOCAL_RANK", "0") == "0" or line.startswith("rank "):  # an error of all ranks is printed once
         print(f"gan-zoo: {line}", file=sys.stderr)

@@ -12,6 +12,7 @@ from tyro.conf import arg
 
 from gan_zoo import registry
 from gan_zoo.cli.parse import call
+from gan_zoo.cli.types import at
 from gan_zoo.errors import InputError, quoted
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def train(args: list[str]) -> None:
     peek.add_argument("--data", "--data.name")
     peek.add_argument("--out", type=Path)
     peek.add_argument("--from", dest="source", type=Path)
+    peek.add_argument("--checkpoint")
     peek.add_argument("--resume", action="store_true")
     try:
         known, _ = peek.parse_known_args(args)
@@ -45,10 +47,12 @@ def train(args: list[str]) -> None:
     from gan_zoo.trees import flat
 
     origin, networks, existing = None, None, None
+    if known.checkpoint and not (known.source or helping):
+        raise InputError("--checkpoint requires --from; a run resumes from its newest checkpoint")
     if known.source and not helping:
         from gan_zoo.training.fine_tuning import open_source
 
-        origin = open_source(known.source, known.out, resume=known.resume)
+        origin = open_source(at(known.source, known.checkpoint), known.out, resume=known.resume)
         networks = origin.networks
         model = model or (None if known.config else origin.run.config.model)
     if known.resume and not helping:
@@ -83,6 +87,9 @@ def train_command(config: Config | None) -> Callable[..., tuple[Mapping[str, Any
         config: str | None = None,
         out: Path | None = None,
         from_: Annotated[Path | None, arg(name="from", metavar="RUN")] = None,
+        checkpoint: Annotated[
+            str | None, arg(metavar="best|STEP", help="A checkpoint of --from: best, or its step.")
+        ] = None,
         resume: bool = False,
         new_data: bool = False,
         dry_run: bool = False,

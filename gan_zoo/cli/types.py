@@ -65,12 +65,12 @@ def at(run: Path, checkpoint: str | None) -> Path:
         return run
 
     from gan_zoo.training.checkpoint import BEST, name_of
-    from gan_zoo.training.hub_download import hub_model
+    from gan_zoo.training.hub_download import hub_model, written
     from gan_zoo.training.run import is_checkpoint, is_export, open_run
 
     if checkpoint != BEST and not (checkpoint.isascii() and checkpoint.isdecimal()):
         raise InputError(f"--checkpoint must be best, or the number of a step, not {quoted(checkpoint)!r}")
     name = BEST if checkpoint == BEST else name_of(int(checkpoint))
     if hub_model(run) or is_checkpoint(run) or is_export(run):
-        raise InputError(f"--checkpoint {checkpoint} requires a run folder, not {quoted(run)}")
+        raise InputError(f"--checkpoint {checkpoint} requires a run folder, not {quoted(written(run))}")
     return open_run(run).checkpoints / name

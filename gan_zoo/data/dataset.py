@@ -177,8 +177,8 @@ def _kind_of_path(settings: Data) -> str:
     if not path.exists():
         where = "" if path.is_absolute() else f" in {quoted(Path.cwd())}"
         if any(mark in name for mark in "/\\~.") or path.is_absolute():
-            on_hub = re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", name)
-            hub = f"; a set on the Hugging Face Hub is --data hub --data.path {name}" if on_hub else ""
+            on_hub = re.fullmatch(r"(?:hf:/+(?:datasets/)?)?([\w-][\w.-]*/[\w.-]+)", name)
+            hub = f"; a set on the Hugging Face Hub is --data hub --data.path {on_hub[1]}" if on_hub else ""
             raise InputError(
                 f"data {name!r}: no such file or folder{where}; give a folder of images, a "
                 f"{', '.join(ARRAY_SUFFIXES)} file, or one of {', '.join(datasets.entries)}{hub}"

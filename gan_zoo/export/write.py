@@ -19,6 +19,7 @@ from gan_zoo.registry import datasets
 from gan_zoo.terminal import say
 from gan_zoo.training.compact import Precision, compact, expand
 from gan_zoo.training.exported import DESCRIPTION, WEIGHTS, Description, check_weights, read_description
+from gan_zoo.training.hub_download import written
 from gan_zoo.training.run import find, find_step, is_export, load
 
 CARD = "README.md"
@@ -97,7 +98,7 @@ def check_exported(folder: Path, name: str) -> None:
     """
     card = folder / CARD
     if not card.is_file() or loaded_by(name) not in card.read_text(encoding="utf-8", errors="replace"):
-        raise InputError(f"{folder} was not exported as {name}; export the run by --out FOLDER --push {name}")
+        raise InputError(f"{written(folder)} was not exported as {name}; export the run by --out FOLDER --push {name}")
     check_weights(folder)
 
 

@@ -110,6 +110,10 @@ class Watch:
         return scale | ({"skipped": self.reported} if self.settings.on_nan == "skip" else {})
 
     def _end(self, fault: str) -> TrainingError:
-        newest, _ = newest_whole(self.run.checkpoints)
-        rest = f"the last good checkpoint is {newest}" if newest else "there is no earlier checkpoint"
-        return TrainingError(f"{fault}; {rest}")
+        return TrainingError(f"{fault}; {last_good(self.run)}")
+
+
+def last_good(run: Run) -> str:
+    """The newest undamaged checkpoint of a run that ends, in words."""
+    newest, _ = newest_whole(run.checkpoints)
+    return f"the last good checkpoint is {newest}" if newest else "there is no earlier checkpoint"

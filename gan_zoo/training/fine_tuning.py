@@ -26,7 +26,7 @@ from gan_zoo.sources import Layer
 from gan_zoo.training.exported import WEIGHTS
 from gan_zoo.training.hub_download import written
 from gan_zoo.training.origin import Origin
-from gan_zoo.training.run import Run, find, find_step, load
+from gan_zoo.training.run import Run, find, find_step, is_checkpoint, is_export, load
 from gan_zoo.training.state import State
 from gan_zoo.trees import flat
 
@@ -68,7 +68,8 @@ class Source:
     @property
     def origin(self) -> Origin:
         """The record for the new run."""
-        source = str(self.run.folder.absolute()) if self.is_here else self.name
+        named = self.checkpoint if is_checkpoint(Path(self.name)) else self.run.folder
+        source = str(named.absolute()) if self.is_here else self.name
         return Origin(source, self.run.config.model, find_step(self.checkpoint), digest(self.checkpoint / WEIGHTS))
 
 
@@ -90,11 +91,12 @@ def open_source(source: Path | str, out: Path | None, *, resume: bool = False) -
             "--out with its own; give one of them"
         )
     opened = Source(name, *find(Path(source).expanduser()))
-    folder = opened.run.folder
-    if opened.is_here and (out or Path("runs")).resolve().is_relative_to(folder.resolve()):
+    folder, new = opened.run.folder, out or Path("runs")
+    if opened.is_here and new.resolve().is_relative_to(folder.resolve()):
+        place = "the folder" if new.resolve() == folder.resolve() else "in the folder"
+        other = "" if is_export(folder) else f", or continue that run: gan-zoo train --resume --out {folder}"
         raise InputError(
-            f"{out or 'runs'} is in the folder of {quoted(name)}, and --from starts a new run: name another folder "
-            f"with --out, or continue that run: gan-zoo train --resume --out {folder}"
+            f"{new} is {place} of the model of --from, which starts a new run: name another folder with --out{other}"
         )
     return opened
 
@@ -227,12 +229,14 @@ def _division(ours: Mapping[str, slice], theirs: Mapping[str, slice]) -> str:
     noise = {"noise": f"{min(widths)} of {max(widths)} columns of noise"} if len(widths) > 1 else {}
     if ours.keys() == theirs.keys() and not noise:
         return ""
+    new = dict(place.split()[:2] for place in ours if place not in theirs)  # kinds by the code's name
+    unused = dict(place.split()[:2] for place in theirs if place not in ours)
     parts = {
-        "taken for": [place for place in ours if place in theirs],
-        "new for": [place for place in ours if place not in theirs],
-        "without the source's": [place for place in theirs if place not in ours],
+        "taken for": [noise.get(place, place.split()[0]) for place in ours if place in theirs],
+        "new for": [f"{c} (there {unused[c]})" if unused.get(c, kind) != kind else c for c, kind in new.items()],
+        "without the source's": [code for code in unused if code not in new],
     }
-    named = {what: ", ".join(noise.get(place, place.split()[0]) for place in some) for what, some in parts.items()}
+    named = {what: ", ".join(names) for what, names in parts.items()}
     return ", ".join(f"{what} {names}" for what, names in named.items() if names)
 
 

@@ -28,6 +28,9 @@ class HubModel:
     name: str
     revision: str | None = None
 
+    def __str__(self) -> str:
+        return f"hf://{self.name}" + (f"@{self.revision}" if self.revision else "")
+
     @property
     def title(self) -> str:
         """Its name without the owner."""
@@ -67,15 +70,17 @@ def download(model: HubModel, *, endpoint: str | None = None) -> Path:
         endpoint: The Hub's address; by default that of `huggingface_hub`.
 
     Raises:
-        InputError: If there is no such model, or the Hub cannot be reached.
+        InputError: If there is no such model, it is not an exported one, or the Hub cannot be reached.
     """
-    require("huggingface_hub", "hub", f"{model.name} on the Hub")
+    require("huggingface_hub", "hub", str(model))
     from huggingface_hub import snapshot_download
 
-    with hub_errors(f"cannot download {model.name} from the Hub"):
+    with hub_errors(f"cannot download {model}"):
         folder = snapshot_download(
             model.name, revision=model.revision, allow_patterns=[DESCRIPTION, WEIGHTS], endpoint=endpoint
         )
+    if not (Path(folder) / DESCRIPTION).is_file():
+        raise InputError(f"{model} has no {DESCRIPTION}: it is not a model that gan-zoo export wrote")
     return Path(folder)
 
 

@@ -25,7 +25,7 @@ from gan_zoo.training.begin import begin, prepare
 from gan_zoo.training.best import keep_best
 from gan_zoo.training.build import is_out_of_memory
 from gan_zoo.training.evaluation import Evaluation, MeasuresOf, open_measures
-from gan_zoo.training.faults import Watch
+from gan_zoo.training.faults import Watch, last_good
 from gan_zoo.training.fine_tuning import Source, start_at
 from gan_zoo.training.interrupt import Interruption
 from gan_zoo.training.iterations import Iterations
@@ -82,7 +82,8 @@ def train(
     with ExitStack() as stack:
         end_if_spawned()
         stack.enter_context(as_started())
-        ranks = stack.enter_context(joined(pick_device(config.training.device), config.training.rank_timeout))
+        place = pick_device(config.training.device, "training.device =")
+        ranks = stack.enter_context(joined(place, config.training.rank_timeout))
         with silent(quiet or not ranks.leads):
             existing = ranks.together(lambda: open_run(out) if resume and out else None)
             config, dataset, state = ranks.together(partial(prepare, config, ranks, existing, new_data=new_data))
@@ -120,8 +121,9 @@ def train(
         except (OSError, RuntimeError) as error:
             if isinstance(error, TrainingError) or not (isinstance(error, OSError) or is_out_of_memory(error)):
                 raise
-            message = f"{run.folder}: {error}; saved checkpoints are undamaged: continue with --resume"
-            raise TrainingError(message if ranks.leads else f"rank {ranks.rank}: {message}") from error
+            if not ranks.leads:
+                raise TrainingError(f"rank {ranks.rank}: {run.folder}: {error}; continue with --resume") from error
+            raise TrainingError(f"{run.folder}: {error}; {last_good(run)}; continue with --resume") from error
     return run
 
 

@@ -19,7 +19,7 @@ class Origin:
     """The model at whose weights a run started.
 
     Attributes:
-        source: An absolute path, or a name.
+        source: The absolute path of a run, of one of its checkpoints or of an export, or a name.
         model: Its model.
         step: Its steps.
         sha256: Of its model.safetensors.
@@ -38,7 +38,8 @@ class Origin:
     def without_folders(self) -> Origin:
         """The origin without this machine's folders."""
         path = Path(self.source)
-        return replace(self, source=path.name) if path.is_absolute() else self
+        shown = path.parts[-3:] if path.parent.name == "checkpoints" else path.parts[-1:]
+        return replace(self, source="/".join(shown)) if path.is_absolute() else self
 
 
 def from_record(record: Any) -> Origin | None:

@@ -57,11 +57,11 @@ def pick_precision(
     return "bf16" if device.type == "cpu" and (supports.get("amx_bf16") or supports.get("avx512_bf16")) else "fp32"
 
 
-def pick_device(name: str) -> torch.device:
+def pick_device(name: str, option: str = "--device") -> torch.device:
     """The device `name`; `cuda` is this rank's CUDA device, and `auto` the same if there is one, else the CPU.
 
     Raises:
-        InputError: If the machine has no such device.
+        InputError: If the machine has no such device; the message begins with `option`, which names it.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -73,11 +73,9 @@ def pick_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError, NotImplementedError):
         here = ["cpu", *(f"cuda:{k}" for k in range(torch.cuda.device_count()))]
         usable = ", ".join(["auto", *here])
-        raise InputError(
-            f"training.device = {quoted(name)!r}: not available on this machine; available: {usable}"
-        ) from None
+        raise InputError(f"{option} {quoted(name)!r}: not available on this machine; available: {usable}") from None
     if device.type == "meta":
-        raise InputError("training.device = 'meta': a meta device stores no values; choose another")
+        raise InputError(f"{option} 'meta': a meta device stores no values; choose another")
     if device.type == "cuda" and device.index is not None:
         torch.cuda.set_device(device)  # new streams and events belong to the current device
     return device

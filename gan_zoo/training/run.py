@@ -49,7 +49,7 @@ from gan_zoo.training.checkpoint import (
     step_of,
 )
 from gan_zoo.training.exported import DESCRIPTION, check_weights, read_description
-from gan_zoo.training.hub_download import download, hub_model, is_name
+from gan_zoo.training.hub_download import download, hub_model, is_name, written
 from gan_zoo.training.lock import LOCK
 from gan_zoo.training.loggers.jsonlines import read_records
 from gan_zoo.training.origin import Origin, read_origin
@@ -157,8 +157,10 @@ def open_run(folder: Path | str) -> Run:
     path = Path(folder)
     config = path / CONFIG
     if not config.is_file():
-        if is_export(path):
-            raise InputError(f"{path} is an exported model, without a log and checkpoints; a run folder is needed")
+        if is_export(path) or hub_model(path):
+            raise InputError(
+                f"{written(path)} is an exported model, without a log and checkpoints; a run folder is needed"
+            )
         what = "does not exist" if not path.exists() else "has no config.toml, nor an export's config.json"
         other = f"; for a model on the Hugging Face Hub write hf://{path}" if is_name(str(path)) else ""
         if nearest := get_close_matches(str(path), weights.entries, n=1, cutoff=0.75):

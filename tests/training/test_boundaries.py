@@ -65,7 +65,18 @@ def test_a_full_disk_or_memory_ends_the_run_in_one_line(
     with pytest.raises(TrainingError) as error:
         narrow_train("gan", tmp_path / "run", training__steps=1)
     assert str(failure) in one_line(error)
-    assert "--resume" in one_line(error)
+    assert one_line(error).endswith("; there is no earlier checkpoint; continue with --resume")
+
+
+def test_a_full_disk_names_the_last_good_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("gan_zoo.training.loop.save_image", fail)
+    with pytest.raises(TrainingError) as error:
+        narrow_train("gan", tmp_path / "run", training__steps=4, logging__checkpoint_every=2, logging__sample_every=3)
+    last = tmp_path / "run" / "checkpoints" / "step-00000002"
+    assert one_line(error).endswith(f"; the last good checkpoint is {last}; continue with --resume")
 
 
 def test_an_error_of_another_kind_is_not_dressed_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

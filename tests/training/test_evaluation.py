@@ -226,7 +226,7 @@ def test_a_checkpoint_that_is_none_is_refused(words: list[str], told: str, run: 
 def test_only_a_run_folder_has_named_checkpoints(run: Run, tmp_path: Path) -> None:
     for source in (run.checkpoints / "best", run.checkpoint(STEPS), "hf://org/name"):
         ended = zoo("sample", source, "--checkpoint", "best")
-        assert (ended.code, "requires a run folder" in ended.err) == (2, True), ended.err
+        assert (ended.code, f"requires a run folder, not {source}\n" in ended.err) == (2, True), ended.err
     ended = zoo("export", run.folder, "--checkpoint", "best", "--push", "org/name")
     assert (ended.code, "--checkpoint require --out" in ended.err) == (2, True), ended.err
 

@@ -141,8 +141,8 @@ def test_codes_keep_their_columns_and_rows(coded: Run) -> None:
     )
     assert torch.equal(model["q.0.weight"], source["q.0.weight"])
     assert notes[1:] == [
-        "generator.0.weight: taken for noise, c2, new for c1, c3, c4, without the source's c1, c3",
-        "q.variances, q.3.weight, q.3.bias: taken for c2, new for c1, c3, c4, without the source's c1, c3",
+        "generator.0.weight: taken for noise, c2, new for c1 (there categorical:4), c3 (there uniform:1), c4",
+        "q.variances, q.3.weight, q.3.bias: taken for c2, new for c1 (there categorical:4), c3 (there uniform:1), c4",
     ]
 
 
@@ -280,12 +280,12 @@ def test_the_source_is_recorded_and_shown(plain: Run, tmp_path: Path) -> None:
     record = json.loads((run.folder / "origin.json").read_text())
     sums = dict(reversed(line.split("  ")) for line in (checkpoint / "SHA256SUMS").read_text().splitlines())
     assert record == {
-        "source": str(plain.folder),
+        "source": str(checkpoint),
         "model": "gan",
         "step": 3,
         "sha256": sums["model.safetensors"],
     }
-    line = f"{plain.folder} (gan, step 3, SHA-256 {record['sha256'][:12]}…)"
+    line = f"{checkpoint} (gan, step 3, SHA-256 {record['sha256'][:12]}…)"
     assert str(run.origin) == line
     assert f"started at {line}".split() == zoo("runs", tmp_path).out.split()[-8:]
     zoo("report", run.folder)
@@ -294,8 +294,8 @@ def test_the_source_is_recorded_and_shown(plain: Run, tmp_path: Path) -> None:
     assert zoo("export", tmp_path / "export", "--out", tmp_path / "again").code == 0
     for folder in ("export", "again"):
         card = (tmp_path / folder / "README.md").read_text()
-        assert "| started at | gan (gan, step 3, SHA-256 " in card
-        assert "--from gan\n" in card
+        assert "| started at | gan/checkpoints/step-00000003 (gan, step 3, SHA-256 " in card
+        assert "--from gan/checkpoints/step-00000003\n" in card
         assert str(plain.folder.parent) not in card
 
 
@@ -307,8 +307,25 @@ def test_a_damaged_record_of_the_source_is_ignored(tmp_path: Path, text: str) ->
     assert read_origin(tmp_path / "origin.json") is None
 
 
+def test_the_command_line_names_a_checkpoint_of_the_source(plain: Run, tmp_path: Path) -> None:
+    words = ["train", "gan", "--from", plain.folder, "--batch-size", "4", "--steps", "1", "--out", tmp_path / "run"]
+    ended = zoo(*words, "--checkpoint", "3")
+    assert ended.code == 0, ended.err
+    assert f"starting at {plain.checkpoint(3)} (gan, step 3): " in ended.out
+    assert open_run(tmp_path / "run").origin.source == str(plain.checkpoint(3))
+    shutil.rmtree(tmp_path / "run")
+    for checkpoint, told in (("best", "checkpoints/best does not exist"), ("last", "--checkpoint must be best")):
+        ended = zoo(*words, "--checkpoint", checkpoint)
+        assert (ended.code, told in ended.err) == (2, True), ended.err
+    ended = zoo("train", "gan", "--checkpoint", "best", "--out", tmp_path / "run")
+    assert (ended.code, ended.err.startswith("gan-zoo: --checkpoint requires --from")) == (2, True), ended.err
+    assert not (tmp_path / "run").exists()
+
+
 def test_an_export_is_a_source(plain: Run, tmp_path: Path) -> None:
     assert zoo("export", plain.folder, "--out", tmp_path / "export").code == 0
+    ended = zoo("train", "--from", tmp_path / "export", "--out", tmp_path / "export")
+    assert ended.err.endswith("name another folder with --out\n"), "an export cannot be resumed"
     runs = [tuned("gan", source, tmp_path / f"run-{k}") for k, source in enumerate((plain.folder, tmp_path / "export"))]
     first, second = (stored(run, 0) for run in runs)
     parameters = {name for name, _ in runs[0].load().named_parameters()}
@@ -333,7 +350,8 @@ def test_a_run_in_the_folder_of_its_source_is_refused(plain: Run, inside: str) -
     out = plain.folder / inside
     ended = zoo("train", "--from", plain.folder, "--out", out)
     assert ended.code == 2
-    assert ended.err.startswith(f"gan-zoo: {out} is in the folder of {plain.folder}, and --from starts a new run")
+    place = "the folder" if inside == "." else "in the folder"
+    assert ended.err.startswith(f"gan-zoo: {out} is {place} of the model of --from, which starts a new run: ")
     assert ended.err.endswith(f"continue that run: gan-zoo train --resume --out {plain.folder}\n")
     assert inside == "." or not out.exists()
 
@@ -341,7 +359,7 @@ def test_a_run_in_the_folder_of_its_source_is_refused(plain: Run, inside: str) -
 def test_without_out_the_new_folder_is_checked_too(plain: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(plain.folder)
     ended = zoo("train", "--from", ".")
-    assert (ended.code, ended.err.startswith("gan-zoo: runs is in the folder of .")) == (2, True)
+    assert (ended.code, ended.err.startswith("gan-zoo: runs is in the folder of the model of --from,")) == (2, True)
     assert not (plain.folder / "runs").exists()
 
 

@@ -214,7 +214,10 @@ def test_products_are_computed_in_the_precision_asked_for(
 def test_a_device_that_is_not_here_is_refused_in_one_line(name: str) -> None:
     with pytest.raises(InputError) as error:
         pick_device(name)
-    assert f"training.device = {name!r}" in one_line(error)
+    assert one_line(error).startswith(f"--device {name!r}: ")
+    with pytest.raises(InputError) as error:
+        pick_device(name, "training.device =")
+    assert one_line(error).startswith(f"training.device = {name!r}: ")
 
 
 def test_auto_takes_a_device_that_is_here() -> None:
