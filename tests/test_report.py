@@ -16,7 +16,20 @@ import pytest
 from commandline import zoo
 from narrow import narrow_train
 
-from gan_zoo.analysis.curves import MOST_CHARTS, MOST_POINTS, Chart, charts, draw, sections, stamp, thinned, ticks
+from gan_zoo.analysis.curves import (
+    ALONE,
+    MOST_CHARTS,
+    MOST_POINTS,
+    RIGHT,
+    WIDTH,
+    Chart,
+    charts,
+    draw,
+    sections,
+    stamp,
+    thinned,
+    ticks,
+)
 from gan_zoo.analysis.results import Measurement
 
 VOID = {"meta", "img", "br"}
@@ -126,6 +139,14 @@ def test_a_code_is_drawn_with_its_maximum_a_term_with_both_networks_and_new_fami
     assert key in drawn["L_I by code"] and key in continuous, "with H(c) in the chart or without"
     assert list(drawn) == ["L_I by code", "Evaluation", "Losses", "Training", "Speed"]
     assert drawn["L_I by code"].count(' limit"') == 2  # the point of H(c), and its key
+
+
+def test_the_only_chart_of_a_section_is_wider() -> None:
+    drawn = sections(charts([{"step": k, "images_per_second": 1.0, "mi/c1": 1.0, "mi/c2": 1.0} for k in (1, 2)]))
+    assert drawn["Speed"].count(f'viewBox="0 0 {ALONE} ') == 1
+    assert drawn["L_I by code"].count(f'viewBox="0 0 {WIDTH} ') == 2
+    (curve,) = re.findall(r'points="([^"]*)"', drawn["Speed"])
+    assert float(curve.split()[-1].partition(",")[0]) == ALONE - RIGHT, "as wide as its picture"
 
 
 def test_a_section_of_very_many_charts_says_how_many_are_left_out() -> None:

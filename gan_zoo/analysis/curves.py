@@ -46,6 +46,8 @@ MOST_CURVES = 8
 MOST_CHARTS = 12
 """Charts in one section."""
 WIDTH, HEIGHT = 300, 200
+ALONE = 420
+"""Width of a section's only chart."""
 LEFT, RIGHT, TOP, BOTTOM = 44, 8, 24, 40
 
 LIGHT = """--faint: #66666b; --rule: #e3e3e6; --c0: #0072b2; --c1: #d55e00; --c2: #009e73; --c3: #cc79a7; --c4: #8a6d00;
@@ -55,6 +57,7 @@ DARK = """--faint: #a0a0a6; --rule: #35363a; --c0: #5eb3e8; --c1: #ff9a52; --c2:
 """The colours of charts, as declarations of CSS: those of text and rules, then of the curves."""
 STYLE = """\
 .charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 16.5rem), 1fr)); gap: 1.5rem }
+.charts > :only-child { grid-column: 1 / -1; max-width: 26.25rem }
 .charts svg { display: block; width: 100%; height: auto }
 .charts h3 { margin: 0 0 .25rem; font-size: .95rem; font-weight: 600; overflow-wrap: anywhere }
 .rule { stroke: var(--rule) } .tick { fill: var(--faint); font-size: 12px } .notes { color: var(--faint) }
@@ -137,7 +140,8 @@ def sections(charts: Sequence[Chart]) -> dict[str, str]:
     drawn = {}
     for section, group in groupby(charts, key=lambda chart: chart.section):
         members = list(group)
-        body = "".join(draw(chart) for chart in members[:MOST_CHARTS])
+        width = WIDTH if len(members) > 1 else ALONE
+        body = "".join(draw(chart, width) for chart in members[:MOST_CHARTS])
         more = len(members) - MOST_CHARTS
         notes = [NOTES.get(section, ""), f"{more} further charts are left out; metrics.jsonl has all." * (more > 0)]
         lines = "".join(f'<p class="notes">{escape(note)}</p>' for note in notes if note)
@@ -145,19 +149,19 @@ def sections(charts: Sequence[Chart]) -> dict[str, str]:
     return drawn
 
 
-def draw(chart: Chart) -> str:
-    """HTML of an SVG of the first 8 curves, with a legend of their last values."""
+def draw(chart: Chart, width: int = WIDTH) -> str:
+    """HTML of an SVG, `width` wide, of the first 8 curves, with a legend of their last values."""
     shown = dict(list(chart.curves.items())[:MOST_CURVES])
     points = [point for curve in shown.values() for point in curve]
     steps, values = _scale([p[0] for p in points]), _scale([p[1] for p in points])
     words = f"{chart.title}: {', '.join(shown)}, steps {min(p[0] for p in points)} to {max(p[0] for p in points)}"
-    lines = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(words)}">']
-    lines += _axes(steps, values, chart.unit)
+    lines = [f'<svg viewBox="0 0 {width} {HEIGHT}" role="img" aria-label="{escape(words)}">']
+    lines += _axes(steps, values, chart.unit, width)
     legend = []
     for index, (label, curve) in enumerate(shown.items()):
         colour = COLOURS.get(label, index)
         look = f"c{colour} limit" if label == "H(c)" else f"c{colour}"
-        places = [(_x(step, steps), _y(value, values)) for step, value in thinned(curve)]
+        places = [(_x(step, steps, width), _y(value, values)) for step, value in thinned(curve)]
         title = f"<title>{escape(label)}</title>"
         if len(places) == 1:
             x, y = places[0]
@@ -193,25 +197,25 @@ def _scale(values: Sequence[float]) -> tuple[float, float]:
     return (low, high) if high - low > least else (low - least, high + least)
 
 
-def _axes(steps: tuple[float, float], values: tuple[float, float], unit: str) -> list[str]:
+def _axes(steps: tuple[float, float], values: tuple[float, float], unit: str, width: int) -> list[str]:
     lines = [f'<text class="tick" x="0" y="13">{escape(unit)}</text>'] if unit else []
     lines.append(
-        f'<text class="tick" x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 4}" text-anchor="middle">step</text>'
+        f'<text class="tick" x="{(LEFT + width - RIGHT) / 2}" y="{HEIGHT - 4}" text-anchor="middle">step</text>'
     )
     for tick in ticks(*values):
         y = _y(tick, values)
-        lines.append(f'<line class="rule" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
+        lines.append(f'<line class="rule" x1="{LEFT}" x2="{width - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
         lines.append(f'<text class="tick" x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{tick:.4g}</text>')
     for tick in ticks(*steps):
         if tick == int(tick):
-            place = f'x="{_x(tick, steps):.1f}" y="{HEIGHT - 22}"'
+            place = f'x="{_x(tick, steps, width):.1f}" y="{HEIGHT - 22}"'
             anchor = "end" if tick == steps[-1] else "middle"  # so that the last label is not cut off
             lines.append(f'<text class="tick" {place} text-anchor="{anchor}">{int(tick):,}</text>')
     return lines
 
 
-def _x(step: float, steps: tuple[float, float]) -> float:
-    return LEFT + (step - steps[0]) / (steps[1] - steps[0]) * (WIDTH - LEFT - RIGHT)
+def _x(step: float, steps: tuple[float, float], width: int) -> float:
+    return LEFT + (step - steps[0]) / (steps[1] - steps[0]) * (width - LEFT - RIGHT)
 
 
 def _y(value: float, values: tuple[float, float]) -> float:

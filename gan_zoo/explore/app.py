@@ -74,6 +74,8 @@ class Page:
                 message, wrong_seed = (gr.HTML(elem_classes="zoo-told") for _ in range(2))
                 with gr.Column(elem_classes="zoo-controls"):
                     controls = [self._control(code) for code in self.codes]
+                if continuous := {code.kind for code in self.codes if not code.discrete}:
+                    gr.HTML(markup.notes([markup.TRAINED[kind] for kind in sorted(continuous)]))
                 commands, seen = gr.HTML(), gr.HTML(elem_classes="zoo-seen")
             self.inputs = [upload, seed, *controls]
             self.of_image = [upload, dropped, back, noise, message, seen]
@@ -105,7 +107,7 @@ class Page:
         label = f"{code.name}, {code.kind}" + (f" ({names})" if names else "")
         if not code.discrete:
             low, high = limits(code)
-            return fields.slider(low, high, value, label)
+            return fields.slider(low, high, value, label, code.kind)
         choices = [(f"{k:.0f}", int(k)) for k in code.traversal()]
         kind = gr.Radio if len(choices) <= MOST_BUTTONS else gr.Dropdown
         return kind(choices, value=int(value), label=label)

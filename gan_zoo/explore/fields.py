@@ -43,8 +43,8 @@ def drop(visible: bool) -> tuple[gr.File, gr.Button]:
     return dropped, gr.Button("Back to samples", size="sm", visible=False)
 
 
-def slider(low: float, high: float, value: float, label: str) -> gr.Slider:
-    """A slider of a continuous code."""
-    slider = gr.Slider(low, high, value, step=0.01, label=label)
+def slider(low: float, high: float, value: float, label: str, kind: str) -> gr.Slider:
+    """A slider of a continuous code, with marks at the ends of the range that its kind is trained on."""
+    slider = gr.Slider(low, high, value, step=0.01, label=label, elem_classes=f"zoo-{kind}")
     slider.preprocess = partial(_between, low, high)  # gradio's fails outside
     return slider

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from html import escape
 
 from gan_zoo.analysis import curves
-from gan_zoo.explore.view import Inverted, View
+from gan_zoo.explore.view import Inverted, View, limits
 from gan_zoo.images import inline, png
+from gan_zoo.models.gan.codes import Code, Kind
 
 CSS = f"""
 {curves.STYLE}
@@ -51,6 +52,25 @@ CSS = f"""
   .zoo-images figure {{ max-width: 10rem; }}
 }}
 """
+
+TRAINED: dict[Kind, str] = {
+    "uniform": "The marks on a slider bound the values that its code was trained on.",
+    "gaussian": "The marks on a gaussian code's slider bound 95 % of the values that it was trained on.",
+}
+"""What the marks on a slider mean, by the code's kind."""
+
+
+def marks(kind: Kind) -> str:
+    """The style of a slider with a mark at each end of a traversal of its code."""
+    code = Code("", kind)
+    low, high = limits(code)
+    mark = "linear-gradient(90deg, #0000 7px, var(--body-text-color-subdued) 7px 9px, #0000 9px)"
+    places = (f"{mark} {(end - low) / (high - low):.2%} 0 / 16px 100% no-repeat" for end in code.traversal(2))
+    above = "padding: 5px 0; margin: -5px 0"  # for the marks, which the track would cover
+    return f".zoo-controls .zoo-{kind} input[type=range] {{ background: {', '.join(places)}; {above}; }}\n"
+
+
+CSS += "".join(map(marks, TRAINED))
 
 
 def heading(view: View, note: str = "") -> str:

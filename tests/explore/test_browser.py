@@ -361,6 +361,15 @@ def test_the_grid_s_frame_follows_the_sliders(visit: Visit) -> None:
     visit.changed(picture, ".zoo-grid")
 
 
+def test_marks_on_a_slider_bound_the_range_of_the_training_and_are_not_covered(visit: Visit) -> None:
+    slider = visit.slider("c2, uniform")
+    assert "linear-gradient" in slider.evaluate("element => getComputedStyle(element).backgroundImage")
+    assert slider.evaluate("element => getComputedStyle(element).backgroundPosition") == "25% 0px, 75% 0px"
+    track = 8
+    assert slider.bounding_box()["height"] >= track + 6
+    assert "bound the values that its code was trained on" in visit.start.inner_text()
+
+
 @pytest.mark.parametrize("size", [(1280, 800), (390, 844)])
 def test_the_image_stays_in_sight_and_the_field_is_above_the_fold(visit: Visit, size: tuple[int, int]) -> None:
     visit.page.set_viewport_size({"width": size[0], "height": size[1]})

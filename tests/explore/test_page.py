@@ -55,6 +55,13 @@ def test_every_seed_that_a_browser_holds_exactly_is_taken(page: Page) -> None:
     assert not told
 
 
+def test_marks_are_at_the_ends_of_a_traversal() -> None:
+    uniform, gaussian = markup.marks("uniform"), markup.marks("gaussian")
+    assert " 25.00% 0 " in uniform and " 75.00% 0 " in uniform  # -1 and 1 on a slider from -2 to 2
+    assert " 16.67% 0 " in gaussian and " 83.33% 0 " in gaussian  # -2 and 2 on a slider from -3 to 3
+    assert uniform in markup.CSS and gaussian in markup.CSS
+
+
 @pytest.mark.parametrize(("typed", "taken"), [(99, None), (-2.01, None), (None, None), (2, 2)])
 def test_a_number_outside_a_slider_waits_until_it_is_corrected(page: Page, typed: Any, taken: Any) -> None:
     assert page.inputs[3].preprocess(typed) == taken
