@@ -158,8 +158,8 @@ class Prior:
     def truncated(self, latents: Latents, truncation: float) -> Latents:
         """The latents with noise ψ z in place of z, for ψ = `truncation` in [0, 1]: nearer to the mean, 0.
 
-        Scaling is StyleGAN's truncation (Karras et al., 2019, appendix B), but of z, as there is no w; BigGAN instead
-        draws values beyond a bound anew (Brock et al., 2018).
+        Scaling is StyleGAN's truncation (Karras et al., 2019, appendix B), but of z, since most trunks have no w;
+        BigGAN instead draws values beyond a bound anew (Brock et al., 2018).
 
         Raises:
             InputError: If `truncation` is not in [0, 1].
