@@ -8,6 +8,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from statistics import mean
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,8 @@ LEAST = 10
 """Minimum number of images for a meaningful distance."""
 
 _CHUNK = 1024
+_ALONE: dict[str, Any] = {"sync_on_compute": False}
+"""For torchmetrics: rank 0 measures while the other ranks wait for it, and would wait for them."""
 
 
 class _Given(nn.Identity):
@@ -34,7 +37,7 @@ def frechet(a: Tensor, b: Tensor) -> float:
     """Fréchet distance ‖μ_a - μ_b‖² + Tr(Σ_a + Σ_b - 2 (Σ_a Σ_b)^½) (Heusel et al., 2017, eq. 6)."""
     from torchmetrics.image.fid import FrechetInceptionDistance
 
-    distance = FrechetInceptionDistance(feature=_Given(a.shape[1])).set_dtype(torch.float64)
+    distance = FrechetInceptionDistance(feature=_Given(a.shape[1]), **_ALONE).set_dtype(torch.float64)
     distance.update(a.cpu().double(), real=True)
     distance.update(b.cpu().double(), real=False)
     return float(distance.compute())
@@ -54,7 +57,7 @@ def kid(a: Tensor, b: Tensor, *, seed: int = 0) -> float:
 
         torch.manual_seed(seed)
         size = min(SUBSET, len(a), len(b))
-        distance = KernelInceptionDistance(feature=_Given(a.shape[1]), subsets=SUBSETS, subset_size=size)
+        distance = KernelInceptionDistance(feature=_Given(a.shape[1]), subsets=SUBSETS, subset_size=size, **_ALONE)
         distance.update(a.cpu().double(), real=True)
         distance.update(b.cpu().double(), real=False)
         value, _ = distance.set_dtype(torch.float64).compute()

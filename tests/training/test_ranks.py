@@ -29,8 +29,9 @@ from gan_zoo.data.dataset import open_dataset
 from gan_zoo.errors import InputError, TrainingError
 from gan_zoo.models.gan.model import Objective
 from gan_zoo.training.batch_norm import SyncBatchNorm, synchronise
+from gan_zoo.training.best import find_best
 from gan_zoo.training.build import new_state
-from gan_zoo.training.checkpoint import newest_whole
+from gan_zoo.training.checkpoint import newest_whole, read_state
 from gan_zoo.training.iterations import Iterations
 from gan_zoo.training.loggers.jsonlines import read_records
 from gan_zoo.training.ranks import ALONE, Ranks, joined
@@ -135,6 +136,26 @@ def test_batch_norm_over_ranks_gives_the_first_steps_of_one_process(conditional:
         assert b == pytest.approx(a, abs=2e-5)
     apart = trained(tmp_path / "apart", 2, training__sync_batch_norm=False, **settings)
     assert abs(losses(one)[0]["discriminator/adversarial"] - losses(apart)[0]["discriminator/adversarial"]) > 1e-4
+
+
+def test_evaluations_on_two_ranks_are_those_of_one_process_and_rank_0_keeps_the_best(tmp_path: Path) -> None:
+    evaluated = {"logging__evaluate_every": 2, "logging__best": "frechet", "logging__features": "random"}
+    settings = {"training__steps": 6, "logging__checkpoint_every": 4, **evaluated, **NO_NORM}
+    run = trained(tmp_path / "run", 2, **settings)
+    one = narrow_train("infogan", tmp_path / "one", trunk__name="infogan-mnist", **settings)
+    found, expected = ({line["step"]: _evaluations(line) for line in losses(each)} for each in (run, one))
+    assert all(found[step].keys() == {"mi", "mi/c1", "mi/c2", "mi/c3", "frechet/random"} for step in (2, 4, 6))
+    for step, values in expected.items():
+        assert found[step] == pytest.approx(values, abs=1e-3, rel=1e-3), step
+    best, expected_best = (read_state(find_best(each.checkpoints))["best"] for each in (run, one))
+    assert best == expected_best | {"value": pytest.approx(expected_best["value"], rel=1e-3)}
+    lead, other = said(run.folder)
+    assert lead.count("evaluating every 2 steps") == 1
+    assert other == ""
+
+
+def _evaluations(line: dict[str, float]) -> dict[str, float]:
+    return {name.removeprefix("evaluation/"): value for name, value in line.items() if name.startswith("evaluation/")}
 
 
 def test_ranks_start_at_a_source_s_weights_also_when_they_are_resumed_at_step_0(tmp_path: Path) -> None:
