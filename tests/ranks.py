@@ -16,6 +16,8 @@ from gan_zoo import cli
 NEEDED = [
     "gan_zoo.training.loop",
     "gan_zoo.analysis.traverse",
+    "gan_zoo.analysis.monitor",
+    "torchmetrics.image.fid",
     "gan_zoo.models.infogan.model",
     "torch._dynamo",
     "torch.distributed",

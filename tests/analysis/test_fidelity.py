@@ -100,3 +100,11 @@ def test_fidelity_tells_floor_and_ceiling_beside_each_number() -> None:
     assert told["kid"] > abs(told["kid/floor"])
     assert (told["precision"], told["recall"]) == (0, 0)
     assert told["precision/ceiling"] > 0.5 < told["recall/ceiling"]
+
+
+def test_a_rank_that_measures_waits_for_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torchmetrics would gather the features of all ranks, of which only the first measures."""
+    monkeypatch.setattr("torchmetrics.metric.jit_distributed_available", lambda: True)
+    features = normal(20, 4, seed=0)
+    assert frechet(features, features + 1) == pytest.approx(4)
+    assert kid(features, features + 1) > 0
