@@ -59,6 +59,8 @@ class Recipe:
     """Type of the model's own table, if it has one."""
     extends: ClassVar[str | None] = None
     """The model whose table also applies to this one."""
+    preset: ClassVar[str] = ""
+    """The preset for the bundled digits if no configuration is named; empty takes the one of all models."""
     networks: ClassVar[tuple[str, ...]] = ()
     """Keys of the model's table that its weights depend on. A run that starts at a model's weights takes them over."""
 

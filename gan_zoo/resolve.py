@@ -173,6 +173,8 @@ def _fitting(model: str, data: Any) -> tuple[list[Layer], list[str]]:
     """
     name = data.get("name", DEFAULT_PRESET) if isinstance(data, Mapping) else DEFAULT_PRESET
     preset, limits = _preset_of(str(name)), ""
+    if preset == DEFAULT_PRESET:
+        preset = recipe(model).preset or preset
     tree = _of_preset(preset)
     if tree["data"]["name"] != name or preset == FALLBACK_PRESET:
         del tree["data"]

@@ -18,7 +18,7 @@ from gan_zoo.resolve import resolve
 from gan_zoo.training.precision import pick_precision
 from gan_zoo.training.run import Run
 
-SMALL = {"trunk.width": 2, "training.batch_size": 4, "training.device": "cpu"}
+SMALL = {"training.batch_size": 4, "training.device": "cpu"}
 FLAGS = ("--trunk.width", "2", "--batch-size", "4", "--device", "cpu")
 LONG = [name for name in presets() if name.endswith("-256") or name == "ffhq-64"]
 """The presets of which a step takes long on a CPU."""
@@ -52,8 +52,9 @@ def steps_of(model: str | None, preset: str) -> int:
 
 
 def train(model: str | None, preset: str, data: Path, out: Path) -> Run:
+    narrow = {"trunk.widths": (2,)} if resolve(config=preset).trunk.widths else {"trunk.width": 2}
     return gan_zoo.train(
-        model, preset, out=out, quiet=True, data=data, **SMALL, **{"training.steps": steps_of(model, preset)}
+        model, preset, out=out, quiet=True, data=data, **SMALL, **narrow, **{"training.steps": steps_of(model, preset)}
     )
 
 
@@ -162,6 +163,20 @@ def test_stylegan2_trains_on_the_preset_of_its_trunk_alone(sets: dict[str, Path]
     assert "generator/path_length" in train("stylegan2", preset, sets[preset], tmp_path / "run").metrics()[0]
     with pytest.raises(InputError, match="trunk dcgan has no mapping network"):
         train("stylegan2", "celeba-64", sets["celeba-64"], tmp_path / "other")
+
+
+@pytest.mark.parametrize("model", ["r3gan", "stylegan2"])
+def test_a_model_in_stages_trains_on_the_bundled_digits_as_it_is(model: str, tmp_path: Path) -> None:
+    ended = zoo("train", model, "--steps", 1, "--batch-size", 2, "--trunk.widths", 1, "--out", tmp_path / "run")
+    assert ended.code == 0, ended.err
+    assert f"no --config given: using preset mnist-5k-{model}" in ended.out + ended.err
+    assert gan_zoo.load(tmp_path / "run").config.data.resolution == 32
+
+
+def test_other_sets_and_models_have_presets_as_before() -> None:
+    assert resolve("stylegan2", None, {"data": "faces.npz"}).trunk.widths == ()
+    assert resolve("stylegan2-ada").trunk.widths == ()
+    assert resolve("wgan-gp").training.steps == resolve(config="mnist-5k").training.steps
 
 
 def test_a_file_turns_from_dcgan_to_infogan_by_its_one_word(tmp_path: Path) -> None:

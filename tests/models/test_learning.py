@@ -14,6 +14,7 @@ import pytest
 import torch
 from narrow import narrow_train
 
+from gan_zoo import api
 from gan_zoo.data.augment import parse_augment
 from gan_zoo.data.batches import in_order
 from gan_zoo.data.dataset import open_dataset
@@ -80,11 +81,11 @@ def test_consistency_makes_q_tell_the_same_of_a_real_digit_and_of_its_warped_cop
 
 
 @pytest.mark.slow
-def test_r3gan_learns_the_digits_on_its_own_trunk(tmp_path: Path) -> None:
-    """Five minutes on one core. Fréchet distance by a random network: 8.9 after 200 steps, 2.1 after 800 (seed 0)."""
-    run = narrow_train(
-        "r3gan", tmp_path / "run", trunk__width=64, trunk__widths=(48, 32, 16, 8), trunk__blocks=(1,), latent__noise=64,
-        loss__penalty_interval=4, optimizer__generator_lr=1e-3, optimizer__discriminator_lr=1e-3, training__ema=0.99,
-        training__batch_size=32, training__steps=800, logging__features="random", logging__evaluate_every=800,
-    )  # fmt: skip
-    assert run.metrics()[-1]["evaluation/frechet/random"] < 4
+@pytest.mark.parametrize(("model", "steps", "most"), [("r3gan", 800, 3.0), ("stylegan2", 1200, 2.4)])
+def test_a_model_learns_the_digits_on_its_own_trunk(model: str, steps: int, most: float, tmp_path: Path) -> None:
+    """On one core, five minutes each. Fréchet distances by a random network, with seed 0: of r3gan 8.9 after 200 steps
+    and 2.1 at the end, of stylegan2 5.0 and 1.3. A generator that drew one shape was at 2.7.
+    """
+    measured = {"logging.features": "random", "logging.evaluate_every": 10**6}
+    run = api.train(model, out=tmp_path / "run", steps=steps, quiet=True, **measured)
+    assert run.metrics()[-1]["evaluation/frechet/random"] < most

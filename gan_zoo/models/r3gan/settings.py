@@ -14,3 +14,4 @@ class R3GANRecipe(Recipe):
         "loss": {"adversarial": "relativistic", "r1": 1.0, "r2": 1.0},
         "optimizer": {"generator_lr": 2e-4, "beta1": 0.0, "beta2": 0.99},
     }
+    preset = "mnist-5k-r3gan"

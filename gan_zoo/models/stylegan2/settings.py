@@ -31,3 +31,4 @@ class StyleGAN2Recipe(Recipe):
         "training": {"batch_size": 64, "ema_images": 20_000},
     }
     settings = StyleGAN2Settings
+    preset = "mnist-5k-stylegan2"

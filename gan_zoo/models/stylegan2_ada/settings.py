@@ -16,3 +16,4 @@ class StyleGAN2ADARecipe(StyleGAN2Recipe):
         },
     }
     extends = "stylegan2"
+    preset = ""  # its augmentation does not suit digits
