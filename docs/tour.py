@@ -116,7 +116,11 @@ STOPS = (
     Stop(
         "configs", "The list of presets, or the content of one.", ("gan-zoo configs", "gan-zoo configs mnist-5k-paper")
     ),
-    Stop("weights", "Trained models in the package; every command takes their names as RUN.", ("gan-zoo weights",)),
+    Stop(
+        "weights",
+        "Trained models in the package, which commands take as RUN.",
+        ("gan-zoo weights",),
+    ),
     Stop("new", "The skeleton of a plug-in.", ("gan-zoo new model my-gan", "find gan_zoo_my_gan -type f | sort")),
     Stop("completion", "Completion for bash, zsh and fish.", ("gan-zoo completion bash | head -n 4",)),
 )

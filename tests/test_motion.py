@@ -53,6 +53,13 @@ def test_truncation_multiplies_the_noise_and_nothing_else(model: GAN) -> None:
     assert torch.equal(none, none[:1].expand_as(none))
 
 
+def test_a_value_far_from_those_of_training_is_named(run: Run, tmp_path: Path) -> None:
+    out = ("-n", 2, "--out", tmp_path / "far.png")
+    assert zoo("sample", run.folder, "--codes", "c2=2", *out).err == ""
+    told = zoo("sample", run.folder, "--codes", "c2=-7", *out).err
+    assert told == "c2 = -7 is far outside the range that it was trained on, -1 to 1\n"
+
+
 @pytest.mark.parametrize("truncation", [-0.1, 1.1, float("nan"), "half"])
 def test_truncation_beyond_its_range_is_refused(truncation: Any, model: GAN) -> None:
     with pytest.raises(InputError, match="truncation must be a number from 0 to 1, not"):

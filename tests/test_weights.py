@@ -102,7 +102,7 @@ def test_a_run_of_that_name_that_is_damaged_is_not_passed_over(here: Path) -> No
     ("command", "words"),
     [
         ("sample mnist-5", "did you mean 'mnist-5k'?"),
-        ("report mnist-5k", "the weights of that name have no log and no checkpoints"),
+        ("report mnist-5k", "mnist-5k is an exported model, without a log and checkpoints; a run folder is needed"),
     ],
 )
 def test_what_no_weights_can_do_is_told(command: str, words: str, here: Path) -> None:

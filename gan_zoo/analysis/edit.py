@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from gan_zoo.analysis.encode import Images, left_out, readable
+from gan_zoo.analysis.encode import Images, named, readable
 from gan_zoo.analysis.invert import STARTS, Progress, invert
 from gan_zoo.analysis.panel import Panel, compose
 from gan_zoo.analysis.traverse import GAP, LINE, value_labels
@@ -84,8 +84,15 @@ def invert_all(
         latents.append(result.latents)
         errors.append(result.rmse)
     if not names:
-        raise InputError(f"no image is left of {images.where}: {left_out(broken)}")
+        raise InputError(f"{images.where}: no image can be read: {named(broken)}")
     return Inverted(names, Latents.cat(latents), torch.cat(errors), torch.cat(shown))
+
+
+def undrawn(inverted: Inverted) -> list[str]:
+    """The names of the shown images from which a plain grey one would differ less than the reconstruction does."""
+    images, drawn = inverted.pairs.flatten(2).unbind(1)
+    errors, variances = (images - drawn).square().mean(1), images.var(1, correction=0)
+    return [name for name, poor in zip(inverted.names, (errors > variances).tolist(), strict=False) if poor]
 
 
 def draw_pairs(inverted: Inverted) -> Image.Image:

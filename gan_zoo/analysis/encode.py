@@ -83,7 +83,7 @@ def encoder(model: GAN) -> Encoder:
         InputError: If it cannot infer codes.
     """
     if not model.codes or not hasattr(model, "encode"):
-        raise InputError(f"model {model.config.model} has no codes to infer from images; infogan and acgan have")
+        raise InputError(f"model {model.config.model} has no codes to read from images; infogan has, for example")
     return cast(Encoder, model)
 
 
@@ -139,10 +139,14 @@ def _but_for_broken(opened: Callable[[Data], Dataset], settings: Data) -> Datase
         raise InputError(f"{error}: {', '.join(error.causes[:NAMED])}") from None
 
 
+def named(broken: Sequence[str]) -> str:
+    """The names of the first few images that cannot be read, and the number of the others."""
+    return ", ".join(broken[:NAMED]) + (f", and {len(broken) - NAMED:,} more" if len(broken) > NAMED else "")
+
+
 def left_out(broken: Sequence[str]) -> str:
-    """The number of images that cannot be read, and the names of the first few."""
-    rest = f", and {len(broken) - NAMED:,} more" if len(broken) > NAMED else ""
-    return f"{len(broken):,} that cannot be read: {', '.join(broken[:NAMED])}{rest}"
+    """A line on images that cannot be read."""
+    return f"left out: {len(broken):,} that cannot be read: {named(broken)}"
 
 
 def encode(
@@ -180,7 +184,7 @@ def encode(
         yield columns
         encoded = True
     if not encoded:
-        raise InputError(f"no image is left of {images.where}: {left_out(broken)}")
+        raise InputError(f"{images.where}: no image can be read: {named(broken)}")
 
 
 def readable(split: Split, batch_size: int, workers: int, broken: list[str]) -> Iterator[tuple[Tensor, Tensor]]:

@@ -144,7 +144,7 @@ def encode(
     rows = write_table(table, target)
     console.print(f"{rows:,} images ({opened.where}): {target}")
     if broken:
-        say(f"left out: {encoding.left_out(broken)}")
+        say(encoding.left_out(broken))
 
 
 def code_table_name(images: Sequence[str], split: str) -> str:

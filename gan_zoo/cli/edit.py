@@ -135,9 +135,9 @@ def require_images(images: tuple[str, ...], command: str) -> None:
 
 
 def inverted_all(model: GAN, images: Images, *, steps: int, seed: int, codes: bool = False, workers: int) -> Inverted:
-    """Invert images with a progress bar, and report those that cannot be read."""
-    from gan_zoo.analysis.edit import invert_all
-    from gan_zoo.analysis.encode import left_out
+    """Invert images with a progress bar, and report those that cannot be read or drawn."""
+    from gan_zoo.analysis.edit import invert_all, undrawn
+    from gan_zoo.analysis.encode import left_out, named
     from gan_zoo.terminal import progress, say
 
     broken: list[str] = []
@@ -146,7 +146,9 @@ def inverted_all(model: GAN, images: Images, *, steps: int, seed: int, codes: bo
             model, images, steps=steps, seed=seed, codes=codes, workers=workers, broken=broken, progress=show
         )
     if broken:
-        say(f"left out: {left_out(broken)}")
+        say(left_out(broken))
+    if names := undrawn(inverted):
+        say(f"not drawn well: {named(names)}; images must look like those that the model was trained on")
     return inverted
 
 

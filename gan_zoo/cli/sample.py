@@ -19,6 +19,7 @@ from gan_zoo.errors import InputError, quoted, unknown
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from gan_zoo.models.gan.codes import Code
     from gan_zoo.models.gan.model import GAN
     from gan_zoo.models.gan.prior import Latents
     from gan_zoo.training.run import Run
@@ -80,6 +81,7 @@ def sample(
     values = parse_values(codes)
     if label is not None:
         values = with_label(values, label, model, source)
+    note_far_codes(model.codes, values)
     latents = load_latents(from_, model) if from_ else None
     batches: Iterable[Tensor]
     if listed:
@@ -103,6 +105,17 @@ def sample(
             f"{asked}: a picture holds at most {most} images of {side}×{side} pixels; --separate writes one each"
         )
     console.print(str(save_image(mosaic(batches, n, -(-n // math.isqrt(n))), target)))
+
+
+def note_far_codes(codes: tuple[Code, ...], values: dict[str, float]) -> None:
+    """A line for each continuous code that is set beyond twice the range that it was trained on."""
+    from gan_zoo.terminal import say
+
+    for code in codes:
+        value = values.get(code.name, 0.0)
+        if not code.discrete and code.traversal(2, overshoot=True)[1] < abs(value) < math.inf:
+            low, high = code.traversal(2)
+            say(f"{code.name} = {value:g} is far outside the range that it was trained on, {low:g} to {high:g}")
 
 
 def counted(batches: Iterable[Tensor], n: int) -> Iterator[Tensor]:

@@ -37,6 +37,8 @@ def train(args: list[str]) -> None:
         raise InputError(f"{error.argument_name} requires a value; see gan-zoo train --help") from None
     positional = bool(args) and not args[0].startswith("-")
     model = args[0] if positional else None
+    if model in registry.presets().keys() - registry.models.entries.keys():
+        raise InputError(f"{model} is a preset, not a model: gan-zoo train infogan --config {model}")
     if model:
         registry.models.check(model)
     helping = not {"-h", "--help"}.isdisjoint(args)

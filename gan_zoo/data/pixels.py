@@ -101,7 +101,7 @@ def fit_note(sizes: Sequence[Sequence[int]], how: Fit, count: int) -> list[str]:
     if not odd:
         return []
     effect = {
-        "crop": f"cuts {1 - sum(odd) / len(odd):.0%} of their area; pad and stretch keep it",
+        "crop": f"cuts {1 - sum(odd) / len(odd):.0%} of their area; a model trained with pad or stretch keeps it",
         "pad": "adds black bars",
         "stretch": "changes their proportions",
     }[how]

@@ -157,19 +157,16 @@ def open_run(folder: Path | str) -> Run:
     path = Path(folder)
     config = path / CONFIG
     if not config.is_file():
-        if is_export(path) or hub_model(path):
+        if is_export(path) or hub_model(path) or registered_weights(path):
             raise InputError(
                 f"{written(path)} is an exported model, without a log and checkpoints; a run folder is needed"
             )
         what = "does not exist" if not path.exists() else "has no config.toml, nor an export's config.json"
-        other = f"; for a model on the Hugging Face Hub write hf://{path}" if is_name(str(path)) else ""
+        other = "; `gan-zoo runs` lists runs" if path.parts[:1] == ("runs",) else ""
         if nearest := get_close_matches(str(path), weights.entries, n=1, cutoff=0.75):
-            known = nearest[0] == str(path)
-            other = (
-                "; the weights of that name have no log and no checkpoints"
-                if known
-                else f"; did you mean {nearest[0]!r}?"
-            )
+            other = f"; did you mean {nearest[0]!r}?"
+        elif not other and is_name(str(path)):
+            other = f"; for a model on the Hugging Face Hub write hf://{path}"
         raise InputError(f"{path} is not a run folder: it {what}{other}")
     for name in SUBFOLDERS:
         if (path / name).is_symlink():
@@ -274,7 +271,7 @@ def _check_or_suggest(checkpoint: Path, run: Run) -> None:
         read_state(checkpoint)
     except InputError as error:
         newest, _ = newest_whole(run.checkpoints)
-        raise InputError(f"{error}; the newest undamaged one is {newest}" if newest else str(error)) from None
+        raise InputError(f"{error}; the newest that can be read is {newest.name}" if newest else str(error)) from None
 
 
 def load(source: Path | str, *, device: torch.device | str = "cpu") -> GAN:

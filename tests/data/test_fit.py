@@ -74,7 +74,8 @@ def test_a_long_strip_needs_no_memory_beyond_its_own() -> None:
 def test_the_note_tells_how_many_images_and_how_much_of_them() -> None:
     sizes = [(8, 8), (8, 16), (32, 8), (9, 9)]
     assert fit_note(sizes, "crop", 4) == [
-        "2 of 4 images are not square: data.fit = crop cuts 62% of their area; pad and stretch keep it"
+        "2 of 4 images are not square: data.fit = crop cuts 62% of their area; a model trained with pad or stretch "
+        "keeps it"
     ]
     assert fit_note(sizes, "pad", 900) == ["2 of 4 images looked at are not square: data.fit = pad adds black bars"]
     assert fit_note(sizes, "stretch", 4)[0].endswith("data.fit = stretch changes their proportions")

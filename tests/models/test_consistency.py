@@ -201,9 +201,7 @@ def test_after_its_steps_the_term_has_its_lower_weight() -> None:
 
 def test_a_run_too_short_for_the_lower_weight_says_so() -> None:
     (line,) = game(infogan__consistency_steps=50, training__steps=50).model.notes()
-    assert (
-        line == "infogan.consistency_steps = 50: the consistency term keeps its full weight in the 50 steps of the run"
-    )
+    assert line == "infogan.consistency_steps = 50: the consistency term does not fade in the 50 steps of the run"
     assert game(infogan__consistency_steps=49, training__steps=50).model.notes() == []
 
 

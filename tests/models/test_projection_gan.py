@@ -207,7 +207,7 @@ def test_an_export_takes_the_number(pets: Path, tmp_path: Path) -> None:
         ("infogan", ("--label", "1"), ["--label 1 requires a model that is trained on labels", "infogan is not"]),
         ("projection-gan", ("--label", "dgo"), ["unknown label 'dgo'", "did you mean 'dog'", "cat, dog"]),
         ("projection-gan", ("--label", "-1"), ["unknown label '-1'"]),
-        ("projection-gan", ("--label", "2"), ["label takes 0 to 1, not 2"]),
+        ("projection-gan", ("--label", "2"), ["label takes whole numbers from 0 to 1, not 2"]),
         ("projection-gan", ("--label", "1" * 5000), ["unknown label '111"]),
         ("infogan", ("--label", "two\nlines"), ["'two\\nlines' requires"]),
         ("projection-gan", ("--label", ""), ["unknown label ''"]),

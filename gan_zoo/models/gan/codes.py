@@ -96,7 +96,7 @@ class Code:
         """
         count = 2 if self.kind == "bernoulli" else self.classes
         if self.discrete and value not in range(count):
-            raise InputError(f"code {self.name} takes 0 to {count - 1}, not {value:g}")
+            raise InputError(f"code {self.name} takes whole numbers from 0 to {count - 1}, not {value:g}")
         if not math.isfinite(value):
             raise InputError(f"code {self.name} takes finite numbers, not {value:g}")
         return value

@@ -103,7 +103,7 @@ class InfoGAN(InfoGANRecipe, GAN):
             lines.append(f"{table}.prior_delay = {delay}: the prior does not learn in the {steps} steps of the run")
         if self.compares and self.consistency_steps >= steps:
             key = f"{table}.consistency_steps = {self.consistency_steps}"
-            lines.append(f"{key}: the consistency term keeps its full weight in the {steps} steps of the run")
+            lines.append(f"{key}: the consistency term does not fade in the {steps} steps of the run")
         return lines
 
     @classmethod
