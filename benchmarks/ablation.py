@@ -30,6 +30,11 @@ LEVERS: dict[str, dict[str, Any]] = {
     "variance constant, lambda_continuous 0.03": {"infogan.variance": "constant", "infogan.lambda_continuous": 0.03},
     "no elastic warps": {"data.warp": "rotate:0.2, scale:0.1, shift:0.05, shear:0.4, height:0.2"},
     "simultaneous updates": {"training.update": "simultaneous"},
+    "no fade, twice as long": {"infogan.consistency_steps": 0, "training.steps": 4400},
+    "no fade, four times as long": {"infogan.consistency_steps": 0, "training.steps": 8800},
+    "no fade, four times as long, linear decay": {
+        "infogan.consistency_steps": 0, "training.steps": 8800, "optimizer.schedule": "linear",
+    },
 }  # fmt: skip
 
 
