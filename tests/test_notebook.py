@@ -97,5 +97,5 @@ def test_the_notebook_was_saved_after_a_whole_run_and_is_small() -> None:
     code = [cell for cell in cells if cell["cell_type"] == "code"]
     assert [cell["execution_count"] for cell in code] == list(range(1, len(code) + 1))
     assert not [output for cell in code for output in cell["outputs"] if output["output_type"] == "error"]
-    assert any("2 × 1000 steps, seed 0" in "".join(output.get("text", "")) for c in code for output in c["outputs"])
+    assert any("2 × 1200 steps, seed 0" in "".join(output.get("text", "")) for c in code for output in c["outputs"])
     assert NOTEBOOK.stat().st_size < 400_000
