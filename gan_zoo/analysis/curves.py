@@ -33,8 +33,8 @@ COLOURS = {"D": 0, "G": 1, "L_I": 0, "H(c)": 1, f"L_I, {EVALUATED}": 2}
 """Colours of curves that several charts have: the same in each. Other curves take the colours in turn."""
 SECTIONS = ("L_I by code", "Evaluation", "Losses", "Training", "Speed")
 NOTES = {
-    "L_I by code": "Dashed: H(c), the most that L_I of a discrete code can reach. A continuous code has no such limit; "
-    "with each nat, the error of Q falls to 1/e."
+    "L_I by code": "Dashed: H(c), the most that L_I of a discrete code can reach. A continuous code has no such limit: "
+    "each further nat divides the typical error of Q by 2.7."
 }
 TITLES = {"frechet": "Fréchet distance"}
 """Of the charts of other families, where a family's name is not its title."""
