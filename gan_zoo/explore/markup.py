@@ -54,7 +54,7 @@ CSS = f"""
 """
 
 TRAINED: dict[Kind, str] = {
-    "uniform": "Between the marks on a slider lie the values that its code was trained on.",
+    "uniform": "The marks on a slider bound the values that its code was trained on.",
     "gaussian": "The marks on a gaussian code's slider bound 95 % of the values that it was trained on.",
 }
 """What the marks on a slider mean, by the code's kind."""
