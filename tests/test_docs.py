@@ -100,5 +100,5 @@ def test_the_site_builds_without_a_warning_and_loads_nothing_from_afar(tmp_path:
         assert "fonts.googleapis" not in text
         assert "<math" in text and "arithmatex" not in text
     pictures = sorted(path.name for path in (tmp_path / "site/notebooks").rglob("*.png"))
-    assert len(pictures) == 5
+    assert len(pictures) == 7
     assert all(name in site["notebooks/infogan"] for name in pictures)

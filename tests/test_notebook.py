@@ -67,7 +67,7 @@ def test_a_training_shows_one_line_that_moves_and_its_newest_samples(executed: l
     assert len(lines) == 2  # a line for each of two trainings
     assert all(line.startswith(f"step {STEPS}/{STEPS}  ") and "L_I" in line for line in lines)
     printed = "".join(output.text for output in training.outputs if output.output_type == "stream")
-    assert printed.count("\n") == 3  # where each lies, and the time of both
+    assert printed.count("\n") == 4  # where each lies, that the term does not fade in 3 steps, and the time of both
     assert "\x1b" not in printed
 
 

@@ -115,7 +115,7 @@ def train_command(config: Config | None) -> Callable[..., tuple[Mapping[str, Any
         Examples:
             gan-zoo train infogan                                       # the bundled digits
             gan-zoo train infogan --config celeba-64 --data ~/faces     # a folder of images
-            gan-zoo train r3gan --steps 2000 --seed 1                   # any key of the configuration is a flag
+            gan-zoo train r3gan --batch-size 64 --seed 1                # any key of the configuration is a flag
             gan-zoo train infogan --from runs/gan-mnist-5k-001          # codes for a trained GAN
             gan-zoo train --resume --out runs/infogan-mnist-5k-001
         """

@@ -100,8 +100,8 @@ def test_a_slow_down_beyond_the_intervals_ends_with_exit_code_1(tmp_path: Path) 
     [
         (("compare",), ["two reports or more, not 0"]),
         (("compare", "none.json", "other.json"), ["none.json", "No such file"]),
-        (("kernels", "--trunk", "dcgan"), ["gan-zoo bench kernels has no --trunk"]),
-        (("compare", "a.json", "b.json", "--quick"), ["gan-zoo bench compare has no --quick"]),
+        (("kernels", "--trunk", "dcgan"), ["gan-zoo: bench kernels has no --trunk"]),
+        (("compare", "a.json", "b.json", "--quick"), ["gan-zoo: bench compare has no --quick"]),
         (("step", "a.json"), ["takes no reports", "a.json", "bench compare"]),
         (("step", "--out", "report.txt"), ["report.txt", ".json"]),
         (("step", "--device", "tpu"), ["'tpu'"]),
