@@ -12,7 +12,7 @@ from PIL import Image
 
 from gan_zoo.errors import InputError, quoted
 from gan_zoo.files import atomic_file
-from gan_zoo.images import ANIMATED, ENDINGS, MAKER, check_ending, save_image
+from gan_zoo.images import ANIMATED, ENDINGS, MAKER, save_image
 
 MOVING = (*ANIMATED, ".mp4")
 
@@ -35,9 +35,10 @@ def check_drawn(path: Path) -> None:
     Raises:
         InputError: If it does not, or there is none.
     """
-    if path.suffix.lower() not in (*ENDINGS, *MOVING):
+    if path.suffix.lower() in MOVING:
+        check_moving(path)
+    elif path.suffix.lower() not in ENDINGS:
         raise InputError(f"{path}: the name must end in {', '.join(ENDINGS)} or .mp4")
-    (check_moving if path.suffix.lower() in MOVING else check_ending)(path)
 
 
 def save_animation(frames: Sequence[Image.Image], path: Path, milliseconds: int) -> Path:

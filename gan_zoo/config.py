@@ -227,6 +227,11 @@ class Training(Settings):
     ema_images: Count = 0
     """Half-life of the moving average in images that D has seen, in place of ema; 0 leaves it to ema."""
 
+    @property
+    def micro_batch(self) -> int:
+        """Images of a micro-batch, over all ranks."""
+        return self.batch_size // self.accumulate
+
 
 class Logging(Settings):
     """Logs, pictures and checkpoints."""

@@ -15,7 +15,7 @@ from gan_zoo.data.pixels import SUFFIXES
 from gan_zoo.errors import InputError
 from gan_zoo.files import check_writable, write_json
 from gan_zoo.images import is_made_here
-from gan_zoo.training.hub_download import written
+from gan_zoo.training.hub_download import check_is_path
 from gan_zoo.training.run import CONFIG, RUN_FILES
 
 Attempt = Callable[[Callable[[], Any]], Any]
@@ -74,8 +74,7 @@ def check_output(path: Path, *, folder: bool = False) -> None:
     Raises:
         InputError: If it cannot, or would.
     """
-    if written(path).startswith("hf://"):
-        raise InputError(f"--out {written(path)} is not a path; gan-zoo export --push org/name uploads a model")
+    check_is_path(path)
     run = next((above for above in path.absolute().parents[:3] if (above / CONFIG).is_file()), None)
     if run and path.absolute().relative_to(run).parts[0] in RUN_FILES:
         raise InputError(f"--out {path} is a file of a run; choose another path")

@@ -18,7 +18,7 @@ from gan_zoo.training.best import complete_best
 from gan_zoo.training.build import is_out_of_memory, new_state, with_facts
 from gan_zoo.training.checkpoint import newest_whole
 from gan_zoo.training.environment import environment
-from gan_zoo.training.hub_download import written
+from gan_zoo.training.hub_download import check_is_path
 from gan_zoo.training.lock import locked
 from gan_zoo.training.network_optimizer import lr_factor
 from gan_zoo.training.precision import kernel_path, pick_device
@@ -133,8 +133,7 @@ def check_free(folder: Path) -> None:
     Raises:
         InputError: If it is a file, or is not empty.
     """
-    if written(folder).startswith("hf://"):
-        raise InputError(f"--out {written(folder)} is not a path; gan-zoo export --push org/name uploads a model")
+    check_is_path(folder)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file, and a run needs a folder")
     if not is_free(folder):

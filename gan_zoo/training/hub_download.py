@@ -57,6 +57,12 @@ def written(source: Path | str) -> str:
     return re.sub("^hf:/+", "hf://", str(source))
 
 
+def check_is_path(out: Path) -> None:
+    """Raise an InputError if an output is an address on the Hub."""
+    if written(out).startswith("hf://"):
+        raise InputError(f"--out {written(out)} is not a path; gan-zoo export --push org/name uploads a model")
+
+
 def is_name(source: Path | str) -> bool:
     """Whether `source` can only be a model's name on the Hub: `org/name`, and no folder `org` exists."""
     return isinstance(source, str) and bool(NAME.fullmatch(source)) and not Path(source).parent.exists()

@@ -44,7 +44,7 @@ def step_memory(config: Config, dataset: Dataset, device: torch.device) -> StepM
         dataset: The data.
         device: Where to make the steps.
     """
-    rows = config.training.batch_size // config.training.accumulate
+    rows = config.training.micro_batch
     few, more = FEW
     state, kept = _peak(config, dataset, device, min(rows, more))
     if rows > more:

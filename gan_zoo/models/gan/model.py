@@ -159,7 +159,7 @@ class GAN(GANRecipe, nn.Module):
     def notes(self) -> list[str]:
         """Notes on the configuration for the user, one line each."""
         training, warmup, lines = self.config.training, self.config.optimizer.warmup, []
-        rows = training.batch_size // training.accumulate
+        rows = training.micro_batch
         if warmup >= training.steps:
             lines.append(f"optimizer.warmup = {warmup}: all {training.steps} steps of the run are warm-up")
         if training.accumulate > 1 and any(isinstance(layer, _BatchNorm) for layer in self.modules()):
@@ -194,8 +194,7 @@ class GAN(GANRecipe, nn.Module):
         objective = Objective(self.game_terms("discriminator", step))
         if self.augmentation:
             sign = self.over_ranks(step.real.logits.detach().float().sign().mean())
-            images = self.config.training.batch_size // self.config.training.accumulate
-            objective.metrics |= self.augmentation.observe(sign, images)
+            objective.metrics |= self.augmentation.observe(sign, self.config.training.micro_batch)
         return objective
 
     def generator_objective(self, step: StepTensors) -> Objective:
@@ -204,9 +203,8 @@ class GAN(GANRecipe, nn.Module):
 
     def game_terms(self, player: str, step: StepTensors) -> dict[str, Tensor]:
         """What D and G ("discriminator" and "generator") play for: the adversarial loss."""
-        return {
-            f"{player}/adversarial": getattr(self.adversarial, player)(real=step.real.logits, fake=step.fake.logits)
-        }
+        loss = getattr(self.adversarial, player)
+        return {f"{player}/adversarial": loss(real=step.real.logits, fake=step.fake.logits)}
 
     def sample(self, n: int, codes: CodeValues | None = None, *, seed: int = 0, truncation: float = 1.0) -> Tensor:
         """Images [n, C, H, W] in [-1, 1], determined by `seed`.
