@@ -46,6 +46,7 @@ KINDS: dict[str, tuple[str, Settings, int]] = {  # with how many kinds of step e
     "learned prior": ("infogan", {"infogan__prior": "learned", "infogan__prior_delay": 4}, 1),
     "frozen layers": ("infogan", {"trunk__freeze_d": 1}, 1),
     "pairs": ("infogan-cr", {"infogan_cr__contrast_after": 5}, 2),
+    "gradient checkpointing": ("infogan", {"training__gradient_checkpointing": True}, 1),
 }
 
 
@@ -59,7 +60,7 @@ def iterations(model: str, *, recorder: Recorder | None = None, **settings: Any)
 
 
 def assert_alike(eager: Iterations, other: Iterations) -> None:
-    assert other.meter.means() == pytest.approx(eager.meter.means(), rel=1e-4, abs=1e-5)
+    assert other.meter.means() == pytest.approx(eager.meter.means(), rel=1e-4, abs=1e-4)  # L_I: a difference of nats
     for name, weight in weights(eager.state.model).items():
         torch.testing.assert_close(weights(other.state.model)[name], weight, rtol=1e-4, atol=1e-5)
     if eager.state.ema and other.state.ema:
@@ -72,9 +73,12 @@ def test_replayed_steps_are_the_steps_that_are_played(name: str) -> None:
     model, settings, kinds = KINDS[name]
     recorder = Recorder()
     eager, replayed = iterations(model, **settings), iterations(model, recorder=recorder, **settings)
+    eager.read_rates_on_device()  # rates from the host round differently
     for _ in range(16):
         next(eager), next(replayed)
-    assert_alike(eager, replayed)
+    assert eager.meter.means() == replayed.meter.means()
+    for name_, weight in weights(eager.state.model).items():
+        assert torch.equal(weight, weights(replayed.state.model)[name_]), name_
     assert recorder.recorded == kinds
     assert (recorder.warmed, recorder.replayed) == (kinds * WARM_UP, 16 - kinds * WARM_UP)
 
