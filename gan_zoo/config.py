@@ -196,6 +196,9 @@ class Training(Settings):
     accumulate: Positive = 1
     """Number of micro-batches to split a batch into, to save memory; their gradients are averaged. Batch norm takes its
     statistics over a micro-batch; terms that need the whole batch raise an error."""
+    gradient_checkpointing: bool = False
+    """Whether to keep only the inputs of the networks' stages for the backward pass and to compute the rest again: less
+    memory, the same result, more time (Chen et al., 2016)."""
     update: Literal["alternating", "simultaneous"] = "alternating"
     """alternating: G's loss uses the updated D, with a second trunk pass over the fakes. simultaneous: both losses use
     one trunk pass over the fakes."""
@@ -203,6 +206,9 @@ class Training(Settings):
     """Discriminator updates per generator update."""
     precision: Annotated[Literal["auto", "fp32", "bf16", "fp16"], arg(aliases=["--precision"])] = "fp32"
     """Number format of autocast; weights, losses and reductions stay fp32. auto: bf16 if the hardware supports it."""
+    fp32_below: Count = 0
+    """Stages of the networks whose maps are smaller than this side compute in fp32; with 32, as in StyleGAN2-ADA, only
+    the four highest resolutions of 256-pixel images are in half precision. 0: precision applies to all."""
     device: Annotated[str, arg(aliases=["--device"])] = "auto"
     """auto, cpu, cuda, cuda:N, mps."""
     compile: Annotated[bool, arg(aliases=["--compile"])] = False

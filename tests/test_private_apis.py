@@ -28,6 +28,8 @@ USED = {
     "torch.cuda._sleep": "bench: hold the device while launches queue up",
     "torch.nn.modules.batchnorm._BatchNorm": "the base class of every batch norm",
     "torch.nn.utils.parametrizations._SpectralNorm": "spectral norm with statistics per pass",
+    "torch.utils._python_dispatch.TorchDispatchMode": "dry-run: count what a step allocates",
+    "torch.utils._pytree.tree_leaves": "the same",
     "torch.utils.data.DataLoader._iterator._shutdown_workers": "stop the workers of a stream at once",
     "torch.utils.data.DataLoader._iterator._workers": "the exit code of a worker that was killed",
     "tyro._errors.on_parse_error": "one-line messages instead of tyro's boxes; without it, tyro prints its boxes",

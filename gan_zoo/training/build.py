@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from typing import Any
 
@@ -24,6 +25,7 @@ from gan_zoo.training.penalties import Penalties
 from gan_zoo.training.precision import Precision, as_started, pick_precision, stores_pixel_by_pixel
 from gan_zoo.training.ranks import ALONE, Ranks
 from gan_zoo.training.state import State
+from gan_zoo.trunks.stages import Staged
 
 
 def with_facts(config: Config, dataset: Dataset, device: torch.device) -> Config:
@@ -45,6 +47,7 @@ def new_state(config: Config, device: torch.device, ranks: Ranks = ALONE) -> Sta
     parse_augment(config.data.augment)
     parse_augment(config.data.warp, "data.warp")
     model = build_model(config, device, copies=4 if device.type == "cpu" else 1)  # gradients, and Adam's two moments
+    _configure_stages(model)
     if config.trunk.freeze_d:
         model.discriminator.trunk.freeze(config.trunk.freeze_d)
     model.configure_batches(rows, settings.accumulate, ranks.mean if ranks.world > 1 else alone)
@@ -65,6 +68,25 @@ def new_state(config: Config, device: torch.device, ranks: Ranks = ALONE) -> Sta
     decay = average_decay(settings)
     ema = EMA(model.generator, decay) if decay else None
     return State(model, ema, network_optimizers(model, precision, ranks), precision, ranks)
+
+
+def _configure_stages(model: GAN) -> None:
+    """Apply `training.fp32_below` and `training.gradient_checkpointing` to the networks' stages.
+
+    Raises:
+        InputError: If the networks have no stages, or the step does not support gradient checkpointing.
+    """
+    settings, trunk = model.config.training, model.config.trunk
+    stages = [module for module in model.modules() if isinstance(module, Staged)]
+    for name in ("fp32_below", "gradient_checkpointing"):
+        if (value := getattr(settings, name)) and not stages:
+            off = json.dumps(type(value)())
+            raise InputError(f"trunk {trunk.name} has no stages, which training.{name} requires; set it to {off}")
+    if settings.gradient_checkpointing and (settings.compile or trunk.spectral_norm):
+        other = "training.compile" if settings.compile else "trunk.spectral_norm, which counts passes"
+        raise InputError(f"training.gradient_checkpointing does not support {other}; set one of them to false")
+    for network in stages:
+        network.fp32_below, network.recompute = settings.fp32_below, settings.gradient_checkpointing
 
 
 def average_decay(settings: Training) -> float:

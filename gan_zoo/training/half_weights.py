@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
 from gan_zoo.trunks.convolutions import ConvFromImage, ConvToImage
+from gan_zoo.trunks.stages import StagedSequence
 
 CAST = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d, ConvFromImage, ConvToImage)
 """Layers whose weights autocast casts. Not their subclasses: those may compute with the float32 weights first."""
@@ -22,12 +23,14 @@ class HalfWeights:
     the weights' in float32.
 
     Args:
-        networks: Their linear layers and convolutions get copies.
+        networks: Their linear layers and convolutions get copies, but for stages that compute in fp32.
         dtype: Of the copies; float32 makes none.
     """
 
     def __init__(self, networks: Iterable[nn.Module], dtype: torch.dtype) -> None:
-        layers = [layer for network in networks for layer in network.modules() if type(layer) in CAST]
+        modules = [module for network in networks for module in network.modules()]
+        full = {layer for module in modules if isinstance(module, StagedSequence) for layer in module.layers_in_fp32()}
+        layers = [module for module in modules if type(module) in CAST and module not in full]
         self.places = [
             (layer, name, weight)
             for layer in layers

@@ -146,7 +146,7 @@ def alternating(
         for micro, fake, real in passed:
             with discriminator.frozen():
                 objective = functions.generator_objective(micro, fake, real)
-            generator.backward(objective)
+                generator.backward(objective)  # gradient checkpointing passes D again
             objectives.append(objective)
         generator.update()
     state.precision.scaler.update()

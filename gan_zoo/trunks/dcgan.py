@@ -16,6 +16,7 @@ from gan_zoo.config import TrunkSettings
 from gan_zoo.shapes import ImageShape
 from gan_zoo.trunks.convolutions import ConvFromImage, ConvToImage
 from gan_zoo.trunks.layers import activated, doubling, halving, init_dcgan, spectral
+from gan_zoo.trunks.stages import StagedSequence
 from gan_zoo.trunks.trunk import DiscriminatorTrunk, Trunk, require_resolution
 
 SMALLEST_SIDE = {28: 7, 32: 4, 64: 4, 128: 4, 256: 4}
@@ -39,14 +40,16 @@ def dcgan_generator(latent_width: int, image: ImageShape, settings: TrunkSetting
     side, channels = _plan(image, settings.width)
     channels = channels[::-1]
     kind = settings.generator_norm
-    layers: list[nn.Module] = [
+    first = [
         nn.Linear(latent_width, channels[0] * side**2, bias=kind == "none"),
         Rearrange("n (c h w) -> n c h w", h=side, w=side),
         *activated(kind, channels[0], 2, 0.0),
     ]
-    for wide, narrow in pairwise(channels):
-        layers += doubling(wide, narrow, kind, 0.0)
-    return init_dcgan(nn.Sequential(*layers, ConvToImage(channels[-1], image.channels), nn.Tanh()))
+    stages = [
+        (side * 2**k, doubling(wide, narrow, kind, 0.0)) for k, (wide, narrow) in enumerate(pairwise(channels), start=1)
+    ]
+    last = [ConvToImage(channels[-1], image.channels), nn.Tanh()]
+    return init_dcgan(StagedSequence((side, first), *stages, (image.resolution, last)))
 
 
 def dcgan_discriminator(image: ImageShape, settings: TrunkSettings) -> DiscriminatorTrunk:
@@ -56,11 +59,13 @@ def dcgan_discriminator(image: ImageShape, settings: TrunkSettings) -> Discrimin
         InputError: If the resolution is not 28, 32, 64, 128 or 256.
     """
     side, channels = _plan(image, settings.width)
-    layers: list[nn.Module] = [ConvFromImage(image.channels, channels[0]), nn.LeakyReLU(0.2)]
-    for narrow, wide in pairwise(channels):
-        layers += halving(narrow, wide, settings.discriminator_norm, 0.2)
-    flatten = Rearrange("n c h w -> n (c h w)")
-    trunk = DiscriminatorTrunk(nn.Sequential(*layers), flatten, channels[-1] * side**2)
+    first: list[nn.Module] = [ConvFromImage(image.channels, channels[0]), nn.LeakyReLU(0.2)]
+    stages = [
+        (image.resolution // 2**k, halving(narrow, wide, settings.discriminator_norm, 0.2))
+        for k, (narrow, wide) in enumerate(pairwise(channels), start=1)
+    ]
+    to_map = StagedSequence((image.resolution, first), *stages)
+    trunk = DiscriminatorTrunk(to_map, Rearrange("n c h w -> n (c h w)"), channels[-1] * side**2)
     return spectral(init_dcgan(trunk), settings.spectral_norm)
 
 

@@ -12,6 +12,7 @@ from gan_zoo.config import TrunkSettings
 from gan_zoo.shapes import ImageShape
 from gan_zoo.trunks.convolutions import ConvFromImage, ConvToImage
 from gan_zoo.trunks.layers import dense, doubling, halving, init_dcgan, spectral
+from gan_zoo.trunks.stages import StagedSequence
 from gan_zoo.trunks.trunk import DiscriminatorTrunk, Trunk, require_resolution
 
 LEAK = 0.1
@@ -26,13 +27,17 @@ def infogan_mnist_generator(latent_width: int, image: ImageShape, settings: Trun
     """
     require_resolution("infogan-mnist", image, (28,))
     width, kind = settings.width, settings.generator_norm
-    generator = nn.Sequential(
-        *dense(latent_width, 16 * width, kind, 0.0),  # 1024
-        *dense(16 * width, 2 * width * 7 * 7, kind, 0.0),  # 128·7·7
-        Rearrange("n (c h w) -> n c h w", h=7, w=7),
-        *doubling(2 * width, width, kind, 0.0),  # 64, 14×14
-        ConvToImage(width, image.channels),  # 28×28
-        nn.Tanh(),
+    generator = StagedSequence(
+        (1, dense(latent_width, 16 * width, kind, 0.0)),  # 1024
+        (
+            7,
+            [
+                *dense(16 * width, 2 * width * 7 * 7, kind, 0.0),  # 128·7·7
+                Rearrange("n (c h w) -> n c h w", h=7, w=7),
+            ],
+        ),
+        (14, doubling(2 * width, width, kind, 0.0)),  # 64
+        (28, [ConvToImage(width, image.channels), nn.Tanh()]),
     )
     return init_dcgan(generator)
 
@@ -45,14 +50,12 @@ def infogan_mnist_discriminator(image: ImageShape, settings: TrunkSettings) -> D
     """
     require_resolution("infogan-mnist", image, (28,))
     width, kind = settings.width, settings.discriminator_norm
-    to_map = nn.Sequential(
-        ConvFromImage(image.channels, width),  # 64, 14×14
-        nn.LeakyReLU(LEAK),
-        *halving(width, 2 * width, kind, LEAK),  # 128, 7×7
+    to_map = StagedSequence(
+        (28, [ConvFromImage(image.channels, width), nn.LeakyReLU(LEAK)]),  # 64, 14×14
+        (14, halving(width, 2 * width, kind, LEAK)),  # 128, 7×7
     )
-    to_features = nn.Sequential(
-        Rearrange("n c h w -> n (c h w)"),
-        *dense(2 * width * 7 * 7, 16 * width, kind, LEAK),  # 1024
+    to_features = StagedSequence(
+        (7, [Rearrange("n c h w -> n (c h w)"), *dense(2 * width * 7 * 7, 16 * width, kind, LEAK)]),  # 1024
     )
     trunk = DiscriminatorTrunk(to_map, to_features, 16 * width)
     return spectral(init_dcgan(trunk), settings.spectral_norm)

@@ -13,6 +13,7 @@ At the width of 64 the channels, groups and numbers of parameters are the paper'
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple, TypeVar
 
@@ -26,6 +27,7 @@ from gan_zoo.shapes import ImageShape
 from gan_zoo.trunks.layers import Clip
 from gan_zoo.trunks.resampling import enlarging, shrinking
 from gan_zoo.trunks.resnet import ResidualBlock
+from gan_zoo.trunks.stages import StagedSequence
 from gan_zoo.trunks.trunk import DiscriminatorTrunk, Trunk, by_stage, stage_sides
 
 EXPANSION = 2
@@ -104,8 +106,10 @@ def block(stage: Stage, count: int) -> ResidualBlock:
     return ResidualBlock(branch, nn.Identity())
 
 
-def _blocks(stages: list[Stage], stage: Stage) -> list[nn.Module]:
-    return [block(stage, sum(s.blocks for s in stages)) for _ in range(stage.blocks)]
+def _blocks(stages: list[Stage], k: int, before: Sequence[nn.Module] = ()) -> list[tuple[int, list[nn.Module]]]:
+    """The blocks of stage `k` with the side of their maps, the first of them after `before`."""
+    blocks: list[list[nn.Module]] = [[block(stages[k], sum(s.blocks for s in stages))] for _ in range(stages[k].blocks)]
+    return [(4 << k, layers) for layers in ([*before, *blocks[0]], *blocks[1:])]
 
 
 def _matched(inputs: int, outputs: int) -> list[nn.Module]:
@@ -134,10 +138,10 @@ def r3gan_generator(latent_width: int, image: ImageShape, settings: TrunkSetting
         InputError: If the resolution is not a power of 2 from 4, or settings do not fit the stages.
     """
     stages = plan(image, settings)
-    layers = [Basis(latent_width, stages[0].width), *_blocks(stages, stages[0])]
-    for below, stage in pairwise(stages):
-        layers += [*_matched(below.width, stage.width), enlarging(stage.width), *_blocks(stages, stage)]
-    return nn.Sequential(*layers, pointwise(stages[-1].width, image.channels), Clip())
+    layers = _blocks(stages, 0, [Basis(latent_width, stages[0].width)])
+    for k, (below, stage) in enumerate(pairwise(stages), start=1):
+        layers += _blocks(stages, k, [*_matched(below.width, stage.width), enlarging(stage.width)])
+    return StagedSequence(*layers, (image.resolution, [pointwise(stages[-1].width, image.channels), Clip()]))
 
 
 class R3GANTrunk(DiscriminatorTrunk):
@@ -155,12 +159,14 @@ def r3gan_discriminator(image: ImageShape, settings: TrunkSettings) -> Discrimin
         InputError: If the resolution is not a power of 2 from 4, or settings do not fit the stages.
     """
     stages = plan(image, settings)
-    layers: list[nn.Module] = [pointwise(image.channels, stages[-1].width), *_blocks(stages, stages[-1])]
-    for above, stage in pairwise(reversed(stages)):
-        layers += [shrinking(above.width), *_matched(above.width, stage.width), *_blocks(stages, stage)]
+    layers = _blocks(stages, len(stages) - 1, [pointwise(image.channels, stages[-1].width)])
+    for k in reversed(range(len(stages) - 1)):
+        above, stage = stages[k + 1], stages[k]
+        layers += _blocks(stages, k, [shrinking(above.width), *_matched(above.width, stage.width)])
     width = stages[0].width
     basis = scaled(nn.Conv2d(width, width, 4, groups=width, bias=False), 1.0)
-    return R3GANTrunk(nn.Sequential(*layers), nn.Sequential(basis, Rearrange("n c 1 1 -> n c")), width)
+    to_features = StagedSequence((4, [basis, Rearrange("n c 1 1 -> n c")]))
+    return R3GANTrunk(StagedSequence(*layers), to_features, width)
 
 
 R3GAN = Trunk(

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from gan_zoo.config import Norm, TrunkSettings
 from gan_zoo.shapes import ImageShape
 from gan_zoo.trunks.layers import activated, spectral
+from gan_zoo.trunks.stages import StagedSequence
 from gan_zoo.trunks.trunk import DiscriminatorTrunk, Trunk, require_resolution
 
 
@@ -113,14 +114,17 @@ def resnet_generator(latent_width: int, image: ImageShape, settings: TrunkSettin
     require_resolution("resnet", image, PLANS)
     plan, kind = PLANS[image.resolution], settings.generator_norm
     channels = [settings.width * c for c in plan.generator]
-    return nn.Sequential(
+    first = [
         _xavier(nn.Linear(latent_width, channels[0] * plan.side**2), 1.0),
         Rearrange("n (c h w) -> n c h w", h=plan.side, w=plan.side),
-        *(doubling_block(a, b, kind) for a, b in pairwise(channels)),
+    ]
+    blocks = [(plan.side * 2**k, [doubling_block(a, b, kind)]) for k, (a, b) in enumerate(pairwise(channels), start=1)]
+    last = [
         *activated(kind, channels[-1], 2, 0.0),
         _xavier(nn.Conv2d(channels[-1], image.channels, 3, padding=1), 1.0),
         nn.Tanh(),
-    )
+    ]
+    return StagedSequence((plan.side, first), *blocks, (image.resolution, last))
 
 
 def resnet_discriminator(image: ImageShape, settings: TrunkSettings) -> DiscriminatorTrunk:
@@ -132,10 +136,13 @@ def resnet_discriminator(image: ImageShape, settings: TrunkSettings) -> Discrimi
     require_resolution("resnet", image, PLANS)
     plan, kind = PLANS[image.resolution], settings.discriminator_norm
     channels = [settings.width * c for c in (*plan.halving, *plan.keeping)]
-    blocks = [first_block(image.channels, channels[0])]
-    for i, (a, b) in enumerate(pairwise(channels), start=1):
-        blocks.append(discriminator_block(a, b, kind, halve=i < len(plan.halving)))
-    to_map = nn.Sequential(*blocks, *activated(kind, channels[-1], 2, 0.0))
+    halvings = len(plan.halving)
+    blocks = [(image.resolution, [first_block(image.channels, channels[0])])]
+    for k, (a, b) in enumerate(pairwise(channels), start=1):
+        side = image.resolution >> min(k, halvings)
+        blocks.append((side, [discriminator_block(a, b, kind, halve=k < halvings)]))
+    last = (image.resolution >> halvings, activated(kind, channels[-1], 2, 0.0))
+    to_map = StagedSequence(*blocks, last)
     trunk = DiscriminatorTrunk(to_map, Reduce("n c h w -> n c", "sum"), channels[-1])
     return spectral(trunk, settings.spectral_norm)
 

@@ -25,6 +25,7 @@ from gan_zoo.trunks.equalised import EqualConv2d, EqualLinear, ScaledLeakyReLU
 from gan_zoo.trunks.layers import Clip
 from gan_zoo.trunks.resampling import blurring, enlarging, shrinking
 from gan_zoo.trunks.resnet import ResidualBlock
+from gan_zoo.trunks.stages import Staged, StagedSequence
 from gan_zoo.trunks.style import MinibatchStd, NoiseInputs, StyledLayer, ToImage
 from gan_zoo.trunks.trunk import DiscriminatorTrunk, Trunk, by_stage, stage_sides
 
@@ -33,7 +34,7 @@ MAPPING_RATE = 0.01
 """Multiplier of the mapping network's learning rate (Karras et al., 2019, arXiv:1812.04948, appendix C)."""
 
 
-class Synthesis(nn.Module):
+class Synthesis(Staged):
     """Draws an image in stages of twice the side: each adds its own to the enlarged one before (section 4.1).
 
     Args:
@@ -65,10 +66,12 @@ class Synthesis(nn.Module):
         x = self.constant.expand(images, -1, -1, -1)
         image: Tensor | None = None
         for k, layer in enumerate(self.layers):
-            x = layer(x, of_layer[k], noise[k])
+            side = self.noise.sides[k]
+            x = self.stage(side, [layer], x, of_layer[k], noise[k])
             if k % 2 == 0:  # the last layer of a stage; its image shares the next layer's w
-                drawn = self.to_image[k // 2](x, of_layer[k + 1])
-                image = drawn if image is None else self.enlarge(image) + drawn
+                drawn = self.stage(side, [self.to_image[k // 2]], x, of_layer[k + 1])
+                with torch.autocast(x.device.type, enabled=False):  # images are not rounded to half precision
+                    image = drawn if image is None else self.enlarge(image) + drawn
         assert image is not None
         return image
 
@@ -121,7 +124,7 @@ def stylegan2_generator(latent_width: int, image: ImageShape, settings: TrunkSet
     mapping: list[nn.Module] = []
     for k in range(settings.mapping_layers):
         mapping += [EqualLinear(w if k else latent_width, w, multiplier=MAPPING_RATE), ScaledLeakyReLU()]
-    return StyleGenerator(nn.Sequential(*mapping), Synthesis(w, channels, image))
+    return StyleGenerator(StagedSequence((1, mapping)), Synthesis(w, channels, image))
 
 
 class StyleGAN2Trunk(DiscriminatorTrunk):
@@ -140,16 +143,14 @@ def stylegan2_discriminator(image: ImageShape, settings: TrunkSettings) -> Discr
     """
     channels = _channels(image, settings)[::-1]
     last = channels[-1]
-    to_map = nn.Sequential(
-        EqualConv2d(image.channels, channels[0], 1),
-        ScaledLeakyReLU(),
-        *(_halving(wide, narrow) for wide, narrow in pairwise(channels)),
-        MinibatchStd(),
-        EqualConv2d(last + 1, last, 3, padding=1),
-        ScaledLeakyReLU(),
-    )
-    to_features = nn.Sequential(Rearrange("n c h w -> n (c h w)"), EqualLinear(16 * last, last), ScaledLeakyReLU())
-    return StyleGAN2Trunk(to_map, to_features, last)
+    first = [EqualConv2d(image.channels, channels[0], 1), ScaledLeakyReLU()]
+    halvings = [
+        (image.resolution // 2**k, [_halving(wide, narrow)]) for k, (wide, narrow) in enumerate(pairwise(channels))
+    ]
+    mixing = [MinibatchStd(), EqualConv2d(last + 1, last, 3, padding=1), ScaledLeakyReLU()]
+    to_features = [Rearrange("n c h w -> n (c h w)"), EqualLinear(16 * last, last), ScaledLeakyReLU()]
+    to_map = StagedSequence((image.resolution, first), *halvings, (4, mixing))
+    return StyleGAN2Trunk(to_map, StagedSequence((4, to_features)), last)
 
 
 def _halving(inputs: int, outputs: int) -> nn.Module:

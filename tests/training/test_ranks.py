@@ -128,8 +128,12 @@ def test_so_they_do_whatever_the_step_is_made_of(settings: dict[str, Any], tmp_p
 
 @pytest.mark.parametrize("conditional", [False, True])
 def test_batch_norm_over_ranks_gives_the_first_steps_of_one_process(conditional: bool, tmp_path: Path) -> None:
-    """Up to rounding, and at first only: Adam makes full steps of gradients that consist of rounding errors."""
-    settings = {"training__steps": 4, "infogan__conditional": conditional}
+    """Up to rounding, and at first only: Adam makes full steps of gradients that consist of rounding errors.
+
+    With gradient checkpointing the backward pass averages over the ranks, too.
+    """
+    both = ("infogan__conditional", "training__gradient_checkpointing")
+    settings = {"training__steps": 4, **dict.fromkeys(both, conditional)}
     one = narrow_train("infogan", tmp_path / "one", trunk__name="infogan-mnist", **settings)
     two = trained(tmp_path / "two", 2, **settings)
     for a, b in zip(losses(one)[:3], losses(two)[:3], strict=True):
