@@ -148,7 +148,7 @@ def _dry_run(resolved: Resolved, source: Source | None, existing: Run | None, *,
     console.print(to_toml(filled, {**resolved.origins, **origins}), end="")
     for name, module in state.model.named_children():
         console.print(f"# {name}: {sum(p.numel() for p in module.parameters()):,} parameters")
-    needed = step_memory(filled, dataset, state.model.device)
+    needed = step_memory(filled)
     console.print(f"# memory of a step: {needed}")
     check_step_memory(needed, state.model.device)
 

@@ -1,25 +1,23 @@
-"""The memory that a training step needs, from steps on a few images."""
+"""The memory that a training step needs, without making one."""
 
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from gan_zoo.config import Config
 from gan_zoo.data.bounds import gib, memory
-from gan_zoo.data.dataset import Dataset
+from gan_zoo.data.dataset import Split
 from gan_zoo.errors import InputError
 from gan_zoo.training.build import new_state
 from gan_zoo.training.iterations import Iterations
-from gan_zoo.training.state import State
-
-FEW = (4, 8)
-"""The images of the steps that are made; memory grows linearly with them."""
 
 
 class StepMemory(NamedTuple):
@@ -38,28 +36,25 @@ class StepMemory(NamedTuple):
         return f"{total} or more: {weights} of weights with Adam's moments, {step} of feature maps and gradients"
 
 
-def step_memory(config: Config, dataset: Dataset, device: torch.device) -> StepMemory:
-    """Measure the memory of a step of one rank, eager, on a few images, and extrapolate to the batch.
+def step_memory(config: Config) -> StepMemory:
+    """Count what a step of one rank allocates, eager, by making it with tensors that have no values.
 
     Args:
         config: The configuration, with the data's facts.
-        dataset: The data.
-        device: Where to make the steps.
     """
-    rows, parts = config.training.micro_batch, config.training.accumulate
-    few, more = min(rows, FEW[0]), min(rows, FEW[1])
-    measured = min(parts, 2)
-    state, peak = _peak(config, dataset, device, more, measured)
-    if rows > more or parts > measured:
-        _, less = _peak(config, dataset, device, few, measured)
-        peak += (peak - less) * (rows - more) // max(1, more - few)
-    if parts > measured:  # fakes keep their graph through G until D is updated
-        _, further = _peak(config, dataset, device, few, measured + 1)
-        peak += (further - less) * rows // few * (parts - measured)
+    eager = config.training.model_copy(update={"compile": False, "cuda_graph": "off"})
+    state = new_state(config.model_copy(update={"training": eager}), torch.device("cpu"))
+    image, rows = state.model.image, config.training.batch_size
+    images = torch.zeros(1, image.channels, image.resolution, image.resolution, dtype=torch.uint8)
+    labels = torch.zeros(rows, dtype=torch.int64) if config.data.classes else None
+    iterations = Iterations(state, Split(images.expand(rows, -1, -1, -1), labels))
+    fake = FakeTensorMode(allow_non_fake_inputs=True)
+    with fake, Allocated(lambda t: t if isinstance(t, FakeTensor) else fake.from_tensor(t)) as allocated:
+        next(iterations)
     trained = sum(p.nbytes for optimizer in state.optimizers.values() for p in optimizer.parameters.values())
     average = sum(value.nbytes for value in state.ema.module.state_dict().values()) if state.ema else 0
     everything = sum(value.nbytes for value in state.model.state_dict().values())
-    return StepMemory(everything + 2 * trained + average, peak)
+    return StepMemory(everything + 2 * trained + average, allocated.most)
 
 
 def check_step_memory(needed: StepMemory, device: torch.device) -> None:
@@ -76,43 +71,37 @@ def check_step_memory(needed: StepMemory, device: torch.device) -> None:
         )
 
 
-def _peak(config: Config, dataset: Dataset, device: torch.device, rows: int, parts: int) -> tuple[State, int]:
-    """A state after a step on micro-batches of `rows` images, and the most bytes of tensors that existed in it."""
-    settings = {"batch_size": rows * parts, "accumulate": parts, "compile": False, "cuda_graph": "off"}
-    state = new_state(config.model_copy(update={"training": config.training.model_copy(update=settings)}), device)
-    iterations, allocated = Iterations(state, dataset.train), _Allocated()
-    try:
-        with allocated:
-            next(iterations)
-    finally:
-        iterations.close()
-    return state, allocated.most
+class Allocated(TorchDispatchMode):
+    """Counts the bytes of the tensors that operations make, each until its last use.
 
+    Args:
+        stand_in: The tensor that operations compute with in place of a given one.
 
-class _Allocated(TorchDispatchMode):
-    """Counts the bytes of the tensors that operations make, from their results to the end of their last use."""
+    Attributes:
+        most: The bytes at the peak.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, stand_in: Callable[[Tensor], Tensor] = lambda tensor: tensor) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.existing: set[int] = set()
+        self.stand_in = stand_in
+        self.counted: set[int] = set()
         self.now = self.most = 0
 
     def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        given = {
-            tensor.untyped_storage()._cdata for tensor in tree_leaves((args, kwargs)) if isinstance(tensor, Tensor)
-        }
+        given = {storage._cdata for storage in _storages((args, kwargs), self.stand_in)}
         result = operation(*args, **(kwargs or {}))
-        for tensor in tree_leaves(result):
-            if isinstance(tensor, Tensor) and (storage := tensor.untyped_storage())._cdata not in given | self.existing:
-                self._count(storage._cdata, storage.nbytes())
-                weakref.finalize(storage, self._forget, storage._cdata, storage.nbytes())
+        for storage in _storages(result):
+            if storage._cdata not in given | self.counted:
+                weakref.finalize(storage, self._freed, storage._cdata, storage.nbytes())
+                self.counted.add(storage._cdata)
+                self.now += storage.nbytes()
+        self.most = max(self.most, self.now)
         return result
 
-    def _count(self, key: int, size: int) -> None:
-        self.existing.add(key)
-        self.now += size
-        self.most = max(self.most, self.now)
-
-    def _forget(self, key: int, size: int) -> None:
-        self.existing.remove(key)
+    def _freed(self, key: int, size: int) -> None:
+        self.counted.remove(key)
         self.now -= size
+
+
+def _storages(tree: Any, stand_in: Callable[[Tensor], Tensor] = lambda tensor: tensor) -> list[torch.UntypedStorage]:
+    return [stand_in(leaf).untyped_storage() for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
