@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from itertools import islice
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,37 +26,34 @@ class Staged(nn.Module):
     fp32_below = 0
     recompute = False
 
-    def stage(self, side: int, layers: Sequence[nn.Module], x: Tensor, *more: Tensor) -> Tensor:
+    def stage(self, side: int, layers: Sequence[nn.Module], *inputs: Tensor) -> Tensor:
         """Pass maps through layers that follow each other.
 
         Args:
             side: Of the largest maps in the stage.
-            layers: The first also takes `more`.
-            x: Maps [n, c, h, w], or features [n, c].
-            more: Further inputs.
+            layers: The first takes all inputs.
+            inputs: Maps [n, c, h, w] or features [n, c], and further inputs.
+
+        Returns:
+            Maps or features.
         """
 
-        def forward(x: Tensor, *more: Tensor) -> Tensor:
-            x = layers[0](x, *more)
+        def forward(*inputs: Tensor) -> Tensor:
+            x: Tensor = layers[0](*inputs)
             for layer in layers[1:]:
                 x = layer(x)
             return x
 
         full = side < self.fp32_below
         if full:
-            x, *more = (value.float() for value in (x, *more))  # type: ignore[assignment]
-        with torch.autocast(x.device.type, enabled=False) if full else nullcontext():
+            inputs = tuple(x.float() for x in inputs)
+        with torch.autocast(inputs[0].device.type, enabled=False) if full else nullcontext():
             if not (self.recompute and self.training and torch.is_grad_enabled()):
-                return forward(x, *more)
-            maps: Tensor = checkpoint(
-                forward,
-                x,
-                *more,
-                use_reentrant=False,
-                preserve_rng_state=False,
-                context_fn=lambda: (nullcontext(), _AsNow(layers)),
-            )
-            return maps
+                return forward(*inputs)
+            contexts = (nullcontext(), _AsNow(layers))
+            options: dict[str, Any] = {"use_reentrant": False, "preserve_rng_state": False}
+            recomputed: Tensor = checkpoint(forward, *inputs, context_fn=lambda: contexts, **options)
+            return recomputed
 
 
 class StagedSequence(Staged, nn.Sequential):
