@@ -18,6 +18,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -531,6 +532,7 @@ def tiff(tags: dict[int, tuple[int, int]]) -> bytes:
     return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4 + 64)
 
 
+@cache
 def _bomb(size: int) -> bytes:
     file = io.BytesIO()
     Image.new("1", (size, size)).save(file, "PNG")
@@ -549,10 +551,10 @@ GREY = {
     278: (1, 28),
     279: (1, 784),
 }
-BOMBS = {
+BOMBS: dict[str, bytes | Callable[[], bytes]] = {
     "png of 2^31 pixels square.png": png(size=(2**31 - 1, 2**31 - 1)),
-    "png of 20000 square.png": _bomb(20_000),
-    "png of 12000 square.png": _bomb(12_000),
+    "png of 20000 square.png": lambda: _bomb(20_000),
+    "png of 12000 square.png": lambda: _bomb(12_000),
     "png with a packed text.png": png(chunk(b"zTXt", b"a\0\0" + ZEROS)),
     "png with a packed international text.png": png(chunk(b"iTXt", b"a\0\1\0\0\0" + ZEROS)),
     "png with a packed profile.png": png(chunk(b"iCCP", b"a\0\0" + ZEROS), size=(2**15, 2**15)),
@@ -563,8 +565,8 @@ BOMBS = {
     "tiff with many strips.tiff": tiff(GREY | {273: (2**32 - 1, 8)}),
     "tiff of many samples.tiff": tiff(GREY | {277: (1, 2**31)}),
     "tiff directory in a circle.tiff": b"II*\0" + struct.pack("<IH", 8, 0) + struct.pack("<I", 8),
-    "icon with a png of 20000 square.ico": ico(_bomb(20_000)),
-    "icon with a png of 12000 square.ico": ico(_bomb(12_000)),
+    "icon with a png of 20000 square.ico": lambda: ico(_bomb(20_000)),
+    "icon with a png of 12000 square.ico": lambda: ico(_bomb(12_000)),
     "icon of many.ico": struct.pack("<HHH", 0, 1, 65535),
     "tga of 65535 square.tga": struct.pack("<BBBHHBHHHHBB", 0, 0, 2, 0, 0, 0, 0, 0, 65535, 65535, 24, 0),
     "ppm of 10^9 square.ppm": b"P6 1000000000 1000000000 255\n",
@@ -578,7 +580,8 @@ BOMBS = {
 def test_image_bombs_are_refused_by_name(run: Path, name: str) -> None:
     Path("folder").mkdir()
     Image.new("L", (28, 28)).save("folder/good.png")
-    Path("folder", name).write_bytes(BOMBS[name])
+    content = BOMBS[name]
+    Path("folder", name).write_bytes(content() if callable(content) else content)
     assert quoted(name) in unread("folder", "folder")
     assert quoted(name) in unread("folder", "folder", resolution=28, channels=1)
     assert quoted(f"folder/{name}") in refused("encode", run, Path("folder", name))

@@ -66,6 +66,24 @@ def reference_calls(device):
     return calls
 
 
+CALLS = (
+    "q_head_nll",
+    "gaussian_nll",
+    "gaussian_nll, variance 1",
+    "cross_entropy",
+    "information_term",
+    "consistency",
+    "random_warp",
+    "cross_entropy, some ignored",
+    "sample_latents, normal",
+    "sample_latents, uniform",
+)
+
+
+def test_these_are_all_calls():
+    assert tuple(reference_calls("meta")) == CALLS
+
+
 def differentiated(call, inputs):
     outputs = call()
     if not inputs:
@@ -88,7 +106,7 @@ class HostTensors(TorchDispatchMode):
         return result
 
 
-@pytest.mark.parametrize("name", list(reference_calls("meta")))
+@pytest.mark.parametrize("name", CALLS)
 def test_the_reference_copies_nothing_from_the_host(name, monkeypatch):
     # A meta tensor stands for one on a GPU: it has no value that could be read.
     call, inputs = reference_calls("meta")[name]
@@ -106,7 +124,7 @@ def test_the_reference_copies_nothing_from_the_host(name, monkeypatch):
 
 @pytest.mark.gpu
 @NEEDS_CUDA
-@pytest.mark.parametrize("name", list(reference_calls("meta")))
+@pytest.mark.parametrize("name", CALLS)
 def test_the_reference_is_captured(name):
     graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream()
     with torch.cuda.stream(stream):  # on which the leaves' gradients are awaited, too
