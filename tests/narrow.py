@@ -34,7 +34,7 @@ NARROW: dict[str, Any] = {
     "logging.checkpoint_every": 10**6,
 }
 STAGED: dict[str, Any] = {
-    "data.resolution": 32,
+    "data.resolution": 16,
     "trunk.generator_norm": "none",
     "trunk.discriminator_norm": "none",
     "trunk.spectral_norm": False,
@@ -44,7 +44,7 @@ MIX = "categorical:5, uniform:1, categorical:3x2, gaussian:2, bernoulli(0.3):2"
 
 
 def narrow_config(model: str, **settings: Any) -> Config:
-    """A resolved tree for grey digits of 28 pixels, or of 32 on a trunk in stages.
+    """A resolved tree for grey digits of 28 pixels, or of 16 on a trunk in stages.
 
     A setting's dots are written as double underscores.
     """

@@ -20,11 +20,11 @@ from gan_zoo.trunks.layers import LotNorm
 from gan_zoo.trunks.resnet import ResidualBlock
 from gan_zoo.trunks.trunk import DiscriminatorTrunk
 
-LAYERS = {"mlp": 2, "dcgan": 2, "resnet": 4, "infogan-mnist": 3, "stylegan2": 6}
+LAYERS = {"mlp": 2, "dcgan": 2, "resnet": 4, "infogan-mnist": 3, "stylegan2": 5}
 
 
 def trunk(name: str, **settings: Any) -> DiscriminatorTrunk:
-    side = 32 if name == "stylegan2" else 28
+    side = 16 if name == "stylegan2" else 28
     made: DiscriminatorTrunk = trunks.get(name).discriminator(ImageShape(1, side), TrunkSettings(width=4, **settings))
     return made
 

@@ -296,7 +296,7 @@ def test_a_generator_with_classes_draws_each() -> None:
 
 
 def test_infogan_cr_s_network_of_pairs_can_be_narrower_than_the_stages() -> None:
-    stages = {"trunk__width": 64, "trunk__widths": (8, 8, 8, 4), "trunk__cardinality": (4,), "trunk__name": "r3gan"}
+    stages = {"trunk__width": 64, "trunk__widths": (8, 8, 4), "trunk__cardinality": (4,), "trunk__name": "r3gan"}
     wide = Game("infogan-cr", infogan_cr__contrast=1.0, **stages).model
     narrow = Game("infogan-cr", infogan_cr__contrast=1.0, infogan_cr__contrast_width=1, **stages).model
     assert (wide.h.trunk.width, narrow.h.trunk.width) == (8, 12)  # type: ignore[union-attr]
