@@ -218,6 +218,7 @@ def test_importing_the_package_takes_a_quarter_of_importing_pydantic_at_most() -
     assert any(share() < 0.25 for _ in range(5))
 
 
+@pytest.mark.slow
 def test_the_wheel_trains_from_another_folder(built: Path, tmp_path: Path) -> None:
     pip_install(only(built, ".whl"), tmp_path / "site")
     (tmp_path / "elsewhere").mkdir()

@@ -262,6 +262,7 @@ def test_the_command_of_a_card_resolves_to_the_configuration(
     assert captured == [config]
 
 
+@pytest.mark.slow
 def test_a_run_is_shipped_by_one_command(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = spec_from_file_location("weights_benchmark", ROOT / "benchmarks/weights.py")
     assert spec is not None and spec.loader is not None

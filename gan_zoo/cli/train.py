@@ -109,8 +109,8 @@ def train_command(config: Config | None) -> Callable[..., tuple[Mapping[str, Any
                 others; what fits is taken, and what does not is named.
             resume: Resume the run in --out from its newest complete checkpoint.
             new_data: Allow a resumed run to continue on other data than it was trained on.
-            dry_run: Print the resolved configuration with the origin of each value, and the sizes of the networks;
-                write nothing.
+            dry_run: Print the resolved configuration with the origin of each value, the sizes of the networks and the
+                memory of a step, which is refused if it cannot fit; write nothing.
 
         Examples:
             gan-zoo train infogan                                       # the bundled digits
@@ -149,8 +149,9 @@ def _dry_run(resolved: Resolved, source: Source | None, existing: Run | None, *,
     for name, module in state.model.named_children():
         console.print(f"# {name}: {sum(p.numel() for p in module.parameters()):,} parameters")
     needed = step_memory(filled)
-    console.print(f"# memory of a step: {needed}")
-    check_step_memory(needed, state.model.device)
+    console.print(f"# memory of a step: {needed or 'not counted, as the step of this model reads values of tensors'}")
+    if needed:
+        check_step_memory(needed, state.model.device)
 
 
 def _train(resolved: Resolved, *, out: Path | None, source: Source | None, resume: bool, new_data: bool) -> None:

@@ -25,6 +25,7 @@ from gan_zoo.training.penalties import Penalties
 from gan_zoo.training.precision import Precision, as_started, pick_precision, stores_pixel_by_pixel
 from gan_zoo.training.ranks import ALONE, Ranks
 from gan_zoo.training.state import State
+from gan_zoo.trunks.layers import SpectralNorm
 from gan_zoo.trunks.stages import Staged
 
 
@@ -81,8 +82,9 @@ def _configure_stages(model: GAN) -> None:
     for name in ("fp32_below", "gradient_checkpointing"):
         if (value := getattr(settings, name)) and not stages:
             off = json.dumps(type(value)())
-            raise InputError(f"trunk {trunk.name} has no stages, which training.{name} requires; set it to {off}")
-    if settings.gradient_checkpointing and (settings.compile or trunk.spectral_norm):
+            raise InputError(f"training.{name} applies to stages, and trunk {trunk.name} has none; set it to {off}")
+    counts_passes = any(isinstance(module, SpectralNorm) for module in model.modules())
+    if settings.gradient_checkpointing and (settings.compile or counts_passes):
         other = "training.compile" if settings.compile else "trunk.spectral_norm, which counts passes"
         raise InputError(f"training.gradient_checkpointing does not support {other}; set one of them to false")
     for network in stages:

@@ -92,11 +92,23 @@ class Iterations(Iterator[int]):
         Returns:
             How many are done.
         """
-        state, step = self.state, self.state.step
+        kind = self.prepare()
+        run = partial(self.iterate, kind)
+        if self.captured:
+            self.captured(kind, run)
+        else:
+            run()
+        self.state.step += 1
+        self.meter.wrote(kind, self.state.step)
+        return self.state.step
+
+    def prepare(self) -> StepKind:
+        """The host's part of the next step."""
+        step = self.state.step
         kind = StepKind(
             update_generator=(step + 1) % self.config.training.discriminator_steps == 0,
             penalised=self.functions.penalties.due(step),
-            phase=state.model.phase(step),
+            phase=self.state.model.phase(step),
         )
         self.first_steps.setdefault(kind, step)
         if self.tables.upload_for(step):
@@ -104,17 +116,10 @@ class Iterations(Iterator[int]):
         self.feed.ready()
         if not self.rates_on_device:
             self._set_rates(self._rates(step))
-        run = partial(self._iterate, kind)
-        if self.captured:
-            self.captured(kind, run)
-        else:
-            run()
-        state.step += 1
-        self.meter.wrote(kind, state.step)
-        return state.step
+        return kind
 
-    def _iterate(self, kind: StepKind) -> None:
-        """The whole step: it reads fixed places on the device, and needs nothing from the host."""
+    def iterate(self, kind: StepKind) -> None:
+        """The whole step on the device: it reads fixed places there, and needs nothing from the host."""
         if self.rates_on_device:
             self.tables.look_up()
         micro_batches = self._micro_batches(self.feed.batch(self.tables.images), self._steps_done(kind))

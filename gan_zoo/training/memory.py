@@ -23,7 +23,7 @@ from gan_zoo.training.iterations import Iterations
 class StepMemory(NamedTuple):
     """Bytes that a step needs at the least: libraries' workspaces come on top."""
 
-    weights: int  # with Adam's moments and the moving average
+    weights: int  # with copies in half precision, Adam's moments and the moving average
     step: int  # feature maps, gradients and everything else that the step allocates, at its peak
 
     @property
@@ -36,25 +36,33 @@ class StepMemory(NamedTuple):
         return f"{total} or more: {weights} of weights with Adam's moments, {step} of feature maps and gradients"
 
 
-def step_memory(config: Config) -> StepMemory:
-    """Count what a step of one rank allocates, eager, by making it with tensors that have no values.
+def step_memory(config: Config) -> StepMemory | None:
+    """Count what an eager step on one device allocates, by making it with tensors that have no values.
 
     Args:
         config: The configuration, with the data's facts.
+
+    Returns:
+        The memory; None for a model whose step reads values.
     """
     eager = config.training.model_copy(update={"compile": False, "cuda_graph": "off"})
     state = new_state(config.model_copy(update={"training": eager}), torch.device("cpu"))
     image, rows = state.model.image, config.training.batch_size
     images = torch.zeros(1, image.channels, image.resolution, image.resolution, dtype=torch.uint8)
-    labels = torch.zeros(rows, dtype=torch.int64) if config.data.classes else None
+    labels = torch.zeros(1, dtype=torch.int64).expand(rows) if config.data.classes else None
     iterations = Iterations(state, Split(images.expand(rows, -1, -1, -1), labels))
+    kind = iterations.prepare()
     fake = FakeTensorMode(allow_non_fake_inputs=True)
     with fake, Allocated(lambda t: t if isinstance(t, FakeTensor) else fake.from_tensor(t)) as allocated:
-        next(iterations)
+        try:
+            iterations.iterate(kind)
+        except RuntimeError:
+            return None
     trained = sum(p.nbytes for optimizer in state.optimizers.values() for p in optimizer.parameters.values())
     average = sum(value.nbytes for value in state.ema.module.state_dict().values()) if state.ema else 0
+    halves = sum(copy.nbytes for copy in iterations.half_weights.copies.values())
     everything = sum(value.nbytes for value in state.model.state_dict().values())
-    return StepMemory(everything + 2 * trained + average, allocated.most)
+    return StepMemory(everything + halves + 2 * trained + average, allocated.most)
 
 
 def check_step_memory(needed: StepMemory, device: torch.device) -> None:

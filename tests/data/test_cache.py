@@ -322,6 +322,7 @@ def until(path: Path) -> None:
         time.sleep(0.005)
 
 
+@pytest.mark.slow
 def test_of_processes_that_begin_at_once_one_decodes(images: Path, tmp_path: Path, place: Path) -> None:
     processes = [started(images, f"{k}.txt") for k in range(3)]
     (tmp_path / "gate").touch()

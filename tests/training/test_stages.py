@@ -91,8 +91,11 @@ def test_weights_of_stages_in_fp32_have_no_copies_in_half_precision() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"trunk__name": "mlp", "training__fp32_below": 8}, "trunk mlp has no stages, which training.fp32_below"),
-        ({"trunk__name": "mlp", "training__gradient_checkpointing": True}, "requires; set it to false"),
+        (
+            {"trunk__name": "mlp", "training__fp32_below": 8},
+            "training.fp32_below applies to stages, and trunk mlp has none; set it to 0",
+        ),
+        ({"trunk__name": "mlp", "training__gradient_checkpointing": True}, "trunk mlp has none; set it to false"),
         ({"training__compile": True, "training__gradient_checkpointing": True}, "does not support training.compile"),
         ({"trunk__spectral_norm": True, "training__gradient_checkpointing": True}, "support trunk.spectral_norm"),
     ],

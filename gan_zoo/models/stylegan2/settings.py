@@ -21,7 +21,7 @@ class StyleGAN2Settings(Settings):
 
 
 class StyleGAN2Recipe(Recipe):
-    """What StyleGAN2 adds to the configuration: the published configuration for 256 pixels."""
+    """What StyleGAN2 adds to the configuration: the one for 256 pixels (Karras et al., 2020, arXiv:2006.06676)."""
 
     defaults = {
         "latent": {"noise": 512},
