@@ -32,7 +32,7 @@ from gan_zoo.training.loggers.jsonlines import read_records
 from gan_zoo.training.run import Run, find, is_free
 from gan_zoo.training.state import State
 
-KILLS = 4 * SOAK
+KILLS = 3 * SOAK
 OFTEN = {"logging__checkpoint_every": 6, "logging__log_every": 3}
 LONG = OFTEN | {"training__steps": 150, "logging__sample_every": 30}
 SHORT = OFTEN | {"training__steps": 12, "logging__sample_every": 12, "logging__keep": 1}

@@ -75,7 +75,9 @@ def told(run: Run) -> list[dict[str, float]]:
     return [{k: v for k, v in line.items() if k != "images_per_second"} for line in run.metrics()]
 
 
-@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in ("infogan in fp16", "wgan-gp"))) for name in RUNS]
+)
 def test_resumed_is_the_same_as_never_stopped(name: str, tmp_path: Path) -> None:
     model, settings = RUNS[name]
     settings = settings | {"training__steps": STEPS, "logging__checkpoint_every": EVERY}
