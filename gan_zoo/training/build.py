@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from itertools import chain
 from typing import Any
 
 import torch
@@ -25,7 +26,7 @@ from gan_zoo.training.penalties import Penalties
 from gan_zoo.training.precision import Precision, as_started, pick_precision, stores_pixel_by_pixel
 from gan_zoo.training.ranks import ALONE, Ranks
 from gan_zoo.training.state import State
-from gan_zoo.trunks.layers import SpectralNorm
+from gan_zoo.trunks.layers import counts_passes
 from gan_zoo.trunks.stages import Staged
 
 
@@ -78,16 +79,17 @@ def _configure_stages(model: GAN) -> None:
         InputError: If the networks have no stages, or the step does not support gradient checkpointing.
     """
     settings, trunk = model.config.training, model.config.trunk
-    stages = [module for module in model.modules() if isinstance(module, Staged)]
+    networks = {"generator": model.generator, "discriminator": model.discriminator}
+    stages = {name: [m for m in network.modules() if isinstance(m, Staged)] for name, network in networks.items()}
     for name in ("fp32_below", "gradient_checkpointing"):
-        if (value := getattr(settings, name)) and not stages:
+        if (value := getattr(settings, name)) and (without := [n for n, found in stages.items() if not found]):
+            whose = f"the {without[0]} of trunk {trunk.name}" if len(without) == 1 else f"trunk {trunk.name}"
             off = json.dumps(type(value)())
-            raise InputError(f"training.{name} applies to stages, and trunk {trunk.name} has none; set it to {off}")
-    counts_passes = any(isinstance(module, SpectralNorm) for module in model.modules())
-    if settings.gradient_checkpointing and (settings.compile or counts_passes):
+            raise InputError(f"training.{name} applies to stages, and {whose} has none; set it to {off}")
+    if settings.gradient_checkpointing and (settings.compile or counts_passes(model)):
         other = "training.compile" if settings.compile else "trunk.spectral_norm, which counts passes"
         raise InputError(f"training.gradient_checkpointing does not support {other}; set one of them to false")
-    for network in stages:
+    for network in chain(*stages.values()):
         network.fp32_below, network.recompute = settings.fp32_below, settings.gradient_checkpointing
 
 

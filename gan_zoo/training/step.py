@@ -19,7 +19,7 @@ from gan_zoo.registry import trunks
 from gan_zoo.training.penalties import Penalties
 from gan_zoo.training.precision import Precision
 from gan_zoo.training.state import State
-from gan_zoo.trunks.layers import LotNorm, SpectralNorm
+from gan_zoo.trunks.layers import LotNorm, counts_passes
 
 UpdateOrder = Callable[..., list[Objective]]
 """See `alternating`."""
@@ -193,11 +193,10 @@ ORDERS = {"alternating": alternating, "simultaneous": simultaneous}
 
 def _can_join(model: GAN) -> bool:
     """Whether D computes for several batches in one pass what it would in several; spectral norm counts passes."""
-    layers = list(model.discriminator.modules())
-    norms = [layer for layer in layers if isinstance(layer, _BatchNorm)]
+    norms = [layer for layer in model.discriminator.modules() if isinstance(layer, _BatchNorm)]
     return (
         trunks.get(model.config.trunk.name).joins
         and type(model.discriminator) is Discriminator
         and all(isinstance(norm, LotNorm) for norm in norms)
-        and not any(isinstance(layer, SpectralNorm) for layer in layers)
+        and not counts_passes(model.discriminator)
     )

@@ -171,6 +171,11 @@ def spectral(module: Module, enabled: bool) -> Module:
     return module
 
 
+def counts_passes(module: Module) -> bool:
+    """Whether a pass in training mode changes the next one's weights: spectral norm iterates in each."""
+    return any(isinstance(layer, SpectralNorm) for layer in module.modules())
+
+
 def init_dcgan(module: Module) -> Module:
     """DCGAN's initial weights (Radford et al., 2016, section 4): N(0, 0.02²); gains N(1, 0.02²); biases 0.
 

@@ -45,6 +45,7 @@ Layer = TypeVar("Layer", nn.Conv2d, nn.Linear)
 class Stage(NamedTuple):
     """The maps and blocks of one side."""
 
+    side: int
     width: int
     groups: int
     blocks: int
@@ -68,7 +69,7 @@ def plan(image: ImageShape, settings: TrunkSettings) -> list[Stage]:
             )
     return [
         Stage(*stage)
-        for stage in zip(widths, groups, by_stage("blocks", settings.blocks, [2] * len(sides)), strict=True)
+        for stage in zip(sides, widths, groups, by_stage("blocks", settings.blocks, [2] * len(sides)), strict=True)
     ]
 
 
@@ -106,10 +107,11 @@ def block(stage: Stage, count: int) -> ResidualBlock:
     return ResidualBlock(branch, nn.Identity())
 
 
-def _blocks(stages: list[Stage], k: int, before: Sequence[nn.Module] = ()) -> list[tuple[int, list[nn.Module]]]:
-    """The blocks of stage `k` with the side of their maps, the first of them after `before`."""
-    blocks: list[list[nn.Module]] = [[block(stages[k], sum(s.blocks for s in stages))] for _ in range(stages[k].blocks)]
-    return [(4 << k, layers) for layers in ([*before, *blocks[0]], *blocks[1:])]
+def _blocks(stage: Stage, count: int, before: Sequence[nn.Module] = ()) -> list[tuple[int, list[nn.Module]]]:
+    """The blocks of a stage with the side of their maps, the first of them after `before`."""
+    layers: list[list[nn.Module]] = [[block(stage, count)] for _ in range(stage.blocks)]
+    layers[0] = [*before, *layers[0]]
+    return [(stage.side, of_block) for of_block in layers]
 
 
 def _matched(inputs: int, outputs: int) -> list[nn.Module]:
@@ -138,9 +140,10 @@ def r3gan_generator(latent_width: int, image: ImageShape, settings: TrunkSetting
         InputError: If the resolution is not a power of 2 from 4, or settings do not fit the stages.
     """
     stages = plan(image, settings)
-    layers = _blocks(stages, 0, [Basis(latent_width, stages[0].width)])
-    for k, (below, stage) in enumerate(pairwise(stages), start=1):
-        layers += _blocks(stages, k, [*_matched(below.width, stage.width), enlarging(stage.width)])
+    count = sum(stage.blocks for stage in stages)
+    layers = _blocks(stages[0], count, [Basis(latent_width, stages[0].width)])
+    for below, stage in pairwise(stages):
+        layers += _blocks(stage, count, [*_matched(below.width, stage.width), enlarging(stage.width)])
     return StagedSequence(*layers, (image.resolution, [pointwise(stages[-1].width, image.channels), Clip()]))
 
 
@@ -158,12 +161,12 @@ def r3gan_discriminator(image: ImageShape, settings: TrunkSettings) -> Discrimin
     Raises:
         InputError: If the resolution is not a power of 2 from 4, or settings do not fit the stages.
     """
-    stages = plan(image, settings)
-    layers = _blocks(stages, len(stages) - 1, [pointwise(image.channels, stages[-1].width)])
-    for k in reversed(range(len(stages) - 1)):
-        above, stage = stages[k + 1], stages[k]
-        layers += _blocks(stages, k, [shrinking(above.width), *_matched(above.width, stage.width)])
-    width = stages[0].width
+    stages = plan(image, settings)[::-1]
+    count = sum(stage.blocks for stage in stages)
+    layers = _blocks(stages[0], count, [pointwise(image.channels, stages[0].width)])
+    for above, stage in pairwise(stages):
+        layers += _blocks(stage, count, [shrinking(above.width), *_matched(above.width, stage.width)])
+    width = stages[-1].width
     basis = scaled(nn.Conv2d(width, width, 4, groups=width, bias=False), 1.0)
     to_features = StagedSequence((4, [basis, Rearrange("n c 1 1 -> n c")]))
     return R3GANTrunk(StagedSequence(*layers), to_features, width)

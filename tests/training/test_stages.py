@@ -10,11 +10,13 @@ from narrow import Game, one_line
 from torch import Tensor, nn
 
 from gan_zoo.errors import InputError
-from gan_zoo.registry import models, trunks
+from gan_zoo.registry import Entry, models, trunks
 from gan_zoo.training.half_weights import CAST, HalfWeights
 from gan_zoo.trunks.stages import Staged, StagedSequence
+from gan_zoo.trunks.trunk import Trunk
 
 Settings = dict[str, Any]
+HALF = Trunk(trunks.get("mlp").generator, trunks.get("dcgan").discriminator)
 TINY: Settings = {"data__resolution": 8, "trunk__width": 2}
 KINDS: dict[str, tuple[str, Settings]] = {
     **{model: (model, {}) for model in models.entries if model not in ("gan", "sngan", "r3gan", "projection-gan")},
@@ -104,3 +106,9 @@ def test_what_cannot_be_is_refused(settings: Settings, message: str) -> None:
     with pytest.raises(InputError) as refused:
         Game("infogan", **settings)
     assert message in one_line(refused)
+
+
+def test_a_plug_in_with_stages_in_one_network_alone_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(trunks.entries, "half", Entry("half", "", "gan-zoo", f"{__name__}:HALF"))
+    with pytest.raises(InputError, match="and the generator of trunk half has none; set it to false"):
+        Game("infogan", trunk__name="half", training__gradient_checkpointing=True)

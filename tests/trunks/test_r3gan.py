@@ -60,7 +60,8 @@ def test_the_published_networks(
     resolution: int, stages: list[tuple[int, int]], generator: int, discriminator: int
 ) -> None:
     image = ImageShape(3, resolution)
-    assert plan(image, settings()) == [Stage(width, groups, 2) for width, groups in stages]
+    sides = [4 << k for k in range(len(stages))]
+    assert plan(image, settings()) == [Stage(side, *stage, 2) for side, stage in zip(sides, stages, strict=True)]
     with torch.device("meta"):
         g, d = R3GAN.generator(NOISE, image, settings()), R3GAN.discriminator(image, settings())
         assert (count(g), count(d, d.head())) == (generator, discriminator)
@@ -105,14 +106,15 @@ def test_shapes_and_the_range_of_images(resolution: int, channels: int) -> None:
 
 def test_settings_shape_the_stages() -> None:
     chosen = settings(widths=(24, 16, 8), cardinality=(4, 2, 1), blocks=(1, 2, 3))
-    assert plan(ImageShape(1, 16), chosen) == [Stage(24, 4, 1), Stage(16, 2, 2), Stage(8, 1, 3)]
+    assert plan(ImageShape(1, 16), chosen) == [Stage(4, 24, 4, 1), Stage(8, 16, 2, 2), Stage(16, 8, 1, 3)]
     generator, trunk = build(width=64, widths=(24, 16, 8), cardinality=(4, 2, 1), blocks=(1, 2, 3))
     for network, order in ((generator, (1, 2, 3)), (trunk, (3, 2, 1))):
         found = [(branch[0].in_channels, branch[2].groups) for branch in branches(network)]
         shapes = {1: (24, 4), 2: (16, 2), 3: (8, 1)}
         assert found == [shapes[stage] for stage in order for _ in range(stage)]
-    assert plan(ImageShape(1, 8), settings(width=1)) == [Stage(12, 3, 2), Stage(12, 3, 2)], "groups of 8 of 24 channels"
-    assert plan(ImageShape(1, 1024), settings(width=1))[-1] == Stage(1, 1, 2)
+    narrow = [Stage(4, 12, 3, 2), Stage(8, 12, 3, 2)]
+    assert plan(ImageShape(1, 8), settings(width=1)) == narrow, "groups of 8 of 24 channels"
+    assert plan(ImageShape(1, 1024), settings(width=1))[-1] == Stage(1024, 1, 1, 2)
 
 
 @pytest.mark.parametrize(
@@ -178,7 +180,7 @@ def test_branches_and_gradients_start_at_one_scale_for_any_number_of_blocks(bloc
     the same whatever L is; without the factor L^(-1/4) it would grow with L.
     """
     torch.manual_seed(0)
-    stage = Stage(64, 8, blocks)
+    stage = Stage(16, 64, 8, blocks)
     network = nn.Sequential(*(block(stage, blocks) for _ in range(blocks)))
     inner: list[Tensor] = []
     for branch in branches(network):
