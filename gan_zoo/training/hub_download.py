@@ -54,13 +54,17 @@ def hub_model(source: Path | str) -> HubModel | None:
 
 def written(source: Path | str) -> str:
     """A source as it was typed: Path turns the two slashes of an address into one."""
-    return re.sub("^hf:/+", "hf://", str(source))
+    return re.sub(r"^([a-z][a-z0-9+.-]+):/+", r"\1://", str(source))
 
 
 def check_is_path(out: Path) -> None:
-    """Raise an InputError if an output is an address on the Hub."""
-    if written(out).startswith("hf://"):
-        raise InputError(f"--out {written(out)} is not a path; gan-zoo export --push org/name uploads a model")
+    """Raise an InputError if an output is an address, on the Hub or anywhere else."""
+    address = written(out)
+    if "://" in address:
+        remedy = "choose one on this machine, and copy the files afterwards"
+        if address.startswith("hf://"):
+            remedy = "gan-zoo export --push org/name uploads a model"
+        raise InputError(f"--out {address} is not a path; {remedy}")
 
 
 def is_name(source: Path | str) -> bool:

@@ -49,7 +49,7 @@ from gan_zoo.training.checkpoint import (
     step_of,
 )
 from gan_zoo.training.exported import DESCRIPTION, check_weights, read_description
-from gan_zoo.training.hub_download import download, hub_model, is_name, written
+from gan_zoo.training.hub_download import check_is_path, download, hub_model, is_name, written
 from gan_zoo.training.lock import LOCK
 from gan_zoo.training.loggers.jsonlines import read_records
 from gan_zoo.training.origin import Origin, read_origin
@@ -184,6 +184,7 @@ def existing_run(folder: Path | None) -> Run | None:
     """
     if folder is None:
         raise InputError("--resume requires the run's folder: --out DIR")
+    check_is_path(folder)
     return None if is_free(folder) else open_run(folder)
 
 
