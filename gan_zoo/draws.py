@@ -5,6 +5,8 @@ Like the latents, they come from `gan_zoo_kernels.sample_latents` (Philox-4x32-1
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 
 import torch
@@ -53,6 +55,15 @@ class Draws:
     ) -> None:
         self.seed, self.step, self.first_row, self.device = seed, step, first_row, torch.device(device)
         self.stream = FIRST_STREAM
+
+    @contextmanager
+    def every(self, n: int) -> Iterator[None]:
+        """A context in which draws are for the rows 0, n, 2n, … of the whole batch, of which these are a part."""
+        first_row, self.first_row = self.first_row, -(-self.first_row // n)
+        try:
+            yield
+        finally:
+            self.first_row = first_row
 
     def uniform(self, rows: int, columns: int = 1) -> Tensor:
         """Uniform in [0, 1), float32 [rows, columns]."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -145,7 +146,9 @@ class State:
 
     def _latents(self) -> Iterator[Tensor]:
         """Batches of the generator's inputs, the same for every run."""
-        prior, device, group = self.model.prior, self.model.device, MinibatchStd.group
+        prior, device = self.model.prior, self.model.device
+        deviations = [layer for layer in self.model.modules() if isinstance(layer, MinibatchStd)]
+        group = math.lcm(MinibatchStd.group, *(layer.group_of(layer.images) for layer in deviations))
         rows = max(group, min(STATISTICS_ROWS, self.model.at_once) // group * group)
         for k in range(STATISTICS_IMAGES // rows):
             yield prior.sample(rows, seed=0, step=k, stream=STATISTICS, device=device).input

@@ -150,7 +150,7 @@ def alternating(
             objectives.append(objective)
         generator.update()
     state.precision.scaler.update()
-    return objectives
+    return observed(state.model, objectives)
 
 
 def simultaneous(
@@ -184,6 +184,17 @@ def simultaneous(
     discriminator.update()
     generator.update()
     state.precision.scaler.update()
+    return observed(state.model, objectives)
+
+
+def observed(model: GAN, objectives: list[Objective]) -> list[Objective]:
+    """Let the model observe the means of a step's micro-batches over all ranks; its metrics join the last objective."""
+    values: dict[str, list[Tensor]] = {}
+    for objective in objectives:
+        for name, value in objective.observed.items():
+            values.setdefault(name, []).append(value)
+    means = {name: model.over_ranks(torch.stack(of_name).mean()) for name, of_name in values.items()}
+    objectives[-1].metrics |= model.observe(means)
     return objectives
 
 

@@ -163,6 +163,7 @@ class MinibatchStd(nn.Module):
     like a batch norm's statistics.
 
     Attributes:
+        images: Of a pass in training, whose groups those of the measured statistic resemble.
         mean: float32 [], the statistic in evaluation mode.
         momentum: The share of a batch in it; 0 in training (see `gan_zoo.training.batch_norm.measure_statistics`).
     """
@@ -172,7 +173,7 @@ class MinibatchStd(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.momentum = 0.0
+        self.images, self.momentum = self.group, 0.0
         self.register_buffer("mean", torch.zeros(()))
 
     @classmethod
@@ -184,7 +185,7 @@ class MinibatchStd(nn.Module):
         """[n, C, h, w] to [n, C + 1, h, w]."""
         n, _, h, w = x.shape
         if self.training:
-            size = self.group_of(n)
+            size = self.group_of(self.images if self.momentum else n)
             deviation = (_full(x).unflatten(0, (-1, size)).var(1, correction=0) + EPSILON).sqrt().mean((1, 2, 3))
             if self.momentum:
                 self.mean.lerp_(deviation.detach().mean(), self.momentum)

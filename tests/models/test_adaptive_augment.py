@@ -32,7 +32,7 @@ def test_the_probability_rises_while_reals_are_told_apart_and_falls_otherwise() 
 
 def test_a_step_observes_the_mean_sign_of_the_augmented_reals() -> None:
     game = Game("gan", **ADAPTIVE)
-    objective = game.step()[0]
+    objective = game.step()[-1]
     assert game.model.augmentation is not None
     game.model.eval()
     assert objective.metrics.keys() == {"augment/probability", "augment/sign"}

@@ -47,7 +47,7 @@ STEPS = 12
 def trained(folder: Path, world: int, *words: str, model: str = "infogan", **settings: Any) -> Run:
     """A run on `world` ranks by the command line; all of them end well."""
     config = folder.with_suffix(".toml")
-    config.write_text(to_toml(narrow_config(model, trunk__name="infogan-mnist", **settings)))
+    config.write_text(to_toml(narrow_config(model, **{"trunk__name": "infogan-mnist", **settings})))
     ranks = start(command, world, folder.with_suffix(".said"), ["train", "--config", str(config), *to(folder), *words])
     assert ended(ranks) == [0] * world, said(folder)
     return open_run(folder)
@@ -124,6 +124,19 @@ def test_so_they_do_whatever_the_step_is_made_of(settings: dict[str, Any], tmp_p
     variances = [model.pop("q.variances") for model in models]
     assert difference(*models) < near
     torch.testing.assert_close(*variances, atol=1e-3, rtol=0)  # micro-batches update them one after another
+
+
+def test_stylegan2_s_running_numbers_are_of_whole_batches(tmp_path: Path) -> None:
+    """The mean path length, D's sign on reals, and the probability that follows it."""
+    settings = {"training__steps": 3, "stylegan2_ada__path_length_interval": 1, "data__augment": "shift"}
+    settings |= {"trunk__name": "stylegan2", "data__resolution": 8, "training__batch_size": 16}
+    one = narrow_train("stylegan2-ada", tmp_path / "one", **settings)
+    two = trained(tmp_path / "two", 2, model="stylegan2-ada", training__accumulate=2, **settings)
+    whole = tensors(one, "model", 3)
+    assert difference(tensors(two, "model", 3), whole) < 1e-6
+    assert whole["mean_path"] > 0 and whole["augmentation.sign"] != 0
+    for a, b in zip(losses(one), losses(two), strict=True):
+        assert b == pytest.approx(a, abs=1e-5)
 
 
 @pytest.mark.parametrize("conditional", [False, True])

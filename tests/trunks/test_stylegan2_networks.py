@@ -160,11 +160,30 @@ def test_the_minibatch_standard_deviation_is_its_definition(n: int, size: int) -
         torch.testing.assert_close(maps, expected.expand_as(maps))
 
 
-@pytest.mark.parametrize(("batch", "said"), [(14, True), (12, False)])
-def test_passes_that_no_group_divides_are_reported(batch: int, said: bool) -> None:
+@pytest.mark.parametrize(
+    ("batch", "said"),
+    [
+        (14, ["no group of 4, 3 or 2 divides a pass of 7 images: minibatch standard deviations are 0"]),
+        (12, ["no group of 4 divides a pass of 6 images: minibatch standard deviations are of groups of 3"]),
+        (16, []),
+    ],
+)
+def test_passes_that_no_group_divides_are_reported_and_measured_as_they_are(batch: int, said: list[str]) -> None:
     sizes = {"training__batch_size": batch, "training__accumulate": 2}
-    notes = Game("stylegan2", data__resolution=4, trunk__width=1, **sizes).model.notes()
-    assert ("no group of 4, 3 or 2 divides a pass of 7 images: minibatch standard deviations are 0" in notes) == said
+    game = Game("stylegan2", data__resolution=4, trunk__width=1, **sizes)
+    assert game.model.notes() == said
+    (layer,) = [layer for layer in game.model.modules() if isinstance(layer, MinibatchStd)]
+    groups = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            Tensor,
+            "unflatten",
+            lambda x, axis, sizes, real=Tensor.unflatten: (groups.append(sizes[1]), real(x, axis, sizes))[1],
+        )
+        with game.state.averaged():
+            pass
+    assert set(groups) == {layer.group_of(batch // 2)}
+    assert (layer.mean < 2e-4) == (batch == 14)
 
 
 @pytest.mark.parametrize(("at_once", "rows"), [(256, 64), (42, 40), (1, 4)])

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from gan_zoo.config import Config, table_name
 from gan_zoo.data.bounds import check_memory
@@ -25,6 +24,7 @@ from gan_zoo.models.gan.adaptive_augment import adaptive_probability
 from gan_zoo.models.gan.codes import Code
 from gan_zoo.models.gan.discriminator import Discriminator, DiscriminatorOutput
 from gan_zoo.models.gan.input_images import check_images
+from gan_zoo.models.gan.notes import notes_on
 from gan_zoo.models.gan.prior import SHOWN, CodeValues, Latents, Prior
 from gan_zoo.models.gan.settings import GANRecipe
 from gan_zoo.registry import losses
@@ -62,6 +62,7 @@ class Objective:
 
     terms: dict[str, Tensor]  # float32 scalars, weights applied; their sum is the loss
     metrics: dict[str, Tensor] = field(default_factory=dict)  # logged, not minimised
+    observed: dict[str, Tensor] = field(default_factory=dict)  # for `GAN.observe`, detached scalars
 
     @property
     def loss(self) -> Tensor:
@@ -71,7 +72,7 @@ class Objective:
     @property
     def detached(self) -> Objective:
         """The objective, detached from the graph."""
-        return Objective({name: term.detach() for name, term in self.terms.items()}, self.metrics)
+        return Objective({name: term.detach() for name, term in self.terms.items()}, self.metrics, self.observed)
 
 
 Mean = Callable[[Tensor], Tensor]
@@ -155,20 +156,13 @@ class GAN(GANRecipe, nn.Module):
             InputError: If the objective cannot be computed so.
         """
         self.over_ranks = over_ranks
+        for layer in self.modules():
+            if isinstance(layer, MinibatchStd):
+                layer.images = rows
 
     def notes(self) -> list[str]:
         """Notes on the configuration for the user, one line each."""
-        training, warmup, lines = self.config.training, self.config.optimizer.warmup, []
-        rows = training.micro_batch
-        if warmup >= training.steps:
-            lines.append(f"optimizer.warmup = {warmup}: all {training.steps} steps of the run are warm-up")
-        if training.accumulate > 1 and any(isinstance(layer, _BatchNorm) for layer in self.modules()):
-            lines.append(f"training.accumulate = {training.accumulate}: batch norm uses statistics of {rows} images")
-        if training.accumulate > 1 and self.config.trunk.spectral_norm:
-            lines.append(f"training.accumulate = {training.accumulate}: spectral norm iterates in each micro-batch")
-        if MinibatchStd.group_of(rows) == 1 and any(isinstance(layer, MinibatchStd) for layer in self.modules()):
-            lines.append(f"no group of 4, 3 or 2 divides a pass of {rows} images: minibatch standard deviations are 0")
-        return lines
+        return notes_on(self.config, self)
 
     def training_images(self, latents: Latents, random: Draws) -> Tensor:
         """The fakes [n, C, H, W] of a training step; noise inputs of the generator are drawn from `random`."""
@@ -193,13 +187,18 @@ class GAN(GANRecipe, nn.Module):
         """The objective of D and of every head: here its game terms alone."""
         objective = Objective(self.game_terms("discriminator", step))
         if self.augmentation:
-            sign = self.over_ranks(step.real.logits.detach().float().sign().mean())
-            objective.metrics |= self.augmentation.observe(sign, self.config.training.micro_batch)
+            objective.observed["sign"] = step.real.logits.detach().float().sign().mean()
         return objective
 
     def generator_objective(self, step: StepTensors) -> Objective:
         """The objective of G: here its game terms alone."""
         return Objective(self.game_terms("generator", step))
+
+    def observe(self, means: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Update running numbers after a step, and return metrics; `means` are those of what its objectives
+        `observed`, over all micro-batches and ranks.
+        """
+        return self.augmentation.observe(means["sign"], self.config.training.batch_size) if self.augmentation else {}
 
     def game_terms(self, player: str, step: StepTensors) -> dict[str, Tensor]:
         """What D and G ("discriminator" and "generator") play for: the adversarial loss."""

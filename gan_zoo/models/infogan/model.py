@@ -68,7 +68,7 @@ class InfoGAN(InfoGANRecipe, GAN):
             norm_kind=settings.head_norm,
             codes=self.codes,
         )
-        self.unit_gradient = settings.variance == "fixed"
+        self.unit_gradient, self.variance_momentum = settings.variance == "fixed", VARIANCE_MOMENTUM
         of_kind = {True: settings.lambda_discrete, False: settings.lambda_continuous}
         weights = [of_kind[code.discrete] if code.weight is None else code.weight for code in self.codes]
         self.register_buffer("entropy", torch.tensor([c.entropy for c in self.codes]), persistent=False)
@@ -81,6 +81,7 @@ class InfoGAN(InfoGANRecipe, GAN):
             InputError: If such a mean is needed and gradients accumulate over micro-batches.
         """
         super().configure_batches(rows, gradient_accumulation, over_ranks)
+        self.variance_momentum = VARIANCE_MOMENTUM / gradient_accumulation
         if gradient_accumulation == 1:
             return
         table = table_name(self.config.model)
@@ -155,7 +156,7 @@ class InfoGAN(InfoGANRecipe, GAN):
         nll = q_head_nll(parameters, latents.codes, self.layout)
         log_likelihood = -at_variances(nll, self.q.variances)
         if recording:
-            record_variances(nll, self.layout, self.q.variances, VARIANCE_MOMENTUM)
+            record_variances(nll, self.layout, self.q.variances, self.variance_momentum)
         if self.learned is None or hold_prior:
             return self.entropies().detach() + log_likelihood
         score = self.learned.score(parameters, latents.codes, self.layout, self.over_ranks)
@@ -178,7 +179,7 @@ class InfoGAN(InfoGANRecipe, GAN):
                 self.entropies().detach(),
                 self.weights,
                 unit_gradient=self.unit_gradient,
-                variance_momentum=VARIANCE_MOMENTUM if recording else 0.0,
+                variance_momentum=self.variance_momentum if recording else 0.0,
             )
             return loss, bounds.unbind()
         weights = self.weights * self.q.variances if self.unit_gradient else self.weights

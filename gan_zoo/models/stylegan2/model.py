@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 
 import torch
 from torch import Tensor
@@ -62,14 +62,20 @@ class StyleGAN2(StyleGAN2Recipe, GAN):
         """The GAN's, and the path-length term at every `path_length_interval`-th update."""
         objective = super().generator_objective(step)
         if self.phase(step.latents.step):
-            rows = max(1, len(step.latents) // PATH_ROWS)
-            lengths = self.path_lengths(step.latents.first(rows).input, step.random)
-            mean = self.over_ranks(lengths.detach().mean())
-            self.mean_path.lerp_(mean, PATH_MOMENTUM)
+            with step.random.every(PATH_ROWS):
+                lengths = self.path_lengths(step.latents.input[::PATH_ROWS], step.random)
             excess = (lengths - self.mean_path).square().mean()
             objective.terms["generator/path_length"] = self.path_length * self.path_interval * excess
-            objective.metrics["path_length"] = mean
+            objective.observed["path_length"] = lengths.detach().mean()
         return objective
+
+    def observe(self, means: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The GAN's, and the mean path length."""
+        metrics = super().observe(means)
+        if "path_length" in means:
+            self.mean_path.lerp_(means["path_length"], PATH_MOMENTUM)
+            metrics["path_length"] = means["path_length"]
+        return metrics
 
     def path_lengths(self, latents: Tensor, random: Draws) -> Tensor:
         """‖Jᵀ y‖₂ for J = ∂G/∂w and an image y of N(0, 1) / R: the root mean square over layers, [n], in float32.
