@@ -102,14 +102,18 @@ class Iterations(Iterator[int]):
         self.meter.wrote(kind, self.state.step)
         return self.state.step
 
-    def prepare(self) -> StepKind:
-        """The host's part of the next step."""
-        step = self.state.step
-        kind = StepKind(
+    def kind(self, step: int) -> StepKind:
+        """The kind of the step that `step` others precede."""
+        return StepKind(
             update_generator=(step + 1) % self.config.training.discriminator_steps == 0,
             penalised=self.functions.penalties.due(step),
             phase=self.state.model.phase(step),
         )
+
+    def prepare(self) -> StepKind:
+        """The host's part of the next step."""
+        step = self.state.step
+        kind = self.kind(step)
         self.first_steps.setdefault(kind, step)
         if self.tables.upload_for(step):
             self.half_weights.refresh(weight for _, _, weight in self.half_weights.places)

@@ -210,7 +210,7 @@ def _picture(run: Run, state: State, loggers: Sequence[Logger | Reporter]) -> No
     generator = state.sampler()
     latents, columns = preview_latents(model)
     with evaluating(generator):
-        images = generator(latents.input.to(model.device))
+        images = model.in_passes(generator, latents.input.to(model.device))
     picture = grid(images, columns)
     save_image(picture, run.samples / f"step-{state.step:08d}.png")
     for logger in loggers:

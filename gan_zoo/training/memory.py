@@ -8,7 +8,12 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch._subclasses.fake_tensor import (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    FakeTensor,
+    FakeTensorMode,
+)
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -17,7 +22,10 @@ from gan_zoo.data.bounds import gib, memory
 from gan_zoo.data.dataset import Split
 from gan_zoo.errors import InputError
 from gan_zoo.training.build import new_state
-from gan_zoo.training.iterations import Iterations
+from gan_zoo.training.iterations import Iterations, StepKind
+
+VALUES_NEEDED = DataDependentOutputException, DynamicOutputShapeException
+"""What an operation raises whose result is more than a shape."""
 
 
 class StepMemory(NamedTuple):
@@ -51,18 +59,46 @@ def step_memory(config: Config) -> StepMemory | None:
     images = torch.zeros(1, image.channels, image.resolution, image.resolution, dtype=torch.uint8)
     labels = torch.zeros(1, dtype=torch.int64).expand(rows) if config.data.classes else None
     iterations = Iterations(state, Split(images.expand(rows, -1, -1, -1), labels))
-    kind = iterations.prepare()
-    fake = FakeTensorMode(allow_non_fake_inputs=True)
-    with fake, Allocated(lambda t: t if isinstance(t, FakeTensor) else fake.from_tensor(t)) as allocated:
-        try:
-            iterations.iterate(kind)
-        except RuntimeError:
+    try:
+        step = max(_allocated(iterations, first) for first in _first_steps(iterations, config.training.steps))
+    except RuntimeError as error:
+        if isinstance(error, VALUES_NEEDED) or ".numpy() is not supported" in str(error):
             return None
+        raise
     trained = sum(p.nbytes for optimizer in state.optimizers.values() for p in optimizer.parameters.values())
     average = sum(value.nbytes for value in state.ema.module.state_dict().values()) if state.ema else 0
     halves = sum(copy.nbytes for copy in iterations.half_weights.copies.values())
     everything = sum(value.nbytes for value in state.model.state_dict().values())
-    return StepMemory(everything + halves + 2 * trained + average, allocated.most)
+    return StepMemory(everything + halves + 2 * trained + average, step)
+
+
+def _first_steps(iterations: Iterations, steps: int) -> list[int]:
+    """The first step of each kind but those that are a part of another."""
+    first: dict[StepKind, int] = {}
+    for step in range(steps):
+        first.setdefault(iterations.kind(step), step)
+    return [
+        step
+        for kind, step in first.items()
+        if not any(
+            kind.phase == other.phase
+            and other.update_generator >= kind.update_generator
+            and other.penalised >= kind.penalised
+            and other != kind
+            for other in first
+        )
+    ]
+
+
+def _allocated(iterations: Iterations, step: int) -> int:
+    """Bytes that a step allocates at its peak."""
+    iterations.state.step = step
+    kind = iterations.prepare()
+    fake = FakeTensorMode(allow_non_fake_inputs=True)
+    allocated = Allocated(lambda t: t if isinstance(t, FakeTensor) else fake.from_tensor(t))
+    with fake, allocated:
+        iterations.iterate(kind)
+    return allocated.most
 
 
 def check_step_memory(needed: StepMemory, device: torch.device) -> None:

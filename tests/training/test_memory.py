@@ -62,6 +62,25 @@ def test_gradient_checkpointing_saves_most_of_the_feature_maps(trunk: str, share
     assert needed(training__gradient_checkpointing=True, **settings).step < share * needed(**settings).step
 
 
+def test_of_all_steps_of_a_run_the_largest_is_counted() -> None:
+    settings = {"loss__r1": 1.0, "loss__penalty_interval": 5, "trunk__discriminator_norm": "none", "trunk__width": 16}
+    each = needed(training__discriminator_steps=1, training__steps=10, **settings)
+    of_two = needed(training__discriminator_steps=2, training__steps=10, **settings)  # G is updated in the second
+    assert of_two.step == each.step
+    assert needed(training__steps=1, **settings).step == each.step
+    late = needed(training__discriminator_steps=5, training__steps=4, **settings)  # G never
+    assert late.step < each.step
+
+
+def test_an_error_of_a_plug_in_is_not_taken_for_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(model: GAN, player: str, step: StepTensors) -> dict[str, torch.Tensor]:
+        raise RuntimeError("shapes do not match")
+
+    monkeypatch.setattr(GAN, "game_terms", failing)
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        step_memory(narrow_config("infogan"))
+
+
 def test_a_model_whose_step_reads_values_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     real = GAN.game_terms
 

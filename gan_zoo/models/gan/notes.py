@@ -1,0 +1,29 @@
+"""What a configuration does that its author may not expect, in words."""
+
+from __future__ import annotations
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from gan_zoo.config import Config
+from gan_zoo.trunks.layers import counts_passes
+from gan_zoo.trunks.style import MinibatchStd
+
+
+def notes_on(config: Config, networks: nn.Module) -> list[str]:
+    """Notes for the user, one line each, on settings that every model has."""
+    training, warmup, lines = config.training, config.optimizer.warmup, []
+    if warmup >= training.steps:
+        lines.append(f"optimizer.warmup = {warmup}: all {training.steps} steps of the run are warm-up")
+    layers = list(networks.modules())
+    accumulating = f"training.accumulate = {training.accumulate}"
+    if training.accumulate > 1 and any(isinstance(layer, _BatchNorm) for layer in layers):
+        lines.append(f"{accumulating}: batch norm uses statistics of {training.micro_batch} images")
+    if training.accumulate > 1 and counts_passes(networks):
+        lines.append(f"{accumulating}: spectral norm iterates in each micro-batch")
+    images = next((layer.images for layer in layers if isinstance(layer, MinibatchStd)), MinibatchStd.group)
+    if (size := MinibatchStd.group_of(images)) < MinibatchStd.group:
+        tried, deviations = ("4", f"of groups of {size}") if size > 1 else ("4, 3 or 2", "0")
+        cause = f"no group of {tried} divides a pass of {images} images"
+        lines.append(f"{cause}: minibatch standard deviations are {deviations}")
+    return lines
