@@ -127,10 +127,11 @@ class TrunkSettings(Settings):
     name: Annotated[str, AfterValidator(trunks.check)] = "dcgan"
     """A trunk's name (see `gan-zoo trunks`)."""
     width: Positive = 64
-    """Unit of the number of channels: DCGAN's ngf and ndf. An mlp has 8 times as many hidden units."""
+    """Unit of the number of channels: DCGAN's ngf and ndf. An mlp has 8 times as many hidden units; a stage of
+    r3gan has min(12, 384 / r) times as many channels at side r, and one of stylegan2 min(8, 256 / r) times as many."""
     widths: Stages = ()
-    """Channels of each stage from 4×4 up, of a trunk built in stages (r3gan, stylegan2); a single number applies to all
-    stages. Empty takes the trunk's own, which follow trunk.width."""
+    """Channels of each stage from 4×4 up, of a trunk built in stages (r3gan, stylegan2), instead of those that follow
+    from trunk.width; a single number applies to all stages. Empty leaves them to trunk.width."""
     cardinality: Stages = ()
     """Groups of the 3×3 convolutions of each stage from 4×4 up, or a single number, of trunk r3gan. Empty makes groups
     of 16 channels."""
@@ -208,7 +209,7 @@ class Training(Settings):
     """Number format of autocast; weights, losses and reductions stay fp32. auto: bf16 if the hardware supports it."""
     fp32_below: Count = 0
     """Stages of the networks whose maps are smaller than this side compute in fp32; with 32, as in StyleGAN2-ADA, only
-    the four highest resolutions of 256-pixel images are in half precision. 0: precision applies to all."""
+    the four highest resolutions of 256-pixel images are in half precision. 0 computes all stages in precision."""
     device: Annotated[str, arg(aliases=["--device"])] = "auto"
     """auto, cpu, cuda, cuda:N, mps."""
     compile: Annotated[bool, arg(aliases=["--compile"])] = False

@@ -227,6 +227,13 @@ def test_a_dry_run_shows_the_tree_and_the_sizes_and_makes_nothing(
     assert not any(tmp_path.iterdir())
 
 
+def test_an_empty_list_is_a_flag_s_value_as_it_is_a_setting_s() -> None:
+    for words in (("--trunk.widths", "[]"), ("--trunk.widths=[]",), ("--trunk.widths",)):
+        ended = zoo("train", "stylegan2", *words, "--trunk.width", "1", "--steps", "1", "--dry-run")
+        assert ended.code == 0, ended.err
+        assert "widths = []" in ended.out
+
+
 def test_a_swap_that_leaves_something_open_is_told(data: Path, tmp_path: Path) -> None:
     file = tmp_path / "theirs.toml"
     file.write_text(f'model = "wgan-gp"\n[data]\nname = "{data}"\n')

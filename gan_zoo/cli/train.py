@@ -110,7 +110,7 @@ def train_command(config: Config | None) -> Callable[..., tuple[Mapping[str, Any
             resume: Resume the run in --out from its newest complete checkpoint.
             new_data: Allow a resumed run to continue on other data than it was trained on.
             dry_run: Print the resolved configuration with the origin of each value, the sizes of the networks and the
-                memory of a step, which is refused if it cannot fit; write nothing.
+                memory of a step; write nothing. It ends with an error if the device has less memory than a step needs.
 
         Examples:
             gan-zoo train infogan                                       # the bundled digits

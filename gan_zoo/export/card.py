@@ -133,12 +133,13 @@ def _figures(figures: Sequence[Measurement], step: int) -> Iterator[str]:
 
 def _training(description: Description) -> Iterator[str]:
     config, origin = description.config, description.origin
+    trunk, average = config.trunk, average_decay(config.training)
     rows = {
-        "trunk": f"{config.trunk.name}, width {config.trunk.width}",
+        "trunk": f"{trunk.name}, widths {list(trunk.widths)}" if trunk.widths else f"{trunk.name}, width {trunk.width}",
         "adversarial loss": config.loss.adversarial,
         "batch size": config.training.batch_size,
         "precision": config.training.precision,
-        "moving average of the generator": average_decay(config.training) or "none",
+        "moving average of the generator": f"{average:.4g}" if average else "none",
         "seed": config.seed,
     } | ({"data": description.data_license} if description.data_license else {})
     rows |= {"started at": str(origin)} if origin else {}

@@ -122,7 +122,9 @@ def trunk_of(settings: TrunkSettings) -> Trunk:
         change = " and ".join(f"trunk.{key} to {json.dumps(unused[key])}" for key in ignored)
         raise InputError(f"trunk {settings.name} does not support {given}; set {change}")
     if settings.widths and settings.width != unused["width"]:
-        raise InputError(f"trunk.width = {settings.width} has no effect beside trunk.widths; remove one of them")
+        widths, default = json.dumps(settings.widths), unused["width"]
+        change = f"set trunk.widths to [], or trunk.width to {default}"
+        raise InputError(f"trunk.width = {settings.width} has no effect beside trunk.widths = {widths}; {change}")
     return trunk
 
 

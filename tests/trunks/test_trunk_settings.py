@@ -62,7 +62,9 @@ def test_a_width_beside_widths_is_refused() -> None:
     assert trunk_of(TrunkSettings(name="staged", width=8, **none)) is STAGED
     with pytest.raises(InputError) as error:
         trunk_of(TrunkSettings(name="staged", width=8, widths=(8, 4), **none))
-    assert one_line(error) == "trunk.width = 8 has no effect beside trunk.widths; remove one of them"
+    assert one_line(error) == (
+        "trunk.width = 8 has no effect beside trunk.widths = [8, 4]; set trunk.widths to [], or trunk.width to 64"
+    )
 
 
 def test_every_stage_has_its_number() -> None:
