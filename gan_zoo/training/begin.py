@@ -27,6 +27,9 @@ from gan_zoo.training.ranks import ALONE, Ranks
 from gan_zoo.training.run import ENVIRONMENT, ORIGIN, Run, is_free
 from gan_zoo.training.state import State
 
+KEEPING_SHAPES = ("seed:", "loss.", "optimizer.", "training.", "logging.")
+"""Settings, and tables of them, on which no weight's shape depends."""
+
 
 def prepare(
     config: Config, ranks: Ranks = ALONE, existing: Run | None = None, *, new_data: bool = False
@@ -171,7 +174,14 @@ def _resume(existing: Run, config: Config, state: State, *, new_data: bool) -> t
         remove_partial(folder)
     newest, complaints = newest_whole(run.checkpoints, config.model)
     if newest is not None:
-        state.load(newest)
+        try:
+            state.load(newest)
+        except InputError as error:
+            shaping = [c for c in changes(existing.config, config) if not c.startswith(KEEPING_SHAPES)]
+            if not shaping:
+                raise
+            remedy = f"resume without this, or start a new run with --from {run.folder}"
+            raise InputError(f"{error}; changed since then: {'; '.join(shaping)}; {remedy}") from error
         complete_best(newest, state.best)
     elif complaints:
         raise InputError("; ".join(complaints))
