@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 import math
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from narrow import MIX, Game, one_line
+from narrow import MIX, Game, narrow_train, one_line
+from torch.nn.modules.module import register_module_forward_pre_hook
 
 from gan_zoo import api
 from gan_zoo.data.batches import normalise
@@ -281,3 +283,18 @@ def test_a_model_in_another_type_is_sampled_and_encodes(dtype: torch.dtype, info
     images = model.sample(2)
     assert images.dtype == torch.float32
     assert len(model.encode(images)["c1"]) == 2
+
+
+def test_a_run_s_pictures_and_statistics_pass_no_more_images_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gan_zoo.models.gan.model.MAX_IMAGES_AT_ONCE", 16)
+    rows: list[int] = []
+    hook = register_module_forward_pre_hook(
+        lambda module, inputs: None if module.training else rows.append(len(inputs[0]))  # type: ignore[arg-type]
+    )
+    try:
+        narrow_train("infogan", tmp_path, training__steps=1)
+    finally:
+        hook.remove()
+    assert max(rows) == 16
