@@ -28,6 +28,8 @@ USED = {
     "torch.cuda._sleep": "bench: hold the device while launches queue up",
     "torch.nn.modules.batchnorm._BatchNorm": "the base class of every batch norm",
     "torch.nn.utils.parametrizations._SpectralNorm": "spectral norm with statistics per pass",
+    "torch._subclasses.fake_tensor.DataDependentOutputException": "dry-run: know a step that reads values",
+    "torch._subclasses.fake_tensor.DynamicOutputShapeException": "dry-run: know a step that reads values",
     "torch._subclasses.fake_tensor.FakeTensor": "dry-run: make a step without values",
     "torch._subclasses.fake_tensor.FakeTensorMode": "dry-run: make a step without values",
     "torch.utils._python_dispatch.TorchDispatchMode": "dry-run: count what a step allocates",

@@ -98,6 +98,8 @@ def train_command(config: Config | None) -> Callable[..., tuple[Mapping[str, Any
     ) -> tuple[Mapping[str, Any], dict[str, Any]]:
         """Train a model and print the run folder and its pictures.
 
+        Settings and defaults are those of the model in the line above; gan-zoo train MODEL --help shows another's.
+
         Args:
             tree: Keys of the configuration.
             config: A preset (see `gan-zoo configs`), a TOML file, or another model's name for its networks, loss and

@@ -82,7 +82,7 @@ def _configure_stages(model: GAN) -> None:
     networks = {"generator": model.generator, "discriminator": model.discriminator}
     stages = {name: [m for m in network.modules() if isinstance(m, Staged)] for name, network in networks.items()}
     for name in ("fp32_below", "gradient_checkpointing"):
-        if (value := getattr(settings, name)) and (without := [n for n, found in stages.items() if not found]):
+        if (value := getattr(settings, name)) and (without := [n for n in stages if not stages[n]]):
             whose = f"the {without[0]} of trunk {trunk.name}" if len(without) == 1 else f"trunk {trunk.name}"
             off = json.dumps(type(value)())
             raise InputError(f"training.{name} applies to stages, and {whose} has none; set it to {off}")
