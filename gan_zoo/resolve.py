@@ -168,8 +168,9 @@ def _of_preset(name: str) -> Tree:
 def _fitting(model: str, data: Any) -> tuple[list[Layer], list[str]]:
     """The layers if no configuration is named: the model's defaults, and the preset that fits the data.
 
-    A preset applies as a whole to the model it was written for and to models whose table it has. For another model,
-    only its model-independent tables apply, below the model's defaults. Its [data] applies to its own dataset only.
+    A preset applies as a whole to the model it was written for, to models that extend that, and to models whose table
+    it has. For another model, only its model-independent tables apply, below the model's defaults. Its [data] applies
+    to its own dataset only.
     """
     name = data.get("name", DEFAULT_PRESET) if isinstance(data, Mapping) else DEFAULT_PRESET
     preset, limits = _preset_of(str(name)), ""
@@ -180,7 +181,7 @@ def _fitting(model: str, data: Any) -> tuple[list[Layer], list[str]]:
         del tree["data"]
         limits = " without its [data]"
     model_defaults = defaults(model)
-    if model == tree["model"] or table_name(model) in map(table_name, tree):
+    if tree["model"] in lineage(model) or table_name(model) in map(table_name, tree):
         layers = [model_defaults, Layer(f"preset {preset}", tree)]
     else:
         kept = {table: tree[table] for table in MODEL_INDEPENDENT if table in tree}

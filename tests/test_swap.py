@@ -97,6 +97,12 @@ def test_the_preset_that_is_used_where_none_is_named_gives_data_and_budget_only(
     assert trace("sngan").notes == trace("infogan").notes == ()
 
 
+@pytest.mark.parametrize("model", ["infogan-cr", "infovae"])
+def test_a_model_that_extends_another_gets_its_preset(model: str) -> None:
+    assert resolve(model) == resolve(model, "mnist-5k")
+    assert trace(model, None, {"data": "faces"}).config.trunk == resolve("infogan", "folder-64").trunk
+
+
 @pytest.mark.parametrize(
     ("data", "preset"),
     [("fashion-mnist",) * 2, ("cifar10",) * 2, ("svhn",) * 2, ("mnist",) * 2, ("sprites", "sprites-32")],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import weakref
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -96,6 +97,7 @@ def _allocated(iterations: Iterations, step: int) -> int:
     kind = iterations.prepare()
     fake = FakeTensorMode(allow_non_fake_inputs=True)
     allocated = Allocated(lambda t: t if isinstance(t, FakeTensor) else fake.from_tensor(t))
+    gc.collect()  # so that it starts anew, and frees cycles after the same operations each time
     with fake, allocated:
         iterations.iterate(kind)
     return allocated.most
