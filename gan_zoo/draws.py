@@ -57,9 +57,12 @@ class Draws:
         self.stream = FIRST_STREAM
 
     @contextmanager
-    def every(self, n: int) -> Iterator[None]:
-        """A context in which draws are for the rows 0, n, 2n, … of the whole batch, of which these are a part."""
-        first_row, self.first_row = self.first_row, -(-self.first_row // n)
+    def every(self, n: int, rows: int) -> Iterator[None]:
+        """A context in which draws are for the rows 0, n, 2n, … of these `rows`.
+
+        If n divides `rows`, the numbers are those of the rows 0, n, 2n, … of the whole batch.
+        """
+        first_row, self.first_row = self.first_row, self.first_row // rows * -(-rows // n)
         try:
             yield
         finally:

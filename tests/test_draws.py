@@ -32,6 +32,18 @@ def test_rows_are_the_same_in_one_batch_and_in_parts(draw: Callable[[Draws, int]
 
 
 @kinds
+def test_every_second_row_of_parts_is_that_of_the_batch(draw: Callable[[Draws, int], Tensor]) -> None:
+    def drawn(first_row: int, rows: int) -> Tensor:
+        random = Draws(1, 2, first_row=first_row)
+        with random.every(2, rows):
+            return draw(random, -(-rows // 2))
+
+    assert torch.equal(torch.cat([drawn(0, 4), drawn(4, 4)]), drawn(0, 8))
+    odd = torch.cat([drawn(0, 3), drawn(3, 3), drawn(6, 3)])
+    assert len(odd.flatten(1).unique(dim=0) if odd.ndim > 1 else odd.unique()) == 6, "no row twice"
+
+
+@kinds
 def test_seeds_steps_and_calls_draw_other_numbers(draw: Callable[[Draws, int], Tensor]) -> None:
     random = Draws(1, 2)
     drawn = [draw(random, 8), draw(random, 8), draw(Draws(1, 3), 8), draw(Draws(2, 2), 8)]

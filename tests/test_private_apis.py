@@ -31,6 +31,7 @@ USED = {
     "torch._subclasses.fake_tensor.DataDependentOutputException": "dry-run: know a step that reads values",
     "torch._subclasses.fake_tensor.DynamicOutputShapeException": "dry-run: know a step that reads values",
     "torch._subclasses.fake_tensor.FakeTensor": "dry-run: make a step without values",
+    "torch._subclasses.fake_tensor.UnsupportedOperatorException": "dry-run: know a step that cannot be counted",
     "torch._subclasses.fake_tensor.FakeTensorMode": "dry-run: make a step without values",
     "torch.utils._python_dispatch.TorchDispatchMode": "dry-run: count what a step allocates",
     "torch.utils._pytree.tree_leaves": "the same",

@@ -57,7 +57,7 @@ def call(command: Callable[..., Any], words: Sequence[str], prog: str, config: S
         message = _message(event, command, words)
         raise InputError(f"{message}{' See' if message.endswith('?') else '; see'} {prog} --help")
 
-    words = [_with_home(word.removesuffix("=[]")) for word in words if word != "[]"]  # an empty list, as in a file
+    words = [_with_home(word.removesuffix("=[]")) for word in words if word != "[]"]  # a list's, as in a file
     _report_repeated(command, words)
     with on_parse_error(refuse):
         return tyro.cli(

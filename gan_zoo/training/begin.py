@@ -14,6 +14,7 @@ from gan_zoo.data.dataset import Dataset, open_dataset
 from gan_zoo.data.fingerprint import fingerprint
 from gan_zoo.errors import InputError
 from gan_zoo.files import remove_partial, write_json
+from gan_zoo.resolve import networks_of
 from gan_zoo.training.best import complete_best
 from gan_zoo.training.build import is_out_of_memory, new_state, with_facts
 from gan_zoo.training.checkpoint import newest_whole
@@ -26,9 +27,7 @@ from gan_zoo.training.provenance import moved, open_at, recorded, refusal, unrec
 from gan_zoo.training.ranks import ALONE, Ranks
 from gan_zoo.training.run import ENVIRONMENT, ORIGIN, Run, is_free
 from gan_zoo.training.state import State
-
-KEEPING_SHAPES = ("seed:", "loss.", "optimizer.", "training.", "logging.")
-"""Settings, and tables of them, on which no weight's shape depends."""
+from gan_zoo.trees import flat
 
 
 def prepare(
@@ -177,11 +176,11 @@ def _resume(existing: Run, config: Config, state: State, *, new_data: bool) -> t
         try:
             state.load(newest)
         except InputError as error:
-            shaping = [c for c in changes(existing.config, config) if not c.startswith(KEEPING_SHAPES)]
-            if not shaping:
+            shaping = {*flat(networks_of(config, "").tree), "data.channels", "data.classes", "data.augment_target"}
+            changed = [c for c in changes(existing.config, config) if c.partition(":")[0] in shaping]
+            if not changed:
                 raise
-            remedy = f"resume without this, or start a new run with --from {run.folder}"
-            raise InputError(f"{error}; changed since then: {'; '.join(shaping)}; {remedy}") from error
+            raise InputError(f"{error}; resume without the change of {'; '.join(changed)}") from error
         complete_best(newest, state.best)
     elif complaints:
         raise InputError("; ".join(complaints))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from itertools import chain
 from typing import Any
 
 import torch
@@ -80,17 +79,18 @@ def _configure_stages(model: GAN) -> None:
     """
     settings, trunk = model.config.training, model.config.trunk
     networks = {"generator": model.generator, "discriminator": model.discriminator}
-    stages = {name: [m for m in network.modules() if isinstance(m, Staged)] for name, network in networks.items()}
+    staged = {name: any(isinstance(m, Staged) for m in network.modules()) for name, network in networks.items()}
     for name in ("fp32_below", "gradient_checkpointing"):
-        if (value := getattr(settings, name)) and (without := [n for n in stages if not stages[n]]):
+        if (value := getattr(settings, name)) and (without := [n for n in staged if not staged[n]]):
             whose = f"the {without[0]} of trunk {trunk.name}" if len(without) == 1 else f"trunk {trunk.name}"
             off = json.dumps(type(value)())
             raise InputError(f"training.{name} applies to stages, and {whose} has none; set it to {off}")
     if settings.gradient_checkpointing and (settings.compile or counts_passes(model)):
         other = "training.compile" if settings.compile else "trunk.spectral_norm, which counts passes"
         raise InputError(f"training.gradient_checkpointing does not support {other}; set one of them to false")
-    for network in chain(*stages.values()):
-        network.fp32_below, network.recompute = settings.fp32_below, settings.gradient_checkpointing
+    for network in model.modules():  # a model may have further ones
+        if isinstance(network, Staged):
+            network.fp32_below, network.recompute = settings.fp32_below, settings.gradient_checkpointing
 
 
 def average_decay(settings: Training) -> float:

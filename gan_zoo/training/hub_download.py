@@ -54,7 +54,7 @@ def hub_model(source: Path | str) -> HubModel | None:
 
 def written(source: Path | str) -> str:
     """A source as it was typed: Path turns the two slashes of an address into one."""
-    return re.sub(r"^([a-z][a-z0-9+.-]+):/+", r"\1://", str(source))
+    return re.sub(r"^([A-Za-z][A-Za-z0-9+.-]+):/+", r"\1://", str(source))
 
 
 def check_is_path(out: Path) -> None:

@@ -14,6 +14,7 @@ from torch._subclasses.fake_tensor import (
     DynamicOutputShapeException,
     FakeTensor,
     FakeTensorMode,
+    UnsupportedOperatorException,
 )
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -25,8 +26,9 @@ from gan_zoo.errors import InputError
 from gan_zoo.training.build import new_state
 from gan_zoo.training.iterations import Iterations, StepKind
 
-VALUES_NEEDED = DataDependentOutputException, DynamicOutputShapeException
-"""What an operation raises whose result is more than a shape."""
+UNCOUNTED = DataDependentOutputException, DynamicOutputShapeException, UnsupportedOperatorException
+UNCOUNTED_MESSAGES = ".numpy() is not supported", "There was no fake impl registered"
+"""What an operation raises that needs values, or that does not say the shape of its result."""
 
 
 class StepMemory(NamedTuple):
@@ -52,7 +54,7 @@ def step_memory(config: Config) -> StepMemory | None:
         config: The configuration, with the data's facts.
 
     Returns:
-        The memory; None for a model whose step reads values.
+        The memory; None for a model whose step reads values, or has operators without a shape function.
     """
     eager = config.training.model_copy(update={"compile": False, "cuda_graph": "off"})
     state = new_state(config.model_copy(update={"training": eager}), torch.device("cpu"))
@@ -63,7 +65,7 @@ def step_memory(config: Config) -> StepMemory | None:
     try:
         step = max(_allocated(iterations, first) for first in _first_steps(iterations, config.training.steps))
     except RuntimeError as error:
-        if isinstance(error, VALUES_NEEDED) or ".numpy() is not supported" in str(error):
+        if isinstance(error, UNCOUNTED) or any(message in str(error) for message in UNCOUNTED_MESSAGES):
             return None
         raise
     trained = sum(p.nbytes for optimizer in state.optimizers.values() for p in optimizer.parameters.values())
@@ -74,7 +76,7 @@ def step_memory(config: Config) -> StepMemory | None:
 
 
 def _first_steps(iterations: Iterations, steps: int) -> list[int]:
-    """The first step of each kind but those that are a part of another."""
+    """The first step of each kind, without kinds whose work another kind includes."""
     first: dict[StepKind, int] = {}
     for step in range(steps):
         first.setdefault(iterations.kind(step), step)

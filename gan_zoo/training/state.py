@@ -148,7 +148,7 @@ class State:
         """Batches of the generator's inputs, the same for every run."""
         prior, device = self.model.prior, self.model.device
         deviations = [layer for layer in self.model.modules() if isinstance(layer, MinibatchStd)]
-        group = math.lcm(MinibatchStd.group, *(layer.group_of(layer.images) for layer in deviations))
+        group = math.lcm(*(layer.group_of(layer.images) for layer in deviations)) if deviations else MinibatchStd.group
         rows = max(group, min(STATISTICS_ROWS, self.model.at_once) // group * group)
         for k in range(STATISTICS_IMAGES // rows):
             yield prior.sample(rows, seed=0, step=k, stream=STATISTICS, device=device).input

@@ -163,7 +163,7 @@ class MinibatchStd(nn.Module):
     like a batch norm's statistics.
 
     Attributes:
-        images: Of a pass in training, whose groups those of the measured statistic resemble.
+        images: How many a pass has in training; the measured statistic is of groups of the same size.
         mean: float32 [], the statistic in evaluation mode.
         momentum: The share of a batch in it; 0 in training (see `gan_zoo.training.batch_norm.measure_statistics`).
     """

@@ -72,6 +72,12 @@ def test_of_all_steps_of_a_run_the_largest_is_counted() -> None:
     assert late.step < each.step
 
 
+def test_steps_of_two_phases_are_both_counted() -> None:
+    warped = {"infogan__consistency": 1.0, "data__warp": "shift:0.1", "training__steps": 4}
+    always, fading = (needed(infogan__consistency_steps=steps, **warped) for steps in (0, 2))
+    assert fading.step == always.step > needed(training__steps=4).step
+
+
 def test_an_error_of_a_plug_in_is_not_taken_for_reading(monkeypatch: pytest.MonkeyPatch) -> None:
     def failing(model: GAN, player: str, step: StepTensors) -> dict[str, torch.Tensor]:
         raise RuntimeError("shapes do not match")

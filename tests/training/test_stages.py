@@ -108,6 +108,15 @@ def test_what_cannot_be_is_refused(settings: Settings, message: str) -> None:
     assert message in one_line(refused)
 
 
+def test_networks_of_a_model_s_own_are_recomputed_too() -> None:
+    model = Game(
+        "infogan-cr", trunk__name="resnet", training__gradient_checkpointing=True, training__fp32_below=8
+    ).model
+    stages = {name: module for name, module in model.named_modules() if isinstance(module, Staged)}
+    assert any(name.startswith("h.") for name in stages)
+    assert all(module.recompute and module.fp32_below == 8 for module in stages.values())
+
+
 def test_a_plug_in_with_stages_in_one_network_alone_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(trunks.entries, "half", Entry("half", "", "gan-zoo", f"{__name__}:HALF"))
     with pytest.raises(InputError, match="and the generator of trunk half has none; set it to false"):

@@ -62,7 +62,7 @@ class StyleGAN2(StyleGAN2Recipe, GAN):
         """The GAN's, and the path-length term at every `path_length_interval`-th update."""
         objective = super().generator_objective(step)
         if self.phase(step.latents.step):
-            with step.random.every(PATH_ROWS):
+            with step.random.every(PATH_ROWS, len(step.latents)):
                 lengths = self.path_lengths(step.latents.input[::PATH_ROWS], step.random)
             excess = (lengths - self.mean_path).square().mean()
             objective.terms["generator/path_length"] = self.path_length * self.path_interval * excess
