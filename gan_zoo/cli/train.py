@@ -151,9 +151,8 @@ def _dry_run(resolved: Resolved, source: Source | None, existing: Run | None, *,
     for name, module in state.model.named_children():
         console.print(f"# {name}: {sum(p.numel() for p in module.parameters()):,} parameters")
     needed = step_memory(filled)
-    console.print(
-        f"# memory of a step: {needed or 'not counted, as a step of this model reads values of tensors or has operators of its own'}"
-    )
+    uncounted = "not counted, as a step of this model reads values of tensors or has operators of its own"
+    console.print(f"# memory of a step: {needed or uncounted}")
     if needed:
         check_step_memory(needed, state.model.device)
 
