@@ -177,15 +177,15 @@ class MinibatchStd(nn.Module):
         self.register_buffer("mean", torch.zeros(()))
 
     @classmethod
-    def group_of(cls, images: int) -> int:
-        """The images of a group, of so many."""
-        return next(size for size in range(cls.group, 0, -1) if images % size == 0)
+    def group_of(cls, images: int, most: int = group) -> int:
+        """The images of a group, of so many: at most `most`."""
+        return next(size for size in range(most, 0, -1) if images % size == 0)
 
     def forward(self, x: Tensor) -> Tensor:
         """[n, C, h, w] to [n, C + 1, h, w]."""
         n, _, h, w = x.shape
         if self.training:
-            size = self.group_of(self.images if self.momentum else n)
+            size = self.group_of(n, self.group_of(self.images) if self.momentum else self.group)
             deviation = (_full(x).unflatten(0, (-1, size)).var(1, correction=0) + EPSILON).sqrt().mean((1, 2, 3))
             if self.momentum:
                 self.mean.lerp_(deviation.detach().mean(), self.momentum)
