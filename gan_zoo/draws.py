@@ -6,7 +6,7 @@ Like the latents, they come from `gan_zoo_kernels.sample_latents` (Philox-4x32-1
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache
 
 import torch
@@ -56,17 +56,12 @@ class Draws:
         self.seed, self.step, self.first_row, self.device = seed, step, first_row, torch.device(device)
         self.stream = FIRST_STREAM
 
-    @contextmanager
-    def every(self, n: int, rows: int) -> Iterator[None]:
+    def every(self, n: int, rows: int) -> AbstractContextManager[None]:
         """A context in which draws are for the rows 0, n, 2n, … of these `rows`.
 
         If n divides `rows`, the numbers are those of the rows 0, n, 2n, … of the whole batch.
         """
-        first_row, self.first_row = self.first_row, self.first_row // rows * -(-rows // n)
-        try:
-            yield
-        finally:
-            self.first_row = first_row
+        return self._from_row(self.first_row // rows * -(-rows // n))
 
     def uniform(self, rows: int, columns: int = 1) -> Tensor:
         """Uniform in [0, 1), float32 [rows, columns]."""
@@ -103,9 +98,15 @@ class Draws:
 
     def common(self, below: int) -> Tensor:
         """One number for the whole step, on all micro-batches and ranks: in 0 to `below` - 1, int64 [1]."""
-        first_row, self.first_row = self.first_row, 0
-        try:
+        with self._from_row(0):
             return self.integers(1, below)
+
+    @contextmanager
+    def _from_row(self, row: int) -> Iterator[None]:
+        """A context in which `row` is the first row."""
+        first_row, self.first_row = self.first_row, row
+        try:
+            yield
         finally:
             self.first_row = first_row
 

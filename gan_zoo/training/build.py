@@ -79,9 +79,9 @@ def _configure_stages(model: GAN) -> None:
     """
     settings, trunk = model.config.training, model.config.trunk
     networks = {"generator": model.generator, "discriminator": model.discriminator}
-    staged = {name: any(isinstance(m, Staged) for m in network.modules()) for name, network in networks.items()}
+    without = [name for name, network in networks.items() if not any(isinstance(m, Staged) for m in network.modules())]
     for name in ("fp32_below", "gradient_checkpointing"):
-        if (value := getattr(settings, name)) and (without := [n for n in staged if not staged[n]]):
+        if (value := getattr(settings, name)) and without:
             whose = f"the {without[0]} of trunk {trunk.name}" if len(without) == 1 else f"trunk {trunk.name}"
             off = json.dumps(type(value)())
             raise InputError(f"training.{name} applies to stages, and {whose} has none; set it to {off}")

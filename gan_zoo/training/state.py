@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -23,7 +22,7 @@ from gan_zoo.training.network_optimizer import NetworkOptimizer
 from gan_zoo.training.origin import Origin
 from gan_zoo.training.precision import Precision
 from gan_zoo.training.ranks import ALONE, Ranks
-from gan_zoo.trunks.style import MinibatchStd
+from gan_zoo.trunks.style import MinibatchStd, images_of_a_pass
 
 STATISTICS_IMAGES, STATISTICS_ROWS = 1024, 64
 """Latents that batch statistics are measured on, and those of a batch, where memory allows. Twice as many change a
@@ -147,8 +146,7 @@ class State:
     def _latents(self) -> Iterator[Tensor]:
         """Batches of the generator's inputs, the same for every run."""
         prior, device = self.model.prior, self.model.device
-        deviations = [layer for layer in self.model.modules() if isinstance(layer, MinibatchStd)]
-        group = math.lcm(*(layer.group_of(layer.images) for layer in deviations)) if deviations else MinibatchStd.group
+        group = MinibatchStd.group_of(images_of_a_pass(self.model))
         rows = max(group, min(STATISTICS_ROWS, self.model.at_once) // group * group)
         for k in range(STATISTICS_IMAGES // rows):
             yield prior.sample(rows, seed=0, step=k, stream=STATISTICS, device=device).input

@@ -193,3 +193,9 @@ class MinibatchStd(nn.Module):
         else:
             statistic = self.mean.expand(n)
         return torch.cat([x, statistic[:, None, None, None].expand(n, 1, h, w).to(x.dtype)], 1)
+
+
+def images_of_a_pass(networks: nn.Module) -> int:
+    """How many images a training pass has, by the minibatch standard deviations; a group's if there are none."""
+    layers = (layer for layer in networks.modules() if isinstance(layer, MinibatchStd))
+    return next((layer.images for layer in layers), MinibatchStd.group)

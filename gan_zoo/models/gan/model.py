@@ -196,11 +196,9 @@ class GAN(GANRecipe, nn.Module):
 
     def observe(self, means: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Update running numbers after a step, by the mean of each that its objectives `observed`; returns metrics."""
-        if not self.augmentation:
-            return {}
-        if "sign" not in means:
+        if self.augmentation and "sign" not in means:
             raise InputError(f"data.augment_target: model {self.config.model} observes no sign of D; set it to 0")
-        return self.augmentation.observe(means["sign"], self.config.training.batch_size)
+        return self.augmentation.observe(means["sign"], self.config.training.batch_size) if self.augmentation else {}
 
     def game_terms(self, player: str, step: StepTensors) -> dict[str, Tensor]:
         """What D and G ("discriminator" and "generator") play for: the adversarial loss."""

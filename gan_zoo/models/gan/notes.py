@@ -7,7 +7,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from gan_zoo.config import Config
 from gan_zoo.trunks.layers import counts_passes
-from gan_zoo.trunks.style import MinibatchStd
+from gan_zoo.trunks.style import MinibatchStd, images_of_a_pass
 
 
 def notes_on(config: Config, networks: nn.Module) -> list[str]:
@@ -15,13 +15,12 @@ def notes_on(config: Config, networks: nn.Module) -> list[str]:
     training, warmup, lines = config.training, config.optimizer.warmup, []
     if warmup >= training.steps:
         lines.append(f"optimizer.warmup = {warmup}: all {training.steps} steps of the run are warm-up")
-    layers = list(networks.modules())
     accumulating = f"training.accumulate = {training.accumulate}"
-    if training.accumulate > 1 and any(isinstance(layer, _BatchNorm) for layer in layers):
+    if training.accumulate > 1 and any(isinstance(layer, _BatchNorm) for layer in networks.modules()):
         lines.append(f"{accumulating}: batch norm uses statistics of {training.micro_batch} images")
     if training.accumulate > 1 and counts_passes(networks):
         lines.append(f"{accumulating}: spectral norm iterates in each micro-batch")
-    images = next((layer.images for layer in layers if isinstance(layer, MinibatchStd)), MinibatchStd.group)
+    images = images_of_a_pass(networks)
     if (size := MinibatchStd.group_of(images)) < MinibatchStd.group:
         tried, deviations = ("4", f"of groups of {size}") if size > 1 else ("4, 3 or 2", "0")
         cause = f"no group of {tried} divides a pass of {images} images"
