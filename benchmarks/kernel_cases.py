@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import torch
 from gan_zoo_kernels import Layout, WarpSteps
 from gan_zoo_kernels.fused import (
+    adam,
     batch_norm,
     consistency,
     cross_entropy,
@@ -96,6 +97,7 @@ def cases() -> Iterator[Case]:
         yield from _warps(name, dtype)
         yield from _consistency(name, dtype)
         yield from _batch_norm(name, dtype)
+        yield from _adam(name, dtype)
 
 
 def _stored(tensor: Tensor) -> int:
@@ -396,6 +398,20 @@ def _batch_norm(name: str, dtype: torch.dtype) -> Iterator[Case]:
             {"x": wide, "upstream": wide},
             **limits,
         )
+
+
+def _adam(name: str, dtype: torch.dtype) -> Iterator[Case]:
+    weight, average, square = (torch.zeros(512, 512) for _ in range(3))
+    half, one = torch.zeros(512, 512, dtype=dtype), torch.zeros(())
+    updated = (weight, average, square)
+    yield Case(
+        "adam",
+        "512x512",
+        name,
+        lambda: adam.adam_step(weight, half, average, square, half, one, one, 0.5, 0.999, 1e-8),
+        (*updated, *updated, half, half, one, one),
+        {"weight": 16, "average": 16, "square": 16, "gradient": 16},
+    )
 
 
 def selection(every: int) -> list[Case]:

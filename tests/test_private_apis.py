@@ -16,6 +16,7 @@ SOURCES = [*(ROOT / "gan_zoo").rglob("*.py"), *(ROOT / "kernels").rglob("*.py")]
 USED = {
     "torch._C._are_functorch_transforms_active": "kernels: no fused operator under vmap or grad transforms",
     "torch._C._autograd.DeviceType": "bench: the events of a profile that ran on the device",
+    "torch._C._cuda_endAllocateToPool": "capture: end a failed capture's allocations, which torch 2.11 forgets",
     "torch._C._is_tracing": "kernels: no fused operator under torch.jit.trace",
     "torch._C._len_torch_dispatch_stack": "kernels: no direct call under a dispatch mode",
     "torch._foreach_add_": "one launch for a list of tensors, as in torch.optim",
@@ -23,6 +24,7 @@ USED = {
     "torch._foreach_lerp_": "the same",
     "torch._foreach_mul_": "the same",
     "torch._functorch.config.patch": "retain a compiled graph for a second backward pass",
+    "torch._fused_adam_": "bench: torch's fused Adam beside ours",
     "torch._fused_sgd_": "the moving average of the weights in one launch",
     "torch.autograd.forward_ad._current_level": "kernels: no fused operator under forward-mode differentiation",
     "torch.cuda._sleep": "bench: hold the device while launches queue up",

@@ -10,6 +10,7 @@ import torch
 from gan_zoo_kernels import (
     Implementation,
     Layout,
+    adam_step,
     cross_entropy,
     gaussian_nll,
     q_head_nll,
@@ -61,7 +62,7 @@ class Problem(NamedTuple):
     @property
     def directions(self) -> tuple[Direction, ...]:
         """The directions that the function has."""
-        return DIRECTIONS[:1] if self.kernel == "sample_latents" else DIRECTIONS
+        return DIRECTIONS[:1] if self.kernel in ("adam_step", "sample_latents") else DIRECTIONS
 
 
 def _q_head(batch: int, layout: Layout, prior: Layout, device: torch.device, dtype: torch.dtype) -> Work:
@@ -100,6 +101,35 @@ def _torch_gaussian_nll(mean: Tensor, log_var: Tensor, target: Tensor) -> Tensor
     return F.gaussian_nll_loss(mean, target, log_var.exp(), full=True)
 
 
+def _adam(rows: int, columns: int, device: torch.device, dtype: torch.dtype) -> Work:
+    weight, average, square = (torch.rand(rows, columns, device=device) for _ in range(3))
+    gradient = torch.randn(rows, columns, device=device, dtype=dtype)
+    lr, steps = torch.full((), 1e-4, device=device), torch.ones((), device=device)
+
+    def step(*tensors: Tensor, implementation: Implementation) -> tuple[Tensor, ...]:
+        weight, gradient, average, square, lr, steps = tensors
+        copy = torch.empty_like(gradient)
+        adam_step(weight, gradient, average, square, copy, lr, steps, betas=BETAS, implementation=implementation)
+        return weight, average, square, copy
+
+    return Work(
+        step, (weight, gradient, average, square, lr, steps), 0, rows * columns * (12 + dtype.itemsize), _torchs
+    )
+
+
+BETAS = (0.5, 0.999)
+
+
+def _torchs(weight: Tensor, gradient: Tensor, average: Tensor, square: Tensor, lr: Tensor, steps: Tensor) -> Tensor:
+    """torch's fused Adam between the casts of the gradient and of the weight."""
+    beta1, beta2 = BETAS
+    torch._fused_adam_(
+        [weight], [gradient.float()], [average], [square], [], [steps],
+        lr=lr, beta1=beta1, beta2=beta2, weight_decay=0.0, eps=1e-8, amsgrad=False, maximize=False,
+    )  # fmt: skip
+    return weight.to(gradient.dtype)
+
+
 # The codes of InfoGAN's experiments on MNIST and on CelebA (Chen et al. 2016, appendix C).
 _MNIST = Layout("categorical:10|gaussian:2x2"), Layout("noise(normal):62|categorical:10|uniform:1x2")
 _CELEBA = Layout("categorical:10x10"), Layout("noise(normal):128|categorical:10x10")
@@ -115,6 +145,8 @@ PROBLEMS = (
     Problem("cross_entropy", "1024 x 131072", partial(_cross_entropy, 1024, 131072), large=True),
     Problem("gaussian_nll", "128 x 2", partial(_gaussian, 128, 2), representative=True),
     Problem("gaussian_nll", "8192 x 4096", partial(_gaussian, 8192, 4096), large=True, representative=True),
+    Problem("adam_step", "128 x 1024", partial(_adam, 128, 1024)),
+    Problem("adam_step", "6272 x 1024", partial(_adam, 6272, 1024), large=True, representative=True),
     Problem("sample_latents", "128: 62 + 10 + 2 uniform", partial(_latents, 128, _MNIST[1])),
     Problem("sample_latents", "128: 128 + 10 x 10", partial(_latents, 128, _CELEBA[1])),
     Problem("sample_latents", "8192: 128 + 10 x 10", partial(_latents, 8192, _CELEBA[1]), large=True),

@@ -14,8 +14,7 @@ from gan_zoo.data.dataset import Split
 from gan_zoo.data.feed import Feed, InMemoryFeed, StreamedFeed
 from gan_zoo.draws import Draws
 from gan_zoo.errors import InputError
-from gan_zoo.models.gan.model import GAN
-from gan_zoo.training.capture import Captured, CudaGraphs, capture_obstacle
+from gan_zoo.training.capture import Captured, CudaGraphs, announces_phases, capture_obstacle
 from gan_zoo.training.faults import Skipping
 from gan_zoo.training.half_weights import HalfWeights
 from gan_zoo.training.meter import Meter
@@ -57,7 +56,7 @@ class Iterations(Iterator[int]):
         self.meter = Meter(self.tables.meter_row, state.ranks)
         self.half_weights = HalfWeights((model.generator, model.discriminator), state.precision.dtype)
         for optimizer in state.optimizers.values():
-            optimizer.half_weights = self.half_weights
+            optimizer.use(self.half_weights)
         self.skipping = Skipping(state) if training.on_nan == "skip" else None
         self.first_steps: dict[StepKind, int] = {}  # steps done before the first of each kind
         self.captured: Captured | None = None
@@ -159,7 +158,7 @@ class Iterations(Iterator[int]):
 
     def _steps_done(self, kind: StepKind) -> int | None:
         """The value of `latents.step` for objectives; None where a graph would freeze it unnoticed."""
-        has_phases = type(self.state.model).phase is not GAN.phase
+        has_phases = announces_phases(type(self.state.model))
         if has_phases and self.config.training.compile:  # which would compile anew for every number
             return self.first_steps[kind]
         return None if self.captured and self.captured.recording and not has_phases else self.state.step

@@ -1,5 +1,6 @@
 """Fused kernels for the information term of InfoGAN, and the plain torch that defines them."""
 
+from .adam import adam_step
 from .dispatch import Choice, Implementation, implementation_for
 from .functional import Reduction, cross_entropy, gaussian_nll, q_head_nll, sample_latents
 from .information_objective import (
@@ -21,6 +22,7 @@ __all__ = [
     "QHeadTensors",
     "Reduction",
     "WarpSteps",
+    "adam_step",
     "at_variances",
     "batch_norm",
     "consistency",

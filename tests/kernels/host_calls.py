@@ -15,6 +15,7 @@ from gan_zoo_kernels import (
     Layout,
     QHeadTensors,
     WarpSteps,
+    adam_step,
     consistency,
     cross_entropy,
     dispatch,
@@ -95,8 +96,10 @@ def calls_of_functions():
     h, w1, w2 = torch.zeros(128, 64), torch.zeros(32, 64, requires_grad=True), torch.zeros(14, 32)
     units = (torch.ones(32), torch.zeros(32), torch.zeros(32), torch.ones(32))
     head = QHeadTensors(w1, *units, w2, torch.zeros(14), torch.ones(3))
+    weights = [torch.zeros(128, 64) for _ in range(5)]
     fused = {"implementation": "triton"}
     calls = {
+        "adam_step": (lambda: adam_step(*weights, one, one, **fused), [], None),
         "consistency": (lambda: consistency(p, p[:100], Q_HEAD, spread=4.0, **fused), [p], one),
         "information_term": (lambda: information_term(h, head, c, Q_HEAD, ones, ones, **fused)[0], [w1], one),
         "random_warp": (lambda: random_warp(images, *draws, steps, **fused), [], None),

@@ -16,6 +16,7 @@ from gan_zoo_kernels import (
     Layout,
     QHeadTensors,
     WarpSteps,
+    adam_step,
     consistency,
     cross_entropy,
     gaussian_nll,
@@ -46,8 +47,11 @@ def reference_calls(device):
     norm, bias2, of_codes = (torch.ones(*n, device=device) for n in ((4, 4), (Q_HEAD.width,), (5,)))
     head = QHeadTensors(weight1.requires_grad_(), *norm, weight2, bias2, of_codes.clone())
     log_prior = torch.zeros(10, device=device)
+    weight, gradient, average, square, copy = (torch.ones(4, 3, device=device) for _ in range(5))
+    lr, steps = (torch.ones((), device=device) for _ in range(2))
     plain = {"implementation": "reference"}
     calls = {
+        "adam_step": (lambda: (adam_step(weight, gradient, average, square, copy, lr, steps, **plain), copy)[1:], []),
         "q_head_nll": (lambda: q_head_nll(p, c, Q_HEAD, **plain), [p]),
         "gaussian_nll": (lambda: gaussian_nll(a, b, c[:, :3], **plain), [a, b]),
         "gaussian_nll, variance 1": (lambda: gaussian_nll(a, None, b, "sum", **plain), [a, b]),
@@ -67,6 +71,7 @@ def reference_calls(device):
 
 
 CALLS = (
+    "adam_step",
     "q_head_nll",
     "gaussian_nll",
     "gaussian_nll, variance 1",
@@ -151,6 +156,7 @@ def events():
 @pytest.mark.parametrize(
     ("name", "forward", "both"),
     [
+        ("adam_step", 65, 0),
         ("consistency", 65, 120),
         ("cross_entropy", 50, 105),
         ("gaussian_nll", 55, 120),

@@ -8,17 +8,21 @@ from typing import Any
 
 import pytest
 import torch
-from narrow import moved, narrow_config, narrow_train, weights
+from narrow import moved, narrow_config, weights
 from recorder import FORBIDDEN, Operations, Recorder
 from torch import Tensor
 
 from gan_zoo.data.dataset import LazyImages, Split, open_dataset
 from gan_zoo.models.gan.model import GAN, Objective, StepTensors
+from gan_zoo.models.infogan.model import InfoGAN
+from gan_zoo.models.infogan_cr.model import InfoGANCR
+from gan_zoo.models.stylegan2.model import StyleGAN2
 from gan_zoo.shapes import ImageShape
 from gan_zoo.training.build import new_state
-from gan_zoo.training.capture import WARM_UP, Captured, capture_obstacle
+from gan_zoo.training.capture import WARM_UP, Captured, CudaGraphs, announces_phases, capture_obstacle
 from gan_zoo.training.iterations import Iterations
 from gan_zoo.training.network_optimizer import NetworkOptimizer
+from gan_zoo.training.precision import tuned
 from gan_zoo.training.ranks import ALONE, Ranks
 from gan_zoo.training.step_tables import STEPS
 
@@ -193,6 +197,36 @@ def test_an_objective_that_reads_the_step_is_not_frozen_into_a_graph(monkeypatch
     assert_alike(eager, other)
 
 
+class Annealed(InfoGAN):
+    """Inherits the phases of the consistency term, of which one that falls with the step is not one."""
+
+    def generator_objective(self, step: StepTensors) -> Objective:
+        objective = super().generator_objective(step)
+        return Objective({name: term / (1 + step.latents.step) for name, term in objective.terms.items()})
+
+
+class Weighed(InfoGAN):
+    """Inherits the phases, which are all there is to its steps."""
+
+    def generator_objective(self, step: StepTensors) -> Objective:
+        objective = super().generator_objective(step)
+        return Objective({name: 2 * term for name, term in objective.terms.items()})
+
+
+def test_a_model_s_own_reading_of_the_step_is_not_frozen_by_the_phases_it_inherits() -> None:
+    assert [announces_phases(kind) for kind in (InfoGAN, InfoGANCR, StyleGAN2, Weighed)] == [True] * 4
+    assert [announces_phases(kind) for kind in (GAN, Annealed)] == [False] * 2
+    eager, other = (iterations("infogan", **RECIPE) for _ in range(2))
+    for made in (eager, other):
+        made.state.model.__class__ = Annealed
+    said: list[str] = []
+    other.captured = Captured(other.state, Recorder(), said.append)
+    for _ in range(WARM_UP + 4):
+        next(eager), next(other)
+    assert said == ["no CUDA graph: the objective reads latents.step: a model whose steps differ must override `phase`"]
+    assert_alike(eager, other)
+
+
 def test_on_a_cpu_auto_says_nothing_and_on_says_why_there_is_no_graph(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -220,6 +254,13 @@ def test_several_ranks_are_not_captured(monkeypatch: pytest.MonkeyPatch) -> None
     assert "several ranks" in str(capture_obstacle(model, Ranks(0, 2)))
 
 
+def losses_of_a_step(made: Iterations) -> dict[str, float]:
+    next(made)
+    means = made.meter.means()
+    made.meter.reset()
+    return means
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize(
     ("model", "settings"),
@@ -231,19 +272,20 @@ def test_several_ranks_are_not_captured(monkeypatch: pytest.MonkeyPatch) -> None
         ("infogan", {"training__channels_last": "off", **VARIED}),
     ],
 )
-def test_a_captured_run_has_the_losses_of_an_eager_one(
-    model: str, settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_captured_steps_have_the_losses_of_eager_ones(model: str, settings: Settings) -> None:
     """With small learning rates: at larger ones Adam turns differences of rounding into whole steps."""
     calm = {"optimizer__generator_lr": 1e-5, "optimizer__discriminator_lr": 1e-5, "training__tf32": False}
-    settings = calm | settings | {"training__device": "cuda", "training__steps": 14}
-    runs = [
-        narrow_train(model, tmp_path / mode, **settings | {"training__cuda_graph": mode}).metrics()
-        for mode in ("off", "on")
-    ]
-    assert "no CUDA graph" not in capsys.readouterr().out
-    for a, b in zip(*runs, strict=True):
-        a, b = ({k: v for k, v in line.items() if k != "images_per_second"} for line in (a, b))
+    device, said, runs = torch.device("cuda:0"), [], {}
+    for mode in ("off", "on"):
+        config = narrow_config(model, **calm | settings | {"training__device": "cuda", "training__cuda_graph": mode})
+        with tuned(config.training, device):
+            made = Iterations(new_state(config, device), open_dataset(config.data).train, said.append)
+            runs[mode] = [losses_of_a_step(made) for _ in range(14)]
+    assert said == []
+    assert made.captured is not None
+    assert made.captured.replays
+    assert all(made.captured.replays.values())
+    for a, b in zip(*runs.values(), strict=True):
         assert b == pytest.approx(a, rel=2e-2, abs=2e-2)
 
 
@@ -256,3 +298,18 @@ def test_a_graph_is_captured_while_a_loader_pins_memory(tmp_path: Path) -> None:
         next(made)
     made.close()
     assert said == []
+
+
+@pytest.mark.gpu
+def test_after_a_capture_that_failed_memory_is_freed_and_another_step_is_captured() -> None:
+    device = torch.device("cuda:0")
+    graphs, x = CudaGraphs(device), torch.ones(4, device=device)
+    with pytest.raises(RuntimeError):
+        graphs.record(lambda: (x + 1).sum().item())
+    torch.cuda.synchronize()
+    torch.cuda.empty_cache()  # raises while the allocator believes in a capture
+    graphs.warm(lambda: x.add_(1))
+    replay = graphs.record(lambda: x.add_(1))
+    replay()
+    torch.cuda.synchronize()
+    assert x.tolist() == [3.0] * 4

@@ -113,6 +113,13 @@ def test_the_information_term_adds_at_most_sixteen_launches_to_the_plain_gan_s(t
     assert counted[trunk, "infogan"].total() - counted[trunk, "gan"].total() <= 16, added
 
 
+def test_a_large_weight_is_updated_and_cast_in_one_launch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The two linear layers of 6.4 M weights; two more launches count both networks' steps."""
+    found = launches("gan", "infogan-mnist", monkeypatch, trunk__width=64)
+    assert found["adam_kernel"] == 2
+    assert found.total() <= CEILINGS["infogan-mnist", "gan"] + 4
+
+
 def test_a_whole_warp_and_the_consistency_term_are_launches_of_their_own(counted: Any) -> None:
     recipe = counted["infogan-mnist", "recipe"]
     kernels = ("random_warp_kernel", "consistency_forward_kernel", "consistency_backward_kernel")

@@ -31,7 +31,8 @@ def register(
     """
 
     def decorate(launcher: Callable[..., Result]) -> Callable[..., Result]:
-        launcher.__annotations__ = typing.get_type_hints(launcher)
+        hints = typing.get_type_hints(launcher)
+        launcher.__annotations__ = hints | ({"return": None} if hints["return"] is type(None) else {})  # as written
         _library.define(name + torch.library.infer_schema(launcher, mutates_args=mutates))
         _library.impl(name, launcher, "CompositeExplicitAutograd")
         torch.library.register_fake(f"gan_zoo_kernels::{name}", fake, lib=_library)
