@@ -12,7 +12,7 @@ QUICK := not slow and not gpu and not browser
 
 
 # What stands for other processors: the oldest, one with AVX2 alone as AMD's, and a pass on several threads. Threads that
-# wait do not spin, for there are more of them than cores.
+# wait do not spin, for there are more of them than cores. torch.compile's cache does not distinguish them.
 PROCESSORS := \
 	"ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_CBWR=COMPATIBLE OPENBLAS_CORETYPE=Prescott" \
 	"ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_CBWR=AVX2 OPENBLAS_CORETYPE=Haswell" \
@@ -31,8 +31,10 @@ test-all: .venv/developing  ## every test that this machine can run
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "not gpu and not browser"
 
 test-processors: .venv/developing  ## the quick tests, rounding as other processors do: four times as long
-	@failed=0; for processor in $(PROCESSORS); do echo "$$processor"; \
-		env OMP_NUM_THREADS=1 $$processor $(BIN)/python -m pytest -n auto --dist worksteal -m "$(QUICK)" || failed=1; \
+	@failed=0; for processor in $(PROCESSORS); do echo "$$processor"; cache=$$(mktemp -d); \
+		env OMP_NUM_THREADS=1 TORCHINDUCTOR_CACHE_DIR=$$cache $$processor \
+			$(BIN)/python -m pytest -n auto --dist worksteal -m "$(QUICK)" || failed=1; \
+		rm -rf $$cache; \
 	done; exit $$failed
 
 test-browser: .venv/developing  ## the page of `gan-zoo explore` in Chromium
