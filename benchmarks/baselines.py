@@ -26,6 +26,7 @@ from gan_zoo_kernels import q_head_nll
 from naive import Naive
 from rich.console import Console
 from runs import measuring
+from torch import Tensor
 
 from gan_zoo.bench import pages
 from gan_zoo.bench.rates import rates
@@ -40,6 +41,13 @@ from gan_zoo.training.environment import environment
 from gan_zoo.training.precision import pick_device, pick_precision, tuned
 from gan_zoo.training.state import State
 from gan_zoo.training.step import MicroBatch, StepFunctions, alternating
+
+
+def differentiate(loss: Tensor, state: State) -> None:
+    """Accumulate the gradients of every parameter, as `loss.backward()` does without copies in half precision."""
+    loss.backward()
+    for optimizer in state.optimizers.values():
+        optimizer.half_weights.collect_gradients(optimizer.parameters.values())
 
 
 class ThreePasses:
@@ -64,13 +72,13 @@ class ThreePasses:
             real, judged = model.discriminator(batch.images), model.discriminator(fake.float())
             tensors = StepTensors(real=real, fake=judged, latents=latents, labels=batch.labels, random=random)
             of_discriminator = GAN.discriminator_objective(model, tensors)
-        of_discriminator.loss.backward()
+        differentiate(of_discriminator.loss, state)
         discriminator.update()
 
         with state.precision.autocast():
             judged = model.discriminator(model.generator(latents.input).float())
             of_generator = GAN.generator_objective(model, replace(tensors, real=real.detached, fake=judged))
-        of_generator.loss.backward()
+        differentiate(of_generator.loss, state)
         generator.update()
         discriminator.adam.zero_grad(set_to_none=True)
 
@@ -78,9 +86,11 @@ class ThreePasses:
             features = model.discriminator.trunk(model.generator(latents.input).float())
             log_likelihood = -q_head_nll(model.q(features), latents.codes, model.layout)
         information = -(model.weights * (model.entropy + log_likelihood)).sum()
-        information.backward()
+        differentiate(information, state)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
+        for optimizer in (discriminator, generator):
+            optimizer.half_weights.refresh(optimizer.parameters.values())
         return [of_discriminator, of_generator, Objective({"information": information})]
 
 
@@ -97,7 +107,7 @@ class ThrownAway:
         """Play a step."""
         discriminator, generator = state.optimizers["discriminator"], state.optimizers["generator"]
         discriminator.frozen = nullcontext  # type: ignore[method-assign]
-        generator.backward = lambda objective: objective.loss.backward()  # type: ignore[method-assign]
+        generator.backward = lambda objective: differentiate(objective.loss, state)  # type: ignore[method-assign]
         objectives = alternating(state, functions, micro_batches, **kind)
         discriminator.adam.zero_grad(set_to_none=True)
         return objectives
@@ -170,14 +180,14 @@ def main() -> None:
             environment=environment(device),
             settings={"seconds a cell": given.seconds},
             rates=rates(precisions, device),
-            cells=tuple(
-                measure(replace(PAPER, batch=given.batch_size, precision=p), device, seconds=given.seconds)
-                for p in precisions
-            ),
+            cells=(),
         )
+        for precision in precisions:
+            cell = measure(replace(PAPER, batch=given.batch_size, precision=precision), device, seconds=given.seconds)
+            report = report.model_copy(update={"cells": (*report.cells, cell)})
+            if given.out:
+                report.write(given.out)
     Console(width=200).print(pages.report_table(report))
-    if given.out:
-        report.write(given.out)
 
 
 if __name__ == "__main__":

@@ -36,10 +36,18 @@ def work(order: Any = None, **settings: Any) -> Running:
 def test_a_third_pass_is_most_of_a_step_more() -> None:
     ours, third = work(), work(baselines.ThreePasses)
     assert third.flops / ours.flops == pytest.approx(63.55 / 36.85, abs=0.02)
-    before = {n: p.detach().clone() for n, p in third.iterations.state.model.named_parameters()}
-    third.steps(1)
-    moved = {n for n, p in third.iterations.state.model.named_parameters() if not torch.equal(p, before[n])}
-    assert moved == before.keys()
+
+
+@pytest.mark.parametrize("order", [baselines.ThreePasses, lambda state: baselines.ThrownAway()])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_every_way_of_playing_a_step_trains_every_weight_and_its_copy(order: Any, precision: str) -> None:
+    case = work(order, **{"training.precision": precision})
+    model, copies = case.iterations.state.model, case.iterations.half_weights.copies
+    before = {n: p.detach().clone() for n, p in model.named_parameters()}
+    case.steps(1)
+    assert {n for n, p in model.named_parameters() if not torch.equal(p, before[n])} == before.keys()
+    assert bool(copies) == (precision == "bf16")
+    assert all(torch.equal(copy, weight.bfloat16()) and copy.grad is None for weight, copy in copies.items())
 
 
 def test_gradients_that_are_thrown_away_are_computed_and_leave_the_step_as_it_is() -> None:
