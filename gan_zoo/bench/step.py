@@ -6,6 +6,7 @@ train` runs between two logging steps: batch, latents, step, moving average, sum
 
 from __future__ import annotations
 
+import gc
 import math
 import statistics
 import time
@@ -137,6 +138,7 @@ def cell(workload: Workload, cases: Cases, device: torch.device, *, seconds: flo
         timed_cases, missing = {}, missing | {"": reason(error)}
     running.clear()
     if device.type == "cuda":
+        gc.collect()  # a training refers to itself
         torch.cuda.empty_cache()
     return Cell(key=workload.key, cases=timed_cases, missing=missing)
 

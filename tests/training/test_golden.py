@@ -38,7 +38,9 @@ def one_thread() -> object:
 
 @pytest.mark.parametrize("model", SHIPPED)
 def test_losses_follow_the_golden_curve(model: str, tmp_path: Path, update_golden: bool) -> None:
-    run = narrow_train(model, tmp_path, training__steps=STEPS, training__discriminator_steps=2, seed=1, **CALM.get(model, {}))
+    run = narrow_train(
+        model, tmp_path, training__steps=STEPS, training__discriminator_steps=2, seed=1, **CALM.get(model, {})
+    )
     names = {name for line in run.metrics() for name in line} - {"step", "images_per_second"}
     found = {name: [line.get(name) for line in run.metrics()] for name in sorted(names)}
     file = GOLDEN / f"{model}.json"

@@ -17,6 +17,7 @@ from gan_zoo.training.build import new_state
 from gan_zoo.training.iterations import Iterations
 from gan_zoo.training.precision import pick_device
 
+EVERY_TERM = {"loss__penalty_interval": 1, "training__discriminator_steps": 1}
 EVERYTHING: dict[str, dict[str, Any]] = {
     **{model: {} for model in models.entries},
     "infogan, all of it": {
@@ -30,6 +31,9 @@ EVERYTHING: dict[str, dict[str, Any]] = {
     "infogan, simultaneous": {"training__update": "simultaneous", "training__accumulate": 2},
     "infogan, skipping": {"training__on_nan": "skip"},
     "gan, skipping in fp16": {"training__on_nan": "skip", "training__precision": "fp16"},
+    **{f"{model}, every term in every step": EVERY_TERM for model in ("sngan", "projection-gan", "wgan-gp")},
+    "stylegan2, every term in every step": EVERY_TERM | {"stylegan2__path_length_interval": 1},
+    "stylegan2-ada, every term in every step": EVERY_TERM | {"stylegan2_ada__path_length_interval": 1},
 }
 
 

@@ -20,6 +20,11 @@ def notes_on(config: Config, networks: nn.Module) -> list[str]:
         lines.append(f"{accumulating}: batch norm uses statistics of {training.micro_batch} images")
     if training.accumulate > 1 and counts_passes(networks):
         lines.append(f"{accumulating}: spectral norm iterates in each micro-batch")
+    side = config.data.resolution
+    if side is not None and training.precision != "fp32" and training.fp32_below > side:
+        lines.append(
+            f"training.fp32_below = {training.fp32_below}: every stage of {side}-pixel images computes in fp32"
+        )
     images = images_of_a_pass(networks)
     if (size := MinibatchStd.group_of(images)) < MinibatchStd.group:
         tried, deviations = ("4", f"of groups of {size}") if size > 1 else ("4, 3 or 2", "0")
