@@ -8,7 +8,7 @@
 # e.g. h200. Ends with a table of the parts, and with exit code 1 if any of them failed.
 #
 #   WHEELS=folder   wheels to install into a temporary folder beforehand, without an index
-#   PARTS="…"       which parts, in which order: run step kernels baselines tests
+#   PARTS="…"       which parts, in which order: run step kernels tests baselines timing, the tests of time alone
 #   BUDGET=470      seconds for all parts together; a part that finds less than 10 of them left is skipped
 #   PYTHON=python3  the interpreter
 #   DRY=1           a rehearsal on the CPU with tiny settings and without time limits: finds mistakes, measures nothing
@@ -71,7 +71,8 @@ keep() {
     if [ -f "$work/$1.json" ]; then cp "$work/$1.json" "$out/$1-$card.json"; fi
 }
 
-for part in ${PARTS:-run step kernels baselines tests}; do
+timing="tests/bench tests/kernels/test_host_work.py" # what these measure, other processes on the device would change
+for part in ${PARTS:-run step kernels tests baselines timing}; do
     case $part in
         run)
             settings=()
@@ -103,8 +104,14 @@ for part in ${PARTS:-run step kernels baselines tests}; do
                 processes=$(($(nproc) > 14 ? 14 : $(nproc)))
                 settings+=(-n "$processes" --dist worksteal)
             fi
-            OMP_NUM_THREADS=1 part tests 240 "$python" -m pytest -q -p no:cacheprovider "${settings[@]}" \
-                tests/kernels tests/training tests/bench tests/models
+            OMP_NUM_THREADS=1 part tests 200 "$python" -m pytest -q -p no:cacheprovider "${settings[@]}" \
+                --ignore tests/kernels/test_host_work.py tests/kernels tests/training tests/trunks
+            ;;
+        timing)
+            settings=(-m gpu)
+            [ -z "$dry" ] || settings=(--collect-only -m gpu)
+            # shellcheck disable=SC2086
+            part timing 120 "$python" -m pytest -q -p no:cacheprovider "${settings[@]}" $timing
             ;;
         *)
             echo "no such part: $part"

@@ -66,8 +66,8 @@ def accuracy(folder: Path, device: str) -> dict[str, float]:
     return clustering
 
 
-def measured(folder: Path, device: str, settings: Sequence[str]) -> dict[str, Any]:
-    """Train into `folder`, evaluate, and return the report."""
+def timed(folder: Path, device: str, settings: Sequence[str]) -> dict[str, Any]:
+    """Train into `folder` and return the report, without what `accuracy` measures."""
     first, whole = train(folder, ["--device", device, *settings])
     run = open_run(folder)
     training, batch = run.config.training, run.config.training.batch_size
@@ -76,7 +76,6 @@ def measured(folder: Path, device: str, settings: Sequence[str]) -> dict[str, An
     started = max(0.0, first - seconds[0])
     later = len(lines) // 2  # the steps of these lines are warm
     warm = lines[-1]["step"] - (lines[later - 1]["step"] if later else 0)
-    clustering = accuracy(folder, device)
     return {
         "command": " ".join(["gan-zoo train infogan", *settings]),
         "seed": run.config.seed,
@@ -90,8 +89,6 @@ def measured(folder: Path, device: str, settings: Sequence[str]) -> dict[str, An
         "images/s": batch * training.steps / sum(seconds),
         "images/s, second half": batch * warm / sum(seconds[later:]),
         "share outside steps": 1 - sum(seconds) / (whole - started),
-        "accuracy": clustering["accuracy"],
-        "clustering": clustering,
         "environment": environment(pick_device(device)),
     }
 
@@ -102,7 +99,12 @@ def main() -> None:
     given, settings = parser.parse_known_args()
 
     with tempfile.TemporaryDirectory() as folder:
-        result = measured(Path(folder) / "run", given.device, settings)
+        run = Path(folder) / "run"
+        result = timed(run, given.device, settings)
+        if given.out:
+            write_json(result, given.out)
+        clustering = accuracy(run, given.device)
+    result |= {"accuracy": clustering["accuracy"], "clustering": clustering}
     print(json.dumps(result, indent=1))
     print(
         f"{result['seconds from command to end']:.1f} s from command to end, {result['seconds of steps']:.1f} s of "

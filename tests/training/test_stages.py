@@ -68,6 +68,8 @@ def test_stages_below_a_side_compute_in_fp32_and_the_others_in_half_precision(
 @pytest.mark.parametrize("trunk", ["dcgan", "infogan-mnist", "resnet", "r3gan", "stylegan2"])
 def test_networks_all_of_whose_stages_are_in_fp32_compute_as_without_autocast(trunk: str) -> None:
     game = Game("infogan", trunk__name=trunk, training__precision="bf16", training__fp32_below=1024)
+    side = game.model.image.resolution
+    assert game.model.notes() == [f"training.fp32_below = 1024: every stage of {side}-pixel images computes in fp32"]
     latents = game.latents().input
     with torch.no_grad():
         images = game.model.generator(latents)

@@ -84,6 +84,7 @@ class InfoVAE(InfoVAERecipe, InfoGAN):
     def codes_read(self, features: Tensor) -> Tensor:
         """The most likely codes by Q, [n, number of codes]; of a continuous code the mean."""
         read = posteriors(self.q(features), self.q, self.codes).values()
+        torch.clear_autocast_cache()  # until 2.10, torch gave later passes the casts of this one, without a gradient
         values = [
             one.mean if isinstance(one, Gaussian) else one.argmax(1) if one.ndim == 2 else one > 0.5 for one in read
         ]
