@@ -17,6 +17,7 @@ from gan_zoo_kernels import Layout, WarpSteps
 from gan_zoo_kernels.fused import (
     adam,
     batch_norm,
+    binary_cross_entropy,
     consistency,
     cross_entropy,
     gaussian_nll,
@@ -97,6 +98,7 @@ def cases() -> Iterator[Case]:
         yield from _warps(name, dtype)
         yield from _consistency(name, dtype)
         yield from _batch_norm(name, dtype)
+        yield from _binary_cross_entropy(name, dtype)
         yield from _adam(name, dtype)
 
 
@@ -397,6 +399,31 @@ def _batch_norm(name: str, dtype: torch.dtype) -> Iterator[Case]:
             (*read, *read, x, *[c] * 4, stats),
             {"x": wide, "upstream": wide},
             **limits,
+        )
+
+
+def _binary_cross_entropy(name: str, dtype: torch.dtype) -> Iterator[Case]:
+    loss = torch.zeros(())
+    for shape, (ones, zeros) in {
+        "128 and 128": (torch.zeros(128, dtype=dtype), torch.zeros(128, dtype=dtype)),
+        "600 and none": (torch.zeros(600, dtype=dtype), None),
+    }.items():
+        logits = (ones,) if zeros is None else (ones, zeros)
+        yield Case(
+            "binary_cross_entropy_forward",
+            shape,
+            name,
+            lambda ones=ones, zeros=zeros: binary_cross_entropy.forward(ones, zeros),
+            (*logits, loss),
+            {},
+        )
+        yield Case(
+            "binary_cross_entropy_backward",
+            shape,
+            name,
+            lambda ones=ones, zeros=zeros: binary_cross_entropy.backward(loss, ones, zeros),
+            (*logits, *logits, *[loss] * 2),
+            {},
         )
 
 

@@ -2,7 +2,7 @@
 
 Logits are D's outputs before any sigmoid, [n] or [n, 1], of any floating dtype; D(x) = σ(logit) in formulas with
 probabilities. Losses are means over the batch, computed and returned as float32 scalars, and finite wherever the
-formula is: −log σ(t) is computed as softplus(−t). Both networks minimise.
+formula is: −log σ(t) is computed as softplus(−t). Both networks minimise. On GPUs the cross-entropies are fused.
 
 `real` are the logits of real images, `fake` those of generated ones. Only the relativistic losses pair the two and
 need equal numbers of both.
@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from gan_zoo_kernels import binary_cross_entropy
 from torch import Tensor
 from torch.nn.functional import relu, softplus
 
@@ -34,17 +35,17 @@ class AdversarialLoss:
 
 def cross_entropy_discriminator(*, real: Tensor, fake: Tensor) -> Tensor:
     """−E[log D(x)] − E[log(1 − D(G(z)))]: Goodfellow et al., 2014, eq. 1, negated. 2 log 2 at equilibrium."""
-    return softplus(-_flat(real)).mean() + softplus(_flat(fake)).mean()
+    return binary_cross_entropy(ones=real, zeros=fake)
 
 
 def saturating_generator(*, real: Tensor, fake: Tensor) -> Tensor:
     """E[log(1 − D(G(z)))]: Goodfellow et al., 2014, eq. 1. Its gradient vanishes for fakes that D detects."""
-    return -softplus(_flat(fake)).mean()
+    return -binary_cross_entropy(zeros=fake)
 
 
 def non_saturating_generator(*, real: Tensor, fake: Tensor) -> Tensor:
     """−E[log D(G(z))]: Goodfellow et al., 2014, end of section 3."""
-    return softplus(-_flat(fake)).mean()
+    return binary_cross_entropy(ones=fake)
 
 
 def least_squares_discriminator(*, real: Tensor, fake: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """Fused kernels for the information term of InfoGAN, and the plain torch that defines them."""
 
 from .adam import adam_step
+from .binary_cross_entropy import binary_cross_entropy
 from .dispatch import Choice, Implementation, implementation_for
 from .functional import Reduction, cross_entropy, gaussian_nll, q_head_nll, sample_latents
 from .information_objective import (
@@ -25,6 +26,7 @@ __all__ = [
     "adam_step",
     "at_variances",
     "batch_norm",
+    "binary_cross_entropy",
     "consistency",
     "cross_entropy",
     "fuses_information",

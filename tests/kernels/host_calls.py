@@ -16,6 +16,7 @@ from gan_zoo_kernels import (
     QHeadTensors,
     WarpSteps,
     adam_step,
+    binary_cross_entropy,
     consistency,
     cross_entropy,
     dispatch,
@@ -100,6 +101,7 @@ def calls_of_functions():
     fused = {"implementation": "triton"}
     calls = {
         "adam_step": (lambda: adam_step(*weights, one, one, **fused), [], None),
+        "binary_cross_entropy": (lambda: binary_cross_entropy(ones=a, zeros=b[:, :1], **fused), [a, b], one),
         "consistency": (lambda: consistency(p, p[:100], Q_HEAD, spread=4.0, **fused), [p], one),
         "information_term": (lambda: information_term(h, head, c, Q_HEAD, ones, ones, **fused)[0], [w1], one),
         "random_warp": (lambda: random_warp(images, *draws, steps, **fused), [], None),

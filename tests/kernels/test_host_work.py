@@ -17,6 +17,7 @@ from gan_zoo_kernels import (
     QHeadTensors,
     WarpSteps,
     adam_step,
+    binary_cross_entropy,
     consistency,
     cross_entropy,
     gaussian_nll,
@@ -52,6 +53,7 @@ def reference_calls(device):
     plain = {"implementation": "reference"}
     calls = {
         "adam_step": (lambda: (adam_step(weight, gradient, average, square, copy, lr, steps, **plain), copy)[1:], []),
+        "binary_cross_entropy": (lambda: binary_cross_entropy(ones=a, zeros=b, **plain), [a, b]),
         "q_head_nll": (lambda: q_head_nll(p, c, Q_HEAD, **plain), [p]),
         "gaussian_nll": (lambda: gaussian_nll(a, b, c[:, :3], **plain), [a, b]),
         "gaussian_nll, variance 1": (lambda: gaussian_nll(a, None, b, "sum", **plain), [a, b]),
@@ -72,6 +74,7 @@ def reference_calls(device):
 
 CALLS = (
     "adam_step",
+    "binary_cross_entropy",
     "q_head_nll",
     "gaussian_nll",
     "gaussian_nll, variance 1",
@@ -157,6 +160,7 @@ def events():
     ("name", "forward", "both"),
     [
         ("adam_step", 65, 0),
+        ("binary_cross_entropy", 65, 120),
         ("consistency", 65, 120),
         ("cross_entropy", 50, 105),
         ("gaussian_nll", 55, 120),

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from gan_zoo.config import Norm
 from gan_zoo.models.gan.codes import Code
-from gan_zoo.trunks.layers import LotNorm1d, norm
+from gan_zoo.trunks.layers import LotNorm1d, dense
 
 
 class Gaussian(NamedTuple):
@@ -50,12 +50,7 @@ class QHead(nn.Sequential):
     variances: Tensor
 
     def __init__(self, width: int, layout: Layout, *, hidden: int, norm_kind: Norm, codes: Sequence[Code]) -> None:
-        super().__init__(
-            nn.Linear(width, hidden, bias=norm_kind == "none"),
-            norm(norm_kind, hidden, dims=1),
-            nn.LeakyReLU(SLOPE),
-            nn.Linear(hidden, layout.width),
-        )
+        super().__init__(*dense(width, hidden, norm_kind, SLOPE), nn.Linear(hidden, layout.width))
         self.layout = layout
         sizes = [columns.stop - columns.start for columns in layout.columns]
         variances = [code.variance if size == 1 else 1.0 for code, size in zip(codes, sizes, strict=True)]
