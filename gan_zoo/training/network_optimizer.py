@@ -36,7 +36,7 @@ class NetworkOptimizer:
         ranks: Over which gradients are averaged.
 
     Attributes:
-        half_weights: Copies of the parameters that forward passes read in their place; see `use`.
+        half_weights: Copies of the parameters that forward passes read in their place.
         norm: The norm of the last update's gradient, on the device, with `training.on_nan = "skip"`.
         fault: Whether that update was skipped; in fp16, for another reason than the scaler's.
     """
@@ -60,8 +60,9 @@ class NetworkOptimizer:
         self.ranks = ranks
         self.skips_faults = training.on_nan == "skip"
         self.share = torch.tensor(1 / training.accumulate, device=precision.device)  # of a micro-batch
-        self.plain = (  # nothing reads or changes a gradient between its pass and Adam
-            training.accumulate == 1 and ranks.world == 1 and not self.skips_faults and not self.scaler.is_enabled()
+        # Micro-batches add gradients, ranks average them, fp16's scaler and `on_nan = "skip"` read them before Adam.
+        self.reads_gradients = (
+            training.accumulate > 1 or ranks.world > 1 or self.skips_faults or self.scaler.is_enabled()
         )
         self.use(NONE)
         self.losses: list[Tensor] = []
@@ -78,9 +79,9 @@ class NetworkOptimizer:
             self.adam.state[parameter] = {"step": torch.zeros((), device=parameter.device), **state}
 
     def use(self, half_weights: HalfWeights) -> None:
-        """Have forward passes read `half_weights`, whose gradients and casts are this optimizer's from now on."""
+        """Collect gradients from `half_weights` and refresh them after every update."""
         self.half_weights = half_weights
-        fuses = self.plain and implementation_for(self.share.device).path == "triton"
+        fuses = not self.reads_gradients and implementation_for(self.share.device).path == "triton"
         self.large = {
             weight: copy
             for weight in self.parameters.values()
