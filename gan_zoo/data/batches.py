@@ -32,7 +32,7 @@ class Batch(NamedTuple):
 
 def normalise(images: Tensor) -> Tensor:
     """uint8 pixels to float32 in [-1, 1]."""
-    return images.div(127.5).sub_(1)
+    return images.float().div_(127.5).sub_(1)
 
 
 @lru_cache(maxsize=8)

@@ -2,7 +2,8 @@
 
 Logits are D's outputs before any sigmoid, [n] or [n, 1], of any floating dtype; D(x) = σ(logit) in formulas with
 probabilities. Losses are means over the batch, computed and returned as float32 scalars, and finite wherever the
-formula is: −log σ(t) is computed as softplus(−t). Both networks minimise. On GPUs the cross-entropies are fused.
+formula is: −log σ(t) is computed as softplus(−t). Both networks minimise. On GPUs the cross-entropies are fused
+and differentiable once; `GAN_ZOO_KERNELS=reference` uses plain torch, which has second derivatives.
 
 `real` are the logits of real images, `fake` those of generated ones. Only the relativistic losses pair the two and
 need equal numbers of both.

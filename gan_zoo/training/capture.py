@@ -8,11 +8,9 @@ CUDA semantics (static inputs, warm-up on a side stream, shared memory pools).
 from __future__ import annotations
 
 import gc
-import inspect
 from collections import Counter
 from collections.abc import Callable, Hashable
 from contextlib import suppress
-from types import CodeType
 from typing import Protocol
 
 import torch
@@ -137,26 +135,6 @@ def capture_obstacle(model: GAN, ranks: Ranks) -> str | None:
     if ranks.world > 1:
         return "several ranks exchange their gradients in a step"
     return None
-
-
-def announces_phases(kind: type[GAN]) -> bool:
-    """Whether models of this class override `phase` wherever their objectives read `latents.step`.
-
-    A class may inherit `phase`, if its own methods do not read the step: the inherited phases do not know of them.
-    """
-    for cls in kind.__mro__:
-        if "phase" in vars(cls):
-            return cls is not GAN
-        functions = (inspect.unwrap(getattr(value, "__func__", value)) for value in vars(cls).values())
-        if any(_reads_step(function.__code__) for function in functions if inspect.isfunction(function)):
-            return False
-    return False
-
-
-def _reads_step(code: CodeType) -> bool:
-    names = {*code.co_names, *code.co_varnames, *code.co_freevars}
-    within = (constant for constant in code.co_consts if isinstance(constant, CodeType))
-    return ("step" in code.co_names and "latents" in names) or any(map(_reads_step, within))
 
 
 def first_cause(error: BaseException) -> str:

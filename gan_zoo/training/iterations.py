@@ -14,10 +14,11 @@ from gan_zoo.data.dataset import Split
 from gan_zoo.data.feed import Feed, InMemoryFeed, StreamedFeed
 from gan_zoo.draws import Draws
 from gan_zoo.errors import InputError
-from gan_zoo.training.capture import Captured, CudaGraphs, announces_phases, capture_obstacle
+from gan_zoo.training.capture import Captured, CudaGraphs, capture_obstacle
 from gan_zoo.training.faults import Skipping
 from gan_zoo.training.half_weights import HalfWeights
 from gan_zoo.training.meter import Meter
+from gan_zoo.training.phases import announces_phases
 from gan_zoo.training.precision import stores_pixel_by_pixel
 from gan_zoo.training.state import State
 from gan_zoo.training.step import ORDERS, MicroBatch, StepFunctions

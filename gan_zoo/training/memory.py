@@ -32,7 +32,9 @@ UNCOUNTED_MESSAGES = ".numpy() is not supported", "There was no fake impl regist
 
 
 class StepMemory(NamedTuple):
-    """Bytes that a step needs at the least: libraries' workspaces come on top."""
+    """Bytes that a step needs; libraries' workspaces come on top. fp32 gradients of large weights, which a GPU does not
+    keep in bf16, are counted.
+    """
 
     weights: int  # with copies in half precision, Adam's moments and the moving average
     step: int  # feature maps, gradients and everything else that the step allocates, at its peak

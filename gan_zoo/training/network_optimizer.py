@@ -81,11 +81,12 @@ class NetworkOptimizer:
     def use(self, half_weights: HalfWeights) -> None:
         """Collect gradients from `half_weights` and refresh them after every update."""
         self.half_weights = half_weights
-        fuses = not self.reads_gradients and implementation_for(self.share.device).path == "triton"
+        candidates = {} if self.reads_gradients else half_weights.copies
+        fuses = bool(candidates) and implementation_for(self.share.device).path == "triton"
         self.large = {
-            weight: copy
+            weight: candidates[weight]
             for weight in self.parameters.values()
-            if fuses and weight.numel() >= LARGE and (copy := half_weights.copies.get(weight)) is not None
+            if fuses and weight in candidates and weight.numel() >= LARGE and weight.dtype == torch.float32
         }
         self.others = [weight for weight in self.parameters.values() if weight not in self.large]
 

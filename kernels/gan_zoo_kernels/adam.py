@@ -9,6 +9,7 @@ import math
 import torch
 from torch import Tensor
 
+from . import fused
 from .dispatch import Implementation, implementation_for
 
 
@@ -53,9 +54,7 @@ def adam_step(
     _check(weight, gradient, average, square, copy, lr, steps, betas)
     tensors = (weight, gradient, average, square, copy)
     if implementation_for(weight.device, implementation, dtype=weight.dtype).path == "triton" and _flat(*tensors):
-        from .fused.adam import adam_step as fused
-
-        fused(*tensors, lr, steps, *betas, eps)
+        fused.adam.adam_step(*tensors, lr, steps, *betas, eps)
         return
     first, second = (-torch.expm1(steps * log_of_beta(beta)) for beta in betas)  # 1 - β^t
     gradient = gradient.to(weight.dtype)

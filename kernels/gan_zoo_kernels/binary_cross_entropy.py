@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from . import fused
 from .dispatch import Implementation, implementation_for
 from .functional import check_floating
 
@@ -40,9 +41,7 @@ def binary_cross_entropy(
     zeros = None if zeros is None else zeros.flatten()
     path = implementation_for(first.device, implementation, dtype=widest).path
     if path == "triton" and max(first.numel(), last.numel()) <= MAX_LOGITS:
-        from .fused.binary_cross_entropy import binary_cross_entropy as fused
-
-        return fused(ones, zeros)
+        return fused.binary_cross_entropy.binary_cross_entropy(ones, zeros)
     terms = []
     if ones is not None:
         terms.append(softplus(-ones.float()).mean())

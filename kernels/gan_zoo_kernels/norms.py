@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from . import fused
 from .dispatch import Implementation, implementation_for
 
 
@@ -52,9 +53,7 @@ def batch_norm(
     in_rows = x.is_contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x.is_contiguous()
     dtype = torch.promote_types(x.dtype, weight.dtype)
     if implementation_for(x.device, implementation, dtype=dtype).path == "triton" and in_rows:
-        from .fused.batch_norm import batch_norm as fused
-
-        return fused(x, weight, bias, running_mean, running_var, rows, momentum, eps, slope)
+        return fused.batch_norm.batch_norm(x, weight, bias, running_mean, running_var, rows, momentum, eps, slope)
     lots = [
         functional.batch_norm(lot, running_mean, running_var, weight, bias, True, momentum, eps)
         for lot in x.split(rows)

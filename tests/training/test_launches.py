@@ -82,14 +82,14 @@ def launches(case: str, trunk: str, monkeypatch: pytest.MonkeyPatch, **settings:
 
 
 CEILINGS = {
-    ("infogan-mnist", "gan"): 94,
-    ("infogan-mnist", "infogan"): 106,
-    ("infogan-mnist", "recipe"): 138,
-    ("infogan-mnist", "infogan-cr"): 318,
-    ("dcgan", "gan"): 83,
-    ("dcgan", "infogan"): 95,
-    ("dcgan", "recipe"): 127,
-    ("dcgan", "infogan-cr"): 289,
+    ("infogan-mnist", "gan"): 95,
+    ("infogan-mnist", "infogan"): 107,
+    ("infogan-mnist", "recipe"): 139,
+    ("infogan-mnist", "infogan-cr"): 319,
+    ("dcgan", "gan"): 84,
+    ("dcgan", "infogan"): 96,
+    ("dcgan", "recipe"): 128,
+    ("dcgan", "infogan-cr"): 290,
 }
 """The current counts. A change that lowers a count should lower its ceiling."""
 

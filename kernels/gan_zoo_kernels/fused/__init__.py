@@ -6,9 +6,31 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import consistency, cross_entropy, gaussian_nll, information, q_head_nll, random_warp, sample_latents
+    from . import (
+        adam,
+        batch_norm,
+        binary_cross_entropy,
+        consistency,
+        cross_entropy,
+        gaussian_nll,
+        information,
+        q_head_nll,
+        random_warp,
+        sample_latents,
+    )
 
-__all__ = ["consistency", "cross_entropy", "gaussian_nll", "information", "q_head_nll", "random_warp", "sample_latents"]
+__all__ = [
+    "adam",
+    "batch_norm",
+    "binary_cross_entropy",
+    "consistency",
+    "cross_entropy",
+    "gaussian_nll",
+    "information",
+    "q_head_nll",
+    "random_warp",
+    "sample_latents",
+]
 
 
 def __getattr__(name: str) -> Any:

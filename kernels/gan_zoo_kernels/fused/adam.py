@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import triton
 import triton.language as tl
 from torch import Tensor
@@ -70,3 +71,4 @@ def adam_step(
         BETA1=beta1, BETA2=beta2, LOG_BETA1=log_of_beta(beta1), LOG_BETA2=log_of_beta(beta2), EPS=eps,
         BLOCK=tile.columns, num_warps=tile.warps,
     )  # fmt: skip
+    torch.autograd.graph.increment_version((weight, average, square, copy))  # or autograd misses that they changed

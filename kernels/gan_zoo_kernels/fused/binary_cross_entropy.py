@@ -22,7 +22,7 @@ def mean_softplus(logits, n, stride, SIGN: tl.constexpr, BLOCK: tl.constexpr):
     total = tl.zeros((BLOCK,), dtype=tl.float32)
     for first in range(0, n, BLOCK):
         i = first + tl.arange(0, BLOCK)
-        t = SIGN * tl.load(logits + i * stride, i < n, 0.0).to(tl.float32)
+        t = SIGN * tl.load(logits + i.to(tl.int64) * stride, i < n, 0.0).to(tl.float32)
         total += tl.where(i < n, tl.maximum(t, 0.0) + log1p_of_exp(-tl.abs(t)), 0.0)
     return tl.div_rn(tl.sum(total, axis=0), n.to(tl.float32))
 
@@ -45,7 +45,7 @@ def binary_cross_entropy_forward_kernel(
 def store_slopes(upstream, logits, gradient, n, stride, SIGN: tl.constexpr, BLOCK: tl.constexpr):
     """The gradient in a block of logits: d/dx log(1 + e^t) = SIGN · σ(t), times g / n."""
     i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    t = SIGN * tl.load(logits + i * stride, i < n, 0.0).to(tl.float32)
+    t = SIGN * tl.load(logits + i.to(tl.int64) * stride, i < n, 0.0).to(tl.float32)
     e = exp(-tl.abs(t))
     slope = SIGN * (tl.where(t >= 0.0, 1.0, e) / (1.0 + e))
     g = tl.div_rn(tl.load(upstream).to(tl.float32), n.to(tl.float32))
@@ -114,12 +114,14 @@ class _Differentiable(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
-        saved = ctx.saved_tensors
+        saved, wanted = ctx.saved_tensors, ctx.needs_input_grad
         sources = [logits for logits in saved if logits is not None]
-        gradients = backward(upstream[0], *saved)
+        gradients = backward(
+            upstream[0], *(logits if want else None for logits, want in zip(saved, wanted, strict=True))
+        )
         return tuple(
-            once_differentiable(gradient, upstream[0], *sources) if wanted else None
-            for gradient, wanted in zip(gradients, ctx.needs_input_grad, strict=True)
+            once_differentiable(gradient, upstream[0], *sources) if want else None
+            for gradient, want in zip(gradients, wanted, strict=True)
         )
 
 

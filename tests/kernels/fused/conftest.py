@@ -21,6 +21,10 @@ INTERPRETING = os.environ.get("TRITON_INTERPRET") == "1"
 if not INTERPRETING and not torch.cuda.is_available():
     collect_ignore_glob = ["test_*.py"]
 else:
+    from gan_zoo_kernels import fused
+
+    for module in fused.__all__:  # whose operators exist once it is imported
+        getattr(fused, module)
     settings.register_profile("kernels", max_examples=8 if INTERPRETING else 25, deadline=None, derandomize=True)
     settings.load_profile("kernels")
 

@@ -13,6 +13,7 @@ from gan_zoo.data.dataset import open_dataset
 from gan_zoo.training import network_optimizer
 from gan_zoo.training.build import new_state
 from gan_zoo.training.capture import Captured, CudaGraphs
+from gan_zoo.training.half_weights import HalfWeights
 from gan_zoo.training.iterations import Iterations
 
 HALVES = [torch.float16, torch.bfloat16]
@@ -197,6 +198,39 @@ def test_replayed_launches_read_the_gradients_of_their_step(device, monkeypatch)
 )
 def test_gradients_that_something_else_reads_take_torch_s_adam(settings, device, monkeypatch):
     assert stepped(device, monkeypatch, 32, **settings)[1] == 0
+
+
+def test_weights_that_are_not_float32_take_torch_s_adam(device, monkeypatch):
+    monkeypatch.setattr(network_optimizer, "LARGE", 64)  # more than a bias has
+    monkeypatch.setenv("GAN_ZOO_KERNELS", "triton")
+    state = new_state(narrow_config("gan", training__precision="bf16", trunk__name="mlp"), device)
+    for layer in state.model.discriminator.modules():
+        if isinstance(layer, torch.nn.Linear):
+            layer.weight.data = layer.weight.data.bfloat16()
+    copies = HalfWeights([state.model.generator, state.model.discriminator], torch.bfloat16)
+    large = {}
+    for name, optimizer in state.optimizers.items():
+        optimizer.use(copies)
+        large[name] = len(optimizer.large)
+    assert large["discriminator"] == 0
+    assert large["generator"] > 0
+
+
+def test_autograd_notices_that_a_copy_changed(device):
+    weight, gradient, average, square = draw((8, 4), device, steps=0)
+    copy = weight.bfloat16()
+    y = torch.ones(3, 4, device=device, dtype=torch.bfloat16, requires_grad=True) @ copy.t()
+    one = torch.ones((), device=device)
+    adam_step(weight, gradient, average, square, copy, one, one, implementation="triton")
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.sum().backward()
+
+
+def test_the_operator_passes_torch_s_checks(device):
+    weight, gradient, average, square = draw((8, 4), device, steps=0)
+    copy, one = weight.bfloat16(), torch.ones((), device=device)
+    arguments = (weight, gradient, average, square, copy, one, one, 0.5, 0.999, 1e-8)
+    torch.library.opcheck(torch.ops.gan_zoo_kernels.adam_step.default, arguments)
 
 
 def test_a_weight_without_a_gradient_keeps_its_moments(device, monkeypatch):
