@@ -17,10 +17,10 @@ def announces_phases(kind: type[GAN]) -> bool:
     methods are searched for an attribute `step`, and so are the functions of its package that they call.
     """
     owner = next(cls for cls in kind.__mro__ if "phase" in vars(cls))
-    own = [cls for cls in kind.__mro__ if cls not in owner.__mro__]
+    derived = [cls for cls in kind.__mro__ if cls not in owner.__mro__]
     seen: set[FunctionType] = set()
     return owner is not GAN and not any(
-        _reads_step(function, seen) for cls in own for value in vars(cls).values() for function in _functions(value)
+        _reads_step(function, seen) for cls in derived for value in vars(cls).values() for function in _functions(value)
     )
 
 

@@ -32,7 +32,7 @@ def play(device, **settings):
                     judged = model.discriminator(fake)
                     objective = model.generator_objective(replace(tensors, real=judged.detached, fake=judged))
                 objective.loss.backward()
-        names.append([name for name in launched if not name.startswith("batch_norm")])
+        names.append([name for name in launched if not name.startswith(("batch_norm", "binary_cross_entropy"))])
         found |= {name: term.detach() for name, term in objective.terms.items()} | objective.metrics
         found |= {f"{player}: {name}": p.grad for name, p in model.named_parameters() if p.grad is not None}
         model.zero_grad(set_to_none=True)
