@@ -17,10 +17,10 @@ from functools import partial
 from types import MappingProxyType
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from gan_zoo.bench.busy import busy
 from gan_zoo.bench.clock import in_turn, reason
+from gan_zoo.bench.flops import flop_counter
 from gan_zoo.bench.rates import rates
 from gan_zoo.bench.record import Cell, Report, Samples
 from gan_zoo.bench.workloads import CASES, CODES, PAPER, RECIPE, VARIANTS, Cases, Workload, choose, grid
@@ -166,7 +166,7 @@ class Running:
         self.iterations = Iterations(new_state(config.model_copy(update={"training": eager}), device), dataset.train)
         if order:
             self.iterations.update = order(self.iterations.state)
-        with FlopCounterMode(display=False) as counter:
+        with flop_counter() as counter:
             self.steps(1)
         self.flops = counter.get_total_flops()
         self.images, self.captured = config.training.batch_size, config.training.cuda_graph != "off"
