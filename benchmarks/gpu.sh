@@ -71,7 +71,6 @@ keep() {
     if [ -f "$work/$1.json" ]; then cp "$work/$1.json" "$out/$1-$card.json"; fi
 }
 
-timing="tests/bench tests/kernels/test_host_work.py" # what these measure, other processes on the device would change
 for part in ${PARTS:-run step kernels tests baselines timing}; do
     case $part in
         run)
@@ -107,11 +106,11 @@ for part in ${PARTS:-run step kernels tests baselines timing}; do
             OMP_NUM_THREADS=1 part tests 200 "$python" -m pytest -q -p no:cacheprovider "${settings[@]}" \
                 --ignore tests/kernels/test_host_work.py tests/kernels tests/training tests/trunks
             ;;
-        timing)
+        timing) # what these measure, other processes on the device would change
             settings=(-m gpu)
             [ -z "$dry" ] || settings=(--collect-only -m gpu)
-            # shellcheck disable=SC2086
-            part timing 120 "$python" -m pytest -q -p no:cacheprovider "${settings[@]}" $timing
+            part timing 120 "$python" -m pytest -q -p no:cacheprovider "${settings[@]}" \
+                tests/bench tests/kernels/test_host_work.py
             ;;
         *)
             echo "no such part: $part"

@@ -186,10 +186,15 @@ def test_the_time_of_steps_is_read_from_the_metrics() -> None:
 @pytest.mark.slow
 def test_a_whole_run_is_timed_and_measured(tmp_path: Path) -> None:
     settings = ["--steps", "6", "--log-every", "2", "--trunk.width", "4", "--batch-size", "8"]
-    told = whole_run.timed(tmp_path / "run", "cpu", settings)
-    assert "Q names" not in render.run(told)  # what is kept where time ends before accuracy is measured
-    told["accuracy"] = whole_run.accuracy(tmp_path / "run", "cpu")["accuracy"]
-    assert told["steps"] == 6 and 0 <= told["accuracy"] <= 1
-    assert 0 < told["seconds of steps"] < told["seconds from the first step on"] < told["seconds from command to end"]
-    assert told["images/s"] == pytest.approx(48 / told["seconds of steps"])
-    assert f"{told['accuracy']:.1%} of the held-back digits" in render.run(told)
+    report = whole_run.timed(tmp_path / "run", "cpu", settings)
+    assert "Q names" not in render.run(report)  # what is kept where time ends before accuracy is measured
+    report["accuracy"] = whole_run.accuracy(tmp_path / "run", "cpu")["accuracy"]
+    assert report["steps"] == 6 and 0 <= report["accuracy"] <= 1
+    assert (
+        0
+        < report["seconds of steps"]
+        < report["seconds from the first step on"]
+        < report["seconds from command to end"]
+    )
+    assert report["images/s"] == pytest.approx(48 / report["seconds of steps"])
+    assert f"{report['accuracy']:.1%} of the held-back digits" in render.run(report)

@@ -101,6 +101,9 @@ def _torch_gaussian_nll(mean: Tensor, log_var: Tensor, target: Tensor) -> Tensor
     return F.gaussian_nll_loss(mean, target, log_var.exp(), full=True)
 
 
+BETAS = (0.5, 0.999)
+
+
 def _adam(rows: int, columns: int, device: torch.device, dtype: torch.dtype) -> Work:
     weight, average, square = (torch.rand(rows, columns, device=device) for _ in range(3))
     gradient = torch.randn(rows, columns, device=device, dtype=dtype)
@@ -113,14 +116,11 @@ def _adam(rows: int, columns: int, device: torch.device, dtype: torch.dtype) -> 
         return weight, average, square, copy
 
     return Work(
-        step, (weight, gradient, average, square, lr, steps), 0, rows * columns * (12 + dtype.itemsize), _torchs
+        step, (weight, gradient, average, square, lr, steps), 0, rows * columns * (12 + dtype.itemsize), _torch_adam
     )
 
 
-BETAS = (0.5, 0.999)
-
-
-def _torchs(weight: Tensor, gradient: Tensor, average: Tensor, square: Tensor, lr: Tensor, steps: Tensor) -> Tensor:
+def _torch_adam(weight: Tensor, gradient: Tensor, average: Tensor, square: Tensor, lr: Tensor, steps: Tensor) -> Tensor:
     """torch's fused Adam between the casts of the gradient and of the weight."""
     beta1, beta2 = BETAS
     torch._fused_adam_(

@@ -159,10 +159,13 @@ class Iterations(Iterator[int]):
 
     def _steps_done(self, kind: StepKind) -> int | None:
         """The value of `latents.step` for objectives; None where a graph would freeze it unnoticed."""
+        compiles, records = self.config.training.compile, self.captured is not None and self.captured.recording
+        if not (compiles or records):
+            return self.state.step
         has_phases = announces_phases(type(self.state.model))
-        if has_phases and self.config.training.compile:  # which would compile anew for every number
+        if has_phases and compiles:  # which would compile anew for every number
             return self.first_steps[kind]
-        return None if self.captured and self.captured.recording and not has_phases else self.state.step
+        return None if records and not has_phases else self.state.step
 
     def _rates(self, step: int) -> list[float]:
         """The learning rates of both networks in step `step`, the weight of the moving average's update, and the

@@ -4,18 +4,12 @@ function.
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
 from . import fused
 from .dispatch import Implementation, implementation_for
-
-
-def log_of_beta(beta: float) -> float:
-    """log β; for β = 0 that of a number whose powers are 0 in float32."""
-    return math.log(max(beta, 1e-45))
+from .reference import log_of_beta
 
 
 @torch.no_grad()

@@ -101,6 +101,11 @@ def q_head_nll(parameters: Tensor, targets: Tensor, layout: Layout) -> Tensor:
     return means[0] if len(means) == 1 else torch.cat(means)
 
 
+def log_of_beta(beta: float) -> float:
+    """log β of a moving average; for β = 0 that of a number whose powers are 0 in float32."""
+    return math.log(max(beta, 1e-45))
+
+
 def _reduce(nll: Tensor, reduction: str) -> Tensor:
     if reduction == "mean":
         return nll.mean()

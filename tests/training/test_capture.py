@@ -185,6 +185,16 @@ def test_a_step_that_cannot_be_recorded_is_played_and_the_reason_is_said_once() 
     assert_alike(eager, other)
 
 
+def assert_not_frozen(eager: Iterations, other: Iterations) -> None:
+    """`other`, which is to be recorded, says why it is not, and makes the eager steps."""
+    said: list[str] = []
+    other.captured = Captured(other.state, Recorder(), said.append)
+    for _ in range(WARM_UP + 4):
+        next(eager), next(other)
+    assert said == ["no CUDA graph: the objective reads latents.step: a model whose steps differ must override `phase`"]
+    assert_alike(eager, other)
+
+
 def test_an_objective_that_reads_the_step_is_not_frozen_into_a_graph(monkeypatch: pytest.MonkeyPatch) -> None:
     real = GAN.generator_objective
 
@@ -194,12 +204,7 @@ def test_an_objective_that_reads_the_step_is_not_frozen_into_a_graph(monkeypatch
 
     monkeypatch.setattr(GAN, "generator_objective", annealed)
     eager, other = (iterations("gan") for _ in range(2))
-    said: list[str] = []
-    other.captured = Captured(other.state, Recorder(), said.append)
-    for _ in range(WARM_UP + 4):
-        next(eager), next(other)
-    assert said == ["no CUDA graph: the objective reads latents.step: a model whose steps differ must override `phase`"]
-    assert_alike(eager, other)
+    assert_not_frozen(eager, other)
 
 
 class Annealed(InfoGAN):
@@ -272,12 +277,7 @@ def test_a_model_s_own_reading_of_the_step_is_not_frozen_by_the_phases_it_inheri
     eager, other = (iterations("infogan", **RECIPE) for _ in range(2))
     for made in (eager, other):
         made.state.model.__class__ = Annealed
-    said: list[str] = []
-    other.captured = Captured(other.state, Recorder(), said.append)
-    for _ in range(WARM_UP + 4):
-        next(eager), next(other)
-    assert said == ["no CUDA graph: the objective reads latents.step: a model whose steps differ must override `phase`"]
-    assert_alike(eager, other)
+    assert_not_frozen(eager, other)
 
 
 def test_on_a_cpu_auto_says_nothing_and_on_says_why_there_is_no_graph(

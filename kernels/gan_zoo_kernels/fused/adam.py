@@ -7,7 +7,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..adam import log_of_beta
+from ..reference import log_of_beta
 from .launches import launch, warp_size
 from .mathematics import exp
 from .operators import register

@@ -10,7 +10,7 @@ import triton.language as tl
 from torch import Tensor
 
 from .launches import launch, warp_size
-from .mathematics import exp, log1p_of_exp
+from .mathematics import sigmoid, softplus
 from .operators import is_differentiated, once_differentiable, register
 
 BLOCK, THREADS = 512, 128
@@ -18,12 +18,12 @@ BLOCK, THREADS = 512, 128
 
 @triton.jit
 def mean_softplus(logits, n, stride, SIGN: tl.constexpr, BLOCK: tl.constexpr):
-    """The mean of log(1 + e^t), t = SIGN · logits: max(t, 0) + log(1 + e^-|t|), whose exponential does not overflow."""
+    """The mean of log(1 + e^t), t = SIGN · logits."""
     total = tl.zeros((BLOCK,), dtype=tl.float32)
     for first in range(0, n, BLOCK):
         i = first + tl.arange(0, BLOCK)
         t = SIGN * tl.load(logits + i.to(tl.int64) * stride, i < n, 0.0).to(tl.float32)
-        total += tl.where(i < n, tl.maximum(t, 0.0) + log1p_of_exp(-tl.abs(t)), 0.0)
+        total += tl.where(i < n, softplus(t), 0.0)
     return tl.div_rn(tl.sum(total, axis=0), n.to(tl.float32))
 
 
@@ -46,10 +46,8 @@ def store_slopes(upstream, logits, gradient, n, stride, SIGN: tl.constexpr, BLOC
     """The gradient in a block of logits: d/dx log(1 + e^t) = SIGN · σ(t), times g / n."""
     i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     t = SIGN * tl.load(logits + i.to(tl.int64) * stride, i < n, 0.0).to(tl.float32)
-    e = exp(-tl.abs(t))
-    slope = SIGN * (tl.where(t >= 0.0, 1.0, e) / (1.0 + e))
     g = tl.div_rn(tl.load(upstream).to(tl.float32), n.to(tl.float32))
-    tl.store(gradient + i, (slope * g).to(gradient.dtype.element_ty), i < n)
+    tl.store(gradient + i, (SIGN * sigmoid(t) * g).to(gradient.dtype.element_ty), i < n)
 
 
 @triton.jit(do_not_specialize=["n_ones", "n_zeros", "stride_of_ones", "stride_of_zeros"])
@@ -75,11 +73,11 @@ def _arguments(ones: Tensor | None, zeros: Tensor | None) -> tuple[list[Tensor],
 
 def _empty_gradients(ones: Tensor | None, zeros: Tensor | None) -> tuple[Tensor, Tensor]:
     """Contiguous, in the logits' dtype; the one of an absent tensor is empty."""
-    (first, last), *_ = _arguments(ones, zeros)
-    return (
-        first.new_empty((0,) if ones is None else ones.shape),
-        last.new_empty((0,) if zeros is None else zeros.shape),
-    )
+    given = zeros if ones is None else ones
+    assert given is not None
+    of_ones = given.new_empty((0,)) if ones is None else ones.new_empty(ones.shape)
+    of_zeros = given.new_empty((0,)) if zeros is None else zeros.new_empty(zeros.shape)
+    return of_ones, of_zeros
 
 
 @register(

@@ -23,7 +23,7 @@ from .codes import (
     has_constant_variance,
     is_class,
 )
-from .mathematics import HALF_LOG_2_PI, bound, exp, log1p_of_exp
+from .mathematics import HALF_LOG_2_PI, bound, exp, sigmoid, softplus
 
 
 @triton.jit
@@ -139,10 +139,9 @@ def likelihood(
         slope = tl.where(valid[:, None], slope, float("nan"))
     elif CODE_KIND == BERNOULLI:
         x = column_of(parameters, p, column)
-        nll = (1.0 - c) * x + tl.maximum(-x, 0.0) + log1p_of_exp(-tl.abs(x))
-        e = exp(-tl.abs(x))
-        # d/dx ((1 - c) x + log(1 + e^-x)) = σ(x) - c, σ by the exponential that does not overflow
-        slope = tl.zeros_like(parameters) + (tl.where(x >= 0, 1.0, e) / (1.0 + e) - c)[:, None]
+        nll = (1.0 - c) * x + softplus(-x)
+        # d/dx ((1 - c) x + log(1 + e^-x)) = σ(x) - c
+        slope = tl.zeros_like(parameters) + (sigmoid(x) - c)[:, None]
     elif CODE_SIZE == 1:
         error = column_of(parameters, p, column) - c
         nll = 0.5 * error * error + HALF_LOG_2_PI

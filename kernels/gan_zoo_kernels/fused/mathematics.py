@@ -51,6 +51,19 @@ def log1p_of_exp(x):
 
 
 @triton.jit
+def softplus(x):
+    """log(1 + e^x) = max(x, 0) + log(1 + e^-|x|), whose exponential does not overflow."""
+    return tl.maximum(x, 0.0) + log1p_of_exp(-tl.abs(x))
+
+
+@triton.jit
+def sigmoid(x):
+    """1 / (1 + e^-x), the slope of softplus, by the exponential that does not overflow."""
+    e = exp(-tl.abs(x))
+    return tl.where(x >= 0, 1.0, e) / (1.0 + e)
+
+
+@triton.jit
 def bound(x, LOW: tl.constexpr, HIGH: tl.constexpr):
     """x clamped to [LOW, HIGH]; NaN stays NaN."""
     return tl.clamp(x, LOW, HIGH, propagate_nan=tl.PropagateNan.ALL)

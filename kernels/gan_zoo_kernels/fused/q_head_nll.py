@@ -21,7 +21,7 @@ from . import q_head_rows, tiles
 from .codes import BERNOULLI, CATEGORICAL, GAUSSIAN, find_code, has, has_learned_variance, is_class
 from .column_sums import column_sums
 from .launches import launch, warp_size
-from .mathematics import HALF_LOG_2_PI, bound, exp, log1p_of_exp
+from .mathematics import HALF_LOG_2_PI, bound, exp, sigmoid, softplus
 from .operators import is_differentiated, once_differentiable, register
 from .strides import offsets
 
@@ -85,9 +85,9 @@ def q_head_nll_forward_kernel(
                     nll = 0.5 * (log_var + square * exp(-log_var)) + HALF_LOG_2_PI
         if has(GROUPS, BERNOULLI):
             if kind == BERNOULLI:
-                # -c log σ(x) - (1 - c) log σ(-x) = (1 - c) x + log(1 + e^-x), without the e^-x that overflows
+                # -c log σ(x) - (1 - c) log σ(-x) = (1 - c) x + log(1 + e^-x)
                 x = tl.load(q, live, 0.0).to(tl.float32)
-                nll = (1.0 - c) * x + tl.maximum(-x, 0.0) + log1p_of_exp(-tl.abs(x))
+                nll = (1.0 - c) * x + softplus(-x)
         total += tl.where(live, nll, 0.0)
     tl.store(out + tl.program_id(0), tl.div_rn(tl.sum(total, axis=0), divisor))
 
@@ -140,11 +140,9 @@ def q_head_nll_backward_kernel(
             tl.store(out, (error * g).to(gradient.dtype.element_ty), live)
     if has(GROUPS, BERNOULLI):
         if kind == BERNOULLI:
-            # d/dx ((1 - c) x + log(1 + e^-x)) = σ(x) - c, σ by the exponential that does not overflow
+            # d/dx ((1 - c) x + log(1 + e^-x)) = σ(x) - c
             x = tl.load(q, live, 0.0).to(tl.float32)
-            e = exp(-tl.abs(x))
-            p = tl.where(x >= 0, 1.0, e) / (1.0 + e)
-            tl.store(out, ((p - c) * g).to(gradient.dtype.element_ty), live)
+            tl.store(out, ((sigmoid(x) - c) * g).to(gradient.dtype.element_ty), live)
 
 
 def constants(layout: Layout, tile: tiles.Tile) -> dict[str, Any]:
